@@ -1,0 +1,38 @@
+"""Array conventions, and the few conversions that every other module needs.
+
+Axes are counted from the end: image ``(*batch, [map,] y, x)``, k-space ``(*batch, coil, ky, kx)``,
+coil sensitivity maps ``(*batch, [map,] coil, y, x)``; x is the readout, y the phase encode.
+Everything is complex64; real channels exist only inside network layers.
+"""
+
+import torch
+from torch import Tensor
+
+
+def to_channels(image: Tensor) -> Tensor:
+    """Complex ``(*batch, y, x)`` -> real ``(*batch, 2, y, x)``: real part, imaginary part."""
+    return torch.stack((image.real, image.imag), dim=-3)
+
+
+def to_complex(channels: Tensor) -> Tensor:
+    """Real ``(*batch, 2, y, x)`` -> complex ``(*batch, y, x)``; inverse of `to_channels`."""
+    if channels.shape[-3] != 2:
+        raise ValueError(f"to_complex needs 2 channels (real, imaginary), got {channels.shape[-3]}")
+    return torch.complex(channels.select(-3, 0), channels.select(-3, 1))
+
+
+def inner_product(a: Tensor, b: Tensor, n_dims: int) -> Tensor:
+    """Re <a, b> per sample, summed over the last `n_dims` axes, which are kept with size 1.
+
+    Per sample and not over the whole batch: a step length shared by a batch would make the
+    result of one slice depend on its neighbours.
+    """
+    dims = tuple(range(-n_dims, 0))
+    if a.is_complex():
+        return (a.real * b.real + a.imag * b.imag).sum(dims, keepdim=True)
+    return (a * b).sum(dims, keepdim=True)
+
+
+def norm(a: Tensor, n_dims: int) -> Tensor:
+    """l2 norm per sample over the last `n_dims` axes, which are kept with size 1."""
+    return inner_product(a, a, n_dims).sqrt()

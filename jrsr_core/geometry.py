@@ -1,0 +1,170 @@
+"""What travels between the parts: the header, one slice of k-space, one finished image.
+
+Frozen dataclasses without behaviour beyond derived numbers. Sizes are ordered like array axes,
+``(z, y, x)``; lengths are in mm; times in ms; directions are unit vectors in DICOM patient
+coordinates (L, P, S), as in ISMRMRD.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One encoding space of the scan header.
+
+    `encoding_matrix` is the nominal acquired grid including readout oversampling, `recon_matrix`
+    the image the scanner would deliver, both ``(z, y, x)`` with their fields of view in mm.
+    `center_line` and `center_partition` are the counters of k = 0; None where the header is silent.
+    """
+
+    encoding_matrix: tuple[int, int, int]
+    recon_matrix: tuple[int, int, int]
+    encoding_fov_mm: Vector
+    recon_fov_mm: Vector
+    trajectory: str = "cartesian"
+    center_line: int | None = None
+    center_partition: int | None = None
+    line_limits: tuple[int, int] | None = None
+    acceleration: tuple[int, int] = (1, 1)
+    calibration_mode: str = "none"
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether there is a second phase-encoding direction."""
+        return self.encoding_matrix[0] > 1
+
+    @property
+    def readout_oversampling(self) -> float:
+        """Encoded over delivered field of view along the readout; 2 on most scanners."""
+        return self.encoding_fov_mm[2] / self.recon_fov_mm[2]
+
+
+@dataclass(frozen=True)
+class SliceGeometry:
+    """Where an image lies: centre of the field of view, axes, extent ``(z, y, x)`` in mm."""
+
+    position_mm: Vector
+    read_dir: Vector
+    phase_dir: Vector
+    slice_dir: Vector
+    fov_mm: Vector
+    patient_table_position_mm: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Which image of the scan this is."""
+
+    slice: int = 0
+    contrast: int = 0
+    phase: int = 0
+    repetition: int = 0
+    set: int = 0
+    average: int = 0
+
+
+@dataclass(frozen=True)
+class AcquisitionStamp:
+    """Fields an image header copies from the line nearest the k-space centre."""
+
+    measurement_uid: int = 0
+    scan_counter: int = 0
+    acquisition_time_stamp: int = 0
+    physiology_time_stamp: tuple[int, int, int] = (0, 0, 0)
+    user_int: tuple[int, ...] = (0,) * 8
+    user_float: tuple[float, ...] = (0.0,) * 8
+
+
+@dataclass(frozen=True, eq=False)
+class KSpaceSlice:
+    """One 2-D slice of low-resolution, undersampled multi-coil k-space.
+
+    Attributes
+    ----------
+    kspace
+        complex64 ``(coil, ky, kx)``, k = 0 at ``n // 2``, zeros where nothing was measured;
+        scaled so that the orthonormal inverse FFT gives the image in the scanner's own scale.
+    mask
+        float32 ``(ky, kx)``, 1 where measured.
+    acs
+        complex64 ``(coil, ay, ax)``, the fully sampled centre of k-space.
+    noise_std
+        sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    acs: Tensor
+    geometry: SliceGeometry
+    counters: Counters = field(default_factory=Counters)
+    stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
+    noise_std: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        n_coils, *grid = self.kspace.shape
+        if list(self.mask.shape) != grid:
+            raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
+        if self.acs.shape[0] != n_coils:
+            raise ValueError(f"acs has {self.acs.shape[0]} coils, kspace has {n_coils}")
+
+    @property
+    def n_coils(self) -> int:
+        """Number of receive channels."""
+        return self.kspace.shape[0]
+
+    @property
+    def acceleration(self) -> float:
+        """Grid points over measured points, the calibration lines counted."""
+        return self.mask.numel() / max(float(self.mask.sum()), 1.0)
+
+
+@dataclass(frozen=True)
+class ReconReport:
+    """What happened while one image was made."""
+
+    model: str
+    weights_sha256: str = ""
+    iterations: int = 0
+    fixed_point_residual: float = float("nan")
+    kspace_residual: float = float("nan")
+    noise_std: float = float("nan")
+    scale: float = 1.0
+    acceleration: float = 1.0
+    acs_shape: tuple[int, int] = (0, 0)
+    n_virtual_coils: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    fallback: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat dictionary for meta attributes, JSON and tables."""
+        flat = {k: v for k, v in vars(self).items() if k != "seconds"}
+        return flat | {f"seconds_{k}": v for k, v in self.seconds.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class ReconImage:
+    """A finished image.
+
+    `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
+    on the acquired grid; both in the scanner's own scale.
+    """
+
+    image: Tensor
+    low_resolution: Tensor
+    geometry: SliceGeometry
+    counters: Counters
+    stamp: AcquisitionStamp
+    report: ReconReport
+
+    @property
+    def magnitude(self) -> Tensor:
+        """float32 ``(y, x)``."""
+        return self.image.abs().to(torch.float32)

@@ -1,0 +1,1 @@
+"""Forward model of the scan and the solvers that invert it."""

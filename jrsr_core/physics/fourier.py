@@ -1,0 +1,51 @@
+"""Centred orthonormal Fourier transform; the only module that calls `torch.fft`.
+
+    X[k] = (N_1 N_2)^(-1/2) sum_r x[r] exp(-2 pi i k.(r - N//2)/N),   k = 0 at index N//2
+
+F is unitary: F^H = F^(-1), so F^H F is the identity.
+"""
+
+import torch
+from torch import Tensor
+
+from .operator import LinearOperator
+
+
+def fft(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Centred orthonormal FFT along the axes `dim`."""
+    dims = (dim,) if isinstance(dim, int) else dim
+    x = torch.fft.ifftshift(x, dim=dims)
+    return torch.fft.fftshift(torch.fft.fftn(x, dim=dims, norm="ortho"), dim=dims)
+
+
+def ifft(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Centred orthonormal inverse FFT along the axes `dim`."""
+    dims = (dim,) if isinstance(dim, int) else dim
+    x = torch.fft.ifftshift(x, dim=dims)
+    return torch.fft.fftshift(torch.fft.ifftn(x, dim=dims, norm="ortho"), dim=dims)
+
+
+def fft2c(image: Tensor) -> Tensor:
+    """Image ``(..., y, x)`` -> k-space ``(..., ky, kx)``."""
+    return fft(image, (-2, -1))
+
+
+def ifft2c(kspace: Tensor) -> Tensor:
+    """k-space ``(..., ky, kx)`` -> image ``(..., y, x)``."""
+    return ifft(kspace, (-2, -1))
+
+
+class FourierOperator(LinearOperator):
+    """F: centred orthonormal FFT over the last two axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return F x."""
+        return fft2c(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return F^H y = F^(-1) y."""
+        return ifft2c(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        """Return x: F is unitary."""
+        return x

@@ -1,0 +1,88 @@
+"""The forward model of the paper, eq. 1, as a composition:  A = g M H F C.
+
+C coil maps, F Fourier transform, H crop to the acquired grid, M sampling mask, and
+g = sqrt(M1 M2 / (N1 N2)) so that one image intensity explains the same k-space on every grid.
+On the acquired grid itself H is the identity and g = 1, which leaves A = M F C (eq. 3).
+"""
+
+import torch
+from torch import Tensor
+
+from .coils import CoilOperator
+from .fourier import FourierOperator
+from .operator import LinearOperator
+from .resolution import KSpaceCropOperator, Shape, crop_or_pad, decimate, grid_scale
+from .sampling import SamplingOperator
+
+
+class SenseOperator(LinearOperator):
+    """Image ``(*batch, [map,] y, x)`` -> acquired k-space ``(*batch, coil, ky, kx)``.
+
+    Parameters
+    ----------
+    csm
+        complex maps ``(*batch, [map,] coil, y, x)`` on the image grid.
+    mask
+        float ``(ky, kx)`` or ``(*batch, 1, ky, kx)`` on the acquired grid.
+    has_map_axis
+        Whether maps and images carry the axis ``map``.
+
+    Raises
+    ------
+    ValueError
+        If the acquired grid exceeds the image grid.
+    """
+
+    def __init__(self, csm: Tensor, mask: Tensor, *, has_map_axis: bool = False) -> None:
+        super().__init__()
+        self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
+        self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
+        self.scale = grid_scale(self.kspace_shape, self.image_shape)
+        self.coils = CoilOperator(csm, has_map_axis=has_map_axis)
+        self.fourier = FourierOperator()
+        self.crop = KSpaceCropOperator(self.image_shape, self.kspace_shape)
+        self.sampling = SamplingOperator(mask)
+        self._chain = self.sampling @ self.crop @ self.fourier @ self.coils
+
+    @property
+    def csm(self) -> Tensor:
+        """The coil sensitivity maps."""
+        return self.coils.csm
+
+    @property
+    def mask(self) -> Tensor:
+        """The sampling mask on the acquired grid."""
+        return self.sampling.mask
+
+    @property
+    def n_image_dims(self) -> int:
+        """Number of axes of one image: 2, or 3 with a map axis."""
+        return 3 if self.coils.has_map_axis else 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return A x."""
+        return self.scale * self._chain(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return A^H y; on the acquired grid this is the zero-filled image."""
+        return self.scale * self._chain.adjoint(y)
+
+    def gram(self, x: Tensor) -> Tensor:
+        """Return A^H A x = g^2 C^H F^H (H^H M^H M H) F C x."""
+        return self.scale**2 * self._chain.gram(x)
+
+    def at_low_resolution(self) -> "SenseOperator":
+        """Return the operator of the same scan on the acquired grid: maps decimated, mask kept."""
+        if self.image_shape == self.kspace_shape:
+            return self
+        csm = decimate(self.csm, self.kspace_shape)
+        return SenseOperator(csm, self.mask, has_map_axis=self.coils.has_map_axis)
+
+    def zero_padded_mask(self) -> Tensor:
+        """Return the mask on the k-space of the image grid, for display and residuals."""
+        return crop_or_pad(self.mask, self.image_shape)
+
+    def energy_bound(self) -> Tensor:
+        """Return an upper bound of the largest eigenvalue of A^H A: g^2 max_r sum_c |S_c(r)|^2."""
+        energy = self.csm.abs().square().sum(-3).flatten(-2).amax(-1)
+        return self.scale**2 * torch.as_tensor(energy)

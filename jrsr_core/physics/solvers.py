@@ -1,0 +1,85 @@
+"""Iterative solvers on plain callables; every sample of a batch has its own step length."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..arrays import inner_product, norm
+
+
+@dataclass(frozen=True)
+class SolverReport:
+    """How a solve ended: iterations done, last relative residual per sample, and why it stopped."""
+
+    iterations: int
+    residual: Tensor
+    stopped_by: str
+
+
+def conjugate_gradient(
+    normal: Callable[[Tensor], Tensor],
+    rhs: Tensor,
+    *,
+    x0: Tensor | None = None,
+    n_iter: int = 30,
+    tolerance: float = 1e-5,
+    n_dims: int = 2,
+) -> tuple[Tensor, SolverReport]:
+    """Solve N x = rhs for Hermitian positive semi-definite N (Hestenes and Stiefel, 1952).
+
+    Parameters
+    ----------
+    normal
+        The map x -> N x, for instance ``lambda x: sense.gram(x) + mu * x``.
+    rhs
+        ``(*batch, ...)``; the last `n_dims` axes are one sample.
+    x0
+        Start; zero where None.
+    n_iter, tolerance
+        Stop after `n_iter` steps, or when ``||rhs - N x|| <= tolerance ||rhs||`` in every sample.
+
+    Returns
+    -------
+    x, SolverReport
+        A sample that has converged is left as it is while the others go on.
+    """
+    if n_iter < 0:
+        raise ValueError(f"n_iter is {n_iter}, at least 0 is needed")
+    x = torch.zeros_like(rhs) if x0 is None else x0
+    r = rhs if x0 is None else rhs - normal(x0)
+    p = r
+    rr = inner_product(r, r, n_dims)
+    scale = norm(rhs, n_dims).clamp_min(torch.finfo(rr.dtype).tiny)
+    threshold = (tolerance * scale).square()
+    iteration, stopped_by = 0, "iterations"
+    while iteration < n_iter:
+        if bool((rr <= threshold).all()):
+            stopped_by = "tolerance"
+            break
+        q = normal(p)
+        pq = inner_product(p, q, n_dims)
+        # A sample at its solution, or a direction in the null space, takes no step.
+        active = (rr > threshold) & (pq > 0)
+        alpha = torch.where(active, rr / pq.clamp_min(torch.finfo(rr.dtype).tiny), 0.0)
+        x = x + alpha * p
+        r = r - alpha * q
+        rr_next = inner_product(r, r, n_dims)
+        p = r + (rr_next / rr.clamp_min(torch.finfo(rr.dtype).tiny)) * p
+        rr = rr_next
+        iteration += 1
+    return x, SolverReport(iteration, rr.sqrt() / scale, stopped_by)
+
+
+def power_iteration(
+    normal: Callable[[Tensor], Tensor], start: Tensor, *, n_iter: int = 30, n_dims: int = 2
+) -> Tensor:
+    """Largest eigenvalue of a Hermitian positive semi-definite map, per sample (von Mises, 1929)."""
+    x = start / norm(start, n_dims)
+    value = norm(x, n_dims)
+    for _ in range(n_iter):
+        y = normal(x)
+        value = norm(y, n_dims)
+        x = y / value.clamp_min(torch.finfo(value.dtype).tiny)
+    return value
