@@ -35,6 +35,16 @@ def ifft2c(kspace: Tensor) -> Tensor:
     return ifft(kspace, (-2, -1))
 
 
+def filter_kspace(image: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """F^H diag(w) F x for centred weights w, without a single shift.
+
+    F^H diag(w) F is a circular convolution and commutes with circular shifts, so the shifts of the
+    centred transform cancel and only the weights have to be moved. Exact for every size.
+    """
+    weights = torch.fft.ifftshift(weights, dim=dim)
+    return torch.fft.ifftn(weights * torch.fft.fftn(image, dim=dim), dim=dim)
+
+
 class FourierOperator(LinearOperator):
     """F: centred orthonormal FFT over the last two axes."""
 

@@ -24,12 +24,12 @@ class LinearOperator(nn.Module):
         return self.adjoint(self.forward(x))
 
     @property
-    def H(self) -> "LinearOperator":  # noqa: N802 - the field's name
+    def H(self) -> "LinearOperator":
         """The adjoint operator."""
         return AdjointOperator(self)
 
     def __matmul__(self, other: "LinearOperator") -> "LinearOperator":
-        """``(A @ B)(x) = A(B(x))``."""
+        """Compose: ``(A @ B)(x) = A(B(x))``."""
         return ComposedOperator(self, other)
 
 

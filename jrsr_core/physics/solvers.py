@@ -75,7 +75,10 @@ def conjugate_gradient(
 def power_iteration(
     normal: Callable[[Tensor], Tensor], start: Tensor, *, n_iter: int = 30, n_dims: int = 2
 ) -> Tensor:
-    """Largest eigenvalue of a Hermitian positive semi-definite map, per sample (von Mises, 1929)."""
+    """Largest eigenvalue per sample of a Hermitian positive semi-definite map.
+
+    Source: von Mises and Pollaczek-Geiringer, 1929.
+    """
     x = start / norm(start, n_dims)
     value = norm(x, n_dims)
     for _ in range(n_iter):

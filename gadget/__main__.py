@@ -1,0 +1,5 @@
+"""`python -m gadget` is the `jrsr` command."""
+
+from .cli import main
+
+main()

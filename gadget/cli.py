@@ -1,0 +1,208 @@
+"""The `jrsr` command. Commands import what they need when they run: help has to be instant."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import complain, say, table
+from .errors import Exit, UsageError, describe, exit_code
+from .settings import Settings
+
+app = typer.Typer(
+    name="jrsr",
+    help="Joint MR image reconstruction and super-resolution. Research use only.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+Model = Annotated[str | None, typer.Option("--model", help="Model name, or a weights card.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Pairs = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other property.")
+]
+
+
+@app.command()
+def recon(
+    inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="mrd, png, or both: mrd,png.")] = "mrd",
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Reconstruct scans into high-resolution images."""
+    settings = _settings(pairs, model, device)
+    from .outputs import parse_formats
+    from .replay import Request, find_scans, replay
+
+    request = Request(find_scans(inputs), output, parse_formats(formats), overwrite)
+    return replay(request, settings)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="ISMRMRD file to write.")],
+    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
+    mask: Annotated[str | None, typer.Option(help="gaussian, regular, poisson or full.")] = None,
+    accel: Annotated[float | None, typer.Option(help="Acceleration.")] = None,
+    coils: Annotated[int | None, typer.Option(min=1, help="Receive coils.")] = None,
+    image: Annotated[str, typer.Option(metavar="FILE:INDEX", help="Object; the phantom.")] = "",
+    truth: Annotated[Path | None, typer.Option(help="File for the true images.")] = None,
+    noise_db: Annotated[float | None, typer.Option(help="Signal to noise in dB.")] = None,
+    noise_scan: Annotated[bool, typer.Option(help="Write noise lines.")] = True,
+    oversampling: Annotated[bool, typer.Option(help="Oversample the readout twice.")] = True,
+    averages: Annotated[int, typer.Option(min=1, help="Times every line is measured.")] = 1,
+    slices: Annotated[int, typer.Option(min=1, help="Number of slices.")] = 1,
+    interleaved: Annotated[bool, typer.Option(help="Odd slices after even ones.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Coils, phase and noise.")] = 0,
+    overwrite: Overwrite = False,
+) -> int:
+    """Write an ISMRMRD scan as a scanner would."""
+    from .simulate import ScanRequest, write_simulation
+
+    request = ScanRequest(
+        protocol=protocol,
+        mask=mask,
+        acceleration=accel,
+        n_coils=coils,
+        image=image,
+        noise_db=noise_db,
+        noise_scan=noise_scan,
+        oversampling=oversampling,
+        averages=averages,
+        slices=slices,
+        interleaved=interleaved,
+        seed=seed,
+    )
+    arrays = write_simulation(request, output, truth, overwrite=overwrite)
+    n_averages, n_slices, n_coils, ny, nx = arrays.kspace.shape
+    size = f"{n_slices} slices, {n_averages} averages, {n_coils} coils, {ny} x {nx}"
+    say(f"{output}: {size}, acceleration {arrays.mask.numel() / float(arrays.mask.sum()):.2f}")
+    return Exit.DONE
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.")] = Path("jrsr-demo"),
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Simulate, reconstruct, compare with CG-SENSE + bicubic, draw a picture."""
+    settings = _settings(pairs, model, device)
+    from .demo import run_demo
+
+    for line in run_demo(output, settings, overwrite=overwrite):
+        say(line)
+    return Exit.DONE
+
+
+@app.command()
+def check(
+    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+) -> int:
+    """Show what is in a scan and whether and how it would be reconstructed."""
+    settings = _settings(pairs, model, device)
+    from jrsr_core.mrd.errors import UnsupportedScan
+    from jrsr_core.mrd.file import ScanFile
+
+    from .check import check_model, inspect_scan, report_lines
+
+    check_model(settings)
+    try:
+        with ScanFile(scan) as file:
+            rows = report_lines(inspect_scan(file.header, file.heads, settings), settings)
+    except UnsupportedScan as error:
+        complain(f"{scan.name}: declined: {describe(error)}")
+        return Exit.DECLINED
+    except ValueError as error:
+        complain(f"{scan.name}: {describe(error)}")
+        return exit_code(error)
+    say(str(scan))
+    for name, value in rows:
+        say(f"  {name:<13} {value}")
+    return Exit.DONE
+
+
+@app.command()
+def models() -> int:
+    """List shipped and local weights, verified against their cards."""
+    from jrsr_core.weights import list_weights
+
+    rows = [("name", "preset", "sha256", "licence", "recipe", "metrics")]
+    for card in list_weights():
+        metrics = ", ".join(f"{k} {_short(v)}" for k, v in card.metrics.items())
+        row = (card.name, card.preset, card.sha256[:12], card.licence, card.recipe, metrics)
+        rows.append(tuple(str(cell) for cell in row))
+    for line in table(rows) if len(rows) > 1 else ["no weights found"]:
+        say(line)
+    return Exit.DONE
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; every failure is one line on stderr."""
+    logging.basicConfig(level=logging.ERROR, format="jrsr: %(message)s")
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(int(_run(arguments)))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        arguments = sys.argv[1:] if arguments is None else arguments
+        return app(arguments or ["--help"], "jrsr", standalone_mode=False) or Exit.DONE
+    except KeyboardInterrupt as error:
+        complain(describe(error))
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else Exit.FAILED
+    except Exception as error:
+        # Usage errors of the option parser, whichever library typer has it from.
+        if hasattr(error, "format_message"):
+            text = " ".join(error.format_message().split()).rstrip(".")
+            complain(
+                f"{text} (see jrsr --help)" if text else "a command is missing, see jrsr --help"
+            )
+            return Exit.DECLINED
+        complain(describe(error))
+        logging.getLogger(__name__).debug("details", exc_info=True)
+        return exit_code(error)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    # As an exception it closes writers on its way out, like Ctrl-C.
+    raise KeyboardInterrupt
+
+
+def _settings(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
+    """Return the settings of a command line; `--model` takes a weights card as well as a name."""
+    weights = None
+    if model is not None and model.lower().endswith(".json"):
+        model, weights = _model_of_card(Path(model)), model
+    return Settings.from_pairs(pairs or [], model=model, device=device, weights=weights)
+
+
+def _model_of_card(path: Path) -> str:
+    import json
+
+    if not path.is_file():
+        raise UsageError(f"weights card {path}: no such file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["name"]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is not a weights card") from None
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

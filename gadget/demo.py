@@ -1,0 +1,115 @@
+"""Simulate a scan, reconstruct it, compare with what is usual, and show it.
+
+Nothing but the ISMRMRD file goes from the simulation to the reconstruction; the truth is used for
+the comparison alone. Images carry the scale of whitened data, so each is scaled to the truth by
+least squares before it is compared.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from jrsr_core.geometry import KSpaceSlice
+from jrsr_core.metrics import psnr, ssim
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.output import check_target, publish, temporary_beside
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import sinc_interpolate
+
+from .check import inspect_scan
+from .console import say, table
+from .export.picture import captioned, encode_png, mosaic, to_grey
+from .replay import replay_scan
+from .settings import Settings
+from .simulate import ScanRequest, write_simulation
+from .stages import make_reconstructor
+
+BASELINE = "cg-sense+bicubic"
+ERROR_GAIN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One column of the picture: magnitude ``(y, x)`` on the truth's scale, time in seconds."""
+
+    name: str
+    magnitude: Tensor
+    seconds: float
+
+
+def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
+    """Write scan, truth, images and picture into `folder` and return the table."""
+    names = {k: folder / f"{k}.h5" for k in ("scan", "truth", "images")}
+    picture = folder / "comparison.png"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*names.values(), picture):
+        check_target(path, overwrite=overwrite)
+    say("simulating a 12-coil brain-5x scan of the phantom")
+    request = ScanRequest(n_coils=12)
+    arrays = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
+    truth = arrays.truth[0]
+    with ScanFile(names["scan"]) as scan:
+        replay_scan(
+            scan, {"mrd": names["images"]}, make_reconstructor(settings), settings, overwrite
+        )
+        found = inspect_scan(scan.header, scan.heads, settings)
+        slice_ = next(iter(Assembler(scan, found.plan, prewhiten=settings.prewhiten)))
+    entries = list(_compare(slice_, truth, settings))
+    temporary = temporary_beside(picture)
+    try:
+        temporary.write_bytes(draw_comparison(truth, entries))
+        publish(temporary, picture, overwrite=overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+    header = ("", "PSNR [dB]", "SSIM", "time [s]")
+    rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
+    return [*table([header, *rows]), f"picture: {picture}"]
+
+
+def _compare(slice_: KSpaceSlice, truth: Tensor, settings: Settings) -> Iterator[Entry]:
+    start = time.perf_counter()
+    shape = (truth.shape[-2], truth.shape[-1])
+    coils = sinc_interpolate(ifft2c(slice_.kspace), shape)
+    zero_filled = coils.abs().square().sum(0).sqrt()
+    yield _entry("zero-filled", zero_filled, truth, time.perf_counter() - start)
+    for model in (BASELINE, settings.model):
+        own = replace(settings, model=model)
+        if model == BASELINE:
+            own = replace(own, weights="", preset="auto")
+        recon = make_reconstructor(own)
+        start = time.perf_counter()
+        image = recon(slice_).magnitude.cpu()
+        yield _entry(model, image, truth, time.perf_counter() - start)
+
+
+def _entry(name: str, magnitude: Tensor, truth: Tensor, seconds: float) -> Entry:
+    fit = (magnitude * truth).sum() / magnitude.square().sum().clamp_min(1e-30)
+    return Entry(name, fit * magnitude, seconds)
+
+
+def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:
+    return (
+        f"{float(psnr(entry.magnitude, truth)):.2f}",
+        f"{float(ssim(entry.magnitude, truth)):.4f}",
+    )
+
+
+def draw_comparison(truth: Tensor, entries: list[Entry]) -> bytes:
+    """PNG with truth and entries above, their error maps below."""
+    top = float(truth.max())
+    upper = [captioned(to_grey(truth.numpy(), top), ("truth", f"{tuple(truth.shape)}"))]
+    lower = [
+        captioned(to_grey(torch.zeros_like(truth).numpy(), top), (f"error x {ERROR_GAIN}", ""))
+    ]
+    for entry in entries:
+        decibel, similarity = _scores(entry, truth)
+        image = to_grey(entry.magnitude.numpy(), top)
+        upper.append(captioned(image, (entry.name, f"{decibel} dB  {similarity}")))
+        error = ERROR_GAIN * (entry.magnitude - truth).abs()
+        lower.append(captioned(to_grey(error.numpy(), top), (f"error x {ERROR_GAIN}", entry.name)))
+    return encode_png(mosaic(upper + lower, n_columns=len(upper)))

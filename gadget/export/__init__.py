@@ -1,0 +1,1 @@
+"""Finished images in the formats of other programs."""

@@ -1,0 +1,139 @@
+"""What replay writes: one writer per format, all behind `write(result)` in a context.
+
+A format is a name in `FORMATS`; each writer leaves its file only when the scan is complete.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_beside
+from jrsr_core.mrd.plan import ScanPlan
+
+from .errors import UsageError
+from .export.picture import magnitude_mosaic, pick_tiles
+from .settings import nearest
+from .stages import Result
+
+
+class Writer(Protocol):
+    """A file in the making."""
+
+    path: Path
+
+    def write(self, result: Result) -> None:
+        """Add one image."""
+        ...
+
+
+class MrdWriter:
+    """ISMRMRD file with the group ``/dataset/image_<series>``."""
+
+    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+        self.path = path
+        self._writer = ImageWriter(path, plan.header.xml, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Append the image with its header."""
+        self._writer.write(result.mrd)
+
+    def __enter__(self) -> "MrdWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+
+class PngWriter:
+    """One picture of all images, or of evenly spread ones where there are many."""
+
+    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+        self.path = path
+        self._overwrite = overwrite
+        check_target(path, overwrite=overwrite)
+        self._wanted = pick_tiles(len(plan.groups))
+        self._tiles: list = []
+        self._n_seen = 0
+
+    def write(self, result: Result) -> None:
+        """Keep the magnitude if the picture shows it."""
+        if self._n_seen in self._wanted:
+            self._tiles.append(result.image.magnitude.cpu().numpy())
+        self._n_seen += 1
+
+    def __enter__(self) -> "PngWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            return
+        temporary = temporary_beside(self.path)
+        try:
+            temporary.write_bytes(magnitude_mosaic(self._tiles))
+            publish(temporary, self.path, overwrite=self._overwrite)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+FORMATS = {"mrd": (".h5", MrdWriter), "png": (".png", PngWriter)}
+
+
+def parse_formats(text: str) -> list[str]:
+    """Return the formats of a comma-separated list.
+
+    Raises
+    ------
+    UsageError
+        Unknown format.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format {name!r}{nearest(name, FORMATS)}")
+    return list(dict.fromkeys(names))
+
+
+def target_path(source: Path, output: Path | None, format_name: str, *, single: bool) -> Path:
+    """Return where the images of a scan go.
+
+    Without `output`: beside the scan, as ``<scan>_jrsr``. With a file name (it has a suffix): that
+    file, for one scan only. Otherwise `output` is a folder.
+    """
+    suffix = FORMATS[format_name][0]
+    name = f"{source.stem}_jrsr{suffix}"
+    if output is None:
+        return source.parent / name
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if not single:
+        raise UsageError(f"{output} is a file name, several scans need a folder")
+    if format_name == "mrd" and output.suffix.lower() != FORMATS["png"][0]:
+        return output
+    return output.with_suffix(suffix)
+
+
+def check_paths(paths: list[Path], *, overwrite: bool) -> None:
+    """Raise before any work if one of the files may not be written."""
+    for path in paths:
+        check_target(path, overwrite=overwrite)
+
+
+def open_writers(
+    stack: ExitStack, paths: dict[str, Path], plan: ScanPlan, *, overwrite: bool
+) -> list[Writer]:
+    """Enter one writer per format on the stack."""
+    return [
+        stack.enter_context(FORMATS[name][1](path, plan, overwrite=overwrite))
+        for name, path in paths.items()
+    ]

@@ -1,0 +1,165 @@
+"""Files in, images out: the offline twin of the server.
+
+Per scan: inspect, assemble slice by slice, reconstruct, write. The target takes its name only
+when the last image is in; an error or an interrupt leaves nothing behind.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+from jrsr_core.pipeline import Reconstructor
+
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.file import ScanFile
+
+from .check import check_model, inspect_scan
+from .console import complain, progress, say
+from .errors import Exit, ScanError, UsageError, describe, exit_code
+from .outputs import check_paths, open_writers, target_path
+from .settings import Settings
+from .stages import make_reconstructor, reconstruct, to_results
+
+SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to replay and where to put it."""
+
+    sources: list[Path]
+    output: Path | None
+    formats: list[str]
+    overwrite: bool = False
+
+    def paths(self, source: Path) -> dict[str, Path]:
+        """Target of every format for one scan."""
+        single = len(self.sources) == 1
+        return {
+            name: target_path(source, self.output, name, single=single) for name in self.formats
+        }
+
+
+def replay(request: Request, settings: Settings) -> Exit:
+    """Reconstruct all scans; one that fails does not keep the others from being done.
+
+    Returns the gravest exit code: failed, then declined, then fallback, then done.
+    """
+    check_model(settings)
+    targets = {source: request.paths(source) for source in request.sources}
+    with _output_folder(request.output):
+        _check_targets(request, targets)
+        return _replay_all(targets, request.overwrite, settings)
+
+
+def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings: Settings) -> Exit:
+    recon: Reconstructor | None = None
+    codes = [Exit.DONE]
+    for source, paths in targets.items():
+        try:
+            # The model is loaded once the first scan has proved to be one.
+            with ScanFile(source) as scan:
+                inspect_scan(scan.header, scan.heads, settings)
+                recon = recon or make_reconstructor(settings)
+                codes.append(replay_scan(scan, paths, recon, settings, overwrite))
+        except Exception as error:
+            if len(targets) == 1:
+                raise ScanError(source.name, error) from error
+            complain(f"{source.name}: {describe(error)}")
+            codes.append(exit_code(error))
+    order = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
+    return max(codes, key=order.index)
+
+
+def replay_scan(
+    scan: ScanFile,
+    paths: dict[str, Path],
+    recon: Reconstructor,
+    settings: Settings,
+    overwrite: bool = False,
+) -> Exit:
+    """Reconstruct one open scan into its files."""
+    start = time.perf_counter()
+    found = inspect_scan(scan.header, scan.heads, settings)
+    if found.n_outside:
+        complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
+    slices = Assembler(scan, found.plan, prewhiten=settings.prewhiten)
+    results = to_results(reconstruct(slices, recon, settings), found.plan, settings)
+    n_images = n_fallback = 0
+    with ExitStack() as stack:
+        writers = open_writers(stack, paths, found.plan, overwrite=overwrite)
+        for result in progress(results, len(slices), scan.path.name):
+            n_images += 1
+            n_fallback += result.is_fallback
+            if result.is_fallback:
+                complain(f"{scan.path.name}: image {n_images}: {result.image.report.fallback}")
+            for writer in writers:
+                writer.write(result)
+    ny, nx = result.image.image.shape[-2:]
+    seconds = time.perf_counter() - start
+    note = f", {n_fallback} of them fallback images" if n_fallback else ""
+    files = ", ".join(map(str, paths.values()))
+    say(f"{scan.path.name}: {n_images} images {ny} x {nx}{note} in {seconds:.1f} s -> {files}")
+    return Exit.FALLBACK if n_fallback else Exit.DONE
+
+
+def find_scans(inputs: list[Path]) -> list[Path]:
+    """Return the files to replay; a folder stands for the scans in it.
+
+    Raises
+    ------
+    UsageError
+        A folder without scans.
+    FileNotFoundError
+        Neither file nor folder.
+    """
+    found: dict[Path, None] = {}
+    for path in inputs:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        if not path.is_dir():
+            found[path] = None
+            continue
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SCAN_SUFFIXES)
+        scans = [p for p in files if _holds_acquisitions(p)]
+        if not scans:
+            raise UsageError(f"{path}: no ISMRMRD scans in this folder")
+        found |= dict.fromkeys(scans)
+    return list(found)
+
+
+@contextmanager
+def _output_folder(folder: Path | None) -> Iterator[None]:
+    """Make the folder if it is one and new, and take it away again if nothing came into it."""
+    if folder is None or folder.suffix or folder.exists():
+        yield
+        return
+    folder.mkdir()
+    try:
+        yield
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _holds_acquisitions(path: Path) -> bool:
+    """Tell scans from images that an earlier run has left in the folder."""
+    try:
+        with h5py.File(path, "r") as file:
+            return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
+    except OSError:
+        # Broken files count as scans, so that the user hears of them.
+        return True
+
+
+def _check_targets(request: Request, targets: dict[Path, dict[str, Path]]) -> None:
+    paths = [path for group in targets.values() for path in group.values()]
+    if len(set(paths)) < len(paths):
+        raise UsageError("several scans have one name and would write the same file")
+    for source in request.sources:
+        if source.resolve() in {p.resolve() for p in paths}:
+            raise UsageError(f"{source} would be replaced by its own images")
+    check_paths(paths, overwrite=request.overwrite)

@@ -1,0 +1,128 @@
+"""Every property of the plugin: one frozen dataclass for `--set` and for `<property>` elements."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from .errors import UsageError
+
+_CHOICES = {
+    "on_failure": ("fallback", "stop"),
+    "output": ("magnitude", "complex"),
+}
+_RANGES = {
+    "n_virtual_coils": (1, 1024),
+    "kernel_width": (3, 16),
+    "threshold": (0.0, 1.0),
+    "crop": (0.0, 1.0),
+    "series_index": (1, 65535),
+}
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may choose.
+
+    Attributes
+    ----------
+    model, preset, weights
+        System by name, its size, and a weights card; empty for the shipped one.
+    n_virtual_coils, kernel_width, threshold, crop
+        Calibration: coils kept by compression, ESPIRiT kernel, singular value and map thresholds.
+    device
+        auto, cpu, cuda or cuda:n.
+    prewhiten
+        Use the scan's noise lines.
+    on_failure
+        What a slice that cannot be reconstructed becomes: `fallback` image, or `stop`.
+    output
+        magnitude (float32) or complex (complex64) images.
+    series_index
+        Image series of the result, and the number in its group name.
+    """
+
+    model: str = "jrsr-dc"
+    preset: str = "auto"
+    weights: str = ""
+    n_virtual_coils: int = 12
+    kernel_width: int = 6
+    threshold: float = 0.02
+    crop: float = 0.9
+    device: str = "auto"
+    prewhiten: bool = True
+    on_failure: str = "fallback"
+    output: str = "magnitude"
+    series_index: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        for name, known in _CHOICES.items():
+            _check_choice(name, getattr(self, name), known)
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{name} is {getattr(self, name)}, expected {low} to {high}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(f"device is {self.device!r}, expected auto, cpu, cuda or cuda:n")
+
+    @classmethod
+    def from_pairs(cls, pairs: Iterable[str], **explicit: Any) -> "Settings":
+        """Return settings from ``key=value`` texts; `explicit` values that are not None win.
+
+        Raises
+        ------
+        UsageError
+            Text without ``=``, unknown key (the nearest one is named), value of another type.
+        """
+        values: dict[str, Any] = {}
+        for pair in pairs:
+            key, equals, text = pair.partition("=")
+            if not equals:
+                raise UsageError(f"--set {pair!r} is not of the form key=value")
+            values[key.strip()] = text.strip()
+        return cls.from_properties(values | {k: v for k, v in explicit.items() if v is not None})
+
+    @classmethod
+    def from_properties(cls, values: dict[str, Any]) -> "Settings":
+        """Return settings from texts by name, as `<property>` elements bring them."""
+        known = {f.name: f.default for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise UsageError(f"unknown property {name!r}{nearest(name, known)}")
+        return replace(cls(), **{k: _convert(k, v, known[k]) for k, v in values.items()})
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the hint ", did you mean ...?" for a misspelt name, or all names."""
+    names = list(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f", did you mean {match[0]!r}?" if match else f", known: {', '.join(names)}"
+
+
+def _convert(name: str, value: Any, default: Any) -> Any:
+    """Text to the type of the default."""
+    kind = type(default)
+    if not isinstance(value, str):
+        return value
+    try:
+        if kind is bool:
+            return _to_bool(value)
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{name} is {value!r}, expected {_KIND_NAMES[kind]}") from None
+
+
+_KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _to_bool(text: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError(text)
+    return text.lower() in _TRUE
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name} is {value!r}{nearest(value, known)}")

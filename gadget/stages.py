@@ -1,0 +1,92 @@
+"""The way of the data as generator stages, shared by everything that has lines and wants images."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import ismrmrd
+from jrsr_core.pipeline import Reconstructor, load_reconstructor
+
+from jrsr_core.geometry import KSpaceSlice, ReconImage
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
+from jrsr_core.mrd.plan import ScanPlan
+
+from .check import check_model
+from .errors import describe
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One finished image: as arrays and as the message that goes out."""
+
+    image: ReconImage
+    mrd: ismrmrd.Image
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the model had no part in it."""
+        return bool(self.image.report.fallback)
+
+
+def make_reconstructor(settings: Settings) -> Reconstructor:
+    """Load the model once for all scans.
+
+    Raises
+    ------
+    UsageError
+        Unknown model or preset.
+    ValueError
+        Weights that do not match their card.
+    """
+    check_model(settings)
+    return load_reconstructor(
+        settings.model,
+        preset=settings.preset,
+        weights=settings.weights or None,
+        device=settings.device,
+        n_virtual_coils=settings.n_virtual_coils,
+        kernel_width=settings.kernel_width,
+        threshold=settings.threshold,
+        crop=settings.crop,
+    )
+
+
+def reconstruct(
+    slices: Iterable[KSpaceSlice], recon: Reconstructor, settings: Settings
+) -> Iterator[ReconImage]:
+    """Yield one image per slice; a slice that fails becomes a fallback image, or stops."""
+    for slice_ in slices:
+        yield _image_or_fallback(slice_, recon, settings)
+
+
+def _image_or_fallback(slice_: KSpaceSlice, recon: Reconstructor, settings: Settings) -> ReconImage:
+    try:
+        return recon(slice_)
+    except (ValueError, RuntimeError) as error:
+        reason = describe(error)
+        if settings.on_failure == "stop":
+            raise UnsupportedScan(f"slice {slice_.counters.slice}: {reason}") from error
+        log.warning("slice %d: fallback image, %s", slice_.counters.slice, reason)
+        return recon.fallback(slice_, reason)
+
+
+def to_results(
+    images: Iterable[ReconImage], plan: ScanPlan, settings: Settings
+) -> Iterator[Result]:
+    """Remove phase oversampling and put headers on."""
+    for number, image in enumerate(images, start=1):
+        cropped = crop_to_fov(image, plan.encoding.recon_fov_mm)
+        yield Result(
+            cropped,
+            to_mrd_image(
+                cropped,
+                plan.header,
+                series_index=settings.series_index,
+                image_index=number,
+                as_complex=settings.output == "complex",
+            ),
+        )

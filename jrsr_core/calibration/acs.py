@@ -1,0 +1,52 @@
+"""The auto-calibration block (ACS): the fully sampled rectangle around k = 0.
+
+A block of m samples on an axis of n starts at ``n//2 - m//2``, as every crop of this package, so
+that k = 0 lies at ``m//2`` of the block. Among all fully sampled blocks the largest is taken. With
+1-D undersampling whole lines are measured and the block spans the full readout.
+"""
+
+import torch
+from torch import Tensor
+
+Block = tuple[slice, slice]
+
+
+def find_acs(mask: Tensor, max_size: tuple[int, int] | None = None) -> Block:
+    """Return the slices ``(ky, kx)`` of the largest fully sampled centred block.
+
+    Parameters
+    ----------
+    mask
+        0/1, ``(ky, kx)``.
+    max_size
+        Upper limit of the block along ky and kx; None for no limit.
+
+    Raises
+    ------
+    ValueError
+        If the centre of k-space was not measured.
+    """
+    ny, nx = mask.shape[-2:]
+    sampled = mask > 0
+    if not bool(sampled[ny // 2, nx // 2]):
+        raise ValueError(f"no ACS: the centre ({ny // 2}, {nx // 2}) of {ny}x{nx} is not sampled")
+    limit = (ny, nx) if max_size is None else max_size
+    my = torch.arange(1, min(ny, limit[0]) + 1, device=mask.device)
+    mx = torch.arange(1, min(nx, limit[1]) + 1, device=mask.device)
+    area = my[:, None] * mx
+    # Number of samples in every centred block at once, from the summed-area table.
+    table = torch.zeros(ny + 1, nx + 1, dtype=torch.long, device=mask.device)
+    table[1:, 1:] = sampled.long().cumsum(0).cumsum(1)
+    y0, x0 = ny // 2 - my // 2, nx // 2 - mx // 2
+    y1, x1 = y0 + my, x0 + mx
+    n_sampled = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
+    best = int(torch.where(n_sampled == area, area, 0).argmax())
+    iy, ix = divmod(best, len(mx))
+    return slice(int(y0[iy]), int(y1[iy])), slice(int(x0[ix]), int(x1[ix]))
+
+
+def cut_acs(kspace: Tensor, mask: Tensor, max_size: tuple[int, int] | None = None) -> Tensor:
+    """Return the ACS ``(..., coil, ay, ax)`` of k-space ``(..., coil, ky, kx)``."""
+    if kspace.shape[-2:] != mask.shape[-2:]:
+        raise ValueError(f"mask is {tuple(mask.shape)}, kspace is {tuple(kspace.shape[-2:])}")
+    return kspace[(..., *find_acs(mask, max_size))]

@@ -1,0 +1,100 @@
+"""Noise level of a scan that brings no noise lines, from the null space of its ACS.
+
+Windows of k x k samples over all coils fill a space of D = coils k^2 dimensions; the signal, smooth
+coils times one image, takes only a part of it (Uecker et al., MRM 2014). Along the rest there is
+nothing but noise, so the smallest eigenvalues of the window covariance measure it:
+
+    R = A A^H / n_windows,   A (D x windows) the calibration matrix of the ACS,   R_1 of unit noise,
+    sigma^2 = m(R) / m(V_0^H R_1 V_0),   m the mean of the smallest tenth of D eigenvalues
+
+Smallest eigenvalues lie below their mean, the more so the fewer windows there are (Marchenko and
+Pastur, 1967), and windows overlap; the denominator, the same statistic of seeded unit noise in the
+same null space V_0, corrects for both. V_0 are the eigenvectors of R whose eigenvalues do not
+exceed the noise, first taken with V_0 = 1. Ours.
+
+Between 20 and 40 dB, 2 to 32 coils: right within 3 % where the ACS spans the readout (1-D masks),
+mostly within 10 % and 25 % at worst for a square ACS of 24 x 24. A single coil has no redundancy
+but the empty margin of its field of view; what comes out there is an upper bound.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .acs import cut_acs
+from .espirit import calibration_matrix
+
+MAX_LINES = 40
+"""Of a long ACS the central lines over the full readout suffice."""
+
+MAX_KERNEL = 6
+MAX_DIMENSIONS = 450
+WINDOWS_PER_DIMENSION = 3
+FRACTION = 0.1
+
+
+def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
+    """Return sqrt(E|n|^2) of one k-space sample.
+
+    Parameters
+    ----------
+    kspace
+        complex ``(coil, ky, kx)``; noise white over coils and samples (whitened, or of equal
+        level).
+    mask
+        0/1 ``(ky, kx)``.
+
+    Raises
+    ------
+    ValueError
+        No ACS, an ACS too small, or samples that are not finite.
+    """
+    n_coils = kspace.shape[0]
+    acs = cut_acs(kspace, mask, (MAX_LINES, mask.shape[-1]))
+    if not torch.isfinite(torch.view_as_real(acs)).all():
+        raise ValueError("acs has samples that are not finite")
+    shape = (n_coils, acs.shape[-2], acs.shape[-1])
+    width = _kernel_width(shape)
+    peak = float(acs.abs().amax())
+    if peak == 0:
+        return 0.0
+    covariance = _window_covariance(acs.cpu() / peak, width)
+    return peak * _noise_power(covariance, _unit_noise_covariance(shape, width)) ** 0.5
+
+
+def _kernel_width(shape: tuple[int, int, int]) -> int:
+    """Widest kernel that leaves enough windows per dimension, and stays affordable."""
+    n_coils, ny, nx = shape
+    for width in range(min(MAX_KERNEL, ny, nx), 0, -1):
+        n_dimensions = n_coils * width**2
+        n_windows = (ny - width + 1) * (nx - width + 1)
+        is_affordable = n_dimensions <= MAX_DIMENSIONS or width == 1
+        if is_affordable and n_windows >= WINDOWS_PER_DIMENSION * n_dimensions:
+            return width
+    raise ValueError(f"acs of {ny}x{nx} is too small to estimate the noise of {n_coils} coils")
+
+
+def _window_covariance(acs: Tensor, width: int) -> Tensor:
+    windows = calibration_matrix(acs, width)
+    return (windows @ windows.mH).to(torch.complex128) / windows.shape[1]
+
+
+@lru_cache(maxsize=16)
+def _unit_noise_covariance(shape: tuple[int, int, int], width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(shape, dtype=torch.complex64, generator=generator)
+    return _window_covariance(noise, width)
+
+
+def _noise_power(covariance: Tensor, unit: Tensor) -> float:
+    """Return sigma^2 of the noise in `covariance`, where `unit` is the covariance of unit noise."""
+    power, vectors = torch.linalg.eigh(covariance)
+    unit_power = torch.linalg.eigvalsh(unit)
+    n_smallest = max(1, int(FRACTION * len(power)))
+    smallest = power[:n_smallest].mean().clamp_min(0)
+    first_guess = smallest / unit_power[:n_smallest].mean()
+    is_null = power <= first_guess * unit_power[-1]
+    null = vectors[:, : max(n_smallest, int(is_null.sum()))]
+    expected = torch.linalg.eigvalsh(null.mH @ unit @ null)[:n_smallest].mean()
+    return float(smallest / expected)

@@ -1,0 +1,88 @@
+"""Noise whitening of the receive channels.
+
+    Psi = E[n n^H] (coil x coil),   Psi = L L^H (Cholesky),   W = L^(-1),   W Psi W^H = I
+
+so every whitened channel has E|n|^2 = 1 and no two of them share noise.
+Source: Pruessmann et al., MRM 2001;46:638, appendix A (decorrelation of the channels).
+
+The noise has to be in the units of the data. A noise scan recorded with another dwell time than
+the image is first multiplied by sqrt(dwell of the noise scan / dwell of the image): the standard
+deviation grows with the square root of the receiver bandwidth.
+"""
+
+import torch
+from torch import Tensor
+
+DEAD_CHANNEL = 1e-12
+"""A channel whose noise power is below this fraction of the strongest one is dead."""
+
+MIN_SAMPLES_PER_COIL = 2
+
+
+def noise_covariance(noise: Tensor) -> Tensor:
+    """Psi = N N^H / n_samples, complex128 ``(coil, coil)``, of noise ``(coil, samples)``."""
+    n = noise.to(torch.complex128)
+    return n @ n.mH / n.shape[-1]
+
+
+def whitening_matrix(noise: Tensor) -> Tensor:
+    """Return W with W Psi W^H = I.
+
+    Parameters
+    ----------
+    noise
+        complex ``(coil, samples)``, samples without signal.
+
+    Returns
+    -------
+    Tensor
+        complex64 ``(coil, coil)``, lower triangular. A dead channel (no noise power: a broken or
+        unplugged coil) gets a row and a column of zeros, so it contributes nothing; find these
+        with `dead_channels`, on which the caller may report.
+
+    Raises
+    ------
+    ValueError
+        Too few samples for the number of coils, non-finite samples, no live channel, or channels
+        that are copies of each other.
+    """
+    n_coils, n_samples = noise.shape
+    if n_samples < MIN_SAMPLES_PER_COIL * n_coils:
+        raise ValueError(
+            f"noise has {n_samples} samples, {n_coils} coils need "
+            f"at least {MIN_SAMPLES_PER_COIL * n_coils}"
+        )
+    if not torch.isfinite(torch.view_as_real(noise)).all():
+        raise ValueError("noise has samples that are not finite")
+    covariance = noise_covariance(noise)
+    live = ~_is_dead(covariance)
+    if not live.any():
+        raise ValueError(f"noise is zero in all {n_coils} coils")
+    factor, info = torch.linalg.cholesky_ex(covariance[live][:, live])
+    if int(info):
+        raise ValueError(f"noise covariance of {n_coils} coils is singular: channels are copies")
+    identity = torch.eye(factor.shape[0], dtype=factor.dtype, device=factor.device)
+    matrix = torch.zeros_like(covariance)
+    index = live.nonzero().squeeze(-1)
+    matrix[index[:, None], index] = torch.linalg.solve_triangular(factor, identity, upper=False)
+    return matrix.to(torch.complex64)
+
+
+def dead_channels(matrix: Tensor) -> list[int]:
+    """Channels to which a whitening matrix gives no weight."""
+    return [int(i) for i in (matrix.abs().sum(-1) == 0).nonzero().flatten()]
+
+
+def whiten(matrix: Tensor, kspace: Tensor) -> Tensor:
+    """Apply W along the coil axis of ``(..., coil, ky, kx)`` or of ``(coil, samples)``."""
+    coil_axis = 0 if kspace.ndim == 2 else kspace.ndim - 3
+    n_coils = kspace.shape[coil_axis]
+    if matrix.shape[-1] != n_coils:
+        raise ValueError(f"whitening matrix is for {matrix.shape[-1]} coils, kspace has {n_coils}")
+    flat = kspace.movedim(coil_axis, -1) @ matrix.mT.to(kspace.dtype)
+    return flat.movedim(-1, coil_axis)
+
+
+def _is_dead(covariance: Tensor) -> Tensor:
+    power = covariance.diagonal().real
+    return power <= DEAD_CHANNEL * power.max()

@@ -1,0 +1,36 @@
+"""CG-SENSE (Pruessmann et al., MRM 2001) with Tikhonov regularisation, a model without weights.
+
+    x = argmin |A x - b|^2 + lambda |x|^2,   (A^H A + lambda) x = A^H b
+"""
+
+from torch import Tensor
+
+from ..physics.sense import SenseOperator
+from ..physics.solvers import conjugate_gradient
+from .interfaces import ReconModel
+
+# Both chosen on the validation images of brain-5x (`jrsr-train evaluate --tune cg-sense`).
+LAMBDA = 1e-3
+N_ITER = 30
+
+
+class CgSense(ReconModel):
+    """Regularised least squares by conjugate gradients from zero."""
+
+    def __init__(self, *, regularisation: float = LAMBDA, n_iter: int = N_ITER) -> None:
+        super().__init__()
+        self.regularisation = regularisation
+        self.n_iter = n_iter
+
+    def forward(
+        self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
+    ) -> Tensor:
+        """Return the complex image on the grid of `sense`; `noise_std` is not used."""
+        image, _ = conjugate_gradient(
+            lambda x: sense.gram(x) + self.regularisation * x,
+            sense.adjoint(kspace),
+            n_iter=self.n_iter,
+            tolerance=1e-5,
+            n_dims=sense.n_image_dims,
+        )
+        return image

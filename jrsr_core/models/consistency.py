@@ -1,0 +1,70 @@
+"""Data consistency on the HR grid (ours, beyond the paper).
+
+    x = argmin |A x - b|^2 + mu |x - x_SR|^2,    (A^H A + mu) x = A^H b + mu x_SR
+
+A = g M H F C is the operator on the HR grid: the measured k-space is the masked centre of HR
+k-space. mu = sigma^2 / tau^2, the noise variance over the variance of the error of x_SR, which is
+learned as tau^2 = tau_0^2 + (tau_1 sigma)^2: a noisier scan has a worse prior image as well.
+
+Backward by the implicit function theorem, one more solve with the same matrix (as MoDL does,
+Aggarwal et al., TMI 2019):  dL/dx_SR = mu w,  dL/dmu = Re<w, x_SR - x>,  (A^H A + mu) w = dL/dx.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..arrays import inner_product
+from ..physics.sense import SenseOperator
+from ..physics.solvers import conjugate_gradient
+
+
+class _ImplicitSolve(torch.autograd.Function):
+    """x(prior, mu) with the gradient of the exact solution."""
+
+    @staticmethod
+    def forward(ctx, prior, mu, zero_filled, sense, n_iter):
+        """Solve by CG from x_SR."""
+        rhs = zero_filled + mu * prior
+        x, _ = conjugate_gradient(
+            lambda v: sense.gram(v) + mu * v, rhs, x0=prior, n_iter=n_iter, tolerance=1e-6
+        )
+        ctx.save_for_backward(prior, mu, x)
+        ctx.sense, ctx.n_iter = sense, n_iter
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Solve with the same matrix for the gradient."""
+        prior, mu, x = ctx.saved_tensors
+        w, _ = conjugate_gradient(
+            lambda v: ctx.sense.gram(v) + mu * v,
+            grad,
+            x0=grad / mu,
+            n_iter=ctx.n_iter,
+            tolerance=1e-6,
+        )
+        return mu * w, inner_product(w, prior - x, 2), None, None, None
+
+
+class DataConsistency(nn.Module):
+    """Bring an HR image into agreement with what was measured, as far as the noise allows."""
+
+    def __init__(self, *, tau0: float = 0.03, tau1: float = 0.5, n_iter: int = 8) -> None:
+        super().__init__()
+        self.log_tau0 = nn.Parameter(torch.tensor(math.log(tau0)))
+        self.log_tau1 = nn.Parameter(torch.tensor(math.log(tau1)))
+        self.n_iter = n_iter
+
+    def mu(self, noise_std: Tensor) -> Tensor:
+        """Weight of the prior image ``(batch, 1, 1)`` for the noise of one k-space sample."""
+        variance = noise_std.clamp_min(1e-4).square()
+        tau2 = torch.exp(2 * self.log_tau0) + torch.exp(2 * self.log_tau1) * variance
+        return (variance / tau2)[:, None, None]
+
+    def forward(
+        self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, noise_std: Tensor
+    ) -> Tensor:
+        """Return the consistent image; `zero_filled` is A^H b on the HR grid."""
+        return _ImplicitSolve.apply(prior, self.mu(noise_std), zero_filled, sense, self.n_iter)

@@ -1,0 +1,130 @@
+"""Fixed points x* = T(x*) and how to differentiate them.
+
+Picard:    x_(k+1) = T(x_k)
+Anderson:  x_(k+1) = beta sum_i a_i T(x_i) + (1 - beta) sum_i a_i x_i,  the a_i with sum 1 that
+           minimise |sum_i a_i (T(x_i) - x_i)|^2 + lambda |a|^2 over the last m pairs
+           (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal. 2011)
+Residual:  |T(x) - x| / (|T(x)| + eps), per sample; the iterate of least residual is kept, so
+           that a solve that diverges still returns something.
+Jacobian-free backward (Fung et al., AAAI 2022): T is applied once more with the graph on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..arrays import norm
+from ..physics.solvers import SolverReport
+
+Map = Callable[[Tensor], Tensor]
+EPS = 1e-8
+SOLVERS = ("picard", "anderson")
+
+
+@dataclass(frozen=True)
+class FixedPointSettings:
+    """How far and how a fixed point is sought."""
+
+    solver: str = "anderson"
+    n_iter: int = 50
+    tolerance: float = 1e-4
+    memory: int = 5
+    mixing: float = 1.0
+    regularisation: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run."""
+        if self.solver not in SOLVERS:
+            raise ValueError(f"solver is {self.solver!r}, known: {', '.join(SOLVERS)}")
+        if self.n_iter < 1 or self.memory < 1:
+            raise ValueError(f"n_iter {self.n_iter} and memory {self.memory} must be at least 1")
+
+
+class _Best:
+    """The iterate of least residual, per sample, and whether all samples are there."""
+
+    def __init__(self, x0: Tensor, n_dims: int) -> None:
+        self.n_dims = n_dims
+        self.x = x0
+        self.residual = torch.full_like(norm(x0, n_dims), torch.inf)
+
+    def update(self, x: Tensor, fx: Tensor) -> Tensor:
+        residual = norm(fx - x, self.n_dims) / (norm(fx, self.n_dims) + EPS)
+        better = residual < self.residual  # False for NaN: a diverged iterate is never kept
+        self.x = torch.where(better, fx, self.x)
+        self.residual = torch.where(better, residual, self.residual)
+        return residual
+
+
+def _anderson_weights(residuals: Tensor, regularisation: float) -> Tensor:
+    """Solve the bordered system for a ``(batch, n)``; residuals real ``(batch, n, values)``.
+
+    In float64 and relative to the mean diagonal: close to the solution the Gram matrix is tiny
+    and an absolute regulariser would turn the method into plain averaging.
+    """
+    g = residuals.to(torch.float64)
+    gram = g @ g.mT
+    n = gram.shape[-1]
+    diagonal = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None].clamp_min(1e-300)
+    gram = gram / diagonal + regularisation * torch.eye(n, dtype=gram.dtype, device=gram.device)
+    weights = torch.linalg.solve(gram, torch.ones_like(gram[..., :1])).squeeze(-1)
+    return (weights / weights.sum(-1, keepdim=True)).to(residuals.dtype)
+
+
+def _as_rows(x: Tensor, n_dims: int) -> Tensor:
+    """``(*batch, ...)`` complex or real -> real ``(batch, values)``."""
+    real = torch.view_as_real(x.contiguous()) if x.is_complex() else x
+    batch = x.shape[: x.ndim - n_dims]
+    return real.reshape(max(batch.numel(), 1), -1)
+
+
+def _from_rows(rows: Tensor, like: Tensor) -> Tensor:
+    if like.is_complex():
+        return torch.view_as_complex(rows.reshape(*like.shape, 2).contiguous())
+    return rows.reshape(like.shape)
+
+
+def _mix(xs: list[Tensor], fs: list[Tensor], settings: FixedPointSettings, n_dims: int) -> Tensor:
+    x = torch.stack([_as_rows(v, n_dims) for v in xs], 1)
+    f = torch.stack([_as_rows(v, n_dims) for v in fs], 1)
+    weights = _anderson_weights(f - x, settings.regularisation)[..., None]
+    beta = settings.mixing
+    return _from_rows(beta * (weights * f).sum(1) + (1 - beta) * (weights * x).sum(1), fs[-1])
+
+
+def solve_fixed_point(
+    step: Map, x0: Tensor, settings: FixedPointSettings, *, n_dims: int = 2
+) -> tuple[Tensor, SolverReport]:
+    """Return x* ~ T(x*) from the start `x0`, every sample judged by its own residual.
+
+    Stops when the largest residual of the batch is below the tolerance. An Anderson step that is
+    not finite is replaced by the Picard step.
+    """
+    best = _Best(x0, n_dims)
+    x, xs, fs = x0, [], []
+    iteration, stopped_by = 0, "iterations"
+    while iteration < settings.n_iter:
+        fx = step(x)
+        iteration += 1
+        best.update(x, fx)
+        if bool((best.residual <= settings.tolerance).all()):
+            stopped_by = "tolerance"
+            break
+        if settings.solver == "picard":
+            x = fx
+            continue
+        xs, fs = [*xs, x][-settings.memory :], [*fs, fx][-settings.memory :]
+        x = _mix(xs, fs, settings, n_dims)
+        if not bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all()):
+            x, xs, fs = best.x, [], []
+    return best.x, SolverReport(iteration, best.residual, stopped_by)
+
+
+def jacobian_free(step: Map, fixed_point: Tensor) -> Tensor:
+    """Apply T once with the graph on, at the detached fixed point.
+
+    The gradient is (dT/dtheta)^H v, the zeroth term of the exact (dT/dtheta)^H (I - J^H)^(-1) v.
+    """
+    return step(fixed_point.detach())

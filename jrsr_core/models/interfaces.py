@@ -1,0 +1,81 @@
+"""What every system looks like from outside.
+
+k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled image| = 1;
+`sense` maps an image to that k-space. A model never sees an FFT, a header or a file.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from ..physics.sense import SenseOperator
+
+
+@dataclass
+class ModelOutput:
+    """What a system returns.
+
+    Attributes
+    ----------
+    image
+        HR image ``(*batch, y, x)``: complex64, or float32 if the system works on magnitudes.
+    low_resolution
+        complex64 ``(*batch, y, x)``, the reconstruction on the acquired grid.
+    iterations, residual
+        Of the iterative part: applications done and last relative residual per sample.
+    seconds
+        Wall-clock per part, filled in outside training.
+    """
+
+    image: Tensor
+    low_resolution: Tensor
+    iterations: int = 0
+    residual: Tensor | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class ReconModel(nn.Module):
+    """Undersampled k-space -> image on the grid of `sense`."""
+
+    def forward(
+        self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
+    ) -> Tensor:
+        """Return the complex image ``(*batch, y, x)``.
+
+        `noise_std` ``(*batch,)`` is sqrt(E|n|^2) of one k-space sample, in the units of `kspace`.
+        """
+        raise NotImplementedError
+
+
+class UpsampleModel(nn.Module):
+    """Image on the acquired grid -> HR image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return ``(*batch, 2 y, 2 x)`` for an image ``(*batch, y, x)``."""
+        raise NotImplementedError
+
+
+class JointModel(nn.Module):
+    """k-space and the operator on the HR grid -> HR image and LR reconstruction."""
+
+    def forward(
+        self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
+    ) -> ModelOutput:
+        """Return a `ModelOutput`; `sense.image_shape` is the HR grid."""
+        raise NotImplementedError
+
+
+class TwoStage(JointModel):
+    """A `ReconModel` on the acquired grid, then an `UpsampleModel`."""
+
+    def __init__(self, recon: ReconModel, upsample: UpsampleModel) -> None:
+        super().__init__()
+        self.recon = recon
+        self.upsample = upsample
+
+    def forward(
+        self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
+    ) -> ModelOutput:
+        """Reconstruct, then upsample."""
+        low_resolution = self.recon(kspace, sense.at_low_resolution(), noise_std)
+        return ModelOutput(self.upsample(low_resolution), low_resolution)

@@ -1,0 +1,136 @@
+"""The reconstruction module: proximal gradient descent as a deep equilibrium model.
+
+    s = x - eta A^H (A x - b),    x <- Gamma(s),    iterated to the fixed point   (paper, eq. 6)
+
+Gamma(s) = s + conv_out(RRDB(conv_in(s))) with conv_out zero at the start, so that training
+begins as plain gradient descent. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step
+does not expand as long as |A| <= 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..arrays import to_channels, to_complex
+from ..physics.sense import SenseOperator
+from ..physics.solvers import SolverReport
+from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
+from .layers import RRDB, conv3, zero_init
+
+EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
+TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
+
+
+@dataclass(frozen=True)
+class RecConfig:
+    """Size of the proximal network.
+
+    `unshuffle` 2 runs the RRDBs on half the matrix with four times the input channels: the same
+    cost as half the features on the full matrix, twice the receptive field. The paper's is 1.
+    """
+
+    features: int = 64
+    growth: int = 32
+    n_blocks: int = 1
+    extra_skips: bool = False
+    unshuffle: int = 1
+    n_conditions: int = 0
+
+
+class ProximalNetwork(nn.Module):
+    """Gamma, on complex images ``(batch, y, x)`` with condition maps ``(batch, n, y, x)``."""
+
+    def __init__(self, config: RecConfig) -> None:
+        super().__init__()
+        self.unshuffle = config.unshuffle
+        n_pixels = config.unshuffle**2
+        n_in = (2 + config.n_conditions) * n_pixels
+        self.conv_in = conv3(n_in, config.features)
+        self.blocks = nn.ModuleList(
+            RRDB(config.features, config.growth, extra_skips=config.extra_skips)
+            for _ in range(config.n_blocks)
+        )
+        self.conv_out = zero_init(conv3(config.features, 2 * n_pixels))
+
+    def forward(self, s: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """Return Gamma(s)."""
+        channels = to_channels(s)
+        x = channels if conditions is None else torch.cat((channels, conditions), 1)
+        ny, nx = x.shape[-2:]
+        x = functional.pad(x, (0, -nx % self.unshuffle, 0, -ny % self.unshuffle))
+        x = functional.pixel_unshuffle(x, self.unshuffle)
+        x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
+        for block in self.blocks:
+            x = block(x)
+        x = functional.pixel_shuffle(self.conv_out(x), self.unshuffle)[..., :ny, :nx]
+        return to_complex(channels + x)
+
+
+class RecModule(nn.Module):
+    """Fixed point of proximal gradient descent with a learned proximal operator."""
+
+    def __init__(self, config: RecConfig) -> None:
+        super().__init__()
+        self.prox = ProximalNetwork(config)
+        self.rho = nn.Parameter(torch.zeros(()))
+        self.evaluation = EVALUATION
+        self.training_settings = TRAINING
+
+    @property
+    def eta(self) -> Tensor:
+        """Step size in (0, 2)."""
+        return 2 * torch.sigmoid(self.rho)
+
+    def step(
+        self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
+    ) -> Tensor:
+        """One application of T: a gradient step on the data term, then Gamma."""
+        s = x - self.eta * (sense.gram(x) - zero_filled)
+        return self.prox(s, conditions)
+
+    def forward(
+        self,
+        zero_filled: Tensor,
+        sense: SenseOperator,
+        conditions: Tensor | None = None,
+        *,
+        x0: Tensor | None = None,
+        settings: FixedPointSettings | None = None,
+    ) -> tuple[Tensor, SolverReport]:
+        """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b where None.
+
+        While gradients are on, the solve itself runs without a graph and one application of T at
+        its end carries the Jacobian-free gradient.
+        """
+        default = self.training_settings if self.training else self.evaluation
+
+        def step(x: Tensor) -> Tensor:
+            return self.step(x, zero_filled, sense, conditions)
+
+        with torch.no_grad():
+            start = zero_filled if x0 is None else x0
+            fixed_point, report = solve_fixed_point(step, start, settings or default)
+        if torch.is_grad_enabled():
+            fixed_point = jacobian_free(step, fixed_point)
+        return fixed_point, report
+
+
+def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, int]) -> Tensor:
+    """What is known beforehand, as constant maps ``(batch, 2, y, x)``: noise and undersampling.
+
+    Channel 0: log2 of the noise standard deviation of the scaled image over 0.01, in quarters;
+    channel 1: share of the grid that was not measured. FFDNet's way (Zhang et al., TIP 2018): a
+    network that does not know the noise smooths clean scans for the sake of the noisy ones.
+    """
+    missing = 1 - sense.mask.mean((-2, -1)).reshape(-1).expand(noise_std.shape[0])
+    level = torch.log2(noise_std.clamp_min(1e-5) / 0.01) / 4
+    maps = torch.stack((level, missing.to(level.dtype)), 1)
+    return maps[..., None, None].expand(-1, -1, *shape)
+
+
+def initial_step(eta: float) -> float:
+    """Return rho with 2 sigmoid(rho) = eta."""
+    return math.log(eta / (2 - eta))

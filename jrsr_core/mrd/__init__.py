@@ -1,0 +1,1 @@
+"""ISMRMRD in and out: the only part of the core that knows the format."""

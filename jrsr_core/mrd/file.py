@@ -1,0 +1,195 @@
+"""ISMRMRD files: read in bulk with bounded memory, write so that a reader never sees half a file.
+
+Heads are taken from the stored chunks directly: asking HDF5 for the field ``head`` alone makes it
+read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
+"""
+
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype
+
+from .errors import BadScan
+from .header import ScanHeader, parse_header
+from .lines import HEAD_DTYPE, LineList
+
+DATASET = "dataset"
+BLOCK = 128
+
+
+class ScanFile:
+    """A scan on disk, a `LineSource`.
+
+    Attributes
+    ----------
+    header
+        `ScanHeader`.
+    heads
+        Line heads, structured ``(n,)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    BadScan
+        Not HDF5, cut off, no data set, no header, no acquisitions.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = _open(self.path)
+        try:
+            group = _find_dataset(self._file)
+            self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
+            self._rows = group["data"]
+            self.heads = _read_heads(self._rows)
+        except (OSError, RuntimeError, KeyError) as error:
+            self.close()
+            raise BadScan(f"unreadable, the file may be cut off ({_line(error)})") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def samples(self, indices: np.ndarray) -> np.ndarray:
+        """Return complex64 ``(line, coil, sample)``.
+
+        Raises
+        ------
+        BadScan
+            If a line has not the size its head tells.
+        """
+        first = self.heads[indices[0]]
+        n_coils, n_samples = int(first["active_channels"]), int(first["number_of_samples"])
+        parts = [self._read(run) for run in _strided_runs(indices)]
+        for index, line in zip(indices, (x for part in parts for x in part), strict=True):
+            if line.size != 2 * n_coils * n_samples:
+                raise BadScan(
+                    f"line {index} holds {line.size // 2} samples, "
+                    f"its head says {n_coils} x {n_samples}"
+                )
+        flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
+        return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "ScanFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self, run: slice) -> np.ndarray:
+        try:
+            return self._rows.fields("data")[run]
+        except (OSError, RuntimeError) as error:
+            raise BadScan(f"samples cannot be read, the file may be cut off ({error})") from None
+
+
+def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
+    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`."""
+    with h5py.File(path, "w") as file:
+        text = file.create_dataset(f"{DATASET}/xml", (1,), h5py.special_dtype(vlen=bytes))
+        text[0] = header_xml.encode("utf-8")
+        rows = file.create_dataset(
+            f"{DATASET}/data",
+            (len(lines.heads),),
+            acquisition_dtype,
+            maxshape=(None,),
+            chunks=(64,),
+        )
+        nothing = np.zeros(0, np.float32)
+        for start in range(0, len(lines.heads), BLOCK):
+            heads = lines.heads[start : start + BLOCK]
+            block = np.empty(len(heads), acquisition_dtype)
+            block["head"] = heads
+            for i in range(len(heads)):
+                line = np.ascontiguousarray(lines.data[start + i], np.complex64)
+                block["traj"][i] = nothing
+                block["data"][i] = line.view(np.float32).reshape(-1)
+            rows[start : start + len(heads)] = block
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        raise BadScan("not an HDF5 file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise BadScan(f"HDF5 cannot open it, the file may be cut off ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _find_dataset(file: h5py.File) -> h5py.Group:
+    """Return the group `dataset`, else the only group that holds acquisitions."""
+    groups = [g for g in file.values() if isinstance(g, h5py.Group) and _is_rows(g.get("data"))]
+    named = file.get(DATASET)
+    if isinstance(named, h5py.Group):
+        group = named
+    elif len(groups) == 1:
+        group = groups[0]
+    else:
+        raise BadScan(f"no group '{DATASET}' in the file, found: {', '.join(file) or 'nothing'}")
+    if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
+        raise BadScan(f"no header: '{group.name}/xml' is missing")
+    if not _is_rows(group.get("data")):
+        raise BadScan(f"no acquisitions: '{group.name}/data' is missing or of another kind")
+    return group
+
+
+def _is_rows(data: object) -> bool:
+    fields = data.dtype.names if isinstance(data, h5py.Dataset) else None
+    return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
+
+
+def _read_heads(rows: h5py.Dataset) -> np.ndarray:
+    stored = rows.dtype["head"]
+    missing = sorted(set(HEAD_DTYPE.names) - set(stored.names or ()))
+    if missing:
+        raise BadScan(f"acquisition heads lack {', '.join(missing)}")
+    if not rows.chunks or rows.id.get_create_plist().get_nfilters():
+        blocks = [rows[i : i + BLOCK]["head"] for i in range(0, len(rows), BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty(0, stored)
+    layout = rows.id.get_type()
+    row = np.dtype(
+        {
+            "names": ["head"],
+            "formats": [stored],
+            "offsets": [layout.get_member_offset(layout.get_member_index(b"head"))],
+            "itemsize": layout.get_size(),
+        }
+    )
+    heads = np.empty(len(rows), stored)
+    for start in range(0, len(rows), rows.chunks[0]):
+        _, raw = rows.id.read_direct_chunk((start,))
+        part = heads[start : start + rows.chunks[0]]
+        part[:] = np.frombuffer(raw, row)["head"][: len(part)]
+    return heads
+
+
+def _strided_runs(indices: np.ndarray) -> list[slice]:
+    """Cover increasing indices by slices of constant stride: interleaved slices are regular."""
+    runs, start = [], 0
+    while start < len(indices):
+        stop = start + 1
+        step = int(indices[stop] - indices[start]) if stop < len(indices) else 1
+        while stop < len(indices) and indices[stop] - indices[stop - 1] == step:
+            stop += 1
+        runs.append(slice(int(indices[start]), int(indices[stop - 1]) + 1, max(step, 1)))
+        start = stop
+    return runs

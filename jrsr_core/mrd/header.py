@@ -1,0 +1,149 @@
+"""ISMRMRD XML header -> `ScanHeader` with one `Encoding` per encoding space.
+
+Read by element name and with every namespace removed, so that unknown elements, vendor
+extensions, a missing namespace and unknown enumeration values do no harm; only the sizes of the
+encoding spaces are indispensable. Errors name the element.
+"""
+
+import math
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+from ..geometry import Encoding, Vector
+from .errors import BadScan
+
+DEFAULT_NOISE_BANDWIDTH = 0.793
+"""Effective over nominal receiver bandwidth where the header is silent, as Gadgetron assumes."""
+
+
+@dataclass(frozen=True)
+class ScanHeader:
+    """What images and checks need to know about a scan; `xml` is the text it came from."""
+
+    xml: str
+    encodings: tuple[Encoding, ...]
+    n_coils: int | None = None
+    protocol_name: str = ""
+    measurement_id: str = ""
+    system: str = ""
+    field_strength_t: float | None = None
+    te_ms: tuple[float, ...] = ()
+    tr_ms: tuple[float, ...] = ()
+    flip_deg: tuple[float, ...] = ()
+    noise_bandwidth: float = DEFAULT_NOISE_BANDWIDTH
+
+
+def parse_header(xml: bytes | str) -> ScanHeader:
+    """Parse an ISMRMRD header.
+
+    Raises
+    ------
+    BadScan
+        No XML, no ISMRMRD header, or an encoding space without a usable size.
+    """
+    text = xml.decode("utf-8", errors="replace") if isinstance(xml, bytes) else xml
+    root = _root(text.rstrip("\0"))
+    encodings = tuple(_encoding(e, i) for i, e in enumerate(root.findall("encoding")))
+    if not encodings:
+        raise BadScan("header: encoding is missing")
+    system = (_text(root, f"acquisitionSystemInformation/system{w}") for w in ("Vendor", "Model"))
+    return ScanHeader(
+        xml=text.rstrip("\0"),
+        encodings=encodings,
+        n_coils=_integer(root, "acquisitionSystemInformation/receiverChannels"),
+        protocol_name=_text(root, "measurementInformation/protocolName"),
+        measurement_id=_text(root, "measurementInformation/measurementID"),
+        system=" ".join(filter(None, system)),
+        field_strength_t=_number(root, "acquisitionSystemInformation/systemFieldStrength_T"),
+        te_ms=_numbers(root, "sequenceParameters/TE"),
+        tr_ms=_numbers(root, "sequenceParameters/TR"),
+        flip_deg=_numbers(root, "sequenceParameters/flipAngle_deg"),
+        noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
+        or DEFAULT_NOISE_BANDWIDTH,
+    )
+
+
+def _root(text: str) -> ET.Element:
+    # A declared encoding makes the parser refuse text that is decoded already.
+    try:
+        root = ET.fromstring(text.encode("utf-8"))
+    except ET.ParseError as error:
+        raise BadScan(f"header is not readable as XML: {error}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if root.tag != "ismrmrdHeader":
+        raise BadScan(f"header is <{root.tag}>, expected <ismrmrdHeader>")
+    return root
+
+
+def _encoding(element: ET.Element, index: int) -> Encoding:
+    where = f"encoding {index}"
+    encoded, recon = "encodedSpace", "reconSpace"
+    matrix = _matrix(element, f"{encoded}/matrixSize", where)
+    fov = _fov(element, f"{encoded}/fieldOfView_mm", where)
+    step_1 = "encodingLimits/kspace_encoding_step_1"
+    low, high = (_integer(element, f"{step_1}/{end}") for end in ("minimum", "maximum"))
+    factor = "parallelImaging/accelerationFactor/kspace_encoding_step"
+    return Encoding(
+        encoding_matrix=matrix,
+        recon_matrix=_matrix(element, f"{recon}/matrixSize", where),
+        encoding_fov_mm=fov,
+        recon_fov_mm=_fov(element, f"{recon}/fieldOfView_mm", where),
+        trajectory=_text(element, "trajectory").lower() or "cartesian",
+        center_line=_integer(element, f"{step_1}/center"),
+        center_partition=_integer(element, "encodingLimits/kspace_encoding_step_2/center"),
+        line_limits=None if low is None or high is None else (low, high),
+        acceleration=(
+            _integer(element, f"{factor}_1") or 1,
+            _integer(element, f"{factor}_2") or 1,
+        ),
+        calibration_mode=_text(element, "parallelImaging/calibrationMode").lower() or "none",
+    )
+
+
+def _matrix(element: ET.Element, path: str, where: str) -> tuple[int, int, int]:
+    sizes = [_integer(element, f"{path}/{axis}") for axis in "zyx"]
+    for axis, n in zip("zyx", sizes, strict=True):
+        if n is None or not 0 < n < 65536:
+            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(n)}")
+    return tuple(sizes)
+
+
+def _fov(element: ET.Element, path: str, where: str) -> Vector:
+    sizes = [_number(element, f"{path}/{axis}") for axis in "zyx"]
+    for axis, mm in zip("zyx", sizes, strict=True):
+        if mm is None or not mm > 0:
+            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(mm)}")
+    return tuple(sizes)
+
+
+def _shown(value: float | None) -> str:
+    return "missing" if value is None else f"{value}"
+
+
+def _text(element: ET.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _number(element: ET.Element, path: str) -> float | None:
+    text = _text(element, path)
+    return _to_float(text, path) if text else None
+
+
+def _numbers(element: ET.Element, path: str) -> tuple[float, ...]:
+    return tuple(_to_float(e.text or "", path) for e in element.findall(path))
+
+
+def _integer(element: ET.Element, path: str) -> int | None:
+    value = _number(element, path)
+    return None if value is None else round(value)
+
+
+def _to_float(text: str, path: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadScan(f"header: {path} is {text.strip()!r}, expected a number")
+    return value

@@ -1,0 +1,173 @@
+"""`ReconImage` -> `ismrmrd.Image` for Gadgetron, FIRE and DICOM writers downstream.
+
+The HR grid follows the FFT convention (its index N//2 lies on the LR index n//2), so position,
+directions and field of view are those of the slice; only the matrix grows. Meta attributes carry
+Gadgetron's and FIRE's names, and our own under ``JRSR_``.
+"""
+
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+
+import ismrmrd
+import numpy as np
+
+from ..geometry import Counters, ReconImage, SliceGeometry, Vector
+from ..physics.resolution import crop_or_pad
+from .header import ScanHeader
+from .plan import NESTING
+
+RESEARCH_USE = "Research use only: image derived by a neural network"
+
+
+def software_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("gadgetron-jrsr")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
+    """Crop both images in the plane to the field of view ``(z, y, x)``, the centre staying.
+
+    Removes phase oversampling. An axis that is not wider than asked for stays as it is. The new
+    field of view is a whole number of pixels.
+    """
+    hr, lr = tuple(image.image.shape[-2:]), tuple(image.low_resolution.shape[-2:])
+    old = image.geometry.fov_mm
+    ratio = [min(1.0, new / now) for new, now in zip(fov_mm[1:], old[1:], strict=True)]
+    hr_size = tuple(round(n * r) for n, r in zip(hr, ratio, strict=True))
+    lr_size = tuple(round(n * r) for n, r in zip(lr, ratio, strict=True))
+    if hr_size == hr:
+        return image
+    plane = (mm * m / n for mm, m, n in zip(old[1:], hr_size, hr, strict=True))
+    return replace(
+        image,
+        image=crop_or_pad(image.image, hr_size),
+        low_resolution=crop_or_pad(image.low_resolution, lr_size),
+        geometry=replace(image.geometry, fov_mm=(old[0], *plane)),
+    )
+
+
+def to_mrd_image(
+    image: ReconImage,
+    header: ScanHeader,
+    *,
+    series_index: int = 1,
+    image_index: int = 1,
+    as_complex: bool = False,
+) -> ismrmrd.Image:
+    """Return the HR image, float32 magnitude or complex64, with its header and meta attributes."""
+    pixels = image.image if as_complex else image.magnitude
+    array = np.ascontiguousarray(pixels.detach().cpu().resolve_conj().numpy())
+    array = array.astype(np.complex64 if as_complex else np.float32, copy=False)
+    mrd = ismrmrd.Image.from_array(array[None, None], transpose=False)
+    geometry, stamp = image.geometry, image.stamp
+    mrd.image_type = ismrmrd.IMTYPE_COMPLEX if as_complex else ismrmrd.IMTYPE_MAGNITUDE
+    mrd.field_of_view = tuple(reversed(geometry.fov_mm))
+    mrd.position = geometry.position_mm
+    mrd.read_dir, mrd.phase_dir = geometry.read_dir, geometry.phase_dir
+    mrd.slice_dir = geometry.slice_dir
+    mrd.patient_table_position = geometry.patient_table_position_mm
+    for name in (*NESTING, "average"):
+        setattr(mrd, name, getattr(image.counters, name))
+    mrd.measurement_uid = stamp.measurement_uid
+    mrd.acquisition_time_stamp = stamp.acquisition_time_stamp
+    mrd.physiology_time_stamp = stamp.physiology_time_stamp
+    mrd.user_int, mrd.user_float = stamp.user_int, stamp.user_float
+    mrd.image_series_index = series_index
+    # The field has 16 bits and ismrmrd would wrap it silently to 0, which no reader expects.
+    mrd.image_index = (image_index - 1) % 65535 + 1
+    mrd.meta = ismrmrd.Meta(_ascii(image_meta(image, header, image_index)))
+    return mrd
+
+
+def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
+    """Meta attributes of one image: Gadgetron's names, FIRE's names, ours."""
+    report = image.report
+    history = ["GT", "JRSR", "FALLBACK" if report.fallback else "AI"]
+    comment = [RESEARCH_USE, f"JRSR {report.model}"]
+    if report.fallback:
+        comment = ["FALLBACK IMAGE, not from the model", report.fallback]
+    series = f"JRSR_{report.model}" + ("_FALLBACK" if report.fallback else "")
+    center, width = window(image)
+    gadgetron = {
+        "GADGETRON_DataRole": "Image",
+        "GADGETRON_ImageNumber": image_index,
+        "GADGETRON_ImageComment": comment,
+        "GADGETRON_ImageProcessingHistory": history,
+        "GADGETRON_SeqDescription": f"_{series}",
+        "GADGETRON_WindowCenter": center,
+        "GADGETRON_WindowWidth": width,
+    }
+    fire = {
+        "DataRole": "Image",
+        "ImageProcessingHistory": history,
+        "ImageComment": comment,
+        "ImageComments": "; ".join(comment),
+        "SequenceDescriptionAdditional": series,
+        "WindowCenter": center,
+        "WindowWidth": width,
+        "Keep_image_geometry": 1,
+        "ImageRowDir": _direction(image.geometry.read_dir),
+        "ImageColumnDir": _direction(image.geometry.phase_dir),
+    }
+    return gadgetron | fire | _timing(image.counters, header) | _own_meta(image)
+
+
+def window(image: ReconImage) -> tuple[float, float]:
+    """Window centre and width from 0 to the 99.5th percentile of the magnitude."""
+    top = float(np.quantile(image.magnitude.detach().cpu().numpy(), 0.995))
+    return round(top / 2, 6), round(max(top, 1e-6), 6)
+
+
+def _own_meta(image: ReconImage) -> dict:
+    hr, lr = image.image.shape[-2:], image.low_resolution.shape[-2:]
+    own = {
+        "research_use": RESEARCH_USE,
+        "software_version": software_version(),
+        "acquired_matrix": list(lr),
+        "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, lr, strict=True)],
+    }
+    return {f"JRSR_{k}": _value(v) for k, v in (image.report.as_dict() | own).items()}
+
+
+def _timing(counters: Counters, header: ScanHeader) -> dict:
+    if counters.contrast >= len(header.te_ms):
+        return {}
+    return {"GADGETRON_TE": header.te_ms[counters.contrast]}
+
+
+def _direction(axis: Vector) -> list[str]:
+    return [f"{v:.9f}" for v in axis]
+
+
+def _value(value: object) -> object:
+    # An empty list would write no value at all.
+    return list(value) or "" if isinstance(value, list | tuple) else value
+
+
+def _ascii(meta: dict) -> dict:
+    """`ismrmrd.File` reads attributes as strict ASCII; a protocol name may have umlauts."""
+
+    def plain(value: object) -> str:
+        return str(value).encode("ascii", "backslashreplace").decode()
+
+    return {k: [plain(v) for v in x] if isinstance(x, list) else plain(x) for k, x in meta.items()}
+
+
+def geometry_of(mrd: ismrmrd.Image) -> SliceGeometry:
+    """Read the geometry back from an image header; the inverse of `to_mrd_image`."""
+    head = mrd.getHead()
+
+    def vector(name: str) -> Vector:
+        return tuple(float(v) for v in getattr(head, name))
+
+    return SliceGeometry(
+        position_mm=vector("position"),
+        read_dir=vector("read_dir"),
+        phase_dir=vector("phase_dir"),
+        slice_dir=vector("slice_dir"),
+        fov_mm=tuple(reversed(vector("field_of_view"))),
+        patient_table_position_mm=vector("patient_table_position"),
+    )

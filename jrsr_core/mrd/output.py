@@ -1,0 +1,90 @@
+"""Writing images: into a file beside the target, which takes its place only when complete."""
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import ismrmrd
+
+from .file import DATASET
+
+
+class ImageWriter:
+    """Context manager that collects images in ``/dataset/image_<series>`` of an ISMRMRD file.
+
+    On leaving without an error the file moves to `path`; after an error nothing is left.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is False.
+    OSError
+        The folder cannot be written.
+    """
+
+    def __init__(self, path: str | Path, header_xml: str, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.overwrite = overwrite
+        check_target(self.path, overwrite=overwrite)
+        self._temporary = temporary_beside(self.path)
+        h5py.File(self._temporary, "w").close()
+        self._dataset = ismrmrd.Dataset(str(self._temporary), DATASET)
+        self._dataset.write_xml_header(header_xml.encode("utf-8"))
+        self.n_images = 0
+
+    def write(self, image: ismrmrd.Image) -> None:
+        """Append one image to the group of its series."""
+        self._dataset.append_image(f"image_{image.image_series_index}", image)
+        self.n_images += 1
+
+    def __enter__(self) -> "ImageWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._dataset.close()
+        if kind is None:
+            publish(self._temporary, self.path, overwrite=self.overwrite)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise before any work is done if `path` may not be written."""
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists, --overwrite replaces it")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"folder {path.parent} is not writable")
+
+
+def temporary_beside(path: Path) -> Path:
+    """Create an empty hidden file in the folder of `path`, so that a rename can finish the job."""
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise PermissionError(f"folder {path.parent} cannot be written: {error.strerror}") from None
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    Path(name).chmod(0o666 & ~umask)
+    return Path(name)
+
+
+def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Move a finished file to its place; a file that appeared meanwhile is not replaced."""
+    if path.exists() and not overwrite:
+        temporary.unlink()
+        raise FileExistsError(f"{path} appeared meanwhile, --overwrite replaces it")
+    temporary.replace(path)

@@ -1,0 +1,128 @@
+"""One readout: direction, echo position, oversampling.
+
+The encoded readout of N samples covers a field of view wider than the image. Its crop to n samples
+is done where it belongs, in the image: IFFT over N, centre n, FFT over n; index N//2 stays the
+centre n//2. With orthonormal transforms image values and the noise per sample are unchanged.
+
+An asymmetric echo has its centre (`center_sample`) off the middle: the samples are placed so that
+the echo lies at N//2, and what was not measured stays zero and unmarked in the mask.
+"""
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..geometry import Encoding
+from ..physics.fourier import fft, ifft
+from ..physics.resolution import crop_or_pad
+from .errors import UnsupportedScan
+from .lines import REVERSE, has_flag
+
+
+@dataclass(frozen=True)
+class ReadoutKind:
+    """What lines have to share to be processed together."""
+
+    n_samples: int
+    center: int
+    discard_pre: int
+    discard_post: int
+    reverse: bool
+
+
+def readout_size(encoding: Encoding) -> int:
+    """Return the samples that remain of an encoded readout after removal of oversampling."""
+    n_encoded = encoding.encoding_matrix[2]
+    return min(n_encoded, max(1, round(n_encoded / encoding.readout_oversampling)))
+
+
+def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:
+    """Positions in `heads` of the lines of each kind."""
+    names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
+    columns = [heads[name].astype(np.int64) for name in names] + [has_flag(heads, REVERSE)]
+    keys, member = np.unique(np.stack(columns, axis=-1), axis=0, return_inverse=True)
+    return {
+        ReadoutKind(*(int(v) for v in key[:4]), reverse=bool(key[4])): np.flatnonzero(
+            member.reshape(-1) == i
+        )
+        for i, key in enumerate(keys)
+    }
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How readouts of one kind reach the grid of `n_out` samples.
+
+    `n_full` is the grid of the samples as they come, `start` where the first of them lies on it.
+    """
+
+    kind: ReadoutKind
+    n_full: int
+    start: int
+    n_out: int
+
+    @property
+    def span(self) -> slice:
+        """Measured samples on the output grid."""
+        step = self.n_out / self.n_full
+        first = max(self.start + self._kept.start, 0)
+        last = min(self.start + self._kept.stop, self.n_full) - 1
+        low = ceil((first - self.n_full // 2) * step) + self.n_out // 2
+        high = floor((last - self.n_full // 2) * step) + self.n_out // 2
+        # Every sample measured is every sample known, whatever the rounding at the edge says.
+        if (first, last) == (0, self.n_full - 1):
+            return slice(0, self.n_out)
+        return slice(max(low, 0), min(high + 1, self.n_out))
+
+    @property
+    def _kept(self) -> slice:
+        kind = self.kind
+        pre, post = kind.discard_pre, kind.discard_post
+        if kind.reverse:
+            pre, post = post, pre
+        return slice(pre, max(kind.n_samples - post, pre))
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """Complex ``(..., sample)`` as acquired -> ``(..., n_out)``, echo at ``n_out//2``."""
+        if self.kind.reverse:
+            samples = samples.flip(-1)
+        full = samples.new_zeros((*samples.shape[:-1], self.n_full))
+        low = max(self.start + self._kept.start, 0)
+        high = min(self.start + self._kept.stop, self.n_full)
+        full[..., low:high] = samples[..., low - self.start : high - self.start]
+        if self.n_full == self.n_out:
+            return full
+        cropped = fft(crop_or_pad(ifft(full, -1), (self.n_out,)), -1)
+        outside = torch.ones(self.n_out, dtype=torch.bool)
+        outside[self.span] = False
+        return cropped.masked_fill(outside, 0)
+
+
+def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
+    """Place readouts of one kind.
+
+    More samples than the image needs mean that oversampling is still there; fewer or as many,
+    that it was removed on the way.
+
+    Raises
+    ------
+    UnsupportedScan
+        If the readout is longer than the header allows.
+    """
+    n_encoded, n_out = encoding.encoding_matrix[2], readout_size(encoding)
+    if kind.n_samples > n_encoded:
+        raise UnsupportedScan(
+            f"lines have {kind.n_samples} samples, the encoded matrix {n_encoded} along x"
+        )
+    n_full = n_encoded if kind.n_samples > n_out else n_out
+    center = kind.center
+    # Some systems remove oversampling and leave center_sample as it was; then the echo is central.
+    # A head without it (0) says the same.
+    if not 0 < center < kind.n_samples:
+        center = kind.n_samples // 2
+    elif kind.reverse:
+        center = kind.n_samples - 1 - center
+    return Readout(kind, n_full, n_full // 2 - center, n_out)

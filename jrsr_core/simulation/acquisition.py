@@ -1,0 +1,70 @@
+"""From an HR image to the low-resolution, undersampled multi-coil k-space of the paper.
+
+    b = g M (H F C x + n),   n complex white noise, g = sqrt(M1 M2 / (N1 N2))
+
+The level of the noise is stated against the fully sampled LR image:
+dB = 20 log10(rms(g H F x) / sqrt(E|g n|^2)).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from ..physics.fourier import fft2c
+from ..physics.resolution import Shape, crop_or_pad, grid_scale
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedScan:
+    """One simulated slice.
+
+    `kspace` ``(coil, ky, kx)`` as the receive coils saw it, `mask` ``(ky, kx)``, `truth` the HR
+    magnitude ``(y, x)``, `csm` the true maps on the HR grid, `noise_std` = sqrt(E|n|^2) of one
+    sample, `noise` pure noise ``(coil, samples)``, `fully_sampled` the k-space before the mask.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    truth: Tensor
+    csm: Tensor
+    noise_std: float
+    noise: Tensor
+    fully_sampled: Tensor
+
+
+def white_noise(shape: tuple[int, ...], std: float, generator: Generator) -> Tensor:
+    """Complex white noise with sqrt(E|n|^2) = std."""
+    return std * torch.randn(shape, dtype=torch.complex64, generator=generator)
+
+
+def to_low_resolution(kspace: Tensor, lr_shape: Shape) -> Tensor:
+    """Centre of HR k-space on the intensity scale of the LR grid, ``(..., ky, kx)``."""
+    hr_shape = (kspace.shape[-2], kspace.shape[-1])
+    return grid_scale(lr_shape, hr_shape) * crop_or_pad(kspace, lr_shape)
+
+
+def noise_std_for(kspace: Tensor, noise_db: float) -> float:
+    """sqrt(E|n|^2) per sample for a noise level in dB below the rms of the combined image."""
+    signal = kspace.abs().square().sum(0).mean().sqrt()
+    return float(signal) * 10 ** (-noise_db / 20)
+
+
+def acquire(
+    image: Tensor,
+    csm: Tensor,
+    mask: Tensor,
+    *,
+    noise_db: float,
+    generator: Generator,
+    n_noise_samples: int = 2048,
+) -> SimulatedScan:
+    """Simulate the scan of the complex HR `image` ``(y, x)`` seen by `csm` ``(coil, y, x)``."""
+    if csm.shape[-2:] != image.shape:
+        raise ValueError(f"csm is {tuple(csm.shape[-2:])}, image is {tuple(image.shape)}")
+    lr_shape: Shape = (mask.shape[-2], mask.shape[-1])
+    clean = to_low_resolution(fft2c(csm * image), lr_shape)
+    std = noise_std_for(clean, noise_db)
+    full = clean + white_noise(tuple(clean.shape), std, generator)
+    noise = white_noise((csm.shape[0], n_noise_samples), std, generator)
+    return SimulatedScan(mask * full, mask, image.abs(), csm, std, noise, full)

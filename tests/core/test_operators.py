@@ -1,0 +1,172 @@
+"""One set of laws for all operators, at all parities, with and without batch and map axes."""
+
+import pytest
+import torch
+
+from jrsr_core.physics.coils import CoilOperator
+from jrsr_core.physics.fourier import FourierOperator
+from jrsr_core.physics.operator import LinearOperator
+from jrsr_core.physics.resolution import KSpaceCropOperator, decimate
+from jrsr_core.physics.sampling import SamplingOperator
+from jrsr_core.physics.sense import SenseOperator
+from tests.laws import (
+    assert_adjoint,
+    assert_close,
+    assert_gradient_is_adjoint,
+    assert_gram,
+    assert_linear,
+    random_complex,
+)
+
+Case = tuple[LinearOperator, tuple[int, ...], tuple[int, ...]]
+SIZES = [(16, 12), (15, 11), (16, 11), (15, 12)]
+BATCHES = [(), (3,), (2, 2)]
+COILS, MAPS = 3, 2
+
+
+def _mask(shape, batch, lines=False):
+    generator = torch.Generator().manual_seed(5)
+    mask = (torch.rand((*batch, 1, *shape), generator=generator) < 0.6).float()
+    if lines:
+        mask = mask[..., :1].expand_as(mask).contiguous()
+    return mask if batch else mask[0]
+
+
+def _csm(shape, batch, n_maps):
+    maps = (n_maps,) if n_maps else ()
+    return random_complex(*batch, *maps, COILS, *shape, seed=3) / 2
+
+
+def fourier(shape, batch) -> Case:
+    return FourierOperator(), (*batch, COILS, *shape), (*batch, COILS, *shape)
+
+
+def coils(shape, batch) -> Case:
+    return CoilOperator(_csm(shape, batch, 0)), (*batch, *shape), (*batch, COILS, *shape)
+
+
+def coils_two_maps(shape, batch) -> Case:
+    operator = CoilOperator(_csm(shape, batch, MAPS), has_map_axis=True)
+    return operator, (*batch, MAPS, *shape), (*batch, COILS, *shape)
+
+
+def sampling(shape, batch) -> Case:
+    both = (*batch, COILS, *shape)
+    return SamplingOperator(_mask(shape, batch)), both, both
+
+
+def crop(shape, batch) -> Case:
+    hr = (2 * shape[0] + 1, 2 * shape[1])
+    return KSpaceCropOperator(hr, shape), (*batch, COILS, *hr), (*batch, COILS, *shape)
+
+
+def pad(shape, batch) -> Case:
+    operator, domain, codomain = crop(shape, batch)
+    return operator.H, codomain, domain
+
+
+def composed(shape, batch) -> Case:
+    operator = SamplingOperator(_mask(shape, batch)) @ FourierOperator()
+    return operator, (*batch, COILS, *shape), (*batch, COILS, *shape)
+
+
+def sense(shape, batch) -> Case:
+    operator = SenseOperator(_csm(shape, batch, 0), _mask(shape, batch))
+    return operator, (*batch, *shape), (*batch, COILS, *shape)
+
+
+def sense_lines(shape, batch) -> Case:
+    operator = SenseOperator(_csm(shape, batch, 0), _mask(shape, batch, lines=True))
+    return operator, (*batch, *shape), (*batch, COILS, *shape)
+
+
+def sense_two_maps(shape, batch) -> Case:
+    operator = SenseOperator(_csm(shape, batch, MAPS), _mask(shape, batch), has_map_axis=True)
+    return operator, (*batch, MAPS, *shape), (*batch, COILS, *shape)
+
+
+def sense_hr(shape, batch) -> Case:
+    hr = (2 * shape[0], 2 * shape[1])
+    operator = SenseOperator(_csm(hr, batch, 0), _mask(shape, batch))
+    return operator, (*batch, *hr), (*batch, COILS, *shape)
+
+
+def sense_hr_lines_two_maps(shape, batch) -> Case:
+    hr = (2 * shape[0], 2 * shape[1])
+    mask = _mask(shape, batch, lines=True)
+    operator = SenseOperator(_csm(hr, batch, MAPS), mask, has_map_axis=True)
+    return operator, (*batch, MAPS, *hr), (*batch, COILS, *shape)
+
+
+MAKERS = [
+    fourier,
+    coils,
+    coils_two_maps,
+    sampling,
+    crop,
+    pad,
+    composed,
+    sense,
+    sense_lines,
+    sense_two_maps,
+    sense_hr,
+    sense_hr_lines_two_maps,
+]
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_laws(make, shape, batch):
+    operator, domain, codomain = make(shape, batch)
+    x, y = random_complex(*domain, seed=1), random_complex(*codomain, seed=2)
+    assert_adjoint(operator, x, y)
+    assert_linear(operator, x)
+    assert_gram(operator, x)
+    assert_gram(operator.H, y)
+    assert_gradient_is_adjoint(operator, x, y)
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_operators_hold_no_weights(make):
+    assert not make((8, 7), ())[0].state_dict()
+
+
+def test_mask_without_coil_axis_means_the_same():
+    mask = _mask((8, 7), ())
+    x = random_complex(4, COILS, 8, 7)
+    assert torch.equal(SamplingOperator(mask)(x), SamplingOperator(mask[None, None])(x))
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_sense_at_low_resolution_is_the_decimated_operator(shape):
+    operator, _, codomain = sense_hr(shape, ())
+    low = operator.at_low_resolution()
+    assert low.kspace_shape == low.image_shape == shape
+    assert torch.equal(low.csm, decimate(operator.csm, shape))
+    assert low(random_complex(*shape)).shape == codomain
+    assert low.at_low_resolution() is low
+
+
+@pytest.mark.parametrize("make", [sense, sense_hr, sense_two_maps], ids=lambda make: make.__name__)
+def test_energy_bound_bounds_the_gram(make):
+    operator, domain, _ = make((16, 11), ())
+    x = random_complex(*domain)
+    for _ in range(30):
+        x = operator.gram(x / torch.linalg.vector_norm(x))
+    largest = torch.linalg.vector_norm(x)
+    bound = operator.energy_bound()
+    assert bound.shape == () and largest <= bound * 1.001
+
+
+def test_errors_name_both_sides():
+    with pytest.raises(ValueError, match=r"8, 8.*expects.*16, 12"):
+        coils((16, 12), ())[0](random_complex(8, 8))
+    with pytest.raises(ValueError, match=r"\(16, 16\) exceeds HR grid \(8, 8\)"):
+        KSpaceCropOperator((8, 8), (16, 16))
+
+
+def test_composition_order():
+    operator = composed((8, 7), ())[0]
+    x = random_complex(COILS, 8, 7)
+    assert_close(operator(x), operator.outer.mask * FourierOperator()(x))

@@ -1,0 +1,1 @@
+"""From raw k-space or images to weights; imports `jrsr_core`, never `gadget`."""

@@ -1,0 +1,151 @@
+"""Random scans of one image: the variety the weights have to stand.
+
+Coils, phase, noise, mask, matrix, pixel size, contrast and shading are drawn anew for every scan;
+the narrow protocol alone gives weights that fail on real scans.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from jrsr_core.physics.fourier import fft2c, ifft2c
+from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
+from jrsr_core.simulation.coils import random_coils
+from jrsr_core.simulation.fields import random_bias, random_phase, uniform
+from jrsr_core.simulation.masks import full_mask, gaussian_mask, random_mask, regular_mask
+
+
+@dataclass(frozen=True)
+class Variety:
+    """Ranges that scans are drawn from; a range of equal ends is a constant."""
+
+    n_coils: tuple[int, int] = (4, 20)
+    noise_db: tuple[float, float] = (18.0, 38.0)
+    acceleration: tuple[float, float] = (1.4, 4.0)
+    n_acs: tuple[int, int] = (16, 30)
+    pixel_zoom: tuple[float, float] = (1.0, 1.3)
+    margin: tuple[float, float] = (1.0, 1.4)
+    hr_size: tuple[int, int] = (144, 272)
+    masks: tuple[tuple[str, float], ...] = (
+        ("gaussian", 0.60),
+        ("regular", 0.20),
+        ("random", 0.10),
+        ("full", 0.10),
+    )
+    protocol_share: float = 0.35
+
+
+def _integer(limits: tuple[int, int], generator: Generator) -> int:
+    return int(torch.randint(limits[0], limits[1] + 1, (), generator=generator))
+
+
+def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
+    """Same field of view with pixels `zoom` times as large, by cropping k-space.
+
+    Never finer: zero-padding would make a truth without any high frequencies.
+    """
+    ny, nx = image.shape
+    shape: Shape = (2 * round(ny / zoom / 2), 2 * round(nx / zoom / 2))
+    kspace = crop_or_pad(fft2c(image.to(torch.complex64)), shape)
+    return (ifft2c(kspace) / grid_scale(shape, (ny, nx))).real.clamp_min(0.0)
+
+
+def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
+    """Crop or pad to the object's bounding box times a random margin, even sizes."""
+    object_ = image > 0.06 * image.max()
+    sizes, starts = [], []
+    for axis in (0, 1):
+        where = torch.nonzero(object_.any(1 - axis)).flatten()
+        low, high = (int(where[0]), int(where[-1])) if len(where) else (0, image.shape[axis] - 1)
+        wanted = (high - low + 1) * uniform(*variety.margin, generator)
+        size = min(max(2 * round(wanted / 2), variety.hr_size[0]), variety.hr_size[1])
+        sizes.append(size)
+        starts.append((low + high + 1) // 2 - size // 2)
+    padding = max(sizes)
+    padded = functional.pad(image, (padding,) * 4)
+    y, x = (s + padding for s in starts)
+    return padded[y : y + sizes[0], x : x + sizes[1]].clone()
+
+
+def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
+    """Pixel size, field of view, orientation, contrast curve and shading; maximum 1."""
+    image = coarser_pixels(image, uniform(*variety.pixel_zoom, generator))
+    image = tight_field_of_view(image, variety, generator)
+    for axis in (0, 1):
+        if torch.rand((), generator=generator) < 0.5:
+            image = image.flip(axis)
+    if torch.rand((), generator=generator) < 0.4:
+        image = image.T
+    image = (image / image.max().clamp_min(1e-6)) ** uniform(0.7, 1.3, generator)
+    image = image * random_bias((image.shape[0], image.shape[1]), generator)
+    return (image / image.max().clamp_min(1e-6)).contiguous()
+
+
+def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
+    """One mask of the listed kinds, with an ACS that leaves room for lines outside it."""
+    names, weights = zip(*variety.masks, strict=True)
+    name = names[int(torch.multinomial(torch.tensor(weights), 1, generator=generator))]
+    n_acs = min(_integer(variety.n_acs, generator), shape[0] // 3, shape[1] // 3)
+    acceleration = uniform(*variety.acceleration, generator)
+    seed = _integer((0, 2**31 - 2), generator)
+    if name == "gaussian":
+        acceleration = min(acceleration, shape[0] / (n_acs + 4))
+        floor = uniform(0.1, 0.6, generator)
+        sigma = uniform(0.1, 0.25, generator)
+        return gaussian_mask(
+            shape, acceleration, n_acs=n_acs, seed=seed, sigma=sigma, floor=floor
+        )
+    if name == "regular":
+        return regular_mask(shape, _integer((2, 4), generator), n_acs=n_acs)
+    if name == "random":
+        return random_mask(shape, 1.5 + acceleration, n_acs=n_acs, seed=seed)
+    return full_mask(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnScan:
+    """A scan and what a fully sampled one would have given.
+
+    `full` is LR k-space with noise before the mask; `hr_coil_images` the coil images of the HR
+    truth with the same noise in the acquired band (what the band beyond it holds nobody can know).
+    """
+
+    mask: Tensor
+    full: Tensor
+    hr_coil_images: Tensor
+    noise_std: float
+
+
+def scan_image(
+    image: Tensor, mask: Tensor, n_coils: int, noise_db: float, generator: Generator
+) -> DrawnScan:
+    """Simulate coils, phase and noise over the HR magnitude `image` ``(y, x)``."""
+    shape: Shape = (image.shape[0], image.shape[1])
+    lr_shape: Shape = (mask.shape[0], mask.shape[1])
+    local = float(torch.rand((), generator=generator) ** 2)
+    csm = random_coils(n_coils, shape, generator, local=local)
+    strength = uniform(0.0, 2.0, generator)
+    coil_images = csm * (image * random_phase(shape, generator, strength))
+    scale = grid_scale(lr_shape, shape)
+    clean = scale * crop_or_pad(fft2c(coil_images), lr_shape)
+    std = float(clean.abs().square().sum(0).mean().sqrt()) * 10 ** (-noise_db / 20)
+    noise = std * torch.randn(clean.shape, dtype=torch.complex64, generator=generator)
+    hr_noise = ifft2c(crop_or_pad(noise, shape)) / scale
+    return DrawnScan(mask, clean + noise, coil_images + hr_noise, std)
+
+
+def draw_scan(
+    image: Tensor, protocol_mask: Tensor, variety: Variety, generator: Generator
+) -> DrawnScan:
+    """One random scan; a share of them keeps the protocol's matrix and mask."""
+    if torch.rand((), generator=generator) < variety.protocol_share:
+        mask, n_coils = protocol_mask, 16
+        noise_db = uniform(26.0, 34.0, generator)
+    else:
+        image = vary_image(image, variety, generator)
+        mask = draw_mask((image.shape[0] // 2, image.shape[1] // 2), variety, generator)
+        n_coils = _integer(variety.n_coils, generator)
+        noise_db = uniform(*variety.noise_db, generator)
+    return scan_image(image, mask, n_coils, noise_db, generator)
