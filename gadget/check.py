@@ -63,9 +63,10 @@ def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> I
     plan = plan_scan(header, heads)
     width = settings.kernel_width
     lr_matrix = (plan.encoding.encoding_matrix[1], readout_size(plan.encoding))
-    if min(lr_matrix) < width:
+    if min(lr_matrix) < 2 * width:
         raise UnsupportedScan(
-            f"matrix {lr_matrix[0]} x {lr_matrix[1]} is too small for a kernel of {width}"
+            f"matrix {lr_matrix[0]} x {lr_matrix[1]} is too small for a kernel of {width}: "
+            f"at least {2 * width} x {2 * width}"
         )
     sizes: dict[bytes, tuple[tuple[int, int], float, int]] = {}
     blocks, accelerations, averages = [], [], []
@@ -98,7 +99,7 @@ def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> I
 
 def check_model(settings: Settings) -> None:
     """Raise `UsageError` for an unknown model or preset."""
-    if settings.model not in MODEL_NAMES:
+    if not settings.model.endswith(".json") and settings.model not in MODEL_NAMES:
         raise UsageError(f"unknown model {settings.model!r}{nearest(settings.model, MODEL_NAMES)}")
     if settings.preset not in ("auto", *PRESETS):
         raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")

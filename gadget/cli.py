@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import complain, say, table
-from .errors import Exit, UsageError, describe, exit_code
+from .console import complain, say
+from .errors import Exit, describe, exit_code
 from .settings import Settings
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="jrsr",
@@ -141,13 +143,14 @@ def models() -> int:
     """List shipped and local weights, verified against their cards."""
     from jrsr_core.weights import list_weights
 
-    rows = [("name", "preset", "sha256", "licence", "recipe", "metrics")]
-    for card in list_weights():
-        metrics = ", ".join(f"{k} {_short(v)}" for k, v in card.metrics.items())
-        row = (card.name, card.preset, card.sha256[:12], card.licence, card.recipe, metrics)
-        rows.append(tuple(str(cell) for cell in row))
-    for line in table(rows) if len(rows) > 1 else ["no weights found"]:
-        say(line)
+    cards = list_weights()
+    for card in cards:
+        say(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
+        say(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
+        for protocol, figures in card.metrics.items():
+            say(f"  {protocol}: {_figures(figures)}")
+    if not cards:
+        complain("no weights found")
     return Exit.DONE
 
 
@@ -159,25 +162,30 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        return app(arguments or ["--help"], "jrsr", standalone_mode=False) or Exit.DONE
-    except KeyboardInterrupt as error:
-        complain(describe(error))
-        return 130
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else Exit.FAILED
+        code = app(arguments or ["--help"], "jrsr", standalone_mode=False) or Exit.DONE
+    except (KeyboardInterrupt, SystemExit):
+        code = INTERRUPTED
     except Exception as error:
-        # Usage errors of the option parser, whichever library typer has it from.
-        if hasattr(error, "format_message"):
-            text = " ".join(error.format_message().split()).rstrip(".")
-            complain(
-                f"{text} (see jrsr --help)" if text else "a command is missing, see jrsr --help"
-            )
-            return Exit.DECLINED
-        complain(describe(error))
-        logging.getLogger(__name__).debug("details", exc_info=True)
-        return exit_code(error)
+        return _explain(error)
+    if code == INTERRUPTED:
+        complain("interrupted")
+    return code
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong in one line and return the exit code."""
+    # Usage errors and interrupts of the option parser, whichever library typer has it from.
+    if hasattr(error, "format_message"):
+        complain(" ".join(error.format_message().split()).rstrip(".") + " (see jrsr --help)")
+        return Exit.DECLINED
+    if type(error).__name__ == "Abort":
+        complain("interrupted")
+        return INTERRUPTED
+    complain(describe(error))
+    logging.getLogger(__name__).debug("details", exc_info=True)
+    return exit_code(error)
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -186,23 +194,11 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def _settings(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
-    """Return the settings of a command line; `--model` takes a weights card as well as a name."""
-    weights = None
-    if model is not None and model.lower().endswith(".json"):
-        model, weights = _model_of_card(Path(model)), model
-    return Settings.from_pairs(pairs or [], model=model, device=device, weights=weights)
+    return Settings.from_pairs(pairs or [], model=model, device=device)
 
 
-def _model_of_card(path: Path) -> str:
-    import json
-
-    if not path.is_file():
-        raise UsageError(f"weights card {path}: no such file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["name"]
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{path} is not a weights card") from None
-
-
-def _short(value: Any) -> str:
+def _figures(value: Any) -> str:
+    """Metrics of a card, which may nest, on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_figures(figure)}" for name, figure in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -102,7 +102,7 @@ def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:
 def draw_comparison(truth: Tensor, entries: list[Entry]) -> bytes:
     """PNG with truth and entries above, their error maps below."""
     top = float(truth.max())
-    upper = [captioned(to_grey(truth.numpy(), top), ("truth", f"{tuple(truth.shape)}"))]
+    upper = [captioned(to_grey(truth.numpy(), top), ("truth", "{} x {}".format(*truth.shape)))]
     lower = [
         captioned(to_grey(torch.zeros_like(truth).numpy(), top), (f"error x {ERROR_GAIN}", ""))
     ]

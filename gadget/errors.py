@@ -37,8 +37,6 @@ def exit_code(error: BaseException) -> Exit:
 
 def describe(error: BaseException) -> str:
     """Return the error as one line."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
     if isinstance(error, MemoryError):
         return "out of memory"
     text = " ".join(str(error).split())

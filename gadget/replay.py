@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-from jrsr_core.pipeline import Reconstructor
 
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.file import ScanFile
+from jrsr_core.pipeline import Reconstructor
 
 from .check import check_model, inspect_scan
 from .console import complain, progress, say
@@ -102,8 +102,12 @@ def replay_scan(
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
     files = ", ".join(map(str, paths.values()))
-    say(f"{scan.path.name}: {n_images} images {ny} x {nx}{note} in {seconds:.1f} s -> {files}")
+    say(f"{scan.path.name}: {_count(n_images)} {ny} x {nx}{note} in {seconds:.1f} s -> {files}")
     return Exit.FALLBACK if n_fallback else Exit.DONE
+
+
+def _count(n: int) -> str:
+    return "1 image" if n == 1 else f"{n} images"
 
 
 def find_scans(inputs: list[Path]) -> list[Path]:

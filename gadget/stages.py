@@ -1,22 +1,20 @@
 """The way of the data as generator stages, shared by everything that has lines and wants images."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import ismrmrd
-from jrsr_core.pipeline import Reconstructor, load_reconstructor
 
 from jrsr_core.geometry import KSpaceSlice, ReconImage
-from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.plan import ScanPlan
+from jrsr_core.pipeline import Reconstructor, load_reconstructor
 
 from .check import check_model
 from .errors import describe
 from .settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +54,26 @@ def make_reconstructor(settings: Settings) -> Reconstructor:
 
 
 def reconstruct(
-    slices: Iterable[KSpaceSlice], recon: Reconstructor, settings: Settings
+    slices: Assembler, recon: Reconstructor, settings: Settings
 ) -> Iterator[ReconImage]:
-    """Yield one image per slice; a slice that fails becomes a fallback image, or stops."""
-    for slice_ in slices:
-        yield _image_or_fallback(slice_, recon, settings)
+    """Yield one image per slice; a slice that fails becomes a fallback image, or stops.
+
+    Raises
+    ------
+    BadScan
+        If no slice has intact samples: there is nothing to be delivered then.
+    """
+    n_broken = 0
+    for counters in slices.plan.groups:
+        try:
+            slice_ = slices.assemble(counters)
+        except BadSamples as error:
+            n_broken += 1
+            if settings.on_failure == "stop" or n_broken == len(slices):
+                raise
+            yield recon.fallback(error.rest, describe(error))
+        else:
+            yield _image_or_fallback(slice_, recon, settings)
 
 
 def _image_or_fallback(slice_: KSpaceSlice, recon: Reconstructor, settings: Settings) -> ReconImage:
@@ -70,7 +83,6 @@ def _image_or_fallback(slice_: KSpaceSlice, recon: Reconstructor, settings: Sett
         reason = describe(error)
         if settings.on_failure == "stop":
             raise UnsupportedScan(f"slice {slice_.counters.slice}: {reason}") from error
-        log.warning("slice %d: fallback image, %s", slice_.counters.slice, reason)
         return recon.fallback(slice_, reason)
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -130,14 +131,20 @@ def save_checkpoint(folder: Path, model, average, optimizer, state: RunState) ->
     partial.replace(folder / "checkpoint.safetensors")
 
 
-def load_checkpoint(folder: Path, model, average, optimizer) -> RunState:
-    """Continue from `save_checkpoint`, or from nothing."""
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], RunState]:
+    """Return the tensors and the state of a checkpoint; ValueError if there is none."""
     path = folder / "checkpoint.safetensors"
     if not path.exists():
-        return RunState()
-    from safetensors import safe_open
+        raise ValueError(f"{folder}: no checkpoint.safetensors")
+    with safe_open(path, "pt") as file:
+        return load_file(path), RunState(**json.loads(file.metadata()["state"]))
 
-    tensors = load_file(path)
+
+def load_checkpoint(folder: Path, model, average, optimizer) -> RunState:
+    """Continue from `save_checkpoint`, or from nothing."""
+    if not (folder / "checkpoint.safetensors").exists():
+        return RunState()
+    tensors, state = read_checkpoint(folder)
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -149,8 +156,7 @@ def load_checkpoint(folder: Path, model, average, optimizer) -> RunState:
         index, name = key.split(".")
         slots.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
-    with safe_open(path, "pt") as file:
-        return RunState(**json.loads(file.metadata()["state"]))
+    return state
 
 
 def setup(config: RunConfig) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer, RunState]:

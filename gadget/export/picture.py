@@ -58,7 +58,7 @@ def mosaic(tiles: Sequence[np.ndarray], n_columns: int | None = None, gap: int =
     height, width = tiles[0].shape
     n_rows = math.ceil(len(tiles) / n_columns)
     shape = (n_rows * (height + gap) - gap, n_columns * (width + gap) - gap)
-    page = np.full(shape, 64, np.uint8)
+    page = np.full(shape, 32, np.uint8)
     for i, tile in enumerate(tiles):
         y, x = (i // n_columns) * (height + gap), (i % n_columns) * (width + gap)
         page[y : y + height, x : x + width] = tile

@@ -1,6 +1,7 @@
-"""CG-SENSE (Pruessmann et al., MRM 2001) with Tikhonov regularisation, a model without weights.
+"""Reconstructions without weights: zero-filled, and CG-SENSE (Pruessmann et al., MRM 2001).
 
-    x = argmin |A x - b|^2 + lambda |x|^2,   (A^H A + lambda) x = A^H b
+zero-filled   x = A^H b
+CG-SENSE      x = argmin |A x - b|^2 + lambda |x|^2,   (A^H A + lambda) x = A^H b
 """
 
 from torch import Tensor
@@ -34,3 +35,13 @@ class CgSense(ReconModel):
             n_dims=sense.n_image_dims,
         )
         return image
+
+
+class ZeroFilled(ReconModel):
+    """The adjoint: unmeasured samples stay zero."""
+
+    def forward(
+        self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
+    ) -> Tensor:
+        """Return A^H b."""
+        return sense.adjoint(kspace)

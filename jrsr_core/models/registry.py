@@ -1,11 +1,11 @@
 """Every system by name and preset: an explicit table, configurations as values."""
 
 import difflib
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from torch import nn
 
-from .cg_sense import CgSense
+from .cg_sense import CgSense, ZeroFilled
 from .interfaces import JointModel, TwoStage
 from .interpolation import BicubicUpsample, SincUpsample
 from .jrsr import Jrsr, JrsrConfig, JrsrDc
@@ -44,12 +44,23 @@ def _jrsr_dc(preset: str) -> JointModel:
 _BUILDERS = {
     "jrsr": _jrsr,
     "jrsr-dc": _jrsr_dc,
+    "zero-filled+sinc": lambda preset: TwoStage(ZeroFilled(), SincUpsample()),
     "cg-sense+bicubic": lambda preset: TwoStage(CgSense(), BicubicUpsample()),
     "cg-sense+sinc": lambda preset: TwoStage(CgSense(), SincUpsample()),
 }
 
 MODEL_NAMES = tuple(_BUILDERS)
 TRAINABLE = ("jrsr", "jrsr-dc")
+
+
+_CONFIGS = {"jrsr": _PUBLISHED.__getitem__, "jrsr-dc": _with_consistency}
+
+
+def architecture(name: str, preset: str) -> dict:
+    """Every size of a trainable system as a plain dictionary, for the weights card."""
+    if name not in _CONFIGS:
+        raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
+    return asdict(_CONFIGS[name](preset))
 
 
 def build_model(name: str, *, preset: str = "compact") -> JointModel:

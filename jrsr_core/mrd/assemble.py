@@ -22,7 +22,7 @@ from ..geometry import (
     SliceGeometry,
     Vector,
 )
-from .errors import BadScan, UnsupportedScan
+from .errors import BadSamples, BadScan, UnsupportedScan
 from .lines import LineSource
 from .noise import scan_whitening
 from .plan import ScanPlan
@@ -54,15 +54,25 @@ class Assembler:
 
         Raises
         ------
-        BadScan
-            Samples that are not finite.
+        BadSamples
+            Samples that are not finite; it carries the slice without the lines concerned.
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
         lines = self.plan.groups[counters]
+        total, finite = self._sum_of_lines(lines)
+        if not finite.any():
+            raise BadScan(f"NaN or infinite samples in every line of slice {counters.slice}")
+        slice_ = self._slice(counters, lines[finite], total)
+        if not finite.all():
+            n_bad = int((~finite).sum())
+            raise BadSamples(f"NaN or infinite samples in {n_bad} of {len(lines)} lines", slice_)
+        return slice_
+
+    def _slice(self, counters: Counters, lines: np.ndarray, total: Tensor) -> KSpaceSlice:
         heads = self.source.heads[lines]
         counts = line_counts(heads, self.plan.encoding)
-        kspace = self._sum_of_lines(lines, counters) / counts.clamp_min(1)
+        kspace = total / counts.clamp_min(1)
         mask = (counts > 0).to(torch.float32)
         central = heads[_nearest_center(heads, self.plan.encoding)]
         return KSpaceSlice(
@@ -75,10 +85,12 @@ class Assembler:
             noise_std=None if self.whitening is None else float(_noise_std(counts)),
         )
 
-    def _sum_of_lines(self, lines: np.ndarray, counters: Counters) -> Tensor:
+    def _sum_of_lines(self, lines: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Return the sum ``(coil, ky, kx)`` of the finite lines, and which lines are finite."""
         encoding = self.plan.encoding
         shape = (encoding.encoding_matrix[1], self.plan.n_coils, readout_size(encoding))
         total = torch.zeros(shape, dtype=torch.complex64)
+        finite = np.ones(len(lines), dtype=bool)
         heads = self.source.heads[lines]
         rows = line_rows(heads, encoding)
         for kind, members in readout_kinds(heads).items():
@@ -87,12 +99,13 @@ class Assembler:
             for start in range(0, len(members), LINES_AT_ONCE):
                 part = members[start : start + LINES_AT_ONCE]
                 samples = torch.from_numpy(self.source.samples(lines[part]))
-                if not torch.isfinite(torch.view_as_real(samples)).all():
-                    raise BadScan(f"NaN or infinite samples in slice {counters.slice}")
+                good = torch.isfinite(torch.view_as_real(samples)).flatten(1).all(1)
+                finite[part] = good.numpy()
+                samples, part = samples[good], part[good.numpy()]
                 if self.whitening is not None:
                     samples = whiten(self.whitening, samples.movedim(0, 1)).movedim(0, 1)
                 total.index_add_(0, torch.from_numpy(rows[part]), readout(samples))
-        return total.movedim(0, 1).contiguous()
+        return total.movedim(0, 1).contiguous(), finite
 
 
 def line_rows(heads: np.ndarray, encoding: Encoding) -> np.ndarray:

@@ -1,8 +1,21 @@
 """The two ways a scan can disappoint us; each carries one line for the user."""
 
+from ..geometry import KSpaceSlice
+
 
 class BadScan(ValueError):
     """The input is broken: not the format it claims to be, cut off, or with impossible numbers."""
+
+
+class BadSamples(BadScan):
+    """NaN or infinite samples in one slice.
+
+    `rest` is the slice without the lines that hold them: no input for a model, but for a fallback.
+    """
+
+    def __init__(self, message: str, rest: KSpaceSlice) -> None:
+        super().__init__(message)
+        self.rest = rest
 
 
 class UnsupportedScan(ValueError):

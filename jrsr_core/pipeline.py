@@ -1,0 +1,214 @@
+"""`Reconstructor`: one slice of k-space in, one HR image out. No files, no sockets.
+
+calibrate -> model -> scanner's own scale, and the fallback image where the model cannot serve:
+CG-SENSE, else the zero-filled root sum of squares, interpolated to the HR grid.
+"""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .calibration.calibrate import (
+    CalibratedSlice,
+    CalibrationSettings,
+    calibrate,
+    hr_shape,
+)
+from .geometry import KSpaceSlice, ReconImage, ReconReport
+from .models import build_model
+from .models.cg_sense import CgSense
+from .models.interfaces import JointModel, ModelOutput
+from .models.registry import TRAINABLE
+from .physics.fourier import ifft2c
+from .physics.resolution import sinc_interpolate
+from .quality import kspace_residual
+from .weights import WeightsCard, find_card, load_weights
+
+CONVERGED = 0.05
+
+
+class Reconstructor:
+    """Callable `KSpaceSlice` -> `ReconImage`.
+
+    Parameters
+    ----------
+    model
+        A joint model, or a reconstruction and an upsampling in sequence.
+    name
+        Its name, for reports.
+    card
+        Of its weights; None for models without.
+    """
+
+    def __init__(
+        self,
+        model: JointModel,
+        *,
+        name: str,
+        card: WeightsCard | None = None,
+        settings: CalibrationSettings | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.name = name
+        self.card = card
+        self.settings = settings or CalibrationSettings()
+
+    @torch.inference_mode()
+    def __call__(self, slice_: KSpaceSlice) -> ReconImage:
+        """Reconstruct one slice.
+
+        Raises
+        ------
+        ValueError
+            No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
+            finite; the message is one line.
+        """
+        _check(slice_, self.settings)
+        start = time.perf_counter()
+        slice_ = _to_device(slice_, self.device)
+        calibrated = calibrate(slice_, self.settings)
+        output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        if not _is_finite(output.image):
+            raise ValueError(f"{self.name} gave an image that is not finite")
+        report = self._report(slice_, calibrated, output, time.perf_counter() - start)
+        return _finish(slice_, output.image[0], output.low_resolution[0], report)
+
+    def _report(
+        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
+    ) -> ReconReport:
+        residual = math.nan if output.residual is None else float(output.residual.max())
+        warnings = []
+        if residual > CONVERGED:
+            warnings.append(f"fixed point residual {residual:.3f} is above {CONVERGED}")
+        return ReconReport(
+            model=self.name,
+            weights_sha256=self.card.sha256 if self.card else "",
+            iterations=output.iterations,
+            fixed_point_residual=residual,
+            kspace_residual=kspace_residual(output, calibrated),
+            noise_std=float(calibrated.noise_std) * calibrated.scale,
+            scale=calibrated.scale,
+            acceleration=slice_.acceleration,
+            acs_shape=calibrated.acs_shape,
+            n_virtual_coils=calibrated.kspace.shape[1],
+            seconds={"calibration": calibrated.seconds, **output.seconds, "total": total},
+            warnings=tuple(warnings),
+        )
+
+    @torch.inference_mode()
+    def fallback(self, slice_: KSpaceSlice, reason: str) -> ReconImage:
+        """Return an image without the model, marked as such in its report.
+
+        CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
+        images; samples that are not finite count as not measured.
+        """
+        slice_ = _to_device(_without_bad_samples(slice_), self.device)
+        try:
+            calibrated = calibrate(slice_, self.settings)
+            low_resolution = calibrated.scale * CgSense()(
+                calibrated.kspace, calibrated.sense.at_low_resolution()
+            )
+            method = "cg-sense+sinc"
+        except ValueError:
+            combined = ifft2c(slice_.kspace).abs().square().sum(0, keepdim=True).sqrt()
+            low_resolution = combined.to(torch.complex64)
+            method = "zero-filled+sinc"
+        shape = hr_shape((low_resolution.shape[-2], low_resolution.shape[-1]))
+        image = sinc_interpolate(low_resolution, shape)[0]
+        report = ReconReport(model=method, fallback=reason, acceleration=slice_.acceleration)
+        return _finish(slice_, image, low_resolution[0], dataclasses.replace(report, scale=1.0))
+
+
+def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
+    ny, nx = slice_.kspace.shape[-2:]
+    smallest = 2 * settings.kernel_width
+    if min(ny, nx) < smallest:
+        raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")
+    if not _is_finite(slice_.kspace):
+        raise ValueError("kspace has samples that are not finite")
+
+
+def _is_finite(x: Tensor) -> bool:
+    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
+
+
+def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
+    if _is_finite(slice_.kspace):
+        return slice_
+    good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
+    kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
+    return dataclasses.replace(slice_, kspace=kspace, mask=slice_.mask * good.all(0))
+
+
+def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:
+    moved = {name: getattr(slice_, name).to(device) for name in ("kspace", "mask", "acs")}
+    return dataclasses.replace(slice_, **moved)
+
+
+def _finish(slice_: KSpaceSlice, image: Tensor, low: Tensor, report: ReconReport) -> ReconImage:
+    """Back to the scanner's scale and to the CPU."""
+    scale = report.scale
+    return ReconImage(
+        image=(scale * image).cpu(),
+        low_resolution=(low if report.fallback else scale * low).cpu(),
+        geometry=slice_.geometry,
+        counters=slice_.counters,
+        stamp=slice_.stamp,
+        report=report,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of "auto", "cpu", "cuda" or "cuda:n"; ValueError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise ValueError(f"device {name!r} asked for, this machine has {count} CUDA devices")
+    return device
+
+
+def load_reconstructor(
+    model: str = "jrsr-dc",
+    *,
+    preset: str = "auto",
+    weights: str | Path | None = None,
+    device: str = "auto",
+    n_virtual_coils: int = 12,
+    kernel_width: int = 6,
+    threshold: float = 0.02,
+    crop: float = 0.9,
+) -> Reconstructor:
+    """Build the `Reconstructor` of a model name, or of a weights card.
+
+    `model` is a name of `MODEL_NAMES` or the path of a card (``*.json``); `weights` a card for
+    that name instead of the shipped one.
+
+    Raises
+    ------
+    ValueError
+        Unknown model, preset or device; a card that does not match.
+    """
+    settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
+    where = pick_device(device)
+    path = Path(model) if model.endswith(".json") else (Path(weights) if weights else None)
+    if path is None and model not in TRAINABLE:
+        built = build_model(model, preset="compact" if preset == "auto" else preset)
+        return Reconstructor(built, name=model, settings=settings, device=where)
+    network, card = load_weights(path or find_card(model, preset))
+    if not model.endswith(".json") and card.model != model:
+        raise ValueError(f"{path}: card is for {card.model}, model asked for is {model}")
+    return Reconstructor(network, name=card.model, card=card, settings=settings, device=where)

@@ -1,0 +1,18 @@
+"""Trained weights and the cards that say what they are.
+
+A card is a JSON file beside a safetensors file. Nothing is unpickled; a card whose hash or
+architecture does not match is refused, never repaired.
+"""
+
+from .card import CardError, WeightsCard
+from .store import find_card, list_weights, load_weights, save_weights, shipped_folder
+
+__all__ = [
+    "CardError",
+    "WeightsCard",
+    "find_card",
+    "list_weights",
+    "load_weights",
+    "save_weights",
+    "shipped_folder",
+]

@@ -1,0 +1,79 @@
+"""The weights card: what a file of weights is, where it comes from, what it is good for."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+MAX_CARD_BYTES = 1 << 20
+
+
+class CardError(ValueError):
+    """A card or its weights that must not be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """One set of weights.
+
+    Attributes
+    ----------
+    model, preset
+        Names that `build_model` takes.
+    file, sha256
+        safetensors file beside the card, and its hash.
+    architecture
+        Every size of the network; compared with what `build_model` builds.
+    training
+        Configuration of the run: recipe, steps, samples seen, seed, learning rate, seconds.
+    data, data_sha256
+        What it was trained on, and the hash of the list of inputs.
+    commit
+        Commit of the code that trained it.
+    metrics
+        Per protocol, the figures and the command that printed them.
+    """
+
+    model: str
+    preset: str
+    file: str
+    sha256: str
+    architecture: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    data_sha256: str = ""
+    commit: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = "MIT"
+    intended_use: str = "Research only. Not a medical device."
+    range: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "WeightsCard":
+        """Read a JSON card; unknown, missing or ill-typed fields are named."""
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise CardError(f"{path.name}: card has {path.stat().st_size} bytes, limit 1048576")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise CardError(f"{path.name}: not a JSON card ({error})") from error
+        if not isinstance(values, dict):
+            raise CardError(f"{path.name}: a card is a JSON object, got {type(values).__name__}")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise CardError(f"{path.name}: unknown field {unknown[0]!r}")
+        required = ("model", "preset", "file", "sha256", "architecture")
+        if missing := [name for name in required if name not in values]:
+            raise CardError(f"{path.name}: field {missing[0]!r} is missing")
+        for name in ("model", "preset", "file", "sha256"):
+            if not isinstance(values[name], str):
+                raise CardError(f"{path.name}: field {name!r} must be text")
+        if Path(values["file"]).name != values["file"]:
+            raise CardError(f"{path.name}: file {values['file']!r} must lie beside the card")
+        return cls(**values)
+
+    def write(self, path: Path) -> None:
+        """Write the card, atomically."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        partial.replace(path)

@@ -1,0 +1,131 @@
+"""Finding, checking, loading and writing weights."""
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save_file
+from torch import nn
+
+from ..models.registry import architecture, build_model
+from .card import CardError, WeightsCard
+
+MAX_WEIGHTS_BYTES = 1 << 30
+
+
+def shipped_folder() -> Path:
+    """The folder of the weights inside the package."""
+    return Path(__file__).parent
+
+
+def _normal(value: Any) -> Any:
+    """Architecture as JSON sees it (tuples become lists)."""
+    return json.loads(json.dumps(asdict(value) if is_dataclass(value) else value))
+
+
+def _checked_bytes(card: WeightsCard, folder: Path) -> bytes:
+    path = folder / card.file
+    if not path.is_file():
+        raise CardError(f"{card.file}: weights of {card.model} {card.preset} are not there")
+    if path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise CardError(f"{card.file}: {path.stat().st_size} bytes, limit {MAX_WEIGHTS_BYTES}")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card.sha256:
+        raise CardError(
+            f"{card.file}: sha256 is {digest[:12]}..., the card says {card.sha256[:12]}..."
+        )
+    return content
+
+
+def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> Path:
+    """Return the card of a shipped model; preset "auto" takes the largest that a CPU can run."""
+    folder = folder or shipped_folder()
+    presets = ("compact", "paper", "tiny") if preset == "auto" else (preset,)
+    for name in presets:
+        path = folder / f"{model}_{name}.json"
+        if path.exists():
+            return path
+    have = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
+    raise CardError(f"no weights for {model} in preset {preset}; there are: {have}")
+
+
+def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
+    """Return the model of a card, in evaluation mode, with its weights as float32.
+
+    Raises
+    ------
+    CardError
+        Card unreadable, weights missing, hash or architecture not as the card says, tensors that
+        do not fit the model or are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CardError(f"{path}: no such weights card")
+    card = WeightsCard.read(path)
+    try:
+        model = build_model(card.model, preset=card.preset)
+        built = _normal(architecture(card.model, card.preset))
+    except ValueError as error:
+        raise CardError(f"{path.name}: {error}") from error
+    if built != card.architecture:
+        keys = sorted(set(built) | set(card.architecture))
+        key = next(k for k in keys if built.get(k) != card.architecture.get(k))
+        raise CardError(
+            f"{path.name}: architecture differs in {key!r}: "
+            f"card {card.architecture.get(key)}, model {built.get(key)}"
+        )
+    tensors = load_bytes(_checked_bytes(card, path.parent))
+    _check_tensors(card, model, tensors)
+    model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
+    return model.eval().to(memory_format=torch.channels_last), card
+
+
+def _check_tensors(card: WeightsCard, model: nn.Module, tensors: dict) -> None:
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in tensors.items()}
+    if expected != found:
+        keys = sorted(set(expected) | set(found))
+        key = next(k for k in keys if expected.get(k) != found.get(k))
+        raise CardError(
+            f"{card.file}: tensor {key!r} is {found.get(key)}, the model has {expected.get(key)}"
+        )
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CardError(f"{card.file}: tensor {name!r} is not finite")
+
+
+def list_weights(folder: Path | None = None) -> list[WeightsCard]:
+    """Return the cards of a folder, the shipped one by default; each hash is verified."""
+    folder = folder or shipped_folder()
+    cards = []
+    for path in sorted(folder.glob("*.json")):
+        card = WeightsCard.read(path)
+        _checked_bytes(card, folder)
+        cards.append(card)
+    return cards
+
+
+def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **facts: Any) -> Path:
+    """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the card's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = f"{name}_{preset}.safetensors"
+    tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
+    partial = folder / f"{file}.partial"
+    save_file(tensors, partial)
+    partial.replace(folder / file)
+    card = WeightsCard(
+        model=name,
+        preset=preset,
+        file=file,
+        sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
+        architecture=_normal(architecture(name, preset)),
+        **facts,
+    )
+    path = folder / f"{name}_{preset}.json"
+    card.write(path)
+    return path

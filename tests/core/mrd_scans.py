@@ -1,0 +1,75 @@
+"""Small ISMRMRD scans for the tests, and what may happen to them on the way."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.simulated import simulated_scan
+from jrsr_core.physics.fourier import fft2c
+from jrsr_core.simulation.masks import make_mask
+
+from .synthetic import coil_profiles, phantom
+
+FOV_MM = (5.0, 200.0, 220.0)
+
+
+def coil_kspace(shape: tuple[int, int] = (48, 64), n_coils: int = 4, n_slices: int = 1) -> Tensor:
+    """Fully sampled k-space ``(slice, coil, ky, kx)``, every slice its own."""
+    image, _ = phantom(shape)
+    slices = [
+        (1 + s) * fft2c(coil_profiles(n_coils, shape, seed=s) * image) for s in range(n_slices)
+    ]
+    return torch.stack(slices).to(torch.complex64)
+
+
+def small_scan(
+    shape: tuple[int, int] = (48, 64),
+    *,
+    n_coils: int = 4,
+    n_slices: int = 1,
+    acceleration: int = 1,
+    n_acs: int = 16,
+    **options,
+) -> tuple[Tensor, Tensor, str, LineList]:
+    """Return k-space, mask, header and lines of a scan."""
+    name = "full" if acceleration == 1 else "regular"
+    mask = make_mask(name, shape, acceleration, n_acs=n_acs)
+    kspace = mask * coil_kspace(shape, n_coils, n_slices)
+    xml, lines = simulated_scan(kspace, mask, fov_mm=FOV_MM, **options)
+    return kspace, mask, xml, lines
+
+
+def noise_samples(n_coils: int = 4, n: int = 4096, seed: int = 0) -> Tensor:
+    """Correlated noise with channels of very different level ``(coil, n)``."""
+    generator = torch.Generator().manual_seed(seed)
+    white = torch.randn((n_coils, n), dtype=torch.complex64, generator=generator)
+    mixing = torch.eye(n_coils) + 0.3 * torch.rand((n_coils, n_coils), generator=generator)
+    levels = torch.logspace(-1, 0, n_coils)
+    return (levels[:, None] * (mixing.to(torch.complex64) @ white)).contiguous()
+
+
+def select(lines: LineList, indices) -> LineList:
+    """The lines of these indices, in this order."""
+    indices = np.asarray(indices)
+    return LineList(lines.heads[indices].copy(), [lines.data[i] for i in indices])
+
+
+def joined(*parts: LineList) -> LineList:
+    """One scan after another."""
+    heads = np.concatenate([p.heads for p in parts])
+    return LineList(heads, [d for p in parts for d in p.data])
+
+
+def copied(lines: LineList) -> LineList:
+    """A copy that a test may change."""
+    return LineList(lines.heads.copy(), [d.copy() for d in lines.data])
+
+
+def with_encoding(xml: str, **changes):
+    """The header with fields of its encoding replaced."""
+    header = parse_header(xml)
+    return replace(header, encodings=(replace(header.encodings[0], **changes),))

@@ -1,0 +1,239 @@
+"""Laws of the models: shapes, gradients, determinism, published sizes, odd matrices."""
+
+import pytest
+import torch
+
+from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
+from jrsr_core.models.consistency import DataConsistency
+from jrsr_core.models.fixed_point import FixedPointSettings
+from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
+from jrsr_core.models.layers import RRDB, ResidualDenseBlock
+from jrsr_core.models.phase import smooth_phase
+from jrsr_core.models.registry import TRAINABLE, count_parameters
+from jrsr_core.models.rec import RecConfig, RecModule
+from jrsr_core.models.sr import upsample_nearest
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import simulate_protocol
+
+FEW = FixedPointSettings("picard", n_iter=3)
+
+
+def scan(hr_shape=(48, 64), **changes):
+    """A small scan, scaled, with true maps."""
+    changes = {"n_coils": 4, "n_acs": 10, "acceleration": 2.0, "mask": "gaussian"} | changes
+    simulated = simulate_protocol("brain-5x", brain_phantom(hr_shape), **changes)
+    sense = SenseOperator(simulated.csm[None], simulated.mask)
+    kspace = simulated.kspace[None]
+    scale = sense.at_low_resolution().adjoint(kspace).abs().max()
+    return kspace / scale, sense, torch.tensor([simulated.noise_std]) / scale, simulated, scale
+
+
+def awake(model):
+    """Give every zero-initialised layer small weights, so that it takes part."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if bool((parameter == 0).all()):
+            parameter.data = 0.02 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("lr_shape", [(24, 32), (27, 31)])
+def test_shapes_on_even_and_odd_matrices(name, lr_shape):
+    kspace, sense, noise, *_ = scan((2 * lr_shape[0], 2 * lr_shape[1]))
+    with torch.no_grad():
+        output = awake(build_model(name, preset="tiny")).eval()(kspace, sense, noise)
+    assert output.image.shape == (1, *sense.image_shape)
+    assert output.low_resolution.shape == (1, *lr_shape)
+    assert torch.isfinite(output.image.abs()).all()
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_gradient_reaches_every_parameter(name):
+    kspace, sense, noise, *_ = scan()
+    model = awake(build_model(name, preset="tiny")).train()
+    output = model(kspace, sense, noise, settings=FEW)
+    (output.image.abs().sum() + output.low_resolution.abs().sum()).backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
+        assert float(parameter.grad.abs().sum()) > 0, key
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_deterministic_in_evaluation(name):
+    kspace, sense, noise, *_ = scan()
+    model = awake(build_model(name, preset="tiny")).eval()
+    with torch.no_grad():
+        first, second = (model(kspace, sense, noise).image for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_batch_gives_what_its_samples_give(name):
+    a, b = scan(seed=1), scan(seed=2)
+    model = awake(build_model(name, preset="tiny")).eval()
+    settings = FixedPointSettings("anderson", n_iter=4, tolerance=0.0)
+    both = SenseOperator(torch.cat((a[1].csm, b[1].csm)), a[1].mask)
+    with torch.no_grad():
+        batch = model(
+            torch.cat((a[0], b[0])), both, torch.cat((a[2], b[2])), settings=settings
+        ).image
+        single = model(a[0], a[1], a[2], settings=settings).image
+    assert torch.allclose(batch[:1], single, atol=2e-5)
+
+
+def test_sizes_are_those_of_the_papers():
+    assert count_parameters(ResidualDenseBlock(64, 32)) == 239_808
+    assert count_parameters(RRDB(64, 32)) == 719_424
+    assert count_parameters(RRDB(64, 32, extra_skips=True)) == 725_568
+    sft = RRDB(64, 32, sft="block")
+    assert count_parameters(sft.sft) == 16_640
+    model = build_model("jrsr", preset="paper")
+    assert len(model.sr.trunk) == 23
+    assert 17.0e6 < count_parameters(model.sr) < 17.3e6
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_every_system_builds_in_every_preset(name, preset):
+    assert build_model(name, preset=preset) is not None
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="'jrsr-cd', nearest: jrsr-dc"):
+        build_model("jrsr-cd")
+    with pytest.raises(ValueError, match="unknown preset 'huge'"):
+        build_model("jrsr", preset="huge")
+
+
+def test_rec_starts_as_gradient_descent():
+    # conv_out is zero at the start, so T is one gradient step with eta = 1.
+    kspace, sense, *_ = scan()
+    lr = sense.at_low_resolution()
+    zero_filled = lr.adjoint(kspace)
+    rec = RecModule(RecConfig(8, 4))
+    with torch.no_grad():
+        step = rec.step(zero_filled, zero_filled, lr, None)
+    expected = zero_filled - (lr.gram(zero_filled) - zero_filled)
+    assert torch.allclose(step, expected, atol=1e-6)
+
+
+def test_unshuffled_prox_keeps_odd_sizes():
+    rec = awake(RecModule(RecConfig(8, 4, unshuffle=2)))
+    s = torch.randn(1, 27, 31, dtype=torch.complex64)
+    assert rec.prox(s).shape == s.shape
+
+
+def test_jrsr_dc_depends_on_the_noise_level():
+    kspace, sense, noise, *_ = scan()
+    model = awake(build_model("jrsr-dc", preset="tiny")).eval()
+    with torch.no_grad():
+        quiet = model(kspace, sense, noise / 4).image
+        loud = model(kspace, sense, noise * 4).image
+    assert not torch.allclose(quiet, loud, atol=1e-4)
+    with pytest.raises(ValueError, match="noise_std"):
+        model(kspace, sense)
+
+
+class TestDataConsistency:
+    """HR data consistency against dense algebra and against its limits."""
+
+    def solve(self, n_iter=60):
+        kspace, sense, noise, simulated, scale = scan((24, 32), n_acs=4)
+        prior = torch.randn(1, 24, 32, dtype=torch.complex64)
+        block = DataConsistency(n_iter=n_iter)
+        image = block(prior, sense.adjoint(kspace), sense, noise)
+        return block, image, prior, kspace, sense, noise
+
+    def test_satisfies_the_normal_equations(self):
+        block, image, prior, kspace, sense, noise = self.solve()
+        mu = block.mu(noise)
+        left = sense.gram(image) + mu * image
+        right = sense.adjoint(kspace) + mu * prior
+        assert torch.allclose(left, right, atol=1e-4)
+
+    def test_limits_of_the_noise_level(self):
+        # Without noise the measurement wins, with much noise the prior image does.
+        block, _, prior, kspace, sense, noise = self.solve()
+        zero_filled = sense.adjoint(kspace)
+
+        def misfit(image):
+            return float(torch.linalg.vector_norm(sense(image) - kspace).detach())
+
+        quiet = block(prior, zero_filled, sense, torch.full_like(noise, 1e-4))
+        assert misfit(quiet) < 0.05 * misfit(prior)
+        with torch.no_grad():
+            block.log_tau1.fill_(-10.0)
+        loud = block(prior, zero_filled, sense, torch.full_like(noise, 10.0))
+        assert torch.allclose(loud, prior, atol=1e-3)
+
+    def test_gradient_is_that_of_the_exact_solution(self):
+        kspace, sense, noise, *_ = scan((12, 16), n_acs=2, acceleration=1.5)
+        block = DataConsistency(n_iter=100, tau0=0.3)
+        zero_filled = sense.adjoint(kspace)
+        prior = torch.randn(1, 12, 16, dtype=torch.complex64, requires_grad=True)
+        weight = torch.randn(1, 12, 16, dtype=torch.complex64)
+        loss = (weight.conj() * block(prior, zero_filled, sense, noise)).real.sum()
+        loss.backward()
+        identity = torch.eye(192, dtype=torch.complex64).reshape(192, 12, 16)
+        gram = sense.gram(identity.reshape(192, 12, 16)).reshape(192, 192).T
+        mu = block.mu(noise).detach()
+        exact = torch.linalg.solve(gram + mu[0] * torch.eye(192), weight.reshape(-1))
+        assert torch.allclose(prior.grad.reshape(-1), mu.flatten() * exact, rtol=2e-2, atol=1e-3)
+        assert block.log_tau0.grad is not None
+        step = 1e-2
+
+        def value(shift):
+            with torch.no_grad():
+                block.log_tau0 += shift
+                out = (weight.conj() * block(prior, zero_filled, sense, noise)).real.sum()
+                block.log_tau0 -= shift
+            return float(out)
+
+        numeric = (value(step) - value(-step)) / (2 * step)
+        assert float(block.log_tau0.grad) == pytest.approx(numeric, rel=0.05)
+
+
+class TestInterpolation:
+    """Bicubic and nearest on the grids whose origins are n//2."""
+
+    @pytest.mark.parametrize("n", [16, 17])
+    def test_bicubic_keeps_the_lr_pixels(self, n):
+        matrix = bicubic_matrix(n)
+        assert torch.allclose(matrix[n % 2 :: 2], torch.eye(n))
+        assert torch.allclose(matrix.sum(1), torch.ones(2 * n))
+
+    @pytest.mark.parametrize("n", [16, 17])
+    def test_bicubic_is_exact_on_quadratics_inside(self, n):
+        lr = (torch.arange(n) - n // 2).float()
+        hr = (torch.arange(2 * n) - n) / 2
+        upsampled = bicubic_matrix(n) @ lr.square()
+        assert torch.allclose(upsampled[4:-4], hr.square()[4:-4], atol=1e-3)
+
+    def test_naive_bicubic_is_the_library_one(self):
+        image = torch.rand(1, 1, 12, 14)
+        ours = BicubicUpsample(aligned=False)(image[0])
+        # torch uses a = -0.75; Keys' a = -0.5 is its antialias variant, which equals it upwards.
+        theirs = torch.nn.functional.interpolate(
+            image, scale_factor=2, mode="bicubic", align_corners=False, antialias=True
+        )
+        assert torch.allclose(ours[0, 3:-3, 3:-3], theirs[0, 0, 3:-3, 3:-3], atol=1e-5)
+
+    @pytest.mark.parametrize("n", [8, 9])
+    def test_nearest_puts_lr_pixels_where_they_lie(self, n):
+        image = torch.arange(float(n * n)).reshape(1, 1, n, n)
+        up = upsample_nearest(image, (n, n))
+        where = 2 * torch.arange(n) + n % 2
+        assert torch.equal(up[..., where[:, None], where], image)
+
+
+def test_smooth_phase_is_of_modulus_one_and_follows_a_ramp():
+    y = torch.linspace(-1.0, 1.0, 32)[:, None].expand(32, 40)
+    image = torch.polar(torch.ones(32, 40), 1.5 * y)[None]
+    low, high = smooth_phase(image, (64, 80))
+    assert torch.allclose(high.abs(), torch.ones(1, 64, 80), atol=1e-5)
+    difference = (low * image.conj()).angle().abs()
+    assert float(difference[:, 6:-6, 6:-6].max()) < 0.1
+    empty, _ = smooth_phase(torch.zeros_like(image), (64, 80))
+    assert torch.isfinite(empty.abs()).all()

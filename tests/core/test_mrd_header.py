@@ -1,0 +1,93 @@
+"""The header parser: what it reads, what it forgives, what it refuses."""
+
+import pytest
+
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.header import DEFAULT_NOISE_BANDWIDTH, parse_header
+
+SPACE = (
+    "<matrixSize><x>{x}</x><y>96</y><z>1</z></matrixSize>"
+    "<fieldOfView_mm><x>{fov}</x><y>200.5</y><z>4</z></fieldOfView_mm>"
+)
+ENCODING = (
+    f"<encodedSpace>{SPACE.format(x=256, fov=440)}</encodedSpace>"
+    f"<reconSpace>{SPACE.format(x=128, fov=220)}</reconSpace>"
+)
+
+
+def header(encoding: str = ENCODING, rest: str = "", namespace: bool = True) -> str:
+    space = ' xmlns="http://www.ismrm.org/ISMRMRD"' if namespace else ""
+    return f"<ismrmrdHeader{space}>{rest}<encoding>{encoding}</encoding></ismrmrdHeader>"
+
+
+@pytest.mark.parametrize("namespace", [True, False])
+def test_sizes_are_ordered_like_array_axes(namespace):
+    encoding = parse_header(header(namespace=namespace)).encodings[0]
+    assert encoding.encoding_matrix == (1, 96, 256)
+    assert encoding.recon_matrix == (1, 96, 128)
+    assert encoding.encoding_fov_mm == (4.0, 200.5, 440.0)
+    assert encoding.readout_oversampling == 2
+
+
+def test_missing_sections_have_defaults():
+    parsed = parse_header(header())
+    encoding = parsed.encodings[0]
+    assert (encoding.center_line, encoding.line_limits) == (None, None)
+    assert encoding.acceleration == (1, 1)
+    assert (encoding.trajectory, encoding.calibration_mode) == ("cartesian", "none")
+    assert parsed.noise_bandwidth == DEFAULT_NOISE_BANDWIDTH
+    assert parsed.n_coils is None
+
+
+def test_everything_present_is_read():
+    limits = (
+        "<encodingLimits><kspace_encoding_step_1><minimum>3</minimum><maximum>90</maximum>"
+        "<center>47</center></kspace_encoding_step_1></encodingLimits>"
+        "<trajectory>CARTESIAN</trajectory><parallelImaging><accelerationFactor>"
+        "<kspace_encoding_step_1>3</kspace_encoding_step_1></accelerationFactor>"
+        "<calibrationMode>Embedded</calibrationMode></parallelImaging>"
+    )
+    rest = (
+        "<measurementInformation><protocolName>T2 Müller</protocolName></measurementInformation>"
+        "<acquisitionSystemInformation><systemFieldStrength_T>2.89</systemFieldStrength_T>"
+        "<relativeReceiverNoiseBandwidth>0.79</relativeReceiverNoiseBandwidth>"
+        "<receiverChannels>16</receiverChannels></acquisitionSystemInformation>"
+        "<sequenceParameters><TR>500</TR><TE>10</TE><TE>20</TE></sequenceParameters>"
+    )
+    parsed = parse_header(header(ENCODING + limits, rest).encode())
+    encoding = parsed.encodings[0]
+    assert (encoding.center_line, encoding.line_limits) == (47, (3, 90))
+    assert encoding.acceleration == (3, 1)
+    assert (encoding.trajectory, encoding.calibration_mode) == ("cartesian", "embedded")
+    assert parsed.protocol_name == "T2 Müller"
+    assert (parsed.n_coils, parsed.noise_bandwidth, parsed.te_ms) == (16, 0.79, (10.0, 20.0))
+
+
+def test_unknown_elements_and_a_trailing_nul_do_no_harm():
+    xml = header(rest="<vendorThing a='1'><x/></vendorThing><vendorThing/>")
+    assert parse_header(xml + "\0").encodings == parse_header(header()).encodings
+
+
+def test_declared_encoding_of_another_name():
+    xml = '<?xml version="1.0" encoding="UTF-8"?>' + header()
+    assert parse_header(xml).encodings == parse_header(header()).encodings
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        ("", "not readable as XML"),
+        ("<ismrmrdHeader><encoding>", "not readable as XML"),
+        ("<html/>", "<html>"),
+        ("<ismrmrdHeader/>", "encoding is missing"),
+        (header(ENCODING.replace("<y>96</y>", "")), "encodedSpace/matrixSize/y is missing"),
+        (header(ENCODING.replace("<y>96</y>", "<y>0</y>")), "matrixSize/y is 0"),
+        (header(ENCODING.replace("440", "wide")), "fieldOfView_mm/x is 'wide'"),
+        (header(ENCODING.replace("440", "nan")), "fieldOfView_mm/x is 'nan'"),
+        (header(ENCODING.replace("440", "-1")), "fieldOfView_mm/x is -1"),
+    ],
+)
+def test_errors_name_the_element_on_one_line(xml, words):
+    with pytest.raises(BadScan, match=words) as caught:
+        parse_header(xml)
+    assert "\n" not in str(caught.value)
