@@ -56,10 +56,10 @@ def _interpolate_matrices(matrices: Tensor, n_hr: int) -> Tensor:
     return torch.view_as_complex(mixed.reshape(n_hr, *matrices.shape[1:], 2).contiguous())
 
 
-def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor]:
-    """Virtual coils of the LR k-space and of the HR coil images."""
+def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
+    """Virtual coils of the LR k-space with and without noise, and of the HR coil images."""
     if scan.full.shape[0] <= N_VIRTUAL_COILS:
-        return scan.full, scan.hr_coil_images
+        return scan.full, scan.clean, scan.hr_coil_images
     n_readout = scan.full.shape[-1]
     acs = scan.full[(slice(None), *find_acs(scan.mask))]
     if acs.shape[-1] == n_readout:
@@ -69,12 +69,12 @@ def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor]:
     else:
         compressor = CoilCompressor.scc(acs, N_VIRTUAL_COILS)
         images = torch.einsum("vc,cyx->vyx", compressor.matrices[0], scan.hr_coil_images)
-    return compressor(scan.full), images
+    return compressor(scan.full), compressor(scan.clean), images
 
 
 def calibrate_scan(scan: DrawnScan) -> TrainingScan:
     """Maps from the ACS, truths by coil combination with these maps, one scale."""
-    full, hr_images = _compress(scan)
+    full, clean, hr_images = _compress(scan)
     acs = full[(slice(None), *find_acs(scan.mask))]
     csm, _ = espirit_maps(acs, (hr_images.shape[-2], hr_images.shape[-1]))
     sense = SenseOperator(csm[None], scan.mask)
@@ -86,7 +86,7 @@ def calibrate_scan(scan: DrawnScan) -> TrainingScan:
         csm=csm[None],
         mask=scan.mask,
         target=sense.coils.adjoint(hr_images[None]) / scale,
-        lr_target=lr_sense.coils.adjoint(ifft2c(full)[None]) / scale,
+        lr_target=lr_sense.coils.adjoint(ifft2c(clean)[None]) / scale,
         noise_std=torch.tensor([scan.noise_std]) / scale,
     )
 

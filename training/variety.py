@@ -49,7 +49,7 @@ def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
     ny, nx = image.shape
     shape: Shape = (2 * round(ny / zoom / 2), 2 * round(nx / zoom / 2))
     kspace = crop_or_pad(fft2c(image.to(torch.complex64)), shape)
-    return (ifft2c(kspace) / grid_scale(shape, (ny, nx))).real.clamp_min(0.0)
+    return (ifft2c(kspace) * grid_scale(shape, (ny, nx))).real.clamp_min(0.0)
 
 
 def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
@@ -106,14 +106,15 @@ def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DrawnScan:
-    """A scan and what a fully sampled one would have given.
+    """A scan and what a fully sampled one without noise would have given.
 
-    `full` is LR k-space with noise before the mask; `hr_coil_images` the coil images of the HR
-    truth with the same noise in the acquired band (what the band beyond it holds nobody can know).
+    `full` is LR k-space with noise before the mask, `clean` the same without noise,
+    `hr_coil_images` the coil images of the HR truth.
     """
 
     mask: Tensor
     full: Tensor
+    clean: Tensor
     hr_coil_images: Tensor
     noise_std: float
 
@@ -132,8 +133,7 @@ def scan_image(
     clean = scale * crop_or_pad(fft2c(coil_images), lr_shape)
     std = float(clean.abs().square().sum(0).mean().sqrt()) * 10 ** (-noise_db / 20)
     noise = std * torch.randn(clean.shape, dtype=torch.complex64, generator=generator)
-    hr_noise = ifft2c(crop_or_pad(noise, shape)) / scale
-    return DrawnScan(mask, clean + noise, coil_images + hr_noise, std)
+    return DrawnScan(mask, clean + noise, clean, coil_images, std)
 
 
 def draw_scan(

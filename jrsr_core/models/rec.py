@@ -2,9 +2,11 @@
 
     s = x - eta A^H (A x - b),    x <- Gamma(s),    iterated to the fixed point   (paper, eq. 6)
 
-Gamma(s) = s + conv_out(RRDB(conv_in(s))) with conv_out zero at the start, so that training
-begins as plain gradient descent. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step
-does not expand as long as |A| <= 1.
+Gamma(s) = P (a s + conv_out(RRDB(conv_in(s)))) with conv_out zero at the start, so that training
+begins as damped gradient descent. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step
+does not expand as long as |A| <= 1. Two things keep the null space of A, where that step is the
+identity, from drifting without end: P, the projection on the support of the coil maps, outside
+which nothing is ever measured, and the damping a < 1 (trained, 0.9 at the start).
 """
 
 import math
@@ -20,6 +22,7 @@ from ..physics.solvers import SolverReport
 from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
 from .layers import RRDB, conv3, zero_init
 
+DAMPING = 0.9
 EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
 
@@ -54,6 +57,7 @@ class ProximalNetwork(nn.Module):
             for _ in range(config.n_blocks)
         )
         self.conv_out = zero_init(conv3(config.features, 2 * n_pixels))
+        self.damping_logit = nn.Parameter(torch.tensor(math.log(DAMPING / (1 - DAMPING))))
 
     def forward(self, s: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Return Gamma(s)."""
@@ -66,7 +70,7 @@ class ProximalNetwork(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = functional.pixel_shuffle(self.conv_out(x), self.unshuffle)[..., :ny, :nx]
-        return to_complex(channels + x)
+        return to_complex(torch.sigmoid(self.damping_logit) * channels + x)
 
 
 class RecModule(nn.Module):
@@ -89,7 +93,7 @@ class RecModule(nn.Module):
     ) -> Tensor:
         """One application of T: a gradient step on the data term, then Gamma."""
         s = x - self.eta * (sense.gram(x) - zero_filled)
-        return self.prox(s, conditions)
+        return sense.support() * self.prox(s, conditions)
 
     def forward(
         self,
@@ -130,7 +134,3 @@ def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, in
     maps = torch.stack((level, missing.to(level.dtype)), 1)
     return maps[..., None, None].expand(-1, -1, *shape)
 
-
-def initial_step(eta: float) -> float:
-    """Return rho with 2 sigmoid(rho) = eta."""
-    return math.log(eta / (2 - eta))

@@ -99,13 +99,22 @@ class Assembler:
             for start in range(0, len(members), LINES_AT_ONCE):
                 part = members[start : start + LINES_AT_ONCE]
                 samples = torch.from_numpy(self.source.samples(lines[part]))
-                good = torch.isfinite(torch.view_as_real(samples)).flatten(1).all(1)
-                finite[part] = good.numpy()
-                samples, part = samples[good], part[good.numpy()]
+                good = _finite_lines(samples)
+                if not good.all():
+                    finite[part] = good.numpy()
+                    samples, part = samples[good], part[good.numpy()]
                 if self.whitening is not None:
                     samples = whiten(self.whitening, samples.movedim(0, 1)).movedim(0, 1)
                 total.index_add_(0, torch.from_numpy(rows[part]), readout(samples))
         return total.movedim(0, 1).contiguous(), finite
+
+
+def _finite_lines(samples: Tensor) -> Tensor:
+    """Boolean per line of ``(line, coil, sample)``."""
+    # The sum is finite unless a sample is not (or all are huge): one pass in the usual case.
+    if torch.isfinite(samples.sum().abs()):
+        return torch.ones(len(samples), dtype=torch.bool)
+    return torch.isfinite(torch.view_as_real(samples)).flatten(1).all(1)
 
 
 def line_rows(heads: np.ndarray, encoding: Encoding) -> np.ndarray:

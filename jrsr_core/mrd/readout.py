@@ -89,13 +89,17 @@ class Readout:
         """Complex ``(..., sample)`` as acquired -> ``(..., n_out)``, echo at ``n_out//2``."""
         if self.kind.reverse:
             samples = samples.flip(-1)
-        full = samples.new_zeros((*samples.shape[:-1], self.n_full))
         low = max(self.start + self._kept.start, 0)
         high = min(self.start + self._kept.stop, self.n_full)
-        full[..., low:high] = samples[..., low - self.start : high - self.start]
+        full = samples[..., low - self.start : high - self.start]
+        if high - low < self.n_full:
+            full = samples.new_zeros((*samples.shape[:-1], self.n_full))
+            full[..., low:high] = samples[..., low - self.start : high - self.start]
         if self.n_full == self.n_out:
             return full
         cropped = fft(crop_or_pad(ifft(full, -1), (self.n_out,)), -1)
+        if self.span == slice(0, self.n_out):
+            return cropped
         outside = torch.ones(self.n_out, dtype=torch.bool)
         outside[self.span] = False
         return cropped.masked_fill(outside, 0)

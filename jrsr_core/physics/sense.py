@@ -89,6 +89,10 @@ class SenseOperator(LinearOperator):
         csm = decimate(self.csm, self.kspace_shape)
         return SenseOperator(csm, self.mask, has_map_axis=self.coils.has_map_axis)
 
+    def support(self) -> Tensor:
+        """Return 1 where any coil sees the image, else 0, float ``(*batch, [map,] y, x)``."""
+        return (self.csm.abs().amax(-3) > 0).to(self.csm.real.dtype)
+
     def zero_padded_mask(self) -> Tensor:
         """Return the mask on the k-space of the image grid, for display and residuals."""
         return crop_or_pad(self.mask, self.image_shape)

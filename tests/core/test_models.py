@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
+from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.consistency import DataConsistency
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
@@ -107,16 +108,40 @@ def test_unknown_names_are_refused_with_the_nearest():
         build_model("jrsr", preset="huge")
 
 
-def test_rec_starts_as_gradient_descent():
-    # conv_out is zero at the start, so T is one gradient step with eta = 1.
+def test_rec_starts_as_damped_gradient_descent():
+    # conv_out is zero at the start, so T is 0.9 times one gradient step with eta = 1.
     kspace, sense, *_ = scan()
     lr = sense.at_low_resolution()
     zero_filled = lr.adjoint(kspace)
     rec = RecModule(RecConfig(8, 4))
     with torch.no_grad():
         step = rec.step(zero_filled, zero_filled, lr, None)
-    expected = zero_filled - (lr.gram(zero_filled) - zero_filled)
+    expected = 0.9 * (zero_filled - (lr.gram(zero_filled) - zero_filled))
     assert torch.allclose(step, expected, atol=1e-6)
+
+
+def test_untrained_equilibrium_is_the_tikhonov_solution():
+    # x = a (x - A^H (A x - b)), or (A^H A + (1 - a)/a) x = A^H b: CG-SENSE with lambda = 1/9.
+    kspace, sense, *_ = scan()
+    lr = sense.at_low_resolution()
+    rec = RecModule(RecConfig(8, 4)).eval()
+    with torch.no_grad():
+        x, report = rec(lr.adjoint(kspace), lr)
+    expected = CgSense(regularisation=1 / 9)(kspace, lr)
+    assert report.stopped_by == "tolerance"
+    assert torch.allclose(x, expected, atol=1e-3)
+
+
+def test_nothing_appears_where_no_coil_sees():
+    kspace, sense, noise, *_ = scan()
+    csm = sense.csm.clone()
+    csm[..., :20] = 0
+    blind = SenseOperator(csm, sense.mask)
+    model = awake(build_model("jrsr-dc", preset="tiny")).eval()
+    with torch.no_grad():
+        low = model(kspace, blind, noise).low_resolution
+    assert float(low[..., :10].abs().max()) == 0
+    assert float(low.abs().max()) > 0
 
 
 def test_unshuffled_prox_keeps_odd_sizes():

@@ -1,0 +1,158 @@
+"""The reconstructor: quality floor, scale, geometry of pixels, consistency, fallback, refusals."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, compress_coils
+from jrsr_core.geometry import KSpaceSlice, SliceGeometry
+from jrsr_core.metrics import psnr
+from jrsr_core.physics.fourier import fft2c
+from jrsr_core.pipeline import load_reconstructor, pick_device
+from jrsr_core.quality import expected_residual
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import simulate_protocol
+
+GEOMETRY = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5, 200, 200))
+
+
+def make_slice(hr_shape=(96, 112), *, known_noise=True, **changes):
+    changes = {"n_coils": 6, "n_acs": 20, "acceleration": 1.8} | changes
+    scan = simulate_protocol("brain-5x", brain_phantom(hr_shape), **changes)
+    return scan, KSpaceSlice(
+        scan.kspace,
+        scan.mask,
+        cut_acs(scan.kspace, scan.mask),
+        GEOMETRY,
+        noise_std=scan.noise_std if known_noise else None,
+    )
+
+
+def half_pixel_shift(image, truth):
+    """Shift (y, x) in pixels that phase correlation finds, to a hundredth of a pixel."""
+    cross = fft2c(image.to(torch.complex128)) * fft2c(truth.to(torch.complex128)).conj()
+    ny, nx = image.shape
+    ky = (torch.arange(ny) - ny // 2)[:, None] / ny
+    kx = (torch.arange(nx) - nx // 2)[None, :] / nx
+    low = (ky.abs() < 0.12) & (kx.abs() < 0.12)
+    phase, weight = cross.angle()[low], cross.abs()[low].sqrt()
+    design = torch.stack(
+        [(ky + 0 * kx)[low], (kx + 0 * ky)[low]], 1
+    ).to(torch.float64) * -2 * torch.pi
+    solution = torch.linalg.lstsq(design * weight[:, None], (phase * weight)[:, None]).solution
+    return solution.flatten()
+
+
+@pytest.mark.parametrize("name", ["jrsr", "jrsr-dc", "cg-sense+sinc", "cg-sense+bicubic"])
+def test_better_than_zero_filled(name):
+    scan, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, acceleration=2.5)
+    ours = psnr(load_reconstructor(name)(slice_).magnitude, scan.truth)
+    zero = psnr(load_reconstructor("zero-filled+sinc")(slice_).magnitude, scan.truth)
+    assert float(ours) > float(zero) + 0.3
+
+
+@pytest.mark.parametrize("name", ["jrsr", "jrsr-dc", "cg-sense+sinc", "cg-sense+bicubic"])
+@pytest.mark.parametrize("lr_shape", [(94, 111), (95, 110)])
+def test_odd_matrices_without_a_shift(name, lr_shape):
+    ny, nx = lr_shape
+    scan, slice_ = make_slice((2 * ny, 2 * nx), n_coils=8, n_acs=24, acceleration=1.6)
+    image = load_reconstructor(name)(slice_).magnitude
+    assert image.shape == (2 * ny, 2 * nx)
+    assert float(half_pixel_shift(image, scan.truth).abs().max()) < 0.05
+
+
+def test_the_shift_test_can_fail():
+    truth = brain_phantom((96, 112))
+    moved = torch.roll(truth, (1, 0), (0, 1))
+    assert half_pixel_shift(moved, truth)[0] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["jrsr", "jrsr-dc", "cg-sense+bicubic"])
+def test_images_come_back_in_the_scanners_own_scale(name):
+    _, slice_ = make_slice()
+    recon = load_reconstructor(name)
+    once = recon(slice_).magnitude
+    louder = dataclasses.replace(
+        slice_,
+        kspace=1000 * slice_.kspace,
+        acs=1000 * slice_.acs,
+        noise_std=1000 * slice_.noise_std,
+    )
+    assert torch.allclose(recon(louder).magnitude, 1000 * once, rtol=2e-2, atol=2.0)
+
+
+def test_jrsr_dc_agrees_with_the_measurement():
+    _, slice_ = make_slice(n_coils=8)
+    recon = load_reconstructor("jrsr-dc")
+    report = recon(slice_).report
+    expected = expected_residual(calibrate(slice_, CalibrationSettings()))
+    assert report.kspace_residual < 1.3 * expected
+    assert report.fixed_point_residual < 0.05
+
+
+def test_noise_is_estimated_where_it_is_not_known():
+    scan, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, known_noise=False)
+    report = load_reconstructor("cg-sense+sinc")(slice_).report
+    assert report.noise_std == pytest.approx(scan.noise_std, rel=0.25)
+
+
+def test_compression_keeps_few_coils_as_they_are():
+    scan, _ = make_slice(n_coils=4)
+    assert compress_coils(scan.kspace, scan.mask, 12) is scan.kspace
+    assert compress_coils(scan.kspace, scan.mask, 3).shape[0] == 3
+
+
+def test_every_calibration_setting_changes_the_image():
+    _, slice_ = make_slice(n_coils=8)
+    base = load_reconstructor("cg-sense+sinc")(slice_).magnitude
+    for change in (
+        {"n_virtual_coils": 4},
+        {"kernel_width": 5},
+        {"threshold": 0.2},
+        {"crop": 0.999},
+    ):
+        other = load_reconstructor("cg-sense+sinc", **change)(slice_).magnitude
+        assert not torch.equal(other, base), change
+
+
+def test_fallback_is_marked_and_looks_like_the_object():
+    scan, slice_ = make_slice()
+    image = load_reconstructor("jrsr-dc").fallback(slice_, "because")
+    assert image.report.fallback == "because"
+    assert float(psnr(image.magnitude, scan.truth)) > 20
+
+
+def test_fallback_without_acs_and_with_bad_samples():
+    scan, slice_ = make_slice()
+    kspace = scan.kspace.clone()
+    kspace[:, 10, :] = torch.nan
+    mask = scan.mask.clone()
+    mask[40:56] = 0
+    mask[48, :] = 1
+    broken = dataclasses.replace(slice_, kspace=kspace, mask=mask)
+    recon = load_reconstructor("jrsr-dc")
+    with pytest.raises(ValueError, match="not finite"):
+        recon(broken)
+    image = recon.fallback(broken, "broken")
+    assert torch.isfinite(image.magnitude).all()
+    assert image.report.model == "zero-filled+sinc"
+
+
+def test_refusals_are_one_line():
+    _, slice_ = make_slice()
+    recon = load_reconstructor("cg-sense+sinc")
+    tiny = dataclasses.replace(
+        slice_, kspace=slice_.kspace[:, :8, :8], mask=slice_.mask[:8, :8]
+    )
+    with pytest.raises(ValueError, match="matrix is 8x8, at least 12x12"):
+        recon(tiny)
+    with pytest.raises(ValueError, match="unknown model 'jsrs'"):
+        load_reconstructor("jsrs")
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        pick_device("tpu")
+    with pytest.raises(ValueError, match="mask is"):
+        dataclasses.replace(slice_, mask=slice_.mask[:-1])
+    with pytest.raises(ValueError, match="acs has 3 coils, kspace has 6"):
+        dataclasses.replace(slice_, acs=slice_.acs[:3])

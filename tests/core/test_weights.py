@@ -1,0 +1,98 @@
+"""Cards and weights: round trip, and refusal of everything that does not match."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from jrsr_core.models import build_model
+from jrsr_core.weights import CardError, find_card, list_weights, load_weights, save_weights
+
+
+@pytest.fixture
+def card(tmp_path):
+    torch.manual_seed(0)
+    return save_weights(build_model("jrsr-dc", preset="tiny"), tmp_path, "jrsr-dc", "tiny")
+
+
+def edit(card, **changes):
+    values = json.loads(card.read_text()) | changes
+    card.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+
+
+def test_round_trip_is_float16_exact(card):
+    torch.manual_seed(0)
+    source = build_model("jrsr-dc", preset="tiny").state_dict()
+    loaded, _ = load_weights(card)
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, source[name].to(torch.float16).to(torch.float32)), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "0" * 64}, "sha256 is .* the card says 000000000000"),
+        ({"preset": "compact"}, "architecture differs in 'rec'"),
+        ({"model": "jrsr"}, "architecture differs in 'rec'"),
+        ({"model": "resnet"}, "unknown model 'resnet'"),
+        ({"file": "other.safetensors"}, "other.safetensors: weights of jrsr-dc tiny are not there"),
+        ({"file": "../x.safetensors"}, "must lie beside the card"),
+        ({"colour": "red"}, "unknown field 'colour'"),
+        ({"sha256": None}, "field 'sha256' is missing"),
+        ({"model": 3}, "field 'model' must be text"),
+    ],
+)
+def test_a_card_that_does_not_match_is_refused(card, changes, message):
+    edit(card, **changes)
+    with pytest.raises(CardError, match=message):
+        load_weights(card)
+
+
+def test_damaged_files_are_refused(card):
+    weights = card.with_name("jrsr-dc_tiny.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CardError, match="sha256"):
+        load_weights(card)
+    card.write_text("{")
+    with pytest.raises(CardError, match="not a JSON card"):
+        load_weights(card)
+    card.write_text("[]")
+    with pytest.raises(CardError, match="JSON object"):
+        load_weights(card)
+    with pytest.raises(CardError, match="no such weights card"):
+        load_weights(card.with_name("nothing.json"))
+
+
+def test_wrong_tensors_are_named(card):
+    import hashlib
+
+    weights = card.with_name("jrsr-dc_tiny.safetensors")
+    tensors = load_file(weights)
+    for change, message in (
+        ({"rec.rho": torch.zeros(2)}, "'rec.rho' is \\(2,\\), the model has \\(\\)"),
+        ({"extra": torch.zeros(1)}, "'extra' is \\(1,\\), the model has None"),
+        ({"rec.rho": torch.tensor(float("nan"))}, "'rec.rho' is not finite"),
+    ):
+        save_file(tensors | change, weights)
+        edit(card, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+        with pytest.raises(CardError, match=message):
+            load_weights(card)
+
+
+def test_find_card_names_what_there_is(card):
+    assert find_card("jrsr-dc", "tiny", card.parent) == card
+    with pytest.raises(CardError, match="no weights for jrsr in preset auto; there are: jrsr-dc"):
+        find_card("jrsr", folder=card.parent)
+
+
+def test_shipped_weights_are_whole_and_complete():
+    cards = {(c.model, c.preset): c for c in list_weights()}
+    assert {("jrsr", "compact"), ("jrsr-dc", "compact")} <= set(cards)
+    for shipped in cards.values():
+        assert shipped.metrics, shipped.file
+        assert shipped.training["samples_seen"] > 0
+        assert shipped.commit
+        assert shipped.data
