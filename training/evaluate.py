@@ -55,7 +55,7 @@ class TestSlice:
 
 
 def spread(n_total: int, n_wanted: int | None) -> list[int]:
-    """Indices of `n_wanted` slices spread evenly over `n_total`; all where None."""
+    """Return indices of `n_wanted` slices spread evenly over `n_total`; all where None."""
     if n_wanted is None or n_wanted >= n_total:
         return list(range(n_total))
     return [int(i) for i in np.linspace(0, n_total - 1, n_wanted).round()]
@@ -78,9 +78,7 @@ def as_kspace_slice(scan: SimulatedScan, *, fully_sampled: bool = False) -> KSpa
     mask = torch.ones_like(scan.mask) if fully_sampled else scan.mask
     kspace = scan.fully_sampled if fully_sampled else scan.kspace
     geometry = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))
-    return KSpaceSlice(
-        kspace, mask, cut_acs(kspace, scan.mask), geometry, noise_std=scan.noise_std
-    )
+    return KSpaceSlice(kspace, mask, cut_acs(kspace, scan.mask), geometry, noise_std=scan.noise_std)
 
 
 def current_commit() -> str:
@@ -170,7 +168,7 @@ def summarise(path: Path) -> list[dict]:
 
 
 def n_rows(models: list[str], data: Path, n_slices: int | None) -> int:
-    """Number of rows that a complete evaluation has."""
+    """Return the number of rows that a complete evaluation has."""
     import h5py
 
     with h5py.File(data, "r") as file:

@@ -73,7 +73,7 @@ def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def calibrate_scan(scan: DrawnScan) -> TrainingScan:
-    """Maps from the ACS, truths by coil combination with these maps, one scale."""
+    """Estimate maps from the ACS, truths by coil combination with these maps, one scale."""
     full, clean, hr_images = _compress(scan)
     acs = full[(slice(None), *find_acs(scan.mask))]
     csm, _ = espirit_maps(acs, (hr_images.shape[-2], hr_images.shape[-1]))
@@ -152,4 +152,3 @@ def prepare(
         save_scan(path, calibrate_scan(draw_scan(image, protocol_mask, variety, generator)))
         made += 1
     return made
-

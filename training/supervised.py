@@ -5,8 +5,8 @@
 A scan is visited many times. Its fixed point is kept and advanced by a few Anderson steps at
 every visit instead of being sought from scratch, then differentiated Jacobian-free: the
 equilibrium follows the weights at a fraction of the cost. So a few hundred scans visited ten times
-serve better than thousands visited once, whose points would never be near equilibrium. All is whole images, so data consistency on the HR
-grid can stand inside the loss.
+serve better than thousands visited once, whose points would never be near equilibrium. All is
+whole images, so data consistency on the HR grid can stand inside the loss.
 """
 
 import copy

@@ -42,7 +42,7 @@ def _integer(limits: tuple[int, int], generator: Generator) -> int:
 
 
 def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
-    """Same field of view with pixels `zoom` times as large, by cropping k-space.
+    """Return the same field of view with pixels `zoom` times as large, by cropping k-space.
 
     Never finer: zero-padding would make a truth without any high frequencies.
     """
@@ -94,9 +94,7 @@ def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
         acceleration = min(acceleration, shape[0] / (n_acs + 4))
         floor = uniform(0.1, 0.6, generator)
         sigma = uniform(0.1, 0.25, generator)
-        return gaussian_mask(
-            shape, acceleration, n_acs=n_acs, seed=seed, sigma=sigma, floor=floor
-        )
+        return gaussian_mask(shape, acceleration, n_acs=n_acs, seed=seed, sigma=sigma, floor=floor)
     if name == "regular":
         return regular_mask(shape, _integer((2, 4), generator), n_acs=n_acs)
     if name == "random":

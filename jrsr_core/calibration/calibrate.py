@@ -48,7 +48,7 @@ class CalibratedSlice:
 
 
 def hr_shape(lr_shape: Shape) -> Shape:
-    """The HR grid of an acquired grid."""
+    """Return the HR grid of an acquired grid."""
     return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
 
 

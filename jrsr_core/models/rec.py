@@ -123,7 +123,7 @@ class RecModule(nn.Module):
 
 
 def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, int]) -> Tensor:
-    """What is known beforehand, as constant maps ``(batch, 2, y, x)``: noise and undersampling.
+    """Return what is known beforehand as constant maps ``(batch, 2, y, x)``.
 
     Channel 0: log2 of the noise standard deviation of the scaled image over 0.01, in quarters;
     channel 1: share of the grid that was not measured. FFDNet's way (Zhang et al., TIP 2018): a
@@ -133,4 +133,3 @@ def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, in
     level = torch.log2(noise_std.clamp_min(1e-5) / 0.01) / 4
     maps = torch.stack((level, missing.to(level.dtype)), 1)
     return maps[..., None, None].expand(-1, -1, *shape)
-

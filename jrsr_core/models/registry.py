@@ -81,5 +81,5 @@ def build_model(name: str, *, preset: str = "compact") -> JointModel:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable values."""
+    """Return the number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -81,9 +81,7 @@ class SrModule(nn.Module):
         f0 = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         feature = None
         if self.conv_condition is not None:
-            feature = self.conv_condition(
-                condition.contiguous(memory_format=torch.channels_last)
-            )
+            feature = self.conv_condition(condition.contiguous(memory_format=torch.channels_last))
         f = f0
         for block in self.trunk:
             f = block(f, feature)

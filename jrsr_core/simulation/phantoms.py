@@ -69,7 +69,7 @@ def render_ellipses(ellipses: tuple[Ellipse, ...], shape: tuple[int, int]) -> Te
 
 
 def resolution_chart(shape: tuple[int, int], periods: tuple[float, ...] = (8, 6, 5, 4, 3, 2.5)):
-    """Groups of three bars whose period falls from 8 to 2.5 HR pixels, float32 ``(y, x)``.
+    """Draw groups of three bars whose period falls from 8 to 2.5 HR pixels, float32 ``(y, x)``.
 
     A group with a period below four HR pixels lies beyond the band limit of a twofold coarser
     scan, so only a prior can draw it.

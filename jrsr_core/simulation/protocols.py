@@ -34,7 +34,7 @@ class Protocol:
     pixel_mm: float = 0.9
 
     def lr_shape(self, hr_shape: Shape) -> Shape:
-        """The acquired matrix of an HR matrix."""
+        """Return the acquired matrix of an HR matrix."""
         return (hr_shape[0] // SR_FACTOR, hr_shape[1] // SR_FACTOR)
 
 

@@ -18,7 +18,7 @@ MAX_WEIGHTS_BYTES = 1 << 30
 
 
 def shipped_folder() -> Path:
-    """The folder of the weights inside the package."""
+    """Return the folder of the weights inside the package."""
     return Path(__file__).parent
 
 

@@ -88,7 +88,9 @@ def test_complex_images_converge():
     def step(x):
         return factor * x + 1
 
-    x, _ = solve_fixed_point(step, torch.zeros(2, 3, 3, dtype=torch.complex64), FixedPointSettings())
+    x, _ = solve_fixed_point(
+        step, torch.zeros(2, 3, 3, dtype=torch.complex64), FixedPointSettings()
+    )
     assert torch.allclose(x, 1 / (1 - factor) * torch.ones_like(x), atol=1e-3)
 
 
@@ -107,7 +109,10 @@ def test_jacobian_free_gradient_points_like_the_implicit_one():
     (implicit,) = torch.autograd.grad((exact - target).square().sum(), weights)
     with torch.no_grad():
         x, _ = solve_fixed_point(
-            step, torch.zeros_like(offset), FixedPointSettings(tolerance=1e-12, n_iter=200), n_dims=1
+            step,
+            torch.zeros_like(offset),
+            FixedPointSettings(tolerance=1e-12, n_iter=200),
+            n_dims=1,
         )
     assert torch.allclose(x, exact.detach(), atol=1e-8)
     (free,) = torch.autograd.grad((jacobian_free(step, x) - target).square().sum(), weights)

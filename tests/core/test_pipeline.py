@@ -38,9 +38,9 @@ def half_pixel_shift(image, truth):
     kx = (torch.arange(nx) - nx // 2)[None, :] / nx
     low = (ky.abs() < 0.12) & (kx.abs() < 0.12)
     phase, weight = cross.angle()[low], cross.abs()[low].sqrt()
-    design = torch.stack(
-        [(ky + 0 * kx)[low], (kx + 0 * ky)[low]], 1
-    ).to(torch.float64) * -2 * torch.pi
+    design = (
+        torch.stack([(ky + 0 * kx)[low], (kx + 0 * ky)[low]], 1).to(torch.float64) * -2 * torch.pi
+    )
     solution = torch.linalg.lstsq(design * weight[:, None], (phase * weight)[:, None]).solution
     return solution.flatten()
 
@@ -143,9 +143,7 @@ def test_fallback_without_acs_and_with_bad_samples():
 def test_refusals_are_one_line():
     _, slice_ = make_slice()
     recon = load_reconstructor("cg-sense+sinc")
-    tiny = dataclasses.replace(
-        slice_, kspace=slice_.kspace[:, :8, :8], mask=slice_.mask[:8, :8]
-    )
+    tiny = dataclasses.replace(slice_, kspace=slice_.kspace[:, :8, :8], mask=slice_.mask[:8, :8])
     with pytest.raises(ValueError, match="matrix is 8x8, at least 12x12"):
         recon(tiny)
     with pytest.raises(ValueError, match="unknown model 'jsrs'"):

@@ -35,7 +35,12 @@ def images(tmp_path_factory):
 def scans(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     variety = Variety(
-        n_coils=(4, 4), n_acs=(16, 16), hr_size=(64, 80), protocol_share=0.0, noise_db=(30.0, 30.0)
+        n_coils=(4, 4),
+        n_acs=(16, 16),
+        hr_size=(64, 112),
+        protocol_share=0.0,
+        noise_db=(30.0, 30.0),
+        margin=(1.2, 1.3),
     )
     assert prepare(images, folder, 2, variety=variety) == 2
     assert prepare(images, folder, 2, variety=variety) == 0
