@@ -1,8 +1,7 @@
 """Simulate a scan, reconstruct it, compare with what is usual, and show it.
 
 Nothing but the ISMRMRD file goes from the simulation to the reconstruction; the truth is used for
-the comparison alone. Images carry the scale of whitened data, so each is scaled to the truth by
-least squares before it is compared.
+the comparison alone. Nothing is rescaled: images come back in the scale of the scan.
 """
 
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jrsr_core.calibration.calibrate import hr_shape
 from jrsr_core.geometry import KSpaceSlice
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.mrd.assemble import Assembler
@@ -59,7 +59,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         )
         found = inspect_scan(scan.header, scan.heads, settings)
         slice_ = next(iter(Assembler(scan, found.plan, prewhiten=settings.prewhiten)))
-    entries = list(_compare(slice_, truth, settings))
+    entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)
     try:
         temporary.write_bytes(draw_comparison(truth, entries))
@@ -71,12 +71,12 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     return [*table([header, *rows]), f"picture: {picture}"]
 
 
-def _compare(slice_: KSpaceSlice, truth: Tensor, settings: Settings) -> Iterator[Entry]:
+def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:
     start = time.perf_counter()
-    shape = (truth.shape[-2], truth.shape[-1])
+    shape = hr_shape((slice_.kspace.shape[-2], slice_.kspace.shape[-1]))
     coils = sinc_interpolate(ifft2c(slice_.kspace), shape)
     zero_filled = coils.abs().square().sum(0).sqrt()
-    yield _entry("zero-filled", zero_filled, truth, time.perf_counter() - start)
+    yield Entry("zero-filled", zero_filled, time.perf_counter() - start)
     for model in (BASELINE, settings.model):
         own = replace(settings, model=model)
         if model == BASELINE:
@@ -84,12 +84,7 @@ def _compare(slice_: KSpaceSlice, truth: Tensor, settings: Settings) -> Iterator
         recon = make_reconstructor(own)
         start = time.perf_counter()
         image = recon(slice_).magnitude.cpu()
-        yield _entry(model, image, truth, time.perf_counter() - start)
-
-
-def _entry(name: str, magnitude: Tensor, truth: Tensor, seconds: float) -> Entry:
-    fit = (magnitude * truth).sum() / magnitude.square().sum().clamp_min(1e-30)
-    return Entry(name, fit * magnitude, seconds)
+        yield Entry(model, image, time.perf_counter() - start)
 
 
 def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:

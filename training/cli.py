@@ -74,6 +74,22 @@ def table(rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")]) -> N
 
 
 @app.command()
+def tune(
+    data: Annotated[Path, typer.Option(help="HDF5 file with validation slices.")],
+    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
+    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the file; all.")] = None,
+) -> None:
+    """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
+    from .tune import tune_cg_sense
+
+    typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
+    for row in tune_cg_sense(data, protocol, slices):
+        typer.echo(
+            f"{row['lambda']:<8g} {row['iterations']:<11d} {row['bicubic']:<13.3f} {row['sinc']:.3f}"
+        )
+
+
+@app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],

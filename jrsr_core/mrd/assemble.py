@@ -34,7 +34,7 @@ LINES_AT_ONCE = 128
 class Assembler:
     """Iterates over the slices of a planned scan.
 
-    `whitening` is ``(coil, coil)`` or None; pass ``prewhiten=False`` to leave noise lines unused.
+    `whitening` is a `Whitening` or None; pass ``prewhiten=False`` to leave noise lines unused.
     """
 
     def __init__(self, source: LineSource, plan: ScanPlan, *, prewhiten: bool = True) -> None:
@@ -82,8 +82,14 @@ class Assembler:
             geometry=_geometry(central, self.plan.encoding),
             counters=counters,
             stamp=_stamp(central),
-            noise_std=None if self.whitening is None else float(_noise_std(counts)),
+            noise_std=self._noise_std(counts),
         )
+
+    def _noise_std(self, counts: Tensor) -> float | None:
+        """Root mean square over the measured samples; n averages divide the variance by n."""
+        if self.whitening is None:
+            return None
+        return self.whitening.noise_std * float(counts[counts > 0].reciprocal().mean().sqrt())
 
     def _sum_of_lines(self, lines: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Return the sum ``(coil, ky, kx)`` of the finite lines, and which lines are finite."""
@@ -104,7 +110,7 @@ class Assembler:
                     finite[part] = good.numpy()
                     samples, part = samples[good], part[good.numpy()]
                 if self.whitening is not None:
-                    samples = whiten(self.whitening, samples.movedim(0, 1)).movedim(0, 1)
+                    samples = whiten(self.whitening.matrix, samples.movedim(0, 1)).movedim(0, 1)
                 total.index_add_(0, torch.from_numpy(rows[part]), readout(samples))
         return total.movedim(0, 1).contiguous(), finite
 
@@ -166,11 +172,6 @@ def cut_acs_or_nothing(kspace: Tensor, mask: Tensor) -> Tensor:
 
 def _inside(rows: np.ndarray, ny: int) -> np.ndarray:
     return (rows >= 0) & (rows < ny)
-
-
-def _noise_std(counts: Tensor) -> Tensor:
-    """Root mean square over the measured samples; n averages divide the variance by n."""
-    return counts[counts > 0].reciprocal().mean().sqrt()
 
 
 def _nearest_center(heads: np.ndarray, encoding: Encoding) -> int:

@@ -6,23 +6,34 @@ W is made from the noise lines alone and then scaled to the bandwidth of the ima
 
 because noise power goes with bandwidth, and the receiver filter removes part of the power of the
 noise lines (b = relativeReceiverNoiseBandwidth) but none in the middle of the band, where the
-image is. After it E|n|^2 = 1 in every channel.
+image is. After it E|n|^2 = 1 in every channel. Images have to stay in the scanner's own scale, so
+what is applied is s W, s^2 = mean over the live channels of E|n|^2 before whitening: white noise of
+equal level comes out as it went in, and E|n|^2 = s^2 afterwards.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration.whitening import whitening_matrix
+from ..calibration.whitening import dead_channels, noise_covariance, whitening_matrix
 from .errors import BadScan
 from .lines import LineSource
 from .plan import ScanPlan
 
 
-def scan_whitening(source: LineSource, plan: ScanPlan) -> Tensor | None:
-    """Return W ``(coil, coil)``, or None where the scan has no noise lines.
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """s W ``(coil, coil)``, and s = sqrt(E|n|^2) of one sample of an image line after it."""
+
+    matrix: Tensor
+    noise_std: float
+
+
+def scan_whitening(source: LineSource, plan: ScanPlan) -> Whitening | None:
+    """Return how to whiten, or None where the scan has no noise lines.
 
     Raises
     ------
@@ -36,8 +47,12 @@ def scan_whitening(source: LineSource, plan: ScanPlan) -> Tensor | None:
         matrix = whitening_matrix(noise)
     except ValueError as error:
         raise BadScan(f"noise lines: {error}") from None
+    power = noise_covariance(noise).diagonal().real
+    n_live = len(power) - len(dead_channels(matrix))
+    level = math.sqrt(float(power.sum()) / n_live)
     first_image = next(iter(plan.groups.values()))[0]
-    return bandwidth_factor(source.heads, plan, int(first_image)) * matrix
+    factor = bandwidth_factor(source.heads, plan, int(first_image))
+    return Whitening(level * matrix, level / factor)
 
 
 def bandwidth_factor(heads: np.ndarray, plan: ScanPlan, image_line: int) -> float:

@@ -110,7 +110,9 @@ def test_averages_lower_the_noise_level():
     xml, lines = simulated_scan(
         kspace[None].repeat(4, 1, 1, 1, 1), mask, fov_mm=FOV_MM, noise=noise
     )
-    assert assembled(xml, lines)[0].noise_std == pytest.approx(0.5)
+    once = simulated_scan(kspace[None], mask, fov_mm=FOV_MM, noise=noise)
+    single = assembled(*once)[0].noise_std
+    assert assembled(xml, lines)[0].noise_std == pytest.approx(single / 2)
 
 
 @pytest.mark.parametrize("center", [20, 24, 30])
@@ -160,9 +162,10 @@ def test_noise_lines_whiten_the_channels():
     xml, lines = simulated_scan(quiet, torch.ones(96, 128), fov_mm=FOV_MM, noise=noise)
     (slice_,) = assembled(xml, lines)
     flat = slice_.kspace.flatten(1)
-    covariance = flat @ flat.mH / flat.shape[1]
+    covariance = flat @ flat.mH / flat.shape[1] / slice_.noise_std**2
     torch.testing.assert_close(covariance, torch.eye(4).to(covariance), atol=0.03, rtol=0)
-    assert slice_.noise_std == 1.0
+    # The scanner's own scale: the mean power of the channels is what it was.
+    assert slice_.noise_std**2 == pytest.approx(float(noise.abs().square().mean()), rel=1e-3)
     (raw,) = assembled(xml, lines, prewhiten=False)
     close(raw.kspace, quiet[0])
     assert raw.noise_std is None
@@ -176,7 +179,8 @@ def test_noise_of_another_bandwidth_is_scaled():
     slow.heads["sample_time_us"][has_flag(slow.heads, 19)] /= 4
     header = replace(header, noise_bandwidth=0.81)
     other = Assembler(slow, plan_scan(header, slow.heads)).whitening
-    close(other, 0.9 * 2 * same)
+    close(other.matrix, same.matrix)
+    assert other.noise_std == pytest.approx(same.noise_std / (0.9 * 2))
 
 
 def test_empty_directions_become_the_axes():

@@ -1,0 +1,73 @@
+"""Time and peak memory of one brain-5x slice, split into its parts.
+
+    python -m tests.benchmarks.slice_cost [--repeat 5] [--threads 2]
+
+Every row runs in a process of its own, so that peak memory is that of one model. Presets without
+shipped weights run untrained: the work is the same but for the number of fixed-point iterations,
+which is then set to that of `compact`.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+
+ROWS = (("jrsr", "compact"), ("jrsr-dc", "compact"), ("jrsr", "paper"), ("jrsr-dc", "paper"))
+PARTS = ("calibration", "rec", "sr", "consistency", "total")
+
+
+def measure(name, preset, repeat, threads, queue):
+    """Put the medians of one model on the queue."""
+    import torch
+
+    from jrsr_core.models import build_model
+    from jrsr_core.models.fixed_point import FixedPointSettings
+    from jrsr_core.pipeline import Reconstructor, load_reconstructor
+    from jrsr_core.simulation.phantoms import brain_phantom
+    from jrsr_core.simulation.protocols import simulate_protocol
+    from jrsr_core.weights import CardError
+    from training.evaluate import as_kspace_slice
+
+    torch.set_num_threads(threads)
+    slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
+    iterations = load_reconstructor(name)(slice_).report.iterations
+    try:
+        recon = load_reconstructor(name, preset=preset)
+    except CardError:
+        model = build_model(name, preset=preset).to(memory_format=torch.channels_last)
+        model.rec.evaluation = FixedPointSettings(n_iter=iterations, tolerance=0.0)
+        recon = Reconstructor(model, name=name)
+    baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    recon(slice_)
+    reports = [recon(slice_).report for _ in range(repeat)]
+    seconds = {part: statistics.median(r.seconds.get(part, 0.0) for r in reports) for part in PARTS}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    queue.put((seconds, reports[0].iterations, peak / 1024, (peak - baseline) / 1024))
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    out = sys.stdout
+    out.write(f"| model | preset | {' | '.join(PARTS)} [s] | iterations | peak memory [MiB] |\n")
+    out.write("|---" * (len(PARTS) + 4) + "|\n")
+    for name, preset in ROWS:
+        queue = context.Queue()
+        process = context.Process(
+            target=measure, args=(name, preset, options.repeat, options.threads, queue)
+        )
+        process.start()
+        seconds, iterations, peak, _ = queue.get()
+        process.join()
+        cells = " | ".join(f"{seconds[part]:.2f}" for part in PARTS)
+        out.write(f"| {name} | {preset} | {cells} | {iterations} | {peak:.0f} |\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
