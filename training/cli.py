@@ -84,9 +84,8 @@ def tune(
 
     typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
     for row in tune_cg_sense(data, protocol, slices):
-        typer.echo(
-            f"{row['lambda']:<8g} {row['iterations']:<11d} {row['bicubic']:<13.3f} {row['sinc']:.3f}"
-        )
+        pair = f"{row['lambda']:<8g} {row['iterations']:<11d}"
+        typer.echo(f"{pair} {row['bicubic']:<13.3f} {row['sinc']:.3f}")
 
 
 @app.command()

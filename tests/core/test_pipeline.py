@@ -129,8 +129,8 @@ def test_fallback_without_acs_and_with_bad_samples():
     kspace = scan.kspace.clone()
     kspace[:, 10, :] = torch.nan
     mask = scan.mask.clone()
-    mask[40:56] = 0
-    mask[48, :] = 1
+    mask[16:32] = 0
+    mask[24, :] = 1
     broken = dataclasses.replace(slice_, kspace=kspace, mask=mask)
     recon = load_reconstructor("jrsr-dc")
     with pytest.raises(ValueError, match="not finite"):
