@@ -2,11 +2,17 @@
 
     s = x - eta A^H (A x - b),    x <- Gamma(s),    iterated to the fixed point   (paper, eq. 6)
 
-Gamma(s) = P (a s + conv_out(RRDB(conv_in(s)))) with conv_out zero at the start, so that training
-begins as damped gradient descent. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step
-does not expand as long as |A| <= 1. Two things keep the null space of A, where that step is the
-identity, from drifting without end: P, the projection on the support of the coil maps, outside
-which nothing is ever measured, and the damping a < 1 (trained, 0.9 at the start).
+Gamma(s) = P (a s + (1 - a) D(s)),  D(s) = conv_out(RRDB(conv_in(s))), conv_out zero at the start.
+
+Where nothing was measured the gradient step is the identity, and two things keep x from drifting
+there without end: P, the projection on the support of the coil maps, and the averaging with weight
+1 - a, under which the fixed points of the unmeasured part are those of D. At equilibrium
+
+    (A^H A + lambda) x = A^H b + lambda D(s),   lambda = (1 - a) / (a eta)
+
+up to terms in lambda^2: the proximal counterpart of MoDL. Untrained it is CG-SENSE with that
+lambda. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step does not expand as long as
+|A| <= 1.
 """
 
 import math
@@ -22,7 +28,7 @@ from ..physics.solvers import SolverReport
 from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
 from .layers import RRDB, conv3, zero_init
 
-DAMPING = 0.9
+AVERAGING = 0.97  # a at the start: lambda = 0.03
 EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
 
@@ -44,7 +50,7 @@ class RecConfig:
 
 
 class ProximalNetwork(nn.Module):
-    """Gamma, on complex images ``(batch, y, x)`` with condition maps ``(batch, n, y, x)``."""
+    """Gamma without P, on complex images ``(batch, y, x)`` with condition maps ``(batch, n, y, x)``."""
 
     def __init__(self, config: RecConfig) -> None:
         super().__init__()
@@ -57,10 +63,10 @@ class ProximalNetwork(nn.Module):
             for _ in range(config.n_blocks)
         )
         self.conv_out = zero_init(conv3(config.features, 2 * n_pixels))
-        self.damping_logit = nn.Parameter(torch.tensor(math.log(DAMPING / (1 - DAMPING))))
+        self.averaging = nn.Parameter(torch.tensor(math.log(AVERAGING / (1 - AVERAGING))))
 
     def forward(self, s: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Return Gamma(s)."""
+        """Return a s + (1 - a) D(s)."""
         channels = to_channels(s)
         x = channels if conditions is None else torch.cat((channels, conditions), 1)
         ny, nx = x.shape[-2:]
@@ -70,7 +76,8 @@ class ProximalNetwork(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = functional.pixel_shuffle(self.conv_out(x), self.unshuffle)[..., :ny, :nx]
-        return to_complex(torch.sigmoid(self.damping_logit) * channels + x)
+        a = torch.sigmoid(self.averaging)
+        return to_complex(a * channels + (1 - a) * x)
 
 
 class RecModule(nn.Module):

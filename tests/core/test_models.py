@@ -108,28 +108,28 @@ def test_unknown_names_are_refused_with_the_nearest():
         build_model("jrsr", preset="huge")
 
 
-def test_rec_starts_as_damped_gradient_descent():
-    # conv_out is zero at the start, so T is 0.9 times one gradient step with eta = 1.
+def test_rec_starts_as_averaged_gradient_descent():
+    # D is zero at the start, so T is a = 0.97 times one gradient step with eta = 1.
     kspace, sense, *_ = scan()
     lr = sense.at_low_resolution()
     zero_filled = lr.adjoint(kspace)
     rec = RecModule(RecConfig(8, 4))
     with torch.no_grad():
         step = rec.step(zero_filled, zero_filled, lr, None)
-    expected = 0.9 * (zero_filled - (lr.gram(zero_filled) - zero_filled))
+    expected = 0.97 * (zero_filled - (lr.gram(zero_filled) - zero_filled))
     assert torch.allclose(step, expected, atol=1e-6)
 
 
 def test_untrained_equilibrium_is_the_tikhonov_solution():
-    # x = a (x - A^H (A x - b)), or (A^H A + (1 - a)/a) x = A^H b: CG-SENSE with lambda = 1/9.
+    # x = a (x - A^H (A x - b)), or (A^H A + (1 - a)/a) x = A^H b: CG-SENSE with lambda = 3/97.
     kspace, sense, *_ = scan()
     lr = sense.at_low_resolution()
     rec = RecModule(RecConfig(8, 4)).eval()
     with torch.no_grad():
         x, report = rec(lr.adjoint(kspace), lr)
-    expected = CgSense(regularisation=1 / 9)(kspace, lr)
+    expected = CgSense(regularisation=3 / 97, n_iter=60)(kspace, lr)
     assert report.stopped_by == "tolerance"
-    assert torch.allclose(x, expected, atol=1e-3)
+    assert torch.allclose(x, expected, atol=3e-3)
 
 
 def test_nothing_appears_where_no_coil_sees():
@@ -237,14 +237,14 @@ class TestInterpolation:
         assert torch.allclose(upsampled[4:-4], hr.square()[4:-4], atol=1e-3)
 
     def test_naive_bicubic_is_the_library_one(self):
-        image = torch.rand(1, 1, 12, 14)
+        image = 1 + torch.rand(1, 1, 12, 14)  # magnitudes are clamped at 0
         ours = BicubicUpsample(aligned=False)(image[0])
         # torch's plain bicubic has a = -0.75; its antialias variant has Keys' a = -0.5 and equals
         # it when enlarging. Libraries renormalise the weights at the edges, we replicate them.
         theirs = torch.nn.functional.interpolate(
             image, scale_factor=2, mode="bicubic", align_corners=False, antialias=True
         )
-        assert torch.allclose(ours[0, 4:-4, 4:-4], theirs[0, 0, 4:-4, 4:-4], atol=1e-6)
+        assert torch.allclose(ours[0, 4:-4, 4:-4], theirs[0, 0, 4:-4, 4:-4], atol=1e-5)
 
     @pytest.mark.parametrize("n", [8, 9])
     def test_nearest_puts_lr_pixels_where_they_lie(self, n):
