@@ -5,6 +5,8 @@
 A = g M H F C is the operator on the HR grid: the measured k-space is the masked centre of HR
 k-space. mu = sigma^2 / tau^2, the noise variance over the variance of the error of x_SR, which is
 learned as tau^2 = tau_0^2 + (tau_1 sigma)^2: a noisier scan has a worse prior image as well.
+Outside training tau is taken `CAUTION` times as large: on a scan unlike the simulated ones the
+networks err more than they did in training, the measurement does not.
 
 Backward by the implicit function theorem, one more solve with the same matrix (as MoDL does,
 Aggarwal et al., TMI 2019):  dL/dx_SR = mu w,  dL/dmu = Re<w, x_SR - x>,  (A^H A + mu) w = dL/dx.
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 from ..arrays import inner_product
 from ..physics.sense import SenseOperator
 from ..physics.solvers import conjugate_gradient
+
+
+CAUTION = 2.0
 
 
 class _ImplicitSolve(torch.autograd.Function):
@@ -61,7 +66,8 @@ class DataConsistency(nn.Module):
         """Weight of the prior image ``(batch, 1, 1)`` for the noise of one k-space sample."""
         variance = noise_std.clamp_min(1e-4).square()
         tau2 = torch.exp(2 * self.log_tau0) + torch.exp(2 * self.log_tau1) * variance
-        return (variance / tau2)[:, None, None]
+        caution = 1.0 if self.training else CAUTION**2
+        return (variance / (caution * tau2))[:, None, None]
 
     def forward(
         self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, noise_std: Tensor

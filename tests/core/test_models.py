@@ -5,7 +5,7 @@ import torch
 
 from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
 from jrsr_core.models.cg_sense import CgSense
-from jrsr_core.models.consistency import DataConsistency
+from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
@@ -192,6 +192,11 @@ class TestDataConsistency:
             block.log_tau1.fill_(-10.0)
         loud = block(prior, zero_filled, sense, torch.full_like(noise, 10.0))
         assert torch.allclose(loud, prior, atol=1e-3)
+
+    def test_more_weight_on_the_measurement_outside_training(self):
+        block, noise = DataConsistency(), torch.tensor([0.01])
+        trained = block.mu(noise)
+        assert torch.allclose(block.eval().mu(noise), trained / CAUTION**2)
 
     def test_gradient_is_that_of_the_exact_solution(self):
         kspace, sense, noise, *_ = scan((12, 16), n_acs=2, acceleration=1.5)
