@@ -39,7 +39,12 @@ def fit(recipe: Annotated[Path, typer.Argument(help="YAML of a run.")]) -> None:
     from .supervised import fit as run
 
     config = load_recipe(recipe)
-    run(config)
+
+    def tell(row: dict) -> None:
+        loss, residual = f"loss {row['loss']:.4f}", f"residual {row['residual']:.1e}"
+        typer.echo(f"step {row['step']} of {config.n_steps}  {loss}  {residual}")
+
+    run(config, tell=tell)
     typer.echo(f"{config.out}: {config.n_steps} steps done")
 
 

@@ -13,6 +13,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -174,8 +175,10 @@ def setup(config: RunConfig) -> tuple[nn.Module, nn.Module, torch.optim.Optimize
     return model, average, optimizer, load_checkpoint(folder, model, average, optimizer)
 
 
-def fit(config: RunConfig, *, log_every: int = 50) -> nn.Module:
-    """Train to `n_steps` and return the averaged model."""
+def fit(
+    config: RunConfig, *, log_every: int = 50, tell: Callable[[dict], None] | None = None
+) -> nn.Module:
+    """Train to `n_steps` and return the averaged model; `tell` hears every row of the log."""
     model, average, optimizer, state = setup(config)
     paths = sorted(Path(config.scans).glob("scan_*.safetensors"))
     if not paths:
@@ -207,6 +210,8 @@ def fit(config: RunConfig, *, log_every: int = 50) -> nn.Module:
             row = {"step": state.step, "seconds": round(state.seconds, 1), **sums}
             with (folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
+            if tell is not None:
+                tell(row)
             sums = {}
         if time.monotonic() - last_save > 60 * config.checkpoint_minutes:
             save_checkpoint(folder, model, average, optimizer, state)
