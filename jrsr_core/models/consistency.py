@@ -21,7 +21,6 @@ from ..arrays import inner_product
 from ..physics.sense import SenseOperator
 from ..physics.solvers import conjugate_gradient
 
-
 CAUTION = 2.0
 
 

@@ -50,7 +50,7 @@ class RecConfig:
 
 
 class ProximalNetwork(nn.Module):
-    """Gamma without P, on complex images ``(batch, y, x)`` with condition maps ``(batch, n, y, x)``."""
+    """Gamma without P: complex ``(batch, y, x)``, condition maps ``(batch, n, y, x)``."""
 
     def __init__(self, config: RecConfig) -> None:
         super().__init__()
