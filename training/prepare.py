@@ -19,7 +19,6 @@ from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image
 
 from .variety import DrawnScan, Variety, draw_scan
@@ -137,9 +136,6 @@ def prepare(
         n_images = file["slices"].shape[0]
     out.mkdir(parents=True, exist_ok=True)
     protocol = PROTOCOLS["brain-5x"]
-    protocol_mask = make_mask(
-        protocol.mask, protocol.lr_shape(protocol.hr_shape), protocol.acceleration
-    )
     made = 0
     for index in range(share[0], n_scans, share[1]):
         path = out / f"scan_{index:05d}.safetensors"
@@ -149,6 +145,6 @@ def prepare(
         image = load_image(images, int(torch.randint(n_images, (), generator=generator)))
         if image.mean() < 0.02:
             continue
-        save_scan(path, calibrate_scan(draw_scan(image, protocol_mask, variety, generator)))
+        save_scan(path, calibrate_scan(draw_scan(image, protocol, variety, generator)))
         made += 1
     return made

@@ -14,7 +14,14 @@ from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_bias, random_phase, uniform
-from jrsr_core.simulation.masks import full_mask, gaussian_mask, random_mask, regular_mask
+from jrsr_core.simulation.masks import (
+    full_mask,
+    gaussian_mask,
+    make_mask,
+    random_mask,
+    regular_mask,
+)
+from jrsr_core.simulation.protocols import Protocol
 
 
 @dataclass(frozen=True)
@@ -135,11 +142,14 @@ def scan_image(
 
 
 def draw_scan(
-    image: Tensor, protocol_mask: Tensor, variety: Variety, generator: Generator
+    image: Tensor, protocol: Protocol, variety: Variety, generator: Generator
 ) -> DrawnScan:
-    """One random scan; a share of them keeps the protocol's matrix and mask."""
+    """Draw one random scan; a share of them keeps the image's matrix and the protocol's mask."""
     if torch.rand((), generator=generator) < variety.protocol_share:
-        mask, n_coils = protocol_mask, 16
+        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        lr_shape = protocol.lr_shape((image.shape[0], image.shape[1]))
+        n_acs, n_coils = protocol.n_acs, protocol.n_coils
+        mask = make_mask(protocol.mask, lr_shape, protocol.acceleration, n_acs=n_acs)
         noise_db = uniform(26.0, 34.0, generator)
     else:
         image = vary_image(image, variety, generator)
