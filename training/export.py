@@ -35,6 +35,12 @@ def data_hash(scans: Path) -> str:
     return hashlib.sha256(listing.encode()).hexdigest() if files else ""
 
 
+def variety_of(scans: Path) -> dict:
+    """Return what the prepared scans were drawn from; empty where the folder is gone."""
+    path = scans / "variety.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 def metrics_of(rows: Path) -> dict:
     """Figures of a CSV of `jrsr-train evaluate`, per protocol and model, for the card."""
     figures: dict = {}
@@ -68,5 +74,5 @@ def export(
         data_sha256=data_hash(Path(config["scans"])),
         commit=current_commit() if commit is None else commit,
         metrics=metrics_of(rows) if rows else {},
-        range={"acceleration": [1.0, 5.5], "noise_db": [18, 38], "coils": [4, 20]},
+        range=variety_of(Path(config["scans"])),
     )

@@ -6,7 +6,8 @@ coil combination of the fully sampled HR coil images with the same maps (paper, 
 Half-precision files of 2 to 6 MB; an interrupted run goes on where it stopped.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -135,6 +136,8 @@ def prepare(
     with h5py.File(images, "r") as file:
         n_images = file["slices"].shape[0]
     out.mkdir(parents=True, exist_ok=True)
+    facts = {"images": images.name, "seed": seed, "scans": n_scans, **asdict(variety)}
+    (out / "variety.json").write_text(json.dumps(facts, indent=1))
     protocol = PROTOCOLS["brain-5x"]
     made = 0
     for index in range(share[0], n_scans, share[1]):

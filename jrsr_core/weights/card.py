@@ -31,7 +31,9 @@ class WeightsCard:
     commit
         Commit of the code that trained it.
     metrics
-        Per protocol, the figures and the command that printed them.
+        Per protocol and system, the figures of an evaluation.
+    range
+        The variety of scans it was trained on: coils, noise, acceleration, matrix.
     """
 
     model: str

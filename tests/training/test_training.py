@@ -88,6 +88,7 @@ def test_export_and_evaluate(scans, images, tmp_path):
     _, card = load_weights(card_path)
     assert card.training["samples_seen"] == 2
     assert card.data_sha256
+    assert card.range["noise_db"] == [30.0, 30.0]
     rows = tmp_path / "rows.csv"
     names = [str(card_path), "cg-sense+sinc", BOUND]
     first = list(evaluate(names, "brain-5x", images, rows, 1))
