@@ -21,7 +21,7 @@ from ..arrays import inner_product
 from ..physics.sense import SenseOperator
 from ..physics.solvers import conjugate_gradient
 
-CAUTION = 2.0
+CAUTION = 4.0
 
 
 class _ImplicitSolve(torch.autograd.Function):
