@@ -15,7 +15,6 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import hr_shape
 from jrsr_core.geometry import KSpaceSlice
 from jrsr_core.metrics import psnr, ssim
-from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.output import check_target, publish, temporary_beside
 from jrsr_core.physics.fourier import ifft2c
@@ -27,7 +26,7 @@ from .export.picture import captioned, encode_png, mosaic, to_grey
 from .replay import replay_scan
 from .settings import Settings
 from .simulate import ScanRequest, write_simulation
-from .stages import make_reconstructor
+from .stages import make_assembler, make_reconstructor
 
 BASELINE = "cg-sense+bicubic"
 ERROR_GAIN = 5
@@ -58,7 +57,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
             scan, {"mrd": names["images"]}, make_reconstructor(settings), settings, overwrite
         )
         found = inspect_scan(scan.header, scan.heads, settings)
-        slice_ = next(iter(Assembler(scan, found.plan, prewhiten=settings.prewhiten)))
+        slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)
     try:

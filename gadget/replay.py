@@ -12,7 +12,6 @@ from pathlib import Path
 
 import h5py
 
-from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.pipeline import Reconstructor
 
@@ -21,7 +20,7 @@ from .console import complain, progress, say
 from .errors import Exit, ScanError, UsageError, describe, exit_code
 from .outputs import check_paths, open_writers, target_path
 from .settings import Settings
-from .stages import make_reconstructor, reconstruct, to_results
+from .stages import make_assembler, make_reconstructor, reconstruct, to_results
 
 SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
@@ -86,7 +85,7 @@ def replay_scan(
     found = inspect_scan(scan.header, scan.heads, settings)
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
-    slices = Assembler(scan, found.plan, prewhiten=settings.prewhiten)
+    slices = make_assembler(scan, found.plan, settings)
     results = to_results(reconstruct(slices, recon, settings), found.plan, settings)
     n_images = n_fallback = 0
     with ExitStack() as stack:

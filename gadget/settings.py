@@ -35,7 +35,9 @@ class Settings:
     device
         auto, cpu, cuda or cuda:n.
     prewhiten
-        Use the scan's noise lines.
+        Use noise lines: the scan's own, or those of `noise_file`.
+    noise_file
+        ISMRMRD file of an earlier scan whose noise lines replace the scan's own; empty for none.
     on_failure
         What a slice that cannot be reconstructed becomes: `fallback` image, or `stop`.
     output
@@ -53,6 +55,7 @@ class Settings:
     crop: float = 0.9
     device: str = "auto"
     prewhiten: bool = True
+    noise_file: str = ""
     on_failure: str = "fallback"
     output: str = "magnitude"
     series_index: int = 1

@@ -4,16 +4,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import ismrmrd
+import numpy as np
 
 from jrsr_core.geometry import KSpaceSlice, ReconImage
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
+from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
+from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
+from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.pipeline import Reconstructor, load_reconstructor
 
 from .check import check_model
-from .errors import describe
+from .errors import UsageError, describe
 from .settings import Settings
 
 
@@ -28,6 +32,31 @@ class Result:
     def is_fallback(self) -> bool:
         """Whether the model had no part in it."""
         return bool(self.image.report.fallback)
+
+
+def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
+    """Assemble a planned scan, whitened as the settings say.
+
+    Raises
+    ------
+    UsageError
+        `noise_file` has no noise lines.
+    FileNotFoundError, BadScan
+        `noise_file` cannot be read.
+    """
+    noise = None
+    if settings.prewhiten and settings.noise_file:
+        noise = _noise_of(settings.noise_file)
+    return Assembler(source, plan, prewhiten=settings.prewhiten, noise=noise)
+
+
+def _noise_of(path: str) -> NoiseData:
+    with ScanFile(path) as scan:
+        lines = np.flatnonzero(has_flag(scan.heads, NOISE))
+        noise = read_noise(scan, lines, scan.header.noise_bandwidth)
+    if noise is None:
+        raise UsageError(f"noise_file {path} has no noise lines")
+    return noise
 
 
 def make_reconstructor(settings: Settings) -> Reconstructor:

@@ -93,9 +93,12 @@ class KSpaceSlice:
     mask
         float32 ``(ky, kx)``, 1 where measured.
     acs
-        complex64 ``(coil, ay, ax)``, the fully sampled centre of k-space.
+        complex64 ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``: the centre of this k-space
+        or of another scan of the same slice. Of size 0 where there is none.
     noise_std
         sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
+    is_acs_shared
+        Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
     """
 
     kspace: Tensor
@@ -105,6 +108,7 @@ class KSpaceSlice:
     counters: Counters = field(default_factory=Counters)
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
+    is_acs_shared: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
