@@ -24,8 +24,9 @@ from .check import inspect_scan
 from .console import say, table
 from .export.picture import captioned, encode_png, mosaic, to_grey
 from .replay import replay_scan
+from .scan_request import ScanRequest
 from .settings import Settings
-from .simulate import ScanRequest, write_simulation
+from .simulate import write_simulation
 from .stages import make_assembler, make_reconstructor
 
 BASELINE = "cg-sense+bicubic"
@@ -50,8 +51,8 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         check_target(path, overwrite=overwrite)
     say("simulating a 12-coil brain-5x scan of the phantom")
     request = ScanRequest(n_coils=12)
-    arrays = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
-    truth = arrays.truth[0]
+    made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
+    truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
         replay_scan(
             scan, {"mrd": names["images"]}, make_reconstructor(settings), settings, overwrite

@@ -18,6 +18,7 @@ _RANGES = {
     "threshold": (0.0, 1.0),
     "crop": (0.0, 1.0),
     "series_index": (1, 65535),
+    "batch_size": (1, 1024),
 }
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -44,6 +45,8 @@ class Settings:
         magnitude (float32) or complex (complex64) images.
     series_index
         Image series of the result, and the number in its group name.
+    batch_size
+        Readout positions of a 3-D scan that are reconstructed together.
     """
 
     model: str = "jrsr-dc"
@@ -59,6 +62,7 @@ class Settings:
     on_failure: str = "fallback"
     output: str = "magnitude"
     series_index: int = 1
+    batch_size: int = 4
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

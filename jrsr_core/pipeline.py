@@ -74,18 +74,28 @@ class Reconstructor:
             No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
             finite; the message is one line.
         """
-        _check(slice_, self.settings)
         start = time.perf_counter()
-        calibrated = self._calibrated(slice_)
+        calibrated = self.calibrated(slice_)
         output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         if not _is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         report = self._report(slice_, calibrated, output, time.perf_counter() - start)
         return _finish(slice_, output.image[0], output.low_resolution[0], report)
 
-    def _calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
-        """Calibrate on our device; slices that share their ACS share maps and compression."""
-        moved = _to_device(slice_, self.device)
+    def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
+        """Return the slice with its arrays on our device."""
+        return _to_device(slice_, self.device)
+
+    def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
+        """Check and calibrate on our device; slices that share their ACS share their maps.
+
+        Raises
+        ------
+        ValueError
+            As on a call.
+        """
+        _check(slice_, self.settings)
+        moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
             return calibrate_coils(moved, self.settings)
@@ -124,7 +134,7 @@ class Reconstructor:
         """
         slice_ = _without_bad_samples(slice_)
         try:
-            calibrated = self._calibrated(slice_)
+            calibrated = self.calibrated(slice_)
             low_resolution = calibrated.scale * CgSense()(
                 calibrated.kspace, calibrated.sense.at_low_resolution()
             )

@@ -5,11 +5,12 @@ lie at k / FOV_image.
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..calibration.acs import find_acs
+from ..calibration.acs import Block, find_acs
 from ..geometry import Encoding
 from ..physics.fourier import fft
 from ..physics.resolution import crop_or_pad
@@ -27,21 +28,37 @@ def read_acs(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> T
 
     Of size 0 where the centre was not measured; lines that are not finite do not take part.
     """
-    grid, encoding = chosen.grid, chosen.encoding
-    total, finite = reader.sum(chosen.lines, grid, encoding)
-    heads = reader.source.heads[chosen.lines[finite]]
-    counts = calibration_counts(heads, chosen, image)
-    per_sample = sample_counts(heads, grid, encoding).clamp_min(1)
-    kspace = (total / per_sample[:, None]).unflatten(0, (grid.ny, grid.nz)).permute(2, 0, 1, 3)
+    heads = reader.source.heads[chosen.lines]
     try:
-        limits = (MAX_LINES, MAX_LINES if image.is_3d else counts.shape[1])
-        rows, columns = find_acs(counts, limits)
+        rows, columns = _find(calibration_counts(heads, chosen, image), image)
     except ValueError:
-        return kspace[:, :0, :0] if image.is_3d else kspace[:, :0, 0, :0]
+        return _nothing(reader, chosen, image)
+    # Only the lines of the block are read: the grid shrinks about its centre.
+    n_columns = columns.stop - columns.start if image.is_3d else chosen.grid.nz
+    block = replace(chosen.grid, ny=rows.stop - rows.start, nz=n_columns)
+    chosen = replace(chosen, grid=block)
+    total, finite = reader.sum(chosen.lines, block, chosen.encoding)
+    heads = heads[finite]
+    try:
+        rows, columns = _find(calibration_counts(heads, chosen, image), image)
+    except ValueError:
+        return _nothing(reader, chosen, image)
+    counts = sample_counts(heads, block, chosen.encoding).clamp_min(1)
+    kspace = (total / counts[:, None]).unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
     acs = kspace[:, rows, columns] if image.is_3d else kspace[:, rows, :, columns]
     if chosen.kind == "reference":
-        acs = _to_image_grid(acs, encoding, image)
+        acs = _to_image_grid(acs, chosen.encoding, image)
     return (acs if image.is_3d else acs.squeeze(2)).clone()
+
+
+def _find(counts: Tensor, image: Encoding) -> Block:
+    return find_acs(counts, (MAX_LINES, MAX_LINES if image.is_3d else counts.shape[1]))
+
+
+def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
+    shape = (0, 0, readout_size(image)) if image.is_3d else (0, 0)
+    return torch.zeros((n_coils, *shape), dtype=torch.complex64)
 
 
 def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
@@ -50,8 +67,10 @@ def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
     for axis, ratio in ((1, ratio_y), (2, ratio_z), (3, ratio_x)):
         acs = resample_fov(acs, axis, ratio)
     nz, ny, _ = image.encoding_matrix
-    shape = [min(n, m) for n, m in zip(acs.shape[1:], (ny, nz, readout_size(image)), strict=True)]
-    return crop_or_pad(acs, tuple(shape))
+    _, n_y, n_z, n_x = acs.shape
+    # Planes of a 3-D scan need every readout position, whatever the resolution of the reference.
+    width = readout_size(image) if image.is_3d else min(n_x, readout_size(image))
+    return crop_or_pad(acs, (min(n_y, ny), min(n_z, nz), width))
 
 
 def resample_fov(kspace: Tensor, axis: int, ratio: float) -> Tensor:

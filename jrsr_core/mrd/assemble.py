@@ -5,21 +5,25 @@ averaged. There is one assembler for the file, the bucket and raw lines.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..calibration.acs import find_acs
+from ..calibration.calibrate import CalibrationSettings
 from ..geometry import (
     AcquisitionStamp,
     Counters,
     Encoding,
     KSpaceSlice,
+    KSpaceVolume,
     SliceGeometry,
     Vector,
 )
 from .acs import read_acs
+from .calibration_lines import CalibrationLines
 from .errors import BadSamples, BadScan
 from .lines import LineSource
 from .noise import NoiseData, Whitening, make_whitening, read_noise
@@ -27,6 +31,7 @@ from .placement import Grid, line_counts
 from .plan import ScanPlan
 from .reader import LineReader
 from .readout import readout_size
+from .volume import hybrid_acs, read_hybrid
 
 
 class Assembler:
@@ -38,6 +43,8 @@ class Assembler:
         False leaves noise lines unused.
     noise
         Noise of an earlier scan, used instead of the scan's own.
+    n_virtual_coils
+        Coils of a 3-D scan are compressed to so many while it is read.
     """
 
     def __init__(
@@ -47,22 +54,30 @@ class Assembler:
         *,
         prewhiten: bool = True,
         noise: NoiseData | None = None,
+        n_virtual_coils: int = CalibrationSettings.n_virtual_coils,
     ) -> None:
         self.source = source
         self.plan = plan
         self.whitening = _scan_whitening(source, plan, noise) if prewhiten else None
         self.reader = LineReader(source, self.whitening)
+        self.n_virtual_coils = n_virtual_coils
         self._acs: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.plan.groups)
 
-    def __iter__(self) -> Iterator[KSpaceSlice]:
+    @property
+    def n_steps(self) -> int:
+        """Pieces of work: slices, and the readout positions of volumes."""
+        encoding = self.plan.encoding
+        return len(self) * (readout_size(encoding) if encoding.is_3d else 1)
+
+    def __iter__(self) -> Iterator[KSpaceSlice | KSpaceVolume]:
         for counters in self.plan.groups:
             yield self.assemble(counters)
 
-    def assemble(self, counters: Counters) -> KSpaceSlice:
-        """Return one slice.
+    def assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
+        """Return one slice, or the volume of a 3-D scan.
 
         Raises
         ------
@@ -73,32 +88,52 @@ class Assembler:
         """
         encoding, lines = self.plan.encoding, self.plan.groups[counters]
         line_counts(self.source.heads[lines], encoding)
-        total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
-        if not finite.any():
-            raise BadScan(f"NaN or infinite samples in every line of slice {counters.slice}")
-        slice_ = self._slice(counters, lines[finite], total.movedim(0, 1).contiguous())
+        make = self._volume if encoding.is_3d else self._slice
+        made, finite = make(counters, lines)
         if not finite.all():
             n_bad = int((~finite).sum())
-            raise BadSamples(f"NaN or infinite samples in {n_bad} of {len(lines)} lines", slice_)
-        return slice_
+            raise BadSamples(f"NaN or infinite samples in {n_bad} of {len(lines)} lines", made)
+        return made
 
-    def _slice(self, counters: Counters, lines: np.ndarray, total: Tensor) -> KSpaceSlice:
-        heads, encoding = self.source.heads[lines], self.plan.encoding
+    def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
+        encoding = self.plan.encoding
+        total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
+        heads = self._good_heads(counters, lines, finite)
         counts = line_counts(heads, encoding)
-        kspace = total / counts.clamp_min(1)
+        kspace = total.movedim(0, 1).contiguous() / counts.clamp_min(1)
         mask = (counts > 0).to(torch.float32)
-        central = heads[Grid.of(encoding).nearest_center(heads)]
         shared = self._shared_acs(counters.slice)
-        return KSpaceSlice(
-            kspace=kspace,
-            mask=mask,
-            acs=cut_acs_or_nothing(kspace, mask) if shared is None else shared,
-            geometry=slice_geometry(central, encoding),
-            counters=counters,
-            stamp=acquisition_stamp(central),
-            noise_std=self._noise_std(counts),
-            is_acs_shared=shared is not None,
+        acs = cut_acs_or_nothing(kspace, mask) if shared is None else shared
+        slice_ = KSpaceSlice(
+            kspace, mask, acs, is_acs_shared=shared is not None, **self._about(counters, heads)
         )
+        return replace(slice_, noise_std=self._noise_std(counts)), finite
+
+    def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
+        encoding = self.plan.encoding
+        acs = self._shared_acs(counters.slice)
+        if acs is None:
+            own = CalibrationLines("own", lines, encoding, Grid.of(encoding))
+            acs = read_acs(self.reader, own, encoding)
+        acs, compressor = hybrid_acs(acs, self.n_virtual_coils)
+        hybrid, counts, finite = read_hybrid(self.reader, lines, encoding, compressor)
+        heads = self._good_heads(counters, lines, finite)
+        mask = (counts > 0).to(torch.float32)
+        volume = KSpaceVolume(hybrid, mask, acs, **self._about(counters, heads))
+        return replace(volume, noise_std=self._noise_std(counts)), finite
+
+    def _good_heads(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> np.ndarray:
+        if not finite.any():
+            raise BadScan(f"NaN or infinite samples in every line of slice {counters.slice}")
+        return self.source.heads[lines[finite]]
+
+    def _about(self, counters: Counters, heads: np.ndarray) -> dict:
+        central = heads[Grid.of(self.plan.encoding).nearest_center(heads)]
+        return {
+            "geometry": slice_geometry(central, self.plan.encoding),
+            "counters": counters,
+            "stamp": acquisition_stamp(central),
+        }
 
     def _shared_acs(self, number: int) -> Tensor | None:
         """ACS that all images of a slice share, read once; None where each has its own."""

@@ -312,8 +312,8 @@ def test_help_imports_no_torch():
 
 
 def test_simulated_scan_may_be_declined_by_its_mask(tmp_path, capfd):
-    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "w.h5", "--protocol", "wall-16x")
-    assert_one_line(outcome, DECLINED, "wall-16x", "3-D")
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "w.h5", "--mask", "random")
+    assert_one_line(outcome, DECLINED, "brain-5x", "only a 3-D scan samples like that")
     assert not list(tmp_path.iterdir())
 
 
