@@ -55,8 +55,8 @@ class Inspection:
         z, y, _ = (min(1.0, wanted / encoded) for wanted, encoded in ratios)
         *_, ny, nx = self.lr_matrix
         if not encoding.is_3d:
-            return (round(SR_FACTOR * ny * y), SR_FACTOR * nx)
-        return (round(SR_FACTOR * self.lr_matrix[0] * z), round(SR_FACTOR * ny * y), nx)
+            return (SR_FACTOR * round(ny * y), SR_FACTOR * nx)
+        return (SR_FACTOR * round(self.lr_matrix[0] * z), SR_FACTOR * round(ny * y), nx)
 
 
 def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:

@@ -141,6 +141,8 @@ class KSpaceVolume:
         float32 ``(ky, kz)``, the same for every x.
     acs
         complex64 ``(x, coil, ay, az)``.
+    noise_std, acs_noise_std
+        sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
     """
 
     hybrid: Tensor
@@ -150,6 +152,7 @@ class KSpaceVolume:
     counters: Counters = field(default_factory=Counters)
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
+    acs_noise_std: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""

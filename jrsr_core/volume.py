@@ -2,7 +2,8 @@
 
 Positions go through the model in batches, so that coil images at HR exist for one batch at a time.
 All positions share one intensity scale and one noise level: those of the position with the most
-signal. Positions with next to none (air, or nothing measured) stay zero.
+signal. A position whose ACS is noise (air) takes the maps of the nearest one with signal: maps of
+noise would be arbitrary.
 """
 
 import dataclasses
@@ -13,15 +14,18 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
+from .calibration.calibrate import CalibratedSlice, calibrate, calibrate_coils, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
 from .models.interfaces import ModelOutput
 from .physics.sense import SenseOperator
 from .pipeline import CONVERGED, Reconstructor
 from .quality import kspace_residual
 
-EMPTY = 1e-5
-"""A position whose ACS is below this fraction of the largest has nothing to reconstruct."""
+SIGNIFICANT = 5.0
+"""Standard deviations by which the power of an ACS has to exceed that of noise."""
+
+EMPTY = 1e-10
+"""Power of an ACS relative to the largest that counts as nothing, where there is no noise."""
 
 Tick = Callable[[], None]
 
@@ -52,18 +56,16 @@ def reconstruct_volume(
     start = time.perf_counter()
     volume, scale = _common_scale(recon, volume)
     target = _Target(volume)
-    peaks = volume.acs.abs().amax((1, 2, 3))
-    filled = (peaks > EMPTY * peaks.max()).nonzero().flatten().tolist()
+    planes = _calibrated_planes(recon, volume, scale)
     outputs = []
-    for batch in _batches(filled, batch_size):
-        calibrated = _stack([_calibrated(recon, volume, x, scale) for x in batch])
+    for start in range(0, volume.n_positions, batch_size):
+        batch = list(range(start, min(start + batch_size, volume.n_positions)))
+        calibrated = _stack([next(planes) for _ in batch])
         output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         target.put(batch, output, float(scale))
         outputs.append((output, kspace_residual(output, calibrated), calibrated))
         for _ in batch if tick else ():
             tick()
-    for _ in range(volume.n_positions - len(filled) if tick else 0):
-        tick()
     if not target.is_finite():
         raise ValueError(f"{recon.name} gave an image that is not finite")
     report = _report(recon, volume, outputs, time.perf_counter() - start)
@@ -123,15 +125,31 @@ def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[KSpaceVol
     return dataclasses.replace(volume, noise_std=noise_std), scale
 
 
-def _calibrated(
-    recon: Reconstructor, volume: KSpaceVolume, x: int, scale: Tensor
-) -> CalibratedSlice:
-    return calibrate(recon.on_device(volume.position(x)), recon.settings, scale=scale)
+def _calibrated_planes(
+    recon: Reconstructor, volume: KSpaceVolume, scale: Tensor
+) -> Iterator[CalibratedSlice]:
+    """Yield the calibrated planes in order; only the maps last made are kept."""
+    known, coils = -1, None
+    for x, source in enumerate(map_sources(volume)):
+        if source != known:
+            plane = recon.on_device(volume.position(source))
+            known, coils = source, calibrate_coils(plane, recon.settings)
+        plane = recon.on_device(volume.position(x))
+        yield calibrate(plane, recon.settings, coils, scale)
 
 
-def _batches(positions: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(positions), size):
-        yield positions[start : start + size]
+def map_sources(volume: KSpaceVolume) -> list[int]:
+    """Return for every position the one that gives its maps: itself, or the nearest with signal.
+
+    The mean power of n samples of pure noise is sigma^2 (1 +- 1/sqrt(n)).
+    """
+    power = volume.acs.abs().square().mean((1, 2, 3))
+    noise_std = volume.noise_std if volume.acs_noise_std is None else volume.acs_noise_std
+    noise = noise_std**2 * (1 + SIGNIFICANT / volume.acs[0].numel() ** 0.5)
+    floor = max(noise, EMPTY * float(power.max()))
+    loud = [x for x in range(volume.n_positions) if float(power[x]) > floor]
+    loud = loud or [int(power.argmax())]
+    return [min(loud, key=lambda s, x=x: abs(s - x)) for x in range(volume.n_positions)]
 
 
 def _stack(slices: list[CalibratedSlice]) -> CalibratedSlice:

@@ -120,7 +120,10 @@ class Assembler:
         heads = self._good_heads(counters, lines, finite)
         mask = (counts > 0).to(torch.float32)
         volume = KSpaceVolume(hybrid, mask, acs, **self._about(counters, heads))
-        return replace(volume, noise_std=self._noise_std(counts)), finite
+        # An ACS of several averages has less noise than one line.
+        one_line = self.whitening.noise_std if self.whitening else None
+        noise_std = self._noise_std(counts)
+        return replace(volume, noise_std=noise_std, acs_noise_std=one_line), finite
 
     def _good_heads(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> np.ndarray:
         if not finite.any():

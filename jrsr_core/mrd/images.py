@@ -31,14 +31,15 @@ def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
     """Crop both images to the field of view ``(z, y, x)``, the centre staying.
 
     Removes oversampling of the phase encodes; a 2-D image keeps its thickness. An axis that is not
-    wider than asked for stays as it is. The new field of view is a whole number of pixels.
+    wider than asked for stays as it is. The new field of view is a whole number of LR pixels.
     """
     n_axes = image.image.ndim
     hr, lr = tuple(image.image.shape), tuple(image.low_resolution.shape)
     old = image.geometry.fov_mm
     ratio = [min(1.0, new / now) for new, now in zip(fov_mm, old, strict=True)][-n_axes:]
-    hr_size = tuple(round(n * r) for n, r in zip(hr, ratio, strict=True))
     lr_size = tuple(round(n * r) for n, r in zip(lr, ratio, strict=True))
+    # Both images keep one field of view: whole LR pixels.
+    hr_size = tuple(n * m // k for n, m, k in zip(hr, lr_size, lr, strict=True))
     if hr_size == hr:
         return image
     cropped = [mm * m / n for mm, m, n in zip(old[-n_axes:], hr_size, hr, strict=True)]
