@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+import textwrap
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,7 +131,8 @@ def check(
         return exit_code(error)
     say(str(scan))
     for name, value in rows:
-        say(f"  {name:<13} {value}")
+        for i, line in enumerate(textwrap.wrap(value, 84)):
+            say(f"  {'' if i else name:<13} {line}")
     return Exit.DONE
 
 
