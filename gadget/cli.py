@@ -131,7 +131,9 @@ def check(
         return exit_code(error)
     say(str(scan))
     for name, value in rows:
-        for i, line in enumerate(textwrap.wrap(value, 84)):
+        for i, line in enumerate(
+            textwrap.wrap(value, 84, break_long_words=False, break_on_hyphens=False)
+        ):
             say(f"  {'' if i else name:<13} {line}")
     return Exit.DONE
 

@@ -110,7 +110,7 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
     for path, more in ((with_noise, ()), (without, ("--no-noise-scan",))):
         assert jrsr(capfd, "simulate", "-o", path, *SMALL, *more).code == 0
     option = ("--set", f"noise_file={with_noise}")
-    assert str(with_noise) in jrsr(capfd, "check", without, *FAST, *option).out
+    assert str(with_noise) in jrsr(capfd, "check", without, *FAST, *option).out.split()
     images = []
     for source, more in ((with_noise, ()), (without, option), (without, ())):
         out = tmp_path / "out.h5"
