@@ -7,29 +7,30 @@ declines.
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from jrsr_core.calibration.acs import find_acs
+from jrsr_core.calibration.calibrate import SR_FACTOR
 from jrsr_core.models import MODEL_NAMES, PRESETS
-from jrsr_core.mrd.assemble import line_counts, lines_outside
+from jrsr_core.mrd.calibration_lines import acs_size, calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.placement import line_counts, lines_outside
 from jrsr_core.mrd.plan import NESTING, ScanPlan, plan_scan
 from jrsr_core.mrd.readout import readout_size
 
 from .errors import UsageError
 from .settings import Settings, nearest
 
-SR_FACTOR = 2
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
+STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """A plan and its consequences.
 
-    `acs` is the smallest calibration block ``(y, x)`` among the usable slices, `n_without_acs` the
-    number of slices that will be fallback images, `acceleration` the mean over the slices.
+    `acs` is the smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``), the largest one
+    where none is usable; `n_without_acs` the number of images that will be fallback images,
+    `acceleration` the mean over the images.
     """
 
     plan: ScanPlan
@@ -40,20 +41,26 @@ class Inspection:
     n_outside: int
 
     @property
-    def lr_matrix(self) -> tuple[int, int]:
-        """Acquired grid (y, x) after removal of readout oversampling."""
-        return (self.plan.encoding.encoding_matrix[1], readout_size(self.plan.encoding))
+    def lr_matrix(self) -> tuple[int, ...]:
+        """Acquired grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
+        nz, ny, _ = self.plan.encoding.encoding_matrix
+        plane = (ny, readout_size(self.plan.encoding))
+        return (nz, *plane) if self.plan.encoding.is_3d else plane
 
     @property
-    def hr_matrix(self) -> tuple[int, int]:
-        """Matrix (y, x) of the images after removal of phase oversampling."""
-        wanted, encoded = self.plan.encoding.recon_fov_mm, self.plan.encoding.encoding_fov_mm
-        ny, nx = (SR_FACTOR * n for n in self.lr_matrix)
-        return (round(ny * min(1.0, wanted[1] / encoded[1])), nx)
+    def hr_matrix(self) -> tuple[int, ...]:
+        """Matrix of the images, oversampling removed along the phase encodes as well."""
+        encoding = self.plan.encoding
+        ratios = zip(encoding.recon_fov_mm, encoding.encoding_fov_mm, strict=True)
+        z, y, _ = (min(1.0, wanted / encoded) for wanted, encoded in ratios)
+        *_, ny, nx = self.lr_matrix
+        if not encoding.is_3d:
+            return (SR_FACTOR * round(ny * y), SR_FACTOR * nx)
+        return (SR_FACTOR * round(self.lr_matrix[0] * z), SR_FACTOR * round(ny * y), nx)
 
 
 def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:
-    """Plan a scan and check that it can be calibrated.
+    """Plan a scan and find what calibrates it.
 
     Raises
     ------
@@ -62,39 +69,48 @@ def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> I
     """
     plan = plan_scan(header, heads)
     width = settings.kernel_width
-    lr_matrix = (plan.encoding.encoding_matrix[1], readout_size(plan.encoding))
-    if min(lr_matrix) < 2 * width:
+    plane = _plane(plan)
+    if min(plane) < 2 * width:
         raise UnsupportedScan(
-            f"matrix {lr_matrix[0]} x {lr_matrix[1]} is too small for a kernel of {width}: "
+            f"matrix {plane[0]} x {plane[1]} is too small for a kernel of {width}: "
             f"at least {2 * width} x {2 * width}"
         )
-    sizes: dict[bytes, tuple[tuple[int, int], float, int]] = {}
+    known: dict[bytes, tuple[tuple[int, int], float, int]] = {}
     blocks, accelerations, averages = [], [], []
-    for lines in plan.groups.values():
-        group = heads[lines]
-        columns = (group["idx"]["kspace_encode_step_1"], *(group[name] for name in READOUT_FIELDS))
-        key = b"".join(column.tobytes() for column in columns)
-        if key not in sizes:
-            counts = line_counts(group, plan.encoding)
-            acs = _acs_size(counts)
-            sizes[key] = (acs, counts.numel() / float((counts > 0).sum()), int(counts.max()))
-        for target, value in zip((blocks, accelerations, averages), sizes[key], strict=True):
-            target.append(value)
+    for counters, lines in plan.groups.items():
+        key = _pattern(heads[lines])
+        if key not in known:
+            counts = line_counts(heads[lines], plan.encoding)
+            measured = float((counts > 0).sum())
+            known[key] = (acs_size(counts), counts.numel() / measured, int(counts.max()))
+        block, acceleration, n = known[key]
+        chosen = plan.calibration.get(counters.slice)
+        if chosen is not None:
+            block = calibration_size(heads, chosen, plan.encoding)
+        blocks.append(block)
+        accelerations.append(acceleration)
+        averages.append(n)
     usable = [b for b in blocks if min(b) >= width]
-    if not usable:
-        ay, ax = max(blocks)
-        raise UnsupportedScan(
-            f"no usable ACS: the fully sampled centre is {ay} x {ax}, "
-            f"the kernel needs {width} x {width}"
-        )
     return Inspection(
         plan=plan,
-        acs=min(usable),
+        acs=min(usable) if usable else max(blocks),
         n_without_acs=len(blocks) - len(usable),
         acceleration=float(np.mean(accelerations)),
         n_averages=max(averages),
         n_outside=lines_outside(heads[np.concatenate(list(plan.groups.values()))], plan.encoding),
     )
+
+
+def _plane(plan: ScanPlan) -> tuple[int, int]:
+    """Return the plane of the 2-D model: (phase, readout), in 3-D (phase, second phase)."""
+    nz, ny, _ = plan.encoding.encoding_matrix
+    return (ny, nz) if plan.encoding.is_3d else (ny, readout_size(plan.encoding))
+
+
+def _pattern(heads: np.ndarray) -> bytes:
+    """Return what the sampling of an image depends on."""
+    columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
+    return b"".join(column.tobytes() for column in columns)
 
 
 def check_model(settings: Settings) -> None:
@@ -112,34 +128,53 @@ def report_lines(found: Inspection, settings: Settings) -> list[tuple[str, str]]
     counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
     images = ", ".join(f"{n} {name}s" for name, n in counts.items() if n > 1)
     spare = ", ".join(f"{n} {name}" for name, n in plan.rejected.items())
-    fallback = f"; {found.n_without_acs} slices without ACS become fallback images"
     return [
         ("protocol", header.protocol_name or "not named"),
         ("system", _system(header)),
+        ("kind", _kind(plan)),
         ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
         ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
         ("coils", str(plan.n_coils)),
         ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
         ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
         ("set aside", ", ".join(filter(None, (spare, _outside(found)))) or "nothing"),
-        ("acceleration", f"{found.acceleration:.2f}, ACS {found.acs[0]} x {found.acs[1]}"),
+        ("acceleration", f"{found.acceleration:.2f}"),
+        ("calibration", _calibration(found)),
         ("averages", str(found.n_averages)),
         ("whitening", _whitening(plan, settings)),
-        (
-            "would do",
-            f"{settings.model}: {_product(found.lr_matrix)} -> {_product(found.hr_matrix)}, "
-            f"{min(plan.n_coils, settings.n_virtual_coils)} virtual coils"
-            + (fallback if found.n_without_acs else ""),
-        ),
+        ("would do", _intention(found, settings)),
     ]
 
 
-def _acs_size(counts: Tensor) -> tuple[int, int]:
-    try:
-        rows, columns = find_acs(counts)
-    except ValueError:
-        return (0, 0)
-    return (rows.stop - rows.start, columns.stop - columns.start)
+def _kind(plan: ScanPlan) -> str:
+    n_spaces = len(plan.header.encodings)
+    spaces = f", {n_spaces} encoding spaces" if n_spaces > 1 else ""
+    return ("3-D Cartesian" if plan.encoding.is_3d else "2-D Cartesian") + spaces
+
+
+def _calibration(found: Inspection) -> str:
+    plan = found.plan
+    kinds = sorted({c.kind for c in plan.calibration.values()})
+    n_lines = sum(len(c.lines) for c in plan.calibration.values() if c.kind == "reference")
+    words = {
+        "shared": "one image of each slice for all",
+        "frames": "average over the frames",
+        "reference": f"{n_lines} reference lines",
+    }
+    source = " or ".join(words[k] for k in kinds) or "the centre of each image"
+    mode = plan.encoding.calibration_mode
+    return f"{mode}: ACS {_product(found.acs)} from {source}"
+
+
+def _intention(found: Inspection, settings: Settings) -> str:
+    plan = found.plan
+    n_virtual = min(plan.n_coils, settings.n_virtual_coils)
+    text = f"{settings.model}: {_product(found.lr_matrix)} -> {_product(found.hr_matrix)}, "
+    text += f"{n_virtual} virtual coils"
+    if found.n_without_acs:
+        width = settings.kernel_width
+        text += f"; {found.n_without_acs} fallback images, no ACS of {width} x {width}"
+    return text
 
 
 def _system(header: ScanHeader) -> str:
@@ -148,6 +183,9 @@ def _system(header: ScanHeader) -> str:
 
 
 def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
+    if matrix[0] > 1:
+        size = f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm"
+        return f"{_product(matrix)} (second phase x phase x readout), {size}"
     size = f"{fov[1]:g} x {fov[2]:g} mm, {fov[0]:g} mm thick"
     return f"{matrix[1]} x {matrix[2]} (phase x readout), {size}"
 
@@ -157,10 +195,12 @@ def _outside(found: Inspection) -> str:
 
 
 def _whitening(plan: ScanPlan, settings: Settings) -> str:
-    if not len(plan.noise):
-        return "no noise lines, noise level unknown"
-    return "from the noise lines" if settings.prewhiten else "off"
+    if not settings.prewhiten:
+        return "off"
+    if settings.noise_file:
+        return f"from the noise lines of {settings.noise_file}"
+    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
 
 
-def _product(matrix: tuple[int, int]) -> str:
-    return f"{matrix[0]} x {matrix[1]}"
+def _product(matrix: tuple[int, ...]) -> str:
+    return " x ".join(map(str, matrix))

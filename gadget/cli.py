@@ -3,6 +3,8 @@
 import logging
 import signal
 import sys
+import textwrap
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,46 +51,41 @@ def recon(
     return replay(request, settings)
 
 
-@app.command()
 def simulate(
-    output: Annotated[Path, typer.Option("-o", "--output", help="ISMRMRD file to write.")],
-    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
-    mask: Annotated[str | None, typer.Option(help="gaussian, regular, poisson or full.")] = None,
-    accel: Annotated[float | None, typer.Option(help="Acceleration.")] = None,
-    coils: Annotated[int | None, typer.Option(min=1, help="Receive coils.")] = None,
-    image: Annotated[str, typer.Option(metavar="FILE:INDEX", help="Object; the phantom.")] = "",
-    truth: Annotated[Path | None, typer.Option(help="File for the true images.")] = None,
-    noise_db: Annotated[float | None, typer.Option(help="Signal to noise in dB.")] = None,
-    noise_scan: Annotated[bool, typer.Option(help="Write noise lines.")] = True,
-    oversampling: Annotated[bool, typer.Option(help="Oversample the readout twice.")] = True,
-    averages: Annotated[int, typer.Option(min=1, help="Times every line is measured.")] = 1,
-    slices: Annotated[int, typer.Option(min=1, help="Number of slices.")] = 1,
-    interleaved: Annotated[bool, typer.Option(help="Odd slices after even ones.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Coils, phase and noise.")] = 0,
-    overwrite: Overwrite = False,
+    *, output: Path, truth: Path | None = None, overwrite: bool = False, **options: Any
 ) -> int:
-    """Write an ISMRMRD scan as a scanner would."""
-    from .simulate import ScanRequest, write_simulation
+    """Write an ISMRMRD scan as a scanner would, 2-D or 3-D."""
+    from .scan_request import ScanRequest
+    from .simulate import write_simulation
 
-    request = ScanRequest(
-        protocol=protocol,
-        mask=mask,
-        acceleration=accel,
-        n_coils=coils,
-        image=image,
-        noise_db=noise_db,
-        noise_scan=noise_scan,
-        oversampling=oversampling,
-        averages=averages,
-        slices=slices,
-        interleaved=interleaved,
-        seed=seed,
-    )
-    arrays = write_simulation(request, output, truth, overwrite=overwrite)
-    n_averages, n_slices, n_coils, ny, nx = arrays.kspace.shape
-    size = f"{n_slices} slices, {n_averages} averages, {n_coils} coils, {ny} x {nx}"
-    say(f"{output}: {size}, acceleration {arrays.mask.numel() / float(arrays.mask.sum()):.2f}")
+    made = write_simulation(ScanRequest(**options), output, truth, overwrite=overwrite)
+    image = next(f for f in made.frames if not f.reference)
+    n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
+    size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
+    factor = image.mask.numel() / float(image.mask.sum())
+    say(f"{output}: {size}, acceleration {factor:.2f}")
     return Exit.DONE
+
+
+def _add_simulate() -> None:
+    """Register `simulate` with one option for every field of `ScanRequest`."""
+    from .scan_request import request_parameters
+
+    own = [
+        ("output", Annotated[Path, typer.Option("-o", "--output", help="File to write.")], ...),
+        ("truth", Annotated[Path | None, typer.Option(help="File for the true images.")], None),
+        ("overwrite", Overwrite, False),
+    ]
+    parameters = [
+        Parameter(n, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for n, kind, default in own
+    ] + request_parameters()
+    simulate.__signature__ = Signature(parameters)
+    simulate.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command()(simulate)
+
+
+_add_simulate()
 
 
 @app.command()
@@ -134,7 +131,10 @@ def check(
         return exit_code(error)
     say(str(scan))
     for name, value in rows:
-        say(f"  {name:<13} {value}")
+        for i, line in enumerate(
+            textwrap.wrap(value, 84, break_long_words=False, break_on_hyphens=False)
+        ):
+            say(f"  {'' if i else name:<13} {line}")
     return Exit.DONE
 
 

@@ -1,10 +1,8 @@
 """What the user sees: results on stdout, everything else on stderr, a bar on a terminal."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def say(text: str = "") -> None:
@@ -19,17 +17,19 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
-def progress(items: Iterable[T], total: int, name: str) -> Iterator[T]:
-    """Pass items on, with a progress bar where stderr is a terminal."""
+@contextmanager
+def progress(total: int, name: str) -> Iterator[Callable[[], None]]:
+    """Give a function to call after every step; a bar shows them where stderr is a terminal."""
     if not sys.stderr.isatty():
-        yield from items
+        yield lambda: None
         return
     # Imported here: rich takes longer to load than `jrsr --help` should.
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield from bar.track(items, total=total, description=name)
+        task = bar.add_task(name, total=total)
+        yield lambda: bar.advance(task)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,7 +15,6 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import hr_shape
 from jrsr_core.geometry import KSpaceSlice
 from jrsr_core.metrics import psnr, ssim
-from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.output import check_target, publish, temporary_beside
 from jrsr_core.physics.fourier import ifft2c
@@ -25,9 +24,10 @@ from .check import inspect_scan
 from .console import say, table
 from .export.picture import captioned, encode_png, mosaic, to_grey
 from .replay import replay_scan
+from .scan_request import ScanRequest
 from .settings import Settings
-from .simulate import ScanRequest, write_simulation
-from .stages import make_reconstructor
+from .simulate import write_simulation
+from .stages import make_assembler, make_reconstructor
 
 BASELINE = "cg-sense+bicubic"
 ERROR_GAIN = 5
@@ -51,14 +51,14 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         check_target(path, overwrite=overwrite)
     say("simulating a 12-coil brain-5x scan of the phantom")
     request = ScanRequest(n_coils=12)
-    arrays = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
-    truth = arrays.truth[0]
+    made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
+    truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
         replay_scan(
             scan, {"mrd": names["images"]}, make_reconstructor(settings), settings, overwrite
         )
         found = inspect_scan(scan.header, scan.heads, settings)
-        slice_ = next(iter(Assembler(scan, found.plan, prewhiten=settings.prewhiten)))
+        slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)
     try:

@@ -12,7 +12,7 @@ from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_b
 from jrsr_core.mrd.plan import ScanPlan
 
 from .errors import UsageError
-from .export.picture import magnitude_mosaic, pick_tiles
+from .export.picture import central_planes, magnitude_mosaic, pick_tiles
 from .settings import nearest
 from .stages import Result
 
@@ -62,9 +62,9 @@ class PngWriter:
         self._n_seen = 0
 
     def write(self, result: Result) -> None:
-        """Keep the magnitude if the picture shows it."""
+        """Keep the magnitude if the picture shows it, of a volume its three central planes."""
         if self._n_seen in self._wanted:
-            self._tiles.append(result.image.magnitude.cpu().numpy())
+            self._tiles += central_planes(result.image.magnitude.cpu().numpy())
         self._n_seen += 1
 
     def __enter__(self) -> "PngWriter":

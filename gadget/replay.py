@@ -12,7 +12,6 @@ from pathlib import Path
 
 import h5py
 
-from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.pipeline import Reconstructor
 
@@ -21,7 +20,7 @@ from .console import complain, progress, say
 from .errors import Exit, ScanError, UsageError, describe, exit_code
 from .outputs import check_paths, open_writers, target_path
 from .settings import Settings
-from .stages import make_reconstructor, reconstruct, to_results
+from .stages import make_assembler, make_reconstructor, reconstruct, to_results
 
 SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
@@ -86,23 +85,24 @@ def replay_scan(
     found = inspect_scan(scan.header, scan.heads, settings)
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
-    slices = Assembler(scan, found.plan, prewhiten=settings.prewhiten)
-    results = to_results(reconstruct(slices, recon, settings), found.plan, settings)
+    slices = make_assembler(scan, found.plan, settings)
     n_images = n_fallback = 0
     with ExitStack() as stack:
         writers = open_writers(stack, paths, found.plan, overwrite=overwrite)
-        for result in progress(results, len(slices), scan.path.name):
+        tick = stack.enter_context(progress(slices.n_steps, scan.path.name))
+        images = reconstruct(slices, recon, settings, tick)
+        for result in to_results(images, found.plan, settings):
             n_images += 1
             n_fallback += result.is_fallback
             if result.is_fallback:
                 complain(f"{scan.path.name}: image {n_images}: {result.image.report.fallback}")
             for writer in writers:
                 writer.write(result)
-    ny, nx = result.image.image.shape[-2:]
+    size = " x ".join(map(str, result.image.image.shape))
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
     files = ", ".join(map(str, paths.values()))
-    say(f"{scan.path.name}: {_count(n_images)} {ny} x {nx}{note} in {seconds:.1f} s -> {files}")
+    say(f"{scan.path.name}: {_count(n_images)} {size}{note} in {seconds:.1f} s -> {files}")
     return Exit.FALLBACK if n_fallback else Exit.DONE
 
 

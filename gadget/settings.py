@@ -18,6 +18,7 @@ _RANGES = {
     "threshold": (0.0, 1.0),
     "crop": (0.0, 1.0),
     "series_index": (1, 65535),
+    "batch_size": (1, 1024),
 }
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -35,13 +36,17 @@ class Settings:
     device
         auto, cpu, cuda or cuda:n.
     prewhiten
-        Use the scan's noise lines.
+        Use noise lines: the scan's own, or those of `noise_file`.
+    noise_file
+        ISMRMRD file of an earlier scan whose noise lines replace the scan's own; empty for none.
     on_failure
         What a slice that cannot be reconstructed becomes: `fallback` image, or `stop`.
     output
         magnitude (float32) or complex (complex64) images.
     series_index
         Image series of the result, and the number in its group name.
+    batch_size
+        Readout positions of a 3-D scan that are reconstructed together.
     """
 
     model: str = "jrsr-dc"
@@ -53,9 +58,11 @@ class Settings:
     crop: float = 0.9
     device: str = "auto"
     prewhiten: bool = True
+    noise_file: str = ""
     on_failure: str = "fallback"
     output: str = "magnitude"
     series_index: int = 1
+    batch_size: int = 4
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

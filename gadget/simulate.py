@@ -1,109 +1,124 @@
 """Scans of a phantom or of an image, written as a scanner would; the truth beside them."""
 
-from dataclasses import dataclass
+import math
 from pathlib import Path
 
 import h5py
-import torch
-from torch import Tensor
 
+from jrsr_core.geometry import Vector
 from jrsr_core.mrd.file import write_scan
 from jrsr_core.mrd.output import check_target, publish, temporary_beside
-from jrsr_core.mrd.simulated import simulated_scan
+from jrsr_core.mrd.simulated import ScanStyle, scan_of_frames
 from jrsr_core.mrd.simulated_header import ScanLabels
-from jrsr_core.simulation.acquisition import white_noise
-from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
+from jrsr_core.simulation.protocols import PROTOCOLS
 
 from .errors import UsageError
+from .scan_request import ScanRequest
 from .settings import nearest
+from .simulated_object import Simulation, simulate_slices
+from .simulated_volume import simulate_volume
 
-NO_NOISE_DB = 300.0
-SLICE_MM = 5.0
+TE_MS = 10.0
 
 
-@dataclass(frozen=True)
-class ScanRequest:
-    """What to simulate; None leaves a number to the protocol.
+def simulate(request: ScanRequest) -> Simulation:
+    """Simulate the frames of a scan and their truth.
 
-    `image` is ``FILE:INDEX`` of an HDF5 file with a data set ``slices``, empty for the phantom.
+    Raises
+    ------
+    UsageError
+        Options that do not fit each other, or the protocol.
     """
-
-    protocol: str = "brain-5x"
-    mask: str | None = None
-    acceleration: float | None = None
-    n_coils: int | None = None
-    image: str = ""
-    noise_db: float | None = None
-    noise_scan: bool = True
-    oversampling: bool = True
-    averages: int = 1
-    slices: int = 1
-    interleaved: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class ScanArrays:
-    """k-space ``(average, slice, coil, ky, kx)``, mask ``(ky, kx)``, truth ``(slice, y, x)``."""
-
-    kspace: Tensor
-    mask: Tensor
-    truth: Tensor
-    noise: Tensor
-    noise_std: float
-
-
-def simulate_arrays(request: ScanRequest) -> ScanArrays:
-    """Simulate; all slices and averages share one noise level, that of the first slice."""
-    protocol = _protocol(request.protocol)
-    changes = {
-        "n_coils": request.n_coils,
-        "acceleration": request.acceleration,
-        "mask": request.mask,
-    }
-    generator = torch.Generator().manual_seed(request.seed + 1)
-    kspace, truth, first = [], [], None
-    for number in range(request.slices):
-        image = _image(request, number)
-        seed = request.seed + number
-        if first is None:
-            noise_db = request.noise_db
-            first = simulate_protocol(protocol, image, **changes, noise_db=noise_db, seed=seed)
-        quiet = simulate_protocol(protocol, image, **changes, noise_db=NO_NOISE_DB, seed=seed)
-        shape = (request.averages, *quiet.kspace.shape)
-        noise = white_noise(shape, first.noise_std, generator)
-        kspace.append(quiet.mask * (quiet.fully_sampled + noise))
-        truth.append(quiet.truth)
-    return ScanArrays(
-        torch.stack(kspace, dim=1), first.mask, torch.stack(truth), first.noise, first.noise_std
-    )
+    if request.protocol not in PROTOCOLS:
+        raise UsageError(
+            f"unknown protocol {request.protocol!r}{nearest(request.protocol, PROTOCOLS)}"
+        )
+    _check_interleaving(request)
+    make = simulate_volume if request.protocol == "wall-16x" else simulate_slices
+    try:
+        return make(request, PROTOCOLS[request.protocol])
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{request.protocol}: {error}") from None
 
 
 def write_simulation(
     request: ScanRequest, path: Path, truth_path: Path | None = None, *, overwrite: bool = False
-) -> ScanArrays:
+) -> Simulation:
     """Simulate and write the scan, and the truth if asked for; nothing is left after an error."""
     for target in filter(None, (path, truth_path)):
         check_target(target, overwrite=overwrite)
-    arrays = simulate_arrays(request)
-    protocol = PROTOCOLS[request.protocol]
-    fov = [n * protocol.pixel_mm for n in arrays.truth.shape[-2:]]
-    try:
-        xml, lines = simulated_scan(
-            arrays.kspace,
-            arrays.mask,
-            fov_mm=(SLICE_MM, *fov),
-            oversampling=request.oversampling,
-            noise=arrays.noise if request.noise_scan else None,
-            labels=ScanLabels(protocol=request.protocol, interleaved=request.interleaved),
-        )
-    except ValueError as error:
-        raise UsageError(f"{request.protocol}: {error}") from None
+    made = simulate(request)
+    xml, lines = scan_of_frames(
+        made.frames,
+        fov_mm=made.fov_mm,
+        recon_fov_mm=made.recon_fov_mm,
+        noise=made.noise if request.noise_scan else None,
+        labels=_labels(request),
+        style=_style(request),
+    )
     _write(path, lambda temporary: write_scan(temporary, xml, lines), overwrite)
     if truth_path is not None:
-        _write(truth_path, lambda temporary: _write_truth(temporary, arrays), overwrite)
-    return arrays
+        _write(truth_path, lambda temporary: _write_truth(temporary, made), overwrite)
+    return made
+
+
+def _check_interleaving(request: ScanRequest) -> None:
+    factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
+    if request.calibration != "interleaved":
+        return
+    if request.protocol == "wall-16x" or factor != int(factor):
+        raise UsageError(
+            f"calibration interleaved needs a 2-D scan and a whole accel, not {factor}"
+        )
+    if request.repetitions < factor:
+        raise UsageError(
+            f"calibration interleaved at accel {int(factor)} needs {int(factor)} repetitions, "
+            f"not {request.repetitions}"
+        )
+
+
+def _labels(request: ScanRequest) -> ScanLabels:
+    read, phase, normal = slice_axes(request.tilt, request.turn)
+    return ScanLabels(
+        protocol=request.protocol,
+        te_ms=tuple(TE_MS * (1 + c) for c in range(request.contrasts)),
+        read_dir=read,
+        phase_dir=phase,
+        slice_dir=normal,
+    )
+
+
+def slice_axes(tilt: float, turn: float) -> tuple[Vector, Vector, Vector]:
+    """Read, phase and slice direction of a slice tilted about L and then turned in its plane."""
+    t, u = math.radians(tilt), math.radians(turn)
+    along = (0.0, math.cos(t), math.sin(t))
+    normal = (0.0, -math.sin(t), math.cos(t))
+    read = (math.cos(u), *(math.sin(u) * v for v in along[1:]))
+    phase = (-math.sin(u), *(math.cos(u) * v for v in along[1:]))
+    return read, phase, normal
+
+
+def _style(request: ScanRequest) -> ScanStyle:
+    is_regular = request.calibration in ("separate", "external", "interleaved")
+    factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
+    return ScanStyle(
+        oversampling=request.oversampling,
+        order="interleaved" if request.interleaved else request.order,
+        calibration=request.calibration,
+        acceleration=int(factor) if is_regular else None,
+        partial_fourier=(request.partial_slice_fourier, request.partial_fourier),
+        partial_echo=request.partial_echo,
+        segments=request.segments,
+        alternate=request.alternate,
+        spare_lines=request.spare_lines,
+        limits=request.limits,
+        spare_encoding=request.spare_encoding,
+        trajectory=request.trajectory,
+        noise_scans=request.noise_scans,
+        noise_dwell=request.noise_dwell,
+    )
 
 
 def _write(path: Path, write, overwrite: bool) -> None:
@@ -115,25 +130,8 @@ def _write(path: Path, write, overwrite: bool) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write_truth(path: Path, arrays: ScanArrays) -> None:
+def _write_truth(path: Path, made: Simulation) -> None:
     with h5py.File(path, "w") as file:
-        file.create_dataset("truth", data=arrays.truth.numpy(), compression="gzip")
-        file.create_dataset("mask", data=arrays.mask.numpy())
-        file.attrs["noise_std"] = arrays.noise_std
-
-
-def _protocol(name: str) -> str:
-    if name not in PROTOCOLS:
-        raise UsageError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}")
-    return name
-
-
-def _image(request: ScanRequest, number: int) -> Tensor:
-    if not request.image:
-        return brain_phantom(PROTOCOLS[request.protocol].hr_shape)
-    path, colon, index = request.image.rpartition(":")
-    if not colon or not index.isdigit():
-        raise UsageError(f"image is {request.image!r}, expected FILE:INDEX")
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return load_image(path, int(index) + number)
+        file.create_dataset("truth", data=made.truth.numpy(), compression="gzip")
+        file.create_dataset("mask", data=made.mask.numpy())
+        file.attrs["noise_std"] = made.noise_std

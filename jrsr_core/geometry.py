@@ -1,4 +1,4 @@
-"""What travels between the parts: the header, one slice of k-space, one finished image.
+"""What travels between the parts: the header, one slice or volume of k-space, a finished image.
 
 Frozen dataclasses without behaviour beyond derived numbers. Sizes are ordered like array axes,
 ``(z, y, x)``; lengths are in mm; times in ms; directions are unit vectors in DICOM patient
@@ -93,9 +93,12 @@ class KSpaceSlice:
     mask
         float32 ``(ky, kx)``, 1 where measured.
     acs
-        complex64 ``(coil, ay, ax)``, the fully sampled centre of k-space.
+        complex64 ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``: the centre of this k-space
+        or of another scan of the same slice. Of size 0 where there is none.
     noise_std
         sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
+    is_acs_shared
+        Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
     """
 
     kspace: Tensor
@@ -105,6 +108,7 @@ class KSpaceSlice:
     counters: Counters = field(default_factory=Counters)
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
+    is_acs_shared: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -123,6 +127,66 @@ class KSpaceSlice:
     def acceleration(self) -> float:
         """Grid points over measured points, the calibration lines counted."""
         return self.mask.numel() / max(float(self.mask.sum()), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class KSpaceVolume:
+    """A 3-D scan after the inverse FFT along its fully sampled readout x.
+
+    Attributes
+    ----------
+    hybrid
+        complex64 ``(x, coil, ky, kz)``; the coils are virtual, aligned along x.
+    mask
+        float32 ``(ky, kz)``, the same for every x.
+    acs
+        complex64 ``(x, coil, ay, az)``.
+    noise_std, acs_noise_std
+        sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
+    """
+
+    hybrid: Tensor
+    mask: Tensor
+    acs: Tensor
+    geometry: SliceGeometry
+    counters: Counters = field(default_factory=Counters)
+    stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
+    noise_std: float | None = None
+    acs_noise_std: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        if self.hybrid.shape[2:] != self.mask.shape:
+            raise ValueError(
+                f"mask is {tuple(self.mask.shape)}, hybrid is {tuple(self.hybrid.shape[2:])}"
+            )
+        if self.acs.shape[:2] != self.hybrid.shape[:2]:
+            raise ValueError(
+                f"acs has (x, coil) {tuple(self.acs.shape[:2])}, "
+                f"hybrid has {tuple(self.hybrid.shape[:2])}"
+            )
+
+    @property
+    def n_positions(self) -> int:
+        """Readout positions."""
+        return self.hybrid.shape[0]
+
+    @property
+    def acceleration(self) -> float:
+        """Grid points over measured points, the calibration lines counted."""
+        return self.mask.numel() / max(float(self.mask.sum()), 1.0)
+
+    def position(self, x: int) -> KSpaceSlice:
+        """Return the plane (PE, SPE) at readout position x as a slice with axes y, x."""
+        return KSpaceSlice(
+            kspace=self.hybrid[x].contiguous(),
+            mask=self.mask,
+            acs=self.acs[x].contiguous(),
+            geometry=self.geometry,
+            counters=self.counters,
+            stamp=self.stamp,
+            noise_std=self.noise_std,
+        )
 
 
 @dataclass(frozen=True)
@@ -154,7 +218,7 @@ class ReconImage:
     """A finished image.
 
     `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
-    on the acquired grid; both in the scanner's own scale.
+    on the acquired grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
     """
 
     image: Tensor
@@ -166,5 +230,5 @@ class ReconImage:
 
     @property
     def magnitude(self) -> Tensor:
-        """float32 ``(y, x)``."""
+        """float32, the shape of `image`."""
         return self.image.abs().to(torch.float32)

@@ -12,10 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .calibration.acs import cut_acs
+from .calibration.cache import CoilCache
 from .calibration.calibrate import (
     CalibratedSlice,
     CalibrationSettings,
+    CoilCalibration,
     calibrate,
+    calibrate_coils,
     hr_shape,
 )
 from .geometry import KSpaceSlice, ReconImage, ReconReport
@@ -58,6 +62,7 @@ class Reconstructor:
         self.name = name
         self.card = card
         self.settings = settings or CalibrationSettings()
+        self._shared = CoilCache()
 
     @torch.inference_mode()
     def __call__(self, slice_: KSpaceSlice) -> ReconImage:
@@ -69,15 +74,34 @@ class Reconstructor:
             No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
             finite; the message is one line.
         """
-        _check(slice_, self.settings)
         start = time.perf_counter()
-        slice_ = _to_device(slice_, self.device)
-        calibrated = calibrate(slice_, self.settings)
+        calibrated = self.calibrated(slice_)
         output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         if not _is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         report = self._report(slice_, calibrated, output, time.perf_counter() - start)
         return _finish(slice_, output.image[0], output.low_resolution[0], report)
+
+    def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
+        """Return the slice with its arrays on our device."""
+        return _to_device(slice_, self.device)
+
+    def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
+        """Check and calibrate on our device; slices that share their ACS share their maps.
+
+        Raises
+        ------
+        ValueError
+            As on a call.
+        """
+        _check(slice_, self.settings)
+        moved = self.on_device(slice_)
+
+        def coils() -> CoilCalibration:
+            return calibrate_coils(moved, self.settings)
+
+        shared = self._shared.get(slice_.acs, slice_.mask, coils) if slice_.is_acs_shared else None
+        return calibrate(moved, self.settings, shared)
 
     def _report(
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
@@ -108,9 +132,9 @@ class Reconstructor:
         CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
         images; samples that are not finite count as not measured.
         """
-        slice_ = _to_device(_without_bad_samples(slice_), self.device)
+        slice_ = _without_bad_samples(slice_)
         try:
-            calibrated = calibrate(slice_, self.settings)
+            calibrated = self.calibrated(slice_)
             low_resolution = calibrated.scale * CgSense()(
                 calibrated.kspace, calibrated.sense.at_low_resolution()
             )
@@ -143,7 +167,14 @@ def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
         return slice_
     good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
     kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
-    return dataclasses.replace(slice_, kspace=kspace, mask=slice_.mask * good.all(0))
+    mask = slice_.mask * good.all(0)
+    acs = slice_.acs
+    if not _is_finite(acs):
+        try:
+            acs = cut_acs(kspace, mask)
+        except ValueError:
+            acs = acs[:, :0, :0]
+    return dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=acs)
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:

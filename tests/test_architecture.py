@@ -26,6 +26,9 @@ LAYERS = {
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
     },
+    "volume": {
+        *("arrays", "geometry", "physics", "calibration", "models", "quality", "pipeline"),
+    },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }
 # Not at import time: each is imported inside the one function that needs it.

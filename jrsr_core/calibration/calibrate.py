@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import KSpaceSlice
-from ..physics.resolution import Shape
+from ..physics.resolution import Shape, crop_or_pad
 from ..physics.sense import SenseOperator
 from .acs import find_acs
 from .compression import CoilCompressor
@@ -19,6 +19,9 @@ from .noise import estimate_noise_std
 from .scaling import intensity_scale
 
 SR_FACTOR = 2
+
+MIN_OWN_LINES = 6
+"""Central lines from which the noise of a slice is estimated, if it has no fewer."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,78 @@ def hr_shape(lr_shape: Shape) -> Shape:
     return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
 
 
-def compress_coils(kspace: Tensor, mask: Tensor, n_virtual: int) -> Tensor:
-    """GCC where the readout is fully sampled, SCC otherwise; nothing for few coils.
+@dataclass(frozen=True, eq=False)
+class CoilCalibration:
+    """What the ACS tells about the coils: compression (None: not needed) and maps on the HR grid.
 
-    `kspace` ``(coil, ky, kx)`` -> ``(min(coil, n_virtual), ky, kx)``.
+    The same matrices compress the ACS and every k-space that goes with it.
     """
-    if kspace.shape[0] <= n_virtual:
-        return kspace
-    block = find_acs(mask)
-    acs = kspace[(slice(None), *block)]
-    if acs.shape[-1] == kspace.shape[-1]:
-        return CoilCompressor.gcc(acs, n_virtual, kspace.shape[-1])(kspace)
-    return CoilCompressor.scc(acs, n_virtual)(kspace)
+
+    compressor: CoilCompressor | None
+    acs: Tensor
+    csm: Tensor
 
 
-def calibrate(slice_: KSpaceSlice, settings: CalibrationSettings) -> CalibratedSlice:
+def whole_readouts(mask: Tensor) -> bool:
+    """Whether the mask consists of fully sampled readout lines."""
+    return bool((mask == mask[..., :1]).all())
+
+
+def make_compressor(acs: Tensor, mask: Tensor, n_virtual: int) -> CoilCompressor | None:
+    """GCC where the readout is fully sampled, SCC otherwise; None where there are few coils.
+
+    `acs` ``(coil, ay, ax)`` may be narrower than the readout, as that of a separate scan is.
+    """
+    if acs.shape[0] <= n_virtual:
+        return None
+    if whole_readouts(mask):
+        return CoilCompressor.gcc(acs, n_virtual, mask.shape[-1])
+    return CoilCompressor.scc(acs, n_virtual)
+
+
+def compress_acs(acs: Tensor, compressor: CoilCompressor | None, n_readout: int) -> Tensor:
+    """Return the ACS of the virtual coils; a GCC matrix belongs to the whole readout."""
+    if compressor is None:
+        return acs
+    if not compressor.is_geometric:
+        return compressor(acs)
+    padded = compressor(crop_or_pad(acs, (n_readout,)))
+    return crop_or_pad(padded, (acs.shape[-1],))
+
+
+def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilCalibration:
+    """Estimate compression and maps from the ACS of a slice.
+
+    Raises
+    ------
+    ValueError
+        No usable ACS.
+    """
+    if not slice_.acs.numel():
+        raise ValueError("no ACS: the centre of k-space was not sampled")
+    shape: Shape = (slice_.mask.shape[-2], slice_.mask.shape[-1])
+    compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
+    acs = compress_acs(slice_.acs, compressor, shape[1])
+    csm, _ = espirit_maps(
+        acs,
+        hr_shape(shape),
+        kernel_width=settings.kernel_width,
+        threshold=settings.threshold,
+        crop=settings.crop,
+    )
+    return CoilCalibration(compressor, acs, csm)
+
+
+def calibrate(
+    slice_: KSpaceSlice,
+    settings: CalibrationSettings,
+    coils: CoilCalibration | None = None,
+    scale: Tensor | None = None,
+) -> CalibratedSlice:
     """Compress the coils, estimate maps on the HR grid, scale k-space.
 
-    Without noise data the noise level is estimated from k-space itself.
+    Without noise data the noise level is estimated from k-space itself. `coils` is the result of
+    `calibrate_coils` where it is known already, `scale` replaces the scale of the slice.
 
     Raises
     ------
@@ -78,26 +135,31 @@ def calibrate(slice_: KSpaceSlice, settings: CalibrationSettings) -> CalibratedS
     """
     start = time.perf_counter()
     mask = slice_.mask
-    kspace = compress_coils(slice_.kspace, mask, settings.n_virtual_coils)
-    lr_shape: Shape = (kspace.shape[-2], kspace.shape[-1])
-    acs = kspace[(slice(None), *find_acs(mask))]
-    csm, _ = espirit_maps(
-        acs,
-        hr_shape(lr_shape),
-        kernel_width=settings.kernel_width,
-        threshold=settings.threshold,
-        crop=settings.crop,
-    )
-    sense = SenseOperator(csm[None], mask)
+    coils = coils or calibrate_coils(slice_, settings)
+    kspace = slice_.kspace if coils.compressor is None else coils.compressor(slice_.kspace)
+    sense = SenseOperator(coils.csm[None], mask)
     noise_std = slice_.noise_std
     if noise_std is None:
-        noise_std = estimate_noise_std(kspace, mask)
-    scale = intensity_scale(sense.at_low_resolution().adjoint(kspace[None]))
+        noise_std = _estimated_noise(kspace, mask, coils.acs)
+    if scale is None:
+        scale = intensity_scale(sense.at_low_resolution().adjoint(kspace[None]))
     return CalibratedSlice(
         kspace=kspace[None] / scale,
         sense=sense,
         noise_std=torch.as_tensor([noise_std], dtype=torch.float32, device=scale.device) / scale,
         scale=float(scale),
-        acs_shape=(acs.shape[-2], acs.shape[-1]),
+        acs_shape=(coils.acs.shape[-2], coils.acs.shape[-1]),
         seconds=time.perf_counter() - start,
     )
+
+
+def _estimated_noise(kspace: Tensor, mask: Tensor, acs: Tensor) -> float:
+    """Estimate from the slice itself where its own centre is sampled, else from the ACS."""
+    try:
+        rows, _ = find_acs(mask)
+        has_own = rows.stop - rows.start >= MIN_OWN_LINES
+    except ValueError:
+        has_own = False
+    if has_own:
+        return estimate_noise_std(kspace, mask)
+    return estimate_noise_std(acs, torch.ones_like(acs[0].real))

@@ -1,6 +1,6 @@
 """The two ways a scan can disappoint us; each carries one line for the user."""
 
-from ..geometry import KSpaceSlice
+from ..geometry import KSpaceSlice, KSpaceVolume
 
 
 class BadScan(ValueError):
@@ -8,12 +8,12 @@ class BadScan(ValueError):
 
 
 class BadSamples(BadScan):
-    """NaN or infinite samples in one slice.
+    """NaN or infinite samples in one slice or volume.
 
-    `rest` is the slice without the lines that hold them: no input for a model, but for a fallback.
+    `rest` is what remains without the lines that hold them: input for a fallback, not for a model.
     """
 
-    def __init__(self, message: str, rest: KSpaceSlice) -> None:
+    def __init__(self, message: str, rest: KSpaceSlice | KSpaceVolume) -> None:
         super().__init__(message)
         self.rest = rest
 

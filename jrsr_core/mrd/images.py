@@ -28,24 +28,26 @@ def software_version() -> str:
 
 
 def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
-    """Crop both images in the plane to the field of view ``(z, y, x)``, the centre staying.
+    """Crop both images to the field of view ``(z, y, x)``, the centre staying.
 
-    Removes phase oversampling. An axis that is not wider than asked for stays as it is. The new
-    field of view is a whole number of pixels.
+    Removes oversampling of the phase encodes; a 2-D image keeps its thickness. An axis that is not
+    wider than asked for stays as it is. The new field of view is a whole number of LR pixels.
     """
-    hr, lr = tuple(image.image.shape[-2:]), tuple(image.low_resolution.shape[-2:])
+    n_axes = image.image.ndim
+    hr, lr = tuple(image.image.shape), tuple(image.low_resolution.shape)
     old = image.geometry.fov_mm
-    ratio = [min(1.0, new / now) for new, now in zip(fov_mm[1:], old[1:], strict=True)]
-    hr_size = tuple(round(n * r) for n, r in zip(hr, ratio, strict=True))
+    ratio = [min(1.0, new / now) for new, now in zip(fov_mm, old, strict=True)][-n_axes:]
     lr_size = tuple(round(n * r) for n, r in zip(lr, ratio, strict=True))
+    # Both images keep one field of view: whole LR pixels.
+    hr_size = tuple(n * m // k for n, m, k in zip(hr, lr_size, lr, strict=True))
     if hr_size == hr:
         return image
-    plane = (mm * m / n for mm, m, n in zip(old[1:], hr_size, hr, strict=True))
+    cropped = [mm * m / n for mm, m, n in zip(old[-n_axes:], hr_size, hr, strict=True)]
     return replace(
         image,
         image=crop_or_pad(image.image, hr_size),
         low_resolution=crop_or_pad(image.low_resolution, lr_size),
-        geometry=replace(image.geometry, fov_mm=(old[0], *plane)),
+        geometry=replace(image.geometry, fov_mm=(*old[:-n_axes], *cropped)),
     )
 
 
@@ -57,11 +59,14 @@ def to_mrd_image(
     image_index: int = 1,
     as_complex: bool = False,
 ) -> ismrmrd.Image:
-    """Return the HR image, float32 magnitude or complex64, with its header and meta attributes."""
+    """Return the HR image, float32 magnitude or complex64, with its header and meta attributes.
+
+    A 3-D image becomes one message of matrix (x, y, z).
+    """
     pixels = image.image if as_complex else image.magnitude
     array = np.ascontiguousarray(pixels.detach().cpu().resolve_conj().numpy())
     array = array.astype(np.complex64 if as_complex else np.float32, copy=False)
-    mrd = ismrmrd.Image.from_array(array[None, None], transpose=False)
+    mrd = ismrmrd.Image.from_array(array.reshape(1, -1, *array.shape[-2:]), transpose=False)
     geometry, stamp = image.geometry, image.stamp
     mrd.image_type = ismrmrd.IMTYPE_COMPLEX if as_complex else ismrmrd.IMTYPE_MAGNITUDE
     mrd.field_of_view = tuple(reversed(geometry.fov_mm))
@@ -122,7 +127,7 @@ def window(image: ReconImage) -> tuple[float, float]:
 
 
 def _own_meta(image: ReconImage) -> dict:
-    hr, lr = image.image.shape[-2:], image.low_resolution.shape[-2:]
+    hr, lr = image.image.shape, image.low_resolution.shape
     own = {
         "research_use": RESEARCH_USE,
         "software_version": software_version(),

@@ -1,4 +1,4 @@
-"""Whitening of a scan from its own noise lines.
+"""Whitening of a scan from noise lines: its own, or those of an earlier scan.
 
 W is made from the noise lines alone and then scaled to the bandwidth of the image lines,
 
@@ -8,7 +8,10 @@ because noise power goes with bandwidth, and the receiver filter removes part of
 noise lines (b = relativeReceiverNoiseBandwidth) but none in the middle of the band, where the
 image is. After it E|n|^2 = 1 in every channel. Images have to stay in the scanner's own scale, so
 what is applied is s W, s^2 = mean over the live channels of E|n|^2 before whitening: white noise of
-equal level comes out as it went in, and E|n|^2 = s^2 afterwards.
+equal level comes out as it went in, and E|n|^2 = s^2 afterwards. Channels that are white already
+come out as they went in, too.
+
+Several noise scans are one: their lines are brought to the bandwidth of the first.
 """
 
 import math
@@ -19,9 +22,17 @@ import torch
 from torch import Tensor
 
 from ..calibration.whitening import dead_channels, noise_covariance, whitening_matrix
-from .errors import BadScan
+from .errors import BadScan, UnsupportedScan
 from .lines import LineSource
-from .plan import ScanPlan
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseData:
+    """Noise ``(coil, samples)`` as the receivers gave it with `dwell_us` (0: not known)."""
+
+    samples: Tensor
+    dwell_us: float
+    bandwidth: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,36 +43,52 @@ class Whitening:
     noise_std: float
 
 
-def scan_whitening(source: LineSource, plan: ScanPlan) -> Whitening | None:
-    """Return how to whiten, or None where the scan has no noise lines.
+def read_noise(source: LineSource, lines: np.ndarray, bandwidth: float) -> NoiseData | None:
+    """Gather noise lines, or None where there are none.
+
+    Parameters
+    ----------
+    lines
+        Their indices; all have the same channels.
+    bandwidth
+        b of the scan they belong to.
+    """
+    if not len(lines):
+        return None
+    dwell = source.heads["sample_time_us"][lines].astype(np.float64)
+    first = float(dwell[0])
+    # E|n|^2 ~ 1 / dwell; unknown dwell times count as that of the first line.
+    ratio = np.where((dwell > 0) & (first > 0), dwell / max(first, 1e-12), 1.0)
+    parts = [
+        math.sqrt(r) * torch.from_numpy(source.samples(np.array([i]))[0])
+        for i, r in zip(lines, ratio, strict=True)
+    ]
+    return NoiseData(torch.cat(parts, dim=-1), first, bandwidth)
+
+
+def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whitening:
+    """Return how to whiten image lines of a dwell time.
 
     Raises
     ------
     BadScan
         Noise lines that give no covariance: too few, not finite, empty.
+    UnsupportedScan
+        Noise of other coils than those of the image.
     """
-    if not len(plan.noise):
-        return None
-    noise = torch.cat([_samples(source, i) for i in plan.noise], dim=-1)
+    if noise.samples.shape[0] != n_coils:
+        raise UnsupportedScan(f"noise has {noise.samples.shape[0]} channels, scan has {n_coils}")
     try:
-        matrix = whitening_matrix(noise)
+        matrix = whitening_matrix(noise.samples)
     except ValueError as error:
         raise BadScan(f"noise lines: {error}") from None
-    power = noise_covariance(noise).diagonal().real
+    power = noise_covariance(noise.samples).diagonal().real
     n_live = len(power) - len(dead_channels(matrix))
     level = math.sqrt(float(power.sum()) / n_live)
-    first_image = next(iter(plan.groups.values()))[0]
-    factor = bandwidth_factor(source.heads, plan, int(first_image))
-    return Whitening(level * matrix, level / factor)
+    return Whitening(level * matrix, level / bandwidth_factor(noise, image_dwell_us))
 
 
-def bandwidth_factor(heads: np.ndarray, plan: ScanPlan, image_line: int) -> float:
+def bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:
     """sqrt(b dwell_image / dwell_noise); unknown dwell times count as equal."""
-    dwell_image = float(heads["sample_time_us"][image_line])
-    dwell_noise = float(heads["sample_time_us"][plan.noise[0]])
-    ratio = dwell_image / dwell_noise if dwell_image > 0 and dwell_noise > 0 else 1.0
-    return math.sqrt(plan.header.noise_bandwidth * ratio)
-
-
-def _samples(source: LineSource, index: int) -> Tensor:
-    return torch.from_numpy(source.samples(np.array([index]))[0])
+    is_known = image_dwell_us > 0 and noise.dwell_us > 0
+    return math.sqrt(noise.bandwidth * (image_dwell_us / noise.dwell_us if is_known else 1.0))

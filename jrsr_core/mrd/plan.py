@@ -1,8 +1,8 @@
 """What a scan contains and whether it is reconstructed, decided from header and line heads alone.
 
-One image per (repetition, set, phase, contrast, slice), in this nesting, slices fastest. The
-segment counter is ignored and repeated lines count as averages: in a Cartesian scan both only say
-when a line was measured.
+One image per (repetition, set, phase, contrast, slice), in this nesting, slices fastest; in 3-D one
+volume per slab. The segment counter is ignored and repeated lines count as averages: in a Cartesian
+scan both only say when a line was measured.
 """
 
 from dataclasses import dataclass, field
@@ -10,19 +10,29 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..geometry import Counters, Encoding
+from .calibration_lines import CalibrationLines, choose_calibration_lines
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
-from .lines import CALIBRATION, PHASE_CORRECTION, REVERSE, has_flag, sort_lines
+from .lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    PHASE_CORRECTION,
+    REVERSE,
+    has_flag,
+    sort_lines,
+)
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
+SEPARATE = ("separate", "external")
 
 
 @dataclass(frozen=True, eq=False)
 class ScanPlan:
     """The images of a scan: which lines make each of them.
 
-    `groups` maps the counters of an image to the indices of its lines, `noise` are the noise
-    lines, `rejected` counts lines set aside, by reason.
+    `groups` maps the counters of an image to the indices of its lines, `calibration` a slice
+    number to the lines of the ACS that its images share (none: each uses its own), `noise` are the
+    noise lines, `rejected` counts lines set aside, by reason.
     """
 
     header: ScanHeader
@@ -31,6 +41,7 @@ class ScanPlan:
     noise: np.ndarray
     n_coils: int
     rejected: dict[str, int] = field(default_factory=dict)
+    calibration: dict[int, CalibrationLines] = field(default_factory=dict)
 
 
 def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
@@ -43,32 +54,44 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
     BadScan
         Counters that contradict the header.
     """
-    image, noise, rejected = sort_lines(heads)
-    if not len(image):
+    lines, noise, rejected = sort_lines(heads)
+    if not len(lines):
         counts = ", ".join(f"{n} {name}" for name, n in rejected.items())
         raise UnsupportedScan(
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
-    encoding = _encoding(header, heads[image])
-    n_coils = _n_coils(heads, image, noise)
+    encoding, is_reference = _split_reference(header, heads[lines])
+    image, reference = lines[~is_reference], lines[is_reference]
+    n_coils = _n_coils(heads, lines)
+    same = heads["active_channels"][noise] == n_coils
+    if not same.all():
+        rejected["noise of other coils"] = int((~same).sum())
     _check_kind(encoding, heads, image)
-    return ScanPlan(header, encoding, _group(heads, image), noise, n_coils, rejected)
+    groups = _group(heads, image)
+    calibration = choose_calibration_lines(heads, encoding, groups, reference, header.encodings)
+    return ScanPlan(header, encoding, groups, noise[same], n_coils, rejected, calibration)
 
 
-def _encoding(header: ScanHeader, heads: np.ndarray) -> Encoding:
-    spaces = np.unique(heads["encoding_space_ref"]).tolist()
-    if len(spaces) > 1:
-        raise UnsupportedScan(f"lines of several encoding spaces: {spaces}")
-    if spaces[0] >= len(header.encodings):
-        raise BadScan(
-            f"lines refer to encoding {spaces[0]}, the header has {len(header.encodings)}"
-        )
-    return header.encodings[spaces[0]]
+def _split_reference(header: ScanHeader, heads: np.ndarray) -> tuple[Encoding, np.ndarray]:
+    """Return the encoding of the images, and which lines only calibrate them."""
+    only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
+    only = np.zeros_like(only) if only.all() else only
+    spaces = np.unique(heads["encoding_space_ref"])
+    if spaces[-1] >= len(header.encodings):
+        missing = int(spaces[-1])
+        raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
+    of_images = np.unique(heads["encoding_space_ref"][~only]).tolist()
+    if len(of_images) > 1:
+        raise UnsupportedScan(f"image lines of several encoding spaces: {of_images}")
+    encoding = header.encodings[of_images[0]]
+    if encoding.calibration_mode not in SEPARATE:
+        only &= heads["encoding_space_ref"] != of_images[0]
+    return encoding, only
 
 
-def _n_coils(heads: np.ndarray, image: np.ndarray, noise: np.ndarray) -> int:
-    counts = np.unique(heads["active_channels"][np.concatenate((image, noise))]).tolist()
+def _n_coils(heads: np.ndarray, lines: np.ndarray) -> int:
+    counts = np.unique(heads["active_channels"][lines]).tolist()
     if len(counts) > 1:
         raise UnsupportedScan(f"mixed coil counts: {', '.join(map(str, counts))} channels")
     if counts[0] == 0:
@@ -85,13 +108,10 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
     if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
         raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
     partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])
-    if encoding.is_3d or len(partitions) > 1:
-        n = max(encoding.encoding_matrix[0], len(partitions))
-        raise UnsupportedScan(f"3-D scan with {n} partitions, expected 2-D slices")
-    if encoding.calibration_mode in ("separate", "external") and (
-        has_flag(heads[image], CALIBRATION).any()
-    ):
-        raise UnsupportedScan(f"calibration lines of a {encoding.calibration_mode} reference scan")
+    if len(partitions) > 1 and not encoding.is_3d:
+        raise UnsupportedScan(
+            f"lines of {len(partitions)} partitions, the encoded matrix has 1 along z"
+        )
 
 
 def _group(heads: np.ndarray, image: np.ndarray) -> dict[Counters, np.ndarray]:

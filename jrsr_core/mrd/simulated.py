@@ -5,31 +5,65 @@ image. The outer half of the field of view is empty but for noise, which is draw
 lines, so that the whole readout has one noise level.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration.acs import find_acs
-from ..geometry import Vector
+from ..geometry import Counters, Vector
 from ..physics.fourier import fft, ifft
 from ..physics.resolution import crop_or_pad
-from .lines import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
-    FIRST_IN_REPETITION,
-    FIRST_IN_SLICE,
-    HEAD_DTYPE,
-    LAST_IN_MEASUREMENT,
-    LAST_IN_REPETITION,
-    LAST_IN_SLICE,
-    NOISE,
-    LineList,
-    flag_bits,
-)
-from .simulated_header import ScanLabels, ScanSize, header_xml
+from .lines import LineList
+from .simulated_frames import Frame, make_frame, partial_fourier
+from .simulated_header import EncodingText, ScanLabels, header_xml
+from .simulated_heads import FrameHeads, finish_heads, noise_heads, order_lines, spare_heads
 
-DWELL_US = 5.0
-NOISE_LINE_SAMPLES = 256
+
+@dataclass(frozen=True)
+class ScanStyle:
+    """How a scanner measures and numbers its lines; the images are meant to be the same.
+
+    Attributes
+    ----------
+    order
+        Slices sequential, interleaved (odd after even ones), reversed, or by-line: one line of
+        every slice in turn.
+    partial_fourier
+        Measured fractions along the second and the first phase encode; the first lines are missing
+        and the counters start at 0 all the same.
+    partial_echo
+        Measured fraction of the readout; its beginning is missing.
+    segments
+        Lines are dealt out to so many segments.
+    alternate
+        Every other readout runs backwards.
+    spare_lines
+        Add one line of every kind that makes no image.
+    limits
+        Write encoding limits into the header.
+    spare_encoding
+        Add an encoding space that no line uses.
+    trajectory
+        What the header calls it.
+    noise_scans, noise_dwell
+        Number of noise scans, and their dwell time over that of the image.
+    """
+
+    oversampling: bool = True
+    order: str = "sequential"
+    calibration: str = "embedded"
+    acceleration: int | None = None
+    partial_fourier: tuple[float, float] = (1.0, 1.0)
+    partial_echo: float = 1.0
+    segments: int = 1
+    alternate: bool = False
+    spare_lines: bool = False
+    limits: bool = True
+    spare_encoding: bool = False
+    trajectory: str = "cartesian"
+    noise_scans: int = 1
+    noise_dwell: float = 1.0
 
 
 def simulated_scan(
@@ -63,59 +97,95 @@ def simulated_scan(
     """
     labels = labels or ScanLabels()
     kspace = kspace[None] if kspace.ndim == 4 else kspace
+    lines = whole_lines(mask)
+    frames = [
+        make_frame(Counters(slice=number, average=average), kspace[average, number][:, None], lines)
+        for average in range(kspace.shape[0])
+        for number in range(kspace.shape[1])
+    ]
+    order = "interleaved" if labels.interleaved else "sequential"
+    style = ScanStyle(oversampling=oversampling, order=order)
+    return scan_of_frames(frames, fov_mm=fov_mm, noise=noise, labels=labels, style=style)
+
+
+def whole_lines(mask: Tensor) -> Tensor:
+    """Return the lines ``(1, ky)`` of a mask ``(ky, kx)``; ValueError if they are not whole."""
     if not torch.equal(mask, mask[:, :1].expand_as(mask)):
         raise ValueError("the mask varies along the readout, only a 3-D scan samples like that")
-    n_averages, n_slices, n_coils, ny, nx = kspace.shape
-    flags = line_flags(mask)
-    lines = LineList(np.empty(0, HEAD_DTYPE), [])
-    heads, data = _noise_lines(noise, labels) if noise is not None else ([], [])
-    generator = torch.Generator().manual_seed(0)
-    order = [*range(0, n_slices, 2), *range(1, n_slices, 2)]
-    for average in range(n_averages):
-        for number in order if labels.interleaved else range(n_slices):
-            readouts = kspace[average, number][:, list(flags)]
-            if oversampling:
-                readouts = _oversample(readouts, noise, generator)
-            heads.append(_slice_heads(flags, number, average, readouts, labels, fov_mm))
-            data.extend(readouts.movedim(1, 0).numpy())
-    lines = LineList(np.concatenate(heads), data)
-    _finish(lines.heads)
-    n_encoded = nx * (2 if oversampling else 1)
-    size = ScanSize(n_encoded, nx, ny, n_coils, n_slices, n_averages)
-    return header_xml(labels, size, fov_mm, flags), lines
+    return mask[:, 0][None]
 
 
-def line_flags(mask: Tensor) -> dict[int, int]:
-    """Return the sampled lines in order, with their calibration flags.
+def scan_of_frames(
+    frames: list[Frame],
+    *,
+    fov_mm: Vector,
+    recon_fov_mm: Vector | None = None,
+    noise: Tensor | None = None,
+    labels: ScanLabels | None = None,
+    style: ScanStyle | None = None,
+) -> tuple[str, LineList]:
+    """Return header and lines of a scan, 2-D or 3-D.
 
-    Lines of a regular pattern that lie in the fully sampled centre carry `CALIBRATION_AND_IMAGING`,
-    the lines that fill its gaps `CALIBRATION`; without a regular pattern all lines of the centre
-    image as well. A fully sampled scan carries none.
+    Parameters
+    ----------
+    frames
+        All of one size but for reference frames, which come first; one coil count.
+    fov_mm
+        Acquired field of view ``(z, y, x)``, readout oversampling aside; in 3-D z is the slab.
+    recon_fov_mm
+        Field of view wanted; as acquired if None.
     """
-    rows = torch.nonzero(mask[:, 0] > 0).flatten().tolist()
-    flags = dict.fromkeys(rows, 0)
-    if len(rows) == mask.shape[0]:
-        return flags
-    try:
-        center, _ = find_acs(mask)
-    except ValueError:
-        return flags
-    grid = _regular_pattern(rows, center)
-    for row in range(center.start, center.stop):
-        extra = grid is not None and row % grid[0] != grid[1]
-        flags[row] = flag_bits(CALIBRATION if extra else CALIBRATION_AND_IMAGING)
-    return flags
+    labels, style = labels or ScanLabels(), style or ScanStyle()
+    frames = [f if f.reference else partial_fourier(f, style.partial_fourier) for f in frames]
+    image = next(f for f in frames if not f.reference)
+    heads, data = noise_heads(noise, labels, style.noise_scans, style.noise_dwell)
+    generator = torch.Generator().manual_seed(0)
+    for group in order_lines(frames, style.order):
+        parts = [_frame_lines(frame, style, labels, fov_mm, noise, generator) for frame in group]
+        # One line of every frame in turn, where they take turns.
+        rank = np.concatenate([np.arange(len(h)) for h, _ in parts])
+        order = np.argsort(rank, kind="stable")
+        samples = [line for _, lines in parts for line in lines]
+        heads.append(np.concatenate([h for h, _ in parts])[order])
+        data.extend(samples[i] for i in order)
+    if style.spare_lines:
+        heads.append(spare_heads(heads[-1][-1]))
+        data.extend([data[-1]] * len(heads[-1]))
+    lines = LineList(np.concatenate(heads), data)
+    finish_heads(lines.heads)
+    encodings = _encodings(frames, style, fov_mm, recon_fov_mm or fov_mm)
+    return header_xml(labels, image.kspace.shape[0], encodings), lines
 
 
-def _regular_pattern(rows: list[int], center: slice) -> tuple[int, int] | None:
-    """(R, remainder) of equally spaced lines outside the centre, None if they are not."""
-    outside = np.array([r for r in rows if not center.start <= r < center.stop])
-    steps = np.diff(outside)
-    if len(steps) < 2 or steps.min() < 2:
-        return None
-    factor = int(steps.min())
-    remainders = set((outside % factor).tolist())
-    return (factor, remainders.pop()) if len(remainders) == 1 else None
+def _frame_lines(
+    frame: Frame,
+    style: ScanStyle,
+    labels: ScanLabels,
+    fov_mm: Vector,
+    noise: Tensor | None,
+    generator: torch.Generator,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    z, y = torch.nonzero(frame.mask > 0, as_tuple=True)
+    readouts = frame.kspace[:, z, y]
+    if style.oversampling:
+        readouts = _oversample(readouts, noise, generator)
+    n_full = readouts.shape[-1]
+    missing = 0 if frame.reference else n_full - round(style.partial_echo * n_full)
+    readouts = readouts[..., missing:]
+    skip = (0, 0) if frame.reference else first_counters(frame, style)
+    writer = FrameHeads(labels, fov_mm, readouts.shape, n_full // 2 - missing, style.segments)
+    heads = writer.write(frame, z.numpy() - skip[0], y.numpy() - skip[1])
+    lines = list(readouts.movedim(1, 0).numpy())
+    if style.alternate and not frame.reference:
+        lines[1::2] = [line[:, ::-1] for line in lines[1::2]]
+        writer.reverse(heads[1::2])
+    return heads, lines
+
+
+def first_counters(frame: Frame, style: ScanStyle) -> tuple[int, int]:
+    """Rows (z, y) that partial Fourier leaves out before counter 0."""
+    shape = frame.mask.shape
+    return tuple(n - round(f * n) for n, f in zip(shape, style.partial_fourier, strict=True))
 
 
 def _oversample(readouts: Tensor, noise: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -132,57 +202,45 @@ def _oversample(readouts: Tensor, noise: Tensor | None, generator: torch.Generat
     return fft(image, -1)
 
 
-def _noise_lines(noise: Tensor, labels: ScanLabels) -> tuple[list, list]:
-    parts = [p for p in noise.split(NOISE_LINE_SAMPLES, dim=1)]
-    heads = np.zeros(len(parts), HEAD_DTYPE)
-    _common(heads, labels, noise.shape[0])
-    heads["number_of_samples"] = [p.shape[1] for p in parts]
-    heads["flags"] = flag_bits(NOISE)
-    return [heads], [p.numpy() for p in parts]
+def _encodings(
+    frames: list[Frame], style: ScanStyle, fov_mm: Vector, recon_fov_mm: Vector
+) -> list[EncodingText]:
+    image = next(f for f in frames if not f.reference)
+    is_flagged = any(bool(f.flags.any()) for f in frames)
+    is_marked = is_flagged and style.calibration != "none"
+    factor = style.acceleration or max(1, round(image.mask.numel() / float(image.mask.sum())))
+    first = _encoding(image, frames, style, fov_mm, recon_fov_mm)
+    texts = [
+        {"acceleration": factor, "calibration": style.calibration if is_marked else ""} | first
+    ]
+    texts += [_encoding(f, [f], style, fov_mm, fov_mm) for f in frames if f.space][:1]
+    texts += [first] * style.spare_encoding
+    return [EncodingText(**text) for text in texts]
 
 
-def _slice_heads(
-    flags: dict[int, int],
-    number: int,
-    average: int,
-    readouts: Tensor,
-    labels: ScanLabels,
-    fov_mm: Vector,
-) -> np.ndarray:
-    heads = np.zeros(len(flags), HEAD_DTYPE)
-    n_coils, _, n_samples = readouts.shape
-    _common(heads, labels, n_coils)
-    heads["number_of_samples"] = n_samples
-    heads["center_sample"] = n_samples // 2
-    heads["flags"] = list(flags.values())
-    heads["idx"]["kspace_encode_step_1"] = list(flags)
-    heads["idx"]["slice"] = number
-    heads["idx"]["average"] = average
-    offset = number * (fov_mm[0] + labels.slice_gap_mm)
-    heads["position"] = np.add(labels.position_mm, offset * np.array(labels.slice_dir))
-    heads["flags"][0] |= np.uint64(flag_bits(FIRST_IN_SLICE))
-    heads["flags"][-1] |= np.uint64(flag_bits(LAST_IN_SLICE))
-    return heads
+def _encoding(
+    frame: Frame, frames: list[Frame], style: ScanStyle, fov_mm: Vector, recon_fov_mm: Vector
+) -> dict:
+    _, nz, ny, nx = frame.kspace.shape
+    factor = 2 if style.oversampling else 1
+    share = [b / a for a, b in zip(fov_mm, recon_fov_mm, strict=True)]
+    return {
+        "matrix": (nz, ny, factor * nx),
+        "fov_mm": (*fov_mm[:2], factor * fov_mm[2]),
+        "recon_matrix": (max(1, round(nz * share[0])), round(ny * share[1]), nx),
+        "recon_fov_mm": recon_fov_mm,
+        "limits": _limits(frame, frames, style) if style.limits else {},
+        "trajectory": style.trajectory,
+    }
 
 
-def _common(heads: np.ndarray, labels: ScanLabels, n_coils: int) -> None:
-    heads["version"] = 1
-    heads["measurement_uid"] = 1
-    heads["available_channels"] = heads["active_channels"] = n_coils
-    channels = np.arange(n_coils)
-    for word in range(16):
-        bits = channels[channels // 64 == word] % 64
-        heads["channel_mask"][:, word] = sum(1 << int(b) for b in bits)
-    heads["sample_time_us"] = DWELL_US
-    heads["position"] = labels.position_mm
-    for name in ("read_dir", "phase_dir", "slice_dir"):
-        heads[name] = getattr(labels, name)
-
-
-def _finish(heads: np.ndarray) -> None:
-    """Counters and time stamps along the scan, flags of its first and last line."""
-    heads["scan_counter"] = np.arange(1, len(heads) + 1)
-    heads["acquisition_time_stamp"] = np.arange(len(heads))
-    image = np.flatnonzero(heads["flags"] & np.uint64(flag_bits(NOISE)) == 0)
-    heads["flags"][image[0]] |= np.uint64(flag_bits(FIRST_IN_REPETITION))
-    heads["flags"][image[-1]] |= np.uint64(flag_bits(LAST_IN_REPETITION, LAST_IN_MEASUREMENT))
+def _limits(frame: Frame, frames: list[Frame], style: ScanStyle) -> dict:
+    skip = (0, 0) if frame.reference else first_counters(frame, style)
+    limits = {}
+    for axis, name in ((1, "kspace_encoding_step_1"), (0, "kspace_encoding_step_2")):
+        rows = torch.nonzero(frame.mask.amax(1 - axis) > 0).flatten() - skip[axis]
+        center = frame.mask.shape[axis] // 2 - skip[axis]
+        limits[name] = (int(rows.min()), int(rows.max()), center)
+    for name in ("average", "slice", "contrast", "phase", "repetition", "set"):
+        limits[name] = (0, max(getattr(f.counters, name) for f in frames), 0)
+    return limits

@@ -8,11 +8,11 @@ from ..geometry import Vector
 
 @dataclass(frozen=True)
 class ScanLabels:
-    """Names and numbers of the header that the image does not depend on."""
+    """Names and numbers of the header that the image does not depend on, and where it lies."""
 
     protocol: str = "jrsr_simulation"
     measurement_id: str = "jrsr_simulation_1"
-    te_ms: float = 10.0
+    te_ms: tuple[float, ...] = (10.0,)
     tr_ms: float = 500.0
     position_mm: Vector = (0.0, 0.0, 0.0)
     read_dir: Vector = (1.0, 0.0, 0.0)
@@ -24,40 +24,40 @@ class ScanLabels:
 
 
 @dataclass(frozen=True)
-class ScanSize:
-    """Sizes of a scan; `n_encoded` is the readout with oversampling."""
+class EncodingText:
+    """One encoding space: matrices and fields of view ``(z, y, x)``, limits by counter name.
 
-    n_encoded: int
-    nx: int
-    ny: int
-    n_coils: int
-    n_slices: int
-    n_averages: int
+    `limits` are (minimum, maximum, center); none are written where it is empty.
+    """
+
+    matrix: tuple[int, int, int]
+    fov_mm: Vector
+    recon_matrix: tuple[int, int, int]
+    recon_fov_mm: Vector
+    limits: dict[str, tuple[int, int, int]]
+    trajectory: str = "cartesian"
+    acceleration: int = 1
+    calibration: str = ""
+
+    def xml(self) -> str:
+        """Return the element ``encoding``."""
+        text = _space("encodedSpace", self.matrix, self.fov_mm)
+        text += _space("reconSpace", self.recon_matrix, self.recon_fov_mm)
+        limits = "".join(_limit(name, *values) for name, values in self.limits.items())
+        text += _tag("encodingLimits", limits) + _tag("trajectory", self.trajectory)
+        if self.calibration:
+            text += _parallel_imaging(self.acceleration, self.calibration)
+        return _tag("encoding", text)
 
 
-def header_xml(labels: ScanLabels, size: ScanSize, fov_mm: Vector, flags: dict[int, int]) -> str:
-    """Return the ISMRMRD header; `flags` are the sampled lines with their calibration flags."""
-    fov = {"z": fov_mm[0], "y": fov_mm[1], "x": fov_mm[2]}
-    wide = fov | {"x": fov_mm[2] * size.n_encoded / size.nx}
-    limits = (
-        _limit("kspace_encoding_step_1", min(flags), max(flags), size.ny // 2)
-        + _limit("kspace_encoding_step_2", 0, 0, 0)
-        + _limit("average", 0, size.n_averages - 1, 0)
-        + _limit("slice", 0, size.n_slices - 1, 0)
-    )
-    encoding = (
-        _space("encodedSpace", size.n_encoded, size.ny, wide)
-        + _space("reconSpace", size.nx, size.ny, fov)
-        + _tag("encodingLimits", limits)
-        + _tag("trajectory", "cartesian")
-    )
-    if any(flags.values()):
-        encoding += _parallel_imaging(max(1, round(size.ny / len(flags))))
+def header_xml(labels: ScanLabels, n_coils: int, encodings: list[EncodingText]) -> str:
+    """Return the ISMRMRD header."""
+    times = _tag("TR", labels.tr_ms) + "".join(_tag("TE", te) for te in labels.te_ms)
     body = (
-        _patient_and_system(labels, size.n_coils)
+        _patient_and_system(labels, n_coils)
         + _tag("experimentalConditions", _tag("H1resonanceFrequency_Hz", 127740000))
-        + _tag("encoding", encoding)
-        + _tag("sequenceParameters", _tag("TR", labels.tr_ms) + _tag("TE", labels.te_ms))
+        + "".join(encoding.xml() for encoding in encodings)
+        + _tag("sequenceParameters", times)
     )
     root = '<ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">'
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{root}{body}</ismrmrdHeader>'
@@ -80,22 +80,24 @@ def _patient_and_system(labels: ScanLabels, n_coils: int) -> str:
     )
 
 
-def _space(name: str, nx: int, ny: int, fov: dict[str, float]) -> str:
-    matrix = _tag("x", nx) + _tag("y", ny) + _tag("z", 1)
-    size = "".join(_tag(axis, f"{fov[axis]:.9g}") for axis in "xyz")
-    return _tag(name, _tag("matrixSize", matrix) + _tag("fieldOfView_mm", size))
+def _space(name: str, matrix: tuple[int, int, int], fov: Vector) -> str:
+    sizes = "".join(_tag(axis, n) for axis, n in zip("xyz", reversed(matrix), strict=True))
+    lengths = "".join(
+        _tag(axis, f"{mm:.9g}") for axis, mm in zip("xyz", reversed(fov), strict=True)
+    )
+    return _tag(name, _tag("matrixSize", sizes) + _tag("fieldOfView_mm", lengths))
 
 
 def _limit(name: str, low: int, high: int, center: int) -> str:
     return _tag(name, _tag("minimum", low) + _tag("maximum", high) + _tag("center", center))
 
 
-def _parallel_imaging(acceleration: int) -> str:
+def _parallel_imaging(acceleration: int, calibration: str) -> str:
     step = "kspace_encoding_step"
     factor = _tag(f"{step}_1", acceleration) + _tag(f"{step}_2", 1)
     return _tag(
         "parallelImaging",
-        _tag("accelerationFactor", factor) + _tag("calibrationMode", "embedded"),
+        _tag("accelerationFactor", factor) + _tag("calibrationMode", calibration),
     )
 
 

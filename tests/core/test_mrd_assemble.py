@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.mrd.assemble import Assembler, line_rows, lines_outside
+from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, BadScan, UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
+from jrsr_core.mrd.placement import line_rows, lines_outside
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulated import simulated_scan
 from jrsr_core.mrd.simulated_header import ScanLabels
@@ -224,8 +225,7 @@ def change(**columns):
     ("spoil", "words"),
     [
         (change(active_channels=3), "mixed coil counts: 3, 4"),
-        (change(encoding_space_ref=1), r"several encoding spaces: \[0, 1\]"),
-        (change(kspace_encode_step_2=1), "3-D scan with 2 partitions"),
+        (change(kspace_encode_step_2=1), "lines of 2 partitions, the encoded matrix has 1"),
     ],
 )
 def test_declined_by_heads(spoil, words):
@@ -241,8 +241,6 @@ def test_declined_by_heads(spoil, words):
     [
         ({"trajectory": "spiral"}, "trajectory is spiral"),
         ({"trajectory": "epi"}, "echo-planar"),
-        ({"encoding_matrix": (8, 48, 128)}, "3-D scan with 8 partitions"),
-        ({"calibration_mode": "separate"}, "separate reference scan"),
     ],
 )
 def test_declined_by_header(changes, words):

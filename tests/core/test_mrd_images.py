@@ -117,12 +117,12 @@ def test_meta_is_ascii_for_readers_that_insist(header):
     mrd.attribute_string.encode("ascii")
 
 
-@pytest.mark.parametrize("size", [96, 97, 120])
+@pytest.mark.parametrize("size", [96, 94, 122])
 def test_phase_oversampling_is_cropped_about_the_center(size):
     image = made((size, 128))
     cropped = crop_to_fov(image, (5.0, 150.0, 220.0))
     n = cropped.image.shape[0]
-    assert n == round(size * 0.75)
+    assert n == 2 * round(size // 2 * 0.75) == 2 * cropped.low_resolution.shape[0]
     assert torch.equal(cropped.image[n // 2], image.image[size // 2])
     assert cropped.geometry.fov_mm == pytest.approx((5.0, 200.0 * n / size, 220.0))
     assert cropped.geometry.position_mm == GEOMETRY.position_mm

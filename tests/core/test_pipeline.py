@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, compress_coils
+from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, make_compressor
 from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
 from jrsr_core.physics.fourier import fft2c
@@ -100,8 +100,9 @@ def test_noise_is_estimated_where_it_is_not_known():
 
 def test_compression_keeps_few_coils_as_they_are():
     scan, _ = make_slice(n_coils=4)
-    assert compress_coils(scan.kspace, scan.mask, 12) is scan.kspace
-    assert compress_coils(scan.kspace, scan.mask, 3).shape[0] == 3
+    acs = cut_acs(scan.kspace, scan.mask)
+    assert make_compressor(acs, scan.mask, 12) is None
+    assert make_compressor(acs, scan.mask, 3)(scan.kspace).shape[0] == 3
 
 
 def test_every_calibration_setting_changes_the_image():
@@ -131,7 +132,7 @@ def test_fallback_without_acs_and_with_bad_samples():
     mask = scan.mask.clone()
     mask[16:32] = 0
     mask[24, :] = 1
-    broken = dataclasses.replace(slice_, kspace=kspace, mask=mask)
+    broken = dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=kspace[:, :0, :0])
     recon = load_reconstructor("jrsr-dc")
     with pytest.raises(ValueError, match="not finite"):
         recon(broken)

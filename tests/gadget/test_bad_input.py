@@ -62,12 +62,6 @@ SCANS = {
     "EPI": (xml_changed(">cartesian<", ">epi<"), DECLINED, ("echo-planar",), {}),
     "no image lines": (noise_only, DECLINED, ("no image lines",), {"noise": noise_samples()}),
     "mixed coils": (one_coil_less, DECLINED, ("mixed coil counts: 3, 4",), {}),
-    "no ACS": (
-        lambda xml, lines: (xml, select(lines, np.arange(0, 48, 2))),
-        DECLINED,
-        ("no usable ACS", "1 x 64", "6 x 6"),
-        {},
-    ),
     "NaN": (not_finite(np.nan), FAILED, ("NaN or infinite samples in 1 of 48 lines",), {}),
     "Inf": (not_finite(np.inf), FAILED, ("NaN or infinite samples",), {}),
     "tiny matrix": (None, DECLINED, ("8 x 64 is too small for a kernel of 6",), {"shape": (8, 64)}),
@@ -89,7 +83,7 @@ SCANS = {
         ("lines refer to encoding 3",),
         {},
     ),
-    "3-D": (heads_changed("kspace_encode_step_2", 1), DECLINED, ("3-D scan",), {}),
+    "partitions": (heads_changed("kspace_encode_step_2", 1), DECLINED, ("2 partitions",), {}),
 }
 
 
@@ -251,6 +245,33 @@ def test_one_slice_without_acs_is_a_fallback_image(tmp_path, capfd):
     assert_one_line(stopped, DECLINED, "slice 1")
 
 
+def every_other_line(xml, lines):
+    return xml, select(lines, np.arange(0, 48, 2))
+
+
+def only_the_rim(xml, lines):
+    return xml, select(lines, np.arange(0, 20))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(every_other_line, "acs is 1x64, the kernel needs at least 6x6"), (only_the_rim, "no ACS")],
+)
+def test_scan_without_acs_gives_fallback_images_with_the_reason(change, reason, tmp_path, capfd):
+    scan = tmp_path / "scan.h5"
+    write_small_scan(scan, change)
+    outcome = jrsr(capfd, "recon", scan, *NO_WEIGHTS)
+    assert outcome.code == 3 and f"image 1: {reason}" in outcome.err
+    checked = jrsr(capfd, "check", scan, *NO_WEIGHTS)
+    shown = " ".join(checked.out.split())
+    assert checked.code == 0 and "1 fallback images, no ACS of 6 x 6" in shown
+    stopped = jrsr(
+        capfd, "recon", scan, *NO_WEIGHTS, "--set", "on_failure=stop", "-o", tmp_path / "no.h5"
+    )
+    assert_one_line(stopped, DECLINED, reason)
+    assert not (tmp_path / "no.h5").exists()
+
+
 def test_one_slice_with_broken_samples_is_a_fallback_image(tmp_path, capfd):
     scan = tmp_path / "scan.h5"
     write_small_scan(scan, not_finite(np.nan), n_slices=2)
@@ -292,8 +313,8 @@ def test_help_imports_no_torch():
 
 
 def test_simulated_scan_may_be_declined_by_its_mask(tmp_path, capfd):
-    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "w.h5", "--protocol", "wall-16x")
-    assert_one_line(outcome, DECLINED, "wall-16x", "3-D")
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "w.h5", "--mask", "random")
+    assert_one_line(outcome, DECLINED, "brain-5x", "only a 3-D scan samples like that")
     assert not list(tmp_path.iterdir())
 
 

@@ -139,7 +139,7 @@ def test_check_says_what_recon_does(tmp_path, capfd):
     for words in (
         "2 (2 slices)",
         "16 noise",
-        "ACS 17 x 64",
+        "embedded: ACS 17 x 64 from the centre of each image",
         "from the noise lines",
         "cg-sense+sinc: 48 x 64 -> 96 x 128, 4 virtual coils",
     ):

@@ -1,0 +1,94 @@
+"""The ACS of a slice, read from its calibration lines and brought to the grid of the image.
+
+A reference with another field of view is resampled: its samples lie at k / FOV_ref, the ACS has to
+lie at k / FOV_image.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..calibration.acs import Block, find_acs
+from ..geometry import Encoding
+from ..physics.fourier import fft
+from ..physics.resolution import crop_or_pad
+from .calibration_lines import CalibrationLines, calibration_counts, fov_ratios, scaled_size
+from .placement import sample_counts
+from .reader import LineReader
+from .readout import readout_size
+
+MAX_LINES = 40
+"""Central lines kept of a shared ACS; calibration uses no more."""
+
+
+def read_acs(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the ACS ``(coil, ay, ax)``, in 3-D ``(coil, ay, az, nx)`` with the whole readout.
+
+    Of size 0 where the centre was not measured; lines that are not finite do not take part.
+    """
+    heads = reader.source.heads[chosen.lines]
+    try:
+        rows, columns = _find(calibration_counts(heads, chosen, image), image)
+    except ValueError:
+        return _nothing(reader, chosen, image)
+    # Only the lines of the block are read: the grid shrinks about its centre.
+    n_columns = columns.stop - columns.start if image.is_3d else chosen.grid.nz
+    block = replace(chosen.grid, ny=rows.stop - rows.start, nz=n_columns)
+    chosen = replace(chosen, grid=block)
+    total, finite = reader.sum(chosen.lines, block, chosen.encoding)
+    heads = heads[finite]
+    try:
+        rows, columns = _find(calibration_counts(heads, chosen, image), image)
+    except ValueError:
+        return _nothing(reader, chosen, image)
+    counts = sample_counts(heads, block, chosen.encoding).clamp_min(1)
+    kspace = (total / counts[:, None]).unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
+    acs = kspace[:, rows, columns] if image.is_3d else kspace[:, rows, :, columns]
+    if chosen.kind == "reference":
+        acs = _to_image_grid(acs, chosen.encoding, image)
+    return (acs if image.is_3d else acs.squeeze(2)).clone()
+
+
+def _find(counts: Tensor, image: Encoding) -> Block:
+    return find_acs(counts, (MAX_LINES, MAX_LINES if image.is_3d else counts.shape[1]))
+
+
+def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
+    shape = (0, 0, readout_size(image)) if image.is_3d else (0, 0)
+    return torch.zeros((n_coils, *shape), dtype=torch.complex64)
+
+
+def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
+    """Bring ``(coil, ay, az, ax)`` to the k-space spacing of the image, and within its matrix."""
+    ratio_z, ratio_y, ratio_x = fov_ratios(encoding, image)
+    for axis, ratio in ((1, ratio_y), (2, ratio_z), (3, ratio_x)):
+        acs = resample_fov(acs, axis, ratio)
+    nz, ny, _ = image.encoding_matrix
+    _, n_y, n_z, n_x = acs.shape
+    # Planes of a 3-D scan need every readout position, whatever the resolution of the reference.
+    width = readout_size(image) if image.is_3d else min(n_x, readout_size(image))
+    return crop_or_pad(acs, (min(n_y, ny), min(n_z, nz), width))
+
+
+def resample_fov(kspace: Tensor, axis: int, ratio: float) -> Tensor:
+    """Change the field of view of one axis by `ratio`, at the same resolution.
+
+    The image of the n samples, sum_k a_k exp(2 pi i k r / FOV), is evaluated where the pixels of
+    the new field of view lie (zero outside the old one) and transformed back:
+    n -> floor(n * ratio) samples.
+    """
+    if ratio == 1:
+        return kspace
+    n, n_new = kspace.shape[axis], max(1, scaled_size(kspace.shape[axis], ratio))
+    n_pixels = 4 * max(n, n_new)
+    # Positions in units of the old field of view.
+    position = (torch.arange(n_pixels, dtype=torch.float64) - n_pixels // 2) / n_pixels * ratio
+    k = torch.arange(n, dtype=torch.float64) - n // 2
+    angle = 2 * math.pi * position[:, None] * k
+    to_image = torch.polar((position.abs() <= 0.5).double()[:, None].expand_as(angle), angle)
+    image = kspace.movedim(axis, -1) @ to_image.mT.to(kspace)
+    spectrum = fft(image, -1) / math.sqrt(n_pixels)
+    return crop_or_pad(spectrum, (n_new,)).movedim(-1, axis)

@@ -1,0 +1,162 @@
+"""Which lines calibrate the coils of a slice, and the ACS they make.
+
+own        the centre of the image's own k-space (embedded calibration lines are part of it)
+shared     the same of one image, for all contrasts, phases, repetitions and sets of a slice
+frames     interleaved calibration (TPAT): every frame is undersampled, their average is not;
+           Breuer et al., MRM 2005;53:981
+reference  a separate or external scan: its counters start anywhere, so the middle of the acquired
+           block is k = 0 unless an encoding space of its own says otherwise
+
+All images of a slice share one ACS, hence one set of coil maps.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..calibration.acs import find_acs
+from ..geometry import Counters, Encoding
+from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
+from .placement import Grid, line_counts, plane_counts, sample_counts
+from .readout import readout_size
+
+MIN_LINES = 6
+"""A frame with fewer central lines is not calibrated from itself while others could help."""
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationLines:
+    """Lines of one ACS: `kind` is own, shared, frames or reference; `grid` where they lie."""
+
+    kind: str
+    lines: np.ndarray
+    encoding: Encoding
+    grid: Grid
+
+
+def choose_calibration_lines(
+    heads: np.ndarray,
+    encoding: Encoding,
+    groups: dict[Counters, np.ndarray],
+    reference: np.ndarray,
+    spaces: tuple[Encoding, ...],
+) -> dict[int, CalibrationLines]:
+    """Return the calibration lines of every slice number that does not use the image's own.
+
+    `reference` are lines of a separate scan, `spaces` all encoding spaces of the header.
+    """
+    chosen = {}
+    for number in sorted({counters.slice for counters in groups}):
+        own = reference[heads["idx"]["slice"][reference] == number]
+        frames = {c: lines for c, lines in groups.items() if c.slice == number}
+        # A 3-D reference of 2-D slices has no k-space in the plane of one slice.
+        if len(own) and (encoding.is_3d or np.ptp(heads["idx"]["kspace_encode_step_2"][own]) == 0):
+            chosen[number] = _of_reference(heads, own, encoding, spaces)
+        elif len(frames) > 1:
+            chosen[number] = _of_frames(heads, encoding, frames)
+    return chosen
+
+
+def _of_reference(
+    heads: np.ndarray, lines: np.ndarray, image: Encoding, spaces: tuple[Encoding, ...]
+) -> CalibrationLines:
+    names = ("repetition", "set", "phase", "contrast")
+    keys = np.stack([heads["idx"][name][lines] for name in names], axis=-1)
+    lines = lines[(keys == np.unique(keys, axis=0)[0]).all(-1)]
+    encoding = spaces[int(heads["encoding_space_ref"][lines[0]])]
+    own = encoding if encoding is not image else None
+    axes = [
+        _axis(heads["idx"]["kspace_encode_step_1"][lines], own and own.center_line),
+        _axis(heads["idx"]["kspace_encode_step_2"][lines], own and own.center_partition),
+    ]
+    (ny, line), (nz, partition) = axes
+    return CalibrationLines("reference", lines, encoding, Grid(ny, nz, line, partition))
+
+
+def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
+    """Size of a grid that holds these counters, and the counter of k = 0."""
+    low, high = int(counters.min()), int(counters.max())
+    if center is None or not low <= center <= high:
+        return high - low + 1, low + (high - low + 1) // 2
+    # Symmetric about the centre: n//2 below it, n - 1 - n//2 above.
+    return max(2 * (center - low), 2 * (high - center) + 1), center
+
+
+def _of_frames(
+    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+) -> CalibrationLines:
+    """Take the best frame, or the average of the frames where each is undersampled."""
+    sizes = {c: acs_size(line_counts(heads[lines], encoding)) for c, lines in frames.items()}
+    best = max(sizes, key=lambda c: sizes[c][0] * sizes[c][1])
+    grid = Grid.of(encoding)
+    merged = _merged(heads, frames, best)
+    is_merged = encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES
+    if is_merged and math.prod(_size(heads, merged, encoding)) > math.prod(sizes[best]):
+        return CalibrationLines("frames", merged, encoding, grid)
+    return CalibrationLines("shared", frames[best], encoding, grid)
+
+
+def _size(heads: np.ndarray, lines: np.ndarray, encoding: Encoding) -> tuple[int, int]:
+    return acs_size(line_counts(heads[lines], encoding))
+
+
+def _merged(heads: np.ndarray, frames: dict[Counters, np.ndarray], like: Counters) -> np.ndarray:
+    """Calibration lines of all repetitions and phases of one contrast and set; all if unflagged."""
+    same = [
+        lines for c, lines in frames.items() if (c.contrast, c.set) == (like.contrast, like.set)
+    ]
+    lines = np.sort(np.concatenate(same))
+    flagged = has_flag(heads[lines], CALIBRATION) | has_flag(heads[lines], CALIBRATION_AND_IMAGING)
+    return lines[flagged] if flagged.any() else lines
+
+
+def acs_size(counts: Tensor) -> tuple[int, int]:
+    """Size of the largest fully sampled centre; (0, 0) without one."""
+    try:
+        rows, columns = find_acs(counts)
+    except ValueError:
+        return (0, 0)
+    return (rows.stop - rows.start, columns.stop - columns.start)
+
+
+def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> tuple:
+    """ACS size ``(ay, ax)``, in 3-D ``(ay, az)``, that `read_acs` will find; reads no sample."""
+    size = acs_size(calibration_counts(heads[chosen.lines], chosen, image))
+    if chosen.kind != "reference":
+        return size
+    ratios = fov_ratios(chosen.encoding, image)
+    ratios = (ratios[1], ratios[0] if image.is_3d else ratios[2])
+    limits = _limits(image)
+    return tuple(min(scaled_size(n, r), m) for n, r, m in zip(size, ratios, limits, strict=True))
+
+
+def calibration_counts(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """How often samples ``(ky, kx)``, in 3-D places ``(ky, kz)``, of the ACS were measured."""
+    if image.is_3d:
+        return plane_counts(heads, chosen.grid)
+    return sample_counts(heads, chosen.grid, chosen.encoding)
+
+
+def _limits(image: Encoding) -> tuple[int, int]:
+    nz, ny, _ = image.encoding_matrix
+    return (ny, nz if image.is_3d else readout_size(image))
+
+
+def fov_ratios(encoding: Encoding, image: Encoding) -> tuple[float, float, float]:
+    """Field of view of the image over that of the reference ``(z, y, x)``; 1 if nearly equal."""
+    ratios = [b / a for a, b in zip(_fov(encoding), _fov(image), strict=True)]
+    if not image.is_3d:
+        ratios[0] = 1.0
+    return tuple(1.0 if abs(r - 1) < 1e-3 else r for r in ratios)
+
+
+def _fov(encoding: Encoding) -> tuple[float, float, float]:
+    fov = encoding.encoding_fov_mm
+    return (fov[0], fov[1], fov[2] * readout_size(encoding) / encoding.encoding_matrix[2])
+
+
+def scaled_size(n: int, ratio: float) -> int:
+    """Return the samples of an axis once its field of view has changed."""
+    return n if ratio == 1 else math.floor(n * ratio + 1e-6)

@@ -1,0 +1,105 @@
+"""What a simulated scanner measures: frames of k-space, and which of their lines.
+
+A frame is one image's k-space ``(coil, kz, ky, kx)`` with the mask ``(kz, ky)`` of its lines and
+their calibration flags; a 2-D slice has kz = 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..calibration.acs import find_acs
+from ..geometry import Counters
+from ..physics.resolution import crop_or_pad
+from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+
+MODES = ("embedded", "interleaved", "separate", "external", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One pass over k-space.
+
+    `kspace` complex64 ``(coil, kz, ky, kx)``, `mask` ``(kz, ky)``, `flags` int64 of the same
+    shape. A `reference` frame only calibrates and counts its lines from 0; `space` is its encoding.
+    """
+
+    counters: Counters
+    kspace: Tensor
+    mask: Tensor
+    flags: Tensor
+    reference: bool = False
+    space: int = 0
+
+
+def make_frame(counters: Counters, kspace: Tensor, mask: Tensor, *, flagged: bool = True) -> Frame:
+    """Return a frame with embedded calibration flags, or none."""
+    flags = line_flags(mask) if flagged else torch.zeros(mask.shape, dtype=torch.long)
+    return Frame(counters, kspace, mask, flags)
+
+
+def line_flags(mask: Tensor) -> Tensor:
+    """Return the calibration flags of a mask ``(kz, ky)``, int64.
+
+    Lines of a regular pattern that lie in the fully sampled centre carry `CALIBRATION_AND_IMAGING`,
+    the lines that fill its gaps `CALIBRATION`; without a regular pattern all lines of the centre
+    image as well. A fully sampled scan carries none.
+    """
+    flags = torch.zeros(mask.shape, dtype=torch.long)
+    if bool(mask.all()):
+        return flags
+    try:
+        partitions, center = find_acs(mask)
+    except ValueError:
+        return flags
+    flags[partitions, center] = flag_bits(CALIBRATION_AND_IMAGING)
+    grid = _regular_pattern(mask[0], center) if mask.shape[0] == 1 else None
+    if grid is not None:
+        rows = torch.arange(center.start, center.stop)
+        flags[0, rows[rows % grid[0] != grid[1]]] = flag_bits(CALIBRATION)
+    return flags
+
+
+def _regular_pattern(lines: Tensor, center: slice) -> tuple[int, int] | None:
+    """(R, remainder) of equally spaced lines outside the centre, None if they are not."""
+    rows = torch.nonzero(lines > 0).flatten().tolist()
+    outside = np.array([r for r in rows if not center.start <= r < center.stop])
+    steps = np.diff(outside)
+    if len(steps) < 2 or steps.min() < 2:
+        return None
+    factor = int(steps.min())
+    remainders = set((outside % factor).tolist())
+    return (factor, remainders.pop()) if len(remainders) == 1 else None
+
+
+def reference_frame(frame: Frame, n_acs: int, mode: str) -> Frame:
+    """Return the reference scan of a frame: its central lines, numbered from 0.
+
+    An external one has an encoding space of its own, and half the resolution along the readout.
+    """
+    _, nz, ny, nx = frame.kspace.shape
+    is_external = mode == "external"
+    shape = (min(nz, n_acs), min(ny, n_acs), nx // 2 if is_external else nx)
+    kspace = crop_or_pad(frame.kspace, shape)
+    mask = torch.ones(shape[:2])
+    flags = torch.full(mask.shape, flag_bits(CALIBRATION))
+    return Frame(frame.counters, kspace, mask, flags, reference=True, space=int(is_external))
+
+
+def interleave(frame: Frame, number: int, acceleration: int) -> Frame:
+    """Keep every `acceleration`-th line, another set in every frame; all of them calibrate."""
+    rows = torch.arange(frame.mask.shape[1])
+    mask = (rows % acceleration == number % acceleration).to(torch.float32)
+    flags = torch.full(frame.mask.shape, flag_bits(CALIBRATION_AND_IMAGING))
+    return replace(frame, mask=mask.expand(frame.mask.shape), flags=flags)
+
+
+def partial_fourier(frame: Frame, fractions: tuple[float, float]) -> Frame:
+    """Drop the first lines (second phase encode, phase encode) beyond these fractions."""
+    mask = frame.mask.clone()
+    skip_z, skip_y = (n - round(f * n) for n, f in zip(mask.shape, fractions, strict=True))
+    mask[:skip_z] = 0
+    mask[:, :skip_y] = 0
+    return replace(frame, mask=mask)

@@ -1,0 +1,195 @@
+"""`KSpaceVolume` -> 3-D `ReconImage`: the 2-D model in the (PE, SPE) plane of every position.
+
+Positions go through the model in batches, so that coil images at HR exist for one batch at a time.
+All positions share one intensity scale and one noise level: those of the position with the most
+signal. A position whose ACS is noise (air) takes the maps of the nearest one with signal: maps of
+noise would be arbitrary.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from .calibration.calibrate import CalibratedSlice, calibrate, calibrate_coils, hr_shape
+from .geometry import KSpaceVolume, ReconImage, ReconReport
+from .models.interfaces import ModelOutput
+from .physics.sense import SenseOperator
+from .pipeline import CONVERGED, Reconstructor
+from .quality import kspace_residual
+
+SIGNIFICANT = 5.0
+"""Standard deviations by which the power of an ACS has to exceed that of noise."""
+
+EMPTY = 1e-10
+"""Power of an ACS relative to the largest that counts as nothing, where there is no noise."""
+
+Tick = Callable[[], None]
+
+
+@torch.inference_mode()
+def reconstruct_volume(
+    recon: Reconstructor, volume: KSpaceVolume, *, batch_size: int = 4, tick: Tick | None = None
+) -> ReconImage:
+    """Reconstruct a 3-D scan.
+
+    Parameters
+    ----------
+    batch_size
+        Readout positions that go through the model together.
+    tick
+        Called once per position, for progress.
+
+    Returns
+    -------
+    ReconImage
+        `image` ``(2 SPE, 2 PE, x)``, `low_resolution` ``(SPE, PE, x)``.
+
+    Raises
+    ------
+    ValueError
+        As `Reconstructor`: no usable ACS, k-space not finite or empty, matrix too small.
+    """
+    start = time.perf_counter()
+    volume, scale = _common_scale(recon, volume)
+    target = _Target(volume)
+    planes = _calibrated_planes(recon, volume, scale)
+    outputs = []
+    for start in range(0, volume.n_positions, batch_size):
+        batch = list(range(start, min(start + batch_size, volume.n_positions)))
+        calibrated = _stack([next(planes) for _ in batch])
+        output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        target.put(batch, output, float(scale))
+        outputs.append((output, kspace_residual(output, calibrated), calibrated))
+        for _ in batch if tick else ():
+            tick()
+    if not target.is_finite():
+        raise ValueError(f"{recon.name} gave an image that is not finite")
+    report = _report(recon, volume, outputs, time.perf_counter() - start)
+    return target.finish(volume, report)
+
+
+def fallback_volume(
+    recon: Reconstructor, volume: KSpaceVolume, reason: str, *, tick: Tick | None = None
+) -> ReconImage:
+    """Return an image without the model, position by position; see `Reconstructor.fallback`."""
+    target = _Target(volume)
+    for x in range(volume.n_positions):
+        plane = recon.fallback(volume.position(x), reason)
+        target.put([x], ModelOutput(plane.image[None], plane.low_resolution[None]), 1.0)
+        if tick:
+            tick()
+    return target.finish(volume, plane.report)
+
+
+class _Target:
+    """The finished images, filled plane by plane; the scanner's own scale."""
+
+    def __init__(self, volume: KSpaceVolume) -> None:
+        n, (ny, nz) = volume.n_positions, volume.mask.shape
+        self.image = torch.zeros((n, *hr_shape((ny, nz))), dtype=torch.complex64)
+        self.low_resolution = torch.zeros((n, ny, nz), dtype=torch.complex64)
+
+    def put(self, positions: list[int], output: ModelOutput, scale: float) -> None:
+        self.image[positions] = (scale * output.image).to("cpu", torch.complex64)
+        low_resolution = scale * output.low_resolution
+        self.low_resolution[positions] = low_resolution.to("cpu", torch.complex64)
+
+    def is_finite(self) -> bool:
+        return bool(torch.isfinite(torch.view_as_real(self.image)).all())
+
+    def finish(self, volume: KSpaceVolume, report: ReconReport) -> ReconImage:
+        """``(x, y, z)`` -> ``(z, y, x)``, the order of an image array."""
+        return ReconImage(
+            image=self.image.permute(2, 1, 0),
+            low_resolution=self.low_resolution.permute(2, 1, 0),
+            geometry=volume.geometry,
+            counters=volume.counters,
+            stamp=volume.stamp,
+            report=report,
+        )
+
+
+def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[KSpaceVolume, Tensor]:
+    """Return the volume with its noise level known, and the scale."""
+    energy = torch.stack([plane.abs().square().sum() for plane in volume.hybrid])
+    if not bool(torch.isfinite(energy).all()):
+        raise ValueError("kspace has samples that are not finite")
+    loudest = volume.position(int(energy.argmax()))
+    calibrated = recon.calibrated(loudest)
+    noise_std = float(calibrated.noise_std) * calibrated.scale
+    scale = torch.tensor(calibrated.scale, device=recon.device)
+    return dataclasses.replace(volume, noise_std=noise_std), scale
+
+
+def _calibrated_planes(
+    recon: Reconstructor, volume: KSpaceVolume, scale: Tensor
+) -> Iterator[CalibratedSlice]:
+    """Yield the calibrated planes in order; only the maps last made are kept."""
+    known, coils = -1, None
+    for x, source in enumerate(map_sources(volume)):
+        if source != known:
+            plane = recon.on_device(volume.position(source))
+            known, coils = source, calibrate_coils(plane, recon.settings)
+        plane = recon.on_device(volume.position(x))
+        yield calibrate(plane, recon.settings, coils, scale)
+
+
+def map_sources(volume: KSpaceVolume) -> list[int]:
+    """Return for every position the one that gives its maps: itself, or the nearest with signal.
+
+    The mean power of n samples of pure noise is sigma^2 (1 +- 1/sqrt(n)).
+    """
+    power = volume.acs.abs().square().mean((1, 2, 3))
+    noise_std = volume.noise_std if volume.acs_noise_std is None else volume.acs_noise_std
+    noise = noise_std**2 * (1 + SIGNIFICANT / volume.acs[0].numel() ** 0.5)
+    floor = max(noise, EMPTY * float(power.max()))
+    loud = [x for x in range(volume.n_positions) if float(power[x]) > floor]
+    loud = loud or [int(power.argmax())]
+    return [min(loud, key=lambda s, x=x: abs(s - x)) for x in range(volume.n_positions)]
+
+
+def _stack(slices: list[CalibratedSlice]) -> CalibratedSlice:
+    """Put slices of one mask into one batch."""
+    csm = torch.cat([s.sense.csm for s in slices])
+    return dataclasses.replace(
+        slices[0],
+        kspace=torch.cat([s.kspace for s in slices]),
+        sense=SenseOperator(csm, slices[0].sense.mask),
+        noise_std=torch.cat([s.noise_std for s in slices]),
+        seconds=sum(s.seconds for s in slices),
+    )
+
+
+def _report(
+    recon: Reconstructor,
+    volume: KSpaceVolume,
+    outputs: list[tuple[ModelOutput, float, CalibratedSlice]],
+    total: float,
+) -> ReconReport:
+    """Report the worst position, and the sum of the times."""
+    residuals = [float(o.residual.max()) for o, _, _ in outputs if o.residual is not None]
+    residual = max(residuals, default=math.nan)
+    seconds: dict[str, float] = {"calibration": sum(c.seconds for _, _, c in outputs)}
+    for output, _, _ in outputs:
+        for name, value in output.seconds.items():
+            seconds[name] = seconds.get(name, 0.0) + value
+    first = outputs[0][2]
+    warning = f"fixed point residual {residual:.3f} is above {CONVERGED}"
+    return ReconReport(
+        model=recon.name,
+        weights_sha256=recon.card.sha256 if recon.card else "",
+        iterations=max(o.iterations for o, _, _ in outputs),
+        fixed_point_residual=residual,
+        kspace_residual=max(r for _, r, _ in outputs),
+        noise_std=volume.noise_std,
+        scale=first.scale,
+        acceleration=volume.acceleration,
+        acs_shape=first.acs_shape,
+        n_virtual_coils=first.kspace.shape[1],
+        seconds=seconds | {"total": total},
+        warnings=(warning,) if residual > CONVERGED else (),
+    )

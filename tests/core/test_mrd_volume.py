@@ -1,0 +1,227 @@
+"""3-D scans: what was put in comes out, and the volume is what its planes are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.geometry import Counters
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
+from jrsr_core.mrd.lines import CALIBRATION, flag_bits
+from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.simulated import ScanStyle, scan_of_frames
+from jrsr_core.mrd.simulated_frames import make_frame, reference_frame
+from jrsr_core.physics.fourier import fft, ifft
+from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.simulation.masks import make_mask
+from jrsr_core.volume import fallback_volume, map_sources, reconstruct_volume
+
+from .mrd_scans import copied, joined, select
+from .synthetic import coil_profiles, phantom
+
+FOV = (60.0, 72.0, 40.0)
+
+
+def volume_kspace(shape=(20, 24, 12), n_coils=5):
+    """Fully sampled k-space ``(coil, kz, ky, kx)`` of an object that changes along x."""
+    nz, ny, nx = shape
+    planes = []
+    for x in range(nx):
+        image, _ = phantom((ny, nz))
+        weight = 1 - ((x - nx // 2) / (0.8 * nx)) ** 2
+        profiles = coil_profiles(n_coils, (ny, nz)) * torch.polar(
+            torch.ones(n_coils), 0.1 * x * torch.arange(n_coils)
+        ).reshape(-1, 1, 1)
+        planes.append(fft(fft(weight * profiles * image, -1), -2))
+    return fft(torch.stack(planes, -1), -1).permute(0, 2, 1, 3).contiguous().to(torch.complex64)
+
+
+def scan(kspace, mask, style=None, reference=None, fov=FOV, **options):
+    frame = make_frame(Counters(), kspace, mask)
+    frames = [frame] if reference is None else [reference_frame(frame, *reference), frame]
+    return scan_of_frames(frames, fov_mm=fov, style=style or ScanStyle(), **options)
+
+
+def assembled(header, lines, **options):
+    header = parse_header(header) if isinstance(header, str) else header
+    (volume,) = Assembler(lines, plan_scan(header, lines.heads), **options)
+    return volume
+
+
+def close(a, b, atol=1e-5):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=atol * float(b.abs().max()))
+
+
+def expected_hybrid(kspace, mask):
+    """``(x, coil, ky, kz)`` by the FFT alone."""
+    return ifft(mask[..., None] * kspace, -1).permute(3, 0, 2, 1)
+
+
+@pytest.mark.parametrize("shape", [(20, 24, 12), (19, 23, 11)])
+@pytest.mark.parametrize("oversampling", [True, False])
+def test_round_trip(shape, oversampling):
+    kspace = volume_kspace(shape)
+    mask = make_mask("random", shape[1::-1], 2, n_acs=8).mT
+    volume = assembled(*scan(kspace, mask, ScanStyle(oversampling=oversampling)))
+    close(volume.hybrid, expected_hybrid(kspace, mask))
+    assert torch.equal(volume.mask, mask.mT)
+    assert volume.acs.shape[2] >= 8 and volume.acs.shape[3] >= 8
+    assert volume.geometry.fov_mm == pytest.approx(FOV)
+
+
+def test_order_of_lines_and_averages():
+    kspace, mask = volume_kspace(), make_mask("random", (24, 20), 2, n_acs=8).mT
+    xml, lines = scan(kspace, mask)
+    twice = joined(lines, select(lines, np.arange(0, len(lines.heads), 3)))
+    shuffled = select(twice, np.random.default_rng(0).permutation(len(twice.heads)))
+    close(assembled(xml, shuffled).hybrid, expected_hybrid(kspace, mask))
+
+
+def test_partial_fourier_along_both_phase_encodes():
+    kspace, mask = volume_kspace(), torch.ones(20, 24)
+    xml, lines = scan(kspace, mask, ScanStyle(partial_fourier=(0.8, 0.75)))
+    assert lines.heads["idx"]["kspace_encode_step_1"].min() == 0
+    assert lines.heads["idx"]["kspace_encode_step_2"].min() == 0
+    volume = assembled(xml, lines)
+    kept = torch.zeros(24, 20)
+    kept[6:, 4:] = 1
+    assert torch.equal(volume.mask, kept)
+    close(volume.hybrid, expected_hybrid(kspace, kept.mT))
+
+
+def test_compression_keeps_the_signal_and_is_aligned_along_the_readout():
+    kspace, mask = volume_kspace(n_coils=16), make_mask("random", (24, 20), 2, n_acs=10).mT
+    full = assembled(*scan(kspace, mask), n_virtual_coils=16)
+    few = assembled(*scan(kspace, mask), n_virtual_coils=8)
+    assert few.hybrid.shape[1] == few.acs.shape[1] == 8
+    energy = few.hybrid.abs().square().sum() / full.hybrid.abs().square().sum()
+    assert energy > 0.98
+    # The ACS went through the same matrices as the data.
+    ay, az = few.acs.shape[2:]
+    rows, columns = slice(12 - ay // 2, 12 - ay // 2 + ay), slice(10 - az // 2, 10 - az // 2 + az)
+    close(few.acs, few.hybrid[:, :, rows, columns])
+    # Virtual coils are as smooth along the readout as the coils themselves; without alignment they
+    # change their order and phase.
+    steps = [(h[1:] - h[:-1]).norm() / h.norm() for h in (few.hybrid, full.hybrid)]
+    assert steps[0] < 1.05 * steps[1]
+
+
+@pytest.mark.parametrize("mode", ["separate", "external"])
+def test_separate_reference(mode):
+    kspace = volume_kspace()
+    mask = torch.zeros(20, 24)
+    mask[:, ::2] = 1
+    style = ScanStyle(calibration=mode, acceleration=2)
+    volume = assembled(*scan(kspace, mask, style, reference=(10, mode)))
+    block = (slice(None), slice(None), slice(7, 17), slice(5, 15))
+    truth = expected_hybrid(kspace, torch.ones(20, 24))[block]
+    if mode == "separate":
+        close(volume.acs, truth)
+    else:
+        # Half the resolution along the readout, interpolated to all of its positions.
+        assert volume.acs.shape == truth.shape
+        assert (volume.acs - truth).norm() / truth.norm() < 0.25
+
+
+def test_planes_are_2d_slices():
+    """A 3-D scan of one readout position after another is the 2-D reconstruction of each."""
+    kspace, mask = volume_kspace((24, 28, 6)), make_mask("random", (28, 24), 2, n_acs=12).mT
+    volume = replace(assembled(*scan(kspace, mask)), noise_std=0.01)
+    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    ticks = []
+    image = reconstruct_volume(recon, volume, batch_size=4, tick=lambda: ticks.append(1))
+    assert len(ticks) == 6 and image.image.shape == (48, 56, 6)
+    for x in range(6):
+        plane = recon(volume.position(x)).image
+        close(image.image[:, :, x].mT, plane, atol=2e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_the_batch_size_does_not_matter(batch_size):
+    kspace, mask = volume_kspace((24, 28, 6)), make_mask("random", (28, 24), 2, n_acs=12).mT
+    volume = assembled(*scan(kspace, mask))
+    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    one = reconstruct_volume(recon, volume, batch_size=3).image
+    close(reconstruct_volume(recon, volume, batch_size=batch_size).image, one)
+
+
+def test_air_takes_the_maps_of_its_nearest_neighbour():
+    generator = torch.Generator().manual_seed(0)
+    kspace = ifft(volume_kspace((24, 28, 8)), -1)
+    kspace[..., :3] = 0
+    std = float(kspace.abs().square().mean().sqrt()) / 10
+    kspace = kspace + std * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
+    style = ScanStyle(oversampling=False)
+    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), style))
+    assert map_sources(replace(volume, noise_std=std)) == [3, 3, 3, 3, 4, 5, 6, 7]
+
+
+def test_positions_without_signal_stay_zero():
+    kspace = ifft(volume_kspace((24, 28, 6)), -1)
+    kspace[..., :2] = 0
+    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), ScanStyle(oversampling=False)))
+    volume = replace(volume, noise_std=0.01)
+    image = reconstruct_volume(load_reconstructor("cg-sense+sinc", kernel_width=4), volume).image
+    assert image[..., :2].abs().max() < 1e-6 * image[..., 2:].abs().max()
+
+
+def test_without_acs_every_plane_is_a_fallback():
+    kspace = volume_kspace((24, 28, 6))
+    mask = torch.zeros(24, 28)
+    mask[:, 1::3] = 1
+    volume = assembled(*scan(kspace, mask))
+    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    with pytest.raises(ValueError, match="ACS"):
+        reconstruct_volume(recon, volume)
+    image = fallback_volume(recon, volume, "because")
+    assert image.report.fallback == "because" and image.image.shape == (48, 56, 6)
+    assert torch.isfinite(image.magnitude).all() and image.magnitude.max() > 0
+
+
+def test_slice_oversampling_is_cropped_and_the_header_follows():
+    kspace = volume_kspace((24, 28, 6))
+    xml, lines = scan(
+        kspace, torch.ones(24, 28), fov=(60.0, 72.0, 40.0), recon_fov_mm=(45.0, 54.0, 40.0)
+    )
+    header = parse_header(xml)
+    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    image = reconstruct_volume(recon, assembled(xml, lines))
+    cropped = crop_to_fov(image, header.encodings[0].recon_fov_mm)
+    assert cropped.image.shape == (36, 42, 6)
+    assert torch.equal(cropped.image[18, 21], image.image[24, 28])
+    mrd = to_mrd_image(cropped, header)
+    assert list(mrd.getHead().matrix_size) == [6, 42, 36]
+    assert list(mrd.getHead().field_of_view) == pytest.approx([40.0, 54.0, 45.0])
+    assert mrd.meta["JRSR_upsampling_factor"] == ["2.0", "2.0", "1.0"]
+    np.testing.assert_array_equal(mrd.data[0], cropped.magnitude.numpy())
+
+
+def test_broken_samples_and_lines_outside():
+    xml, lines = scan(volume_kspace(), torch.ones(20, 24))
+    broken = copied(lines)
+    broken.data[5] = broken.data[5].copy()
+    broken.data[5][0, 0] = np.nan
+    with pytest.raises(BadSamples, match="in 1 of 480 lines") as caught:
+        assembled(xml, broken)
+    assert caught.value.rest.mask.sum() == 479
+    far = copied(lines)
+    far.heads["idx"]["kspace_encode_step_2"] += 100
+    with pytest.raises(UnsupportedScan, match=r"partitions 100\.\.119 lie outside .* 20 partition"):
+        assembled(xml, far)
+
+
+def test_reference_of_a_volume_calibrates_no_slices():
+    """A 3-D reference has no k-space in the plane of a 2-D slice; the image's own centre serves."""
+    kspace = volume_kspace()
+    xml, lines = scan(kspace[:, :1].contiguous(), torch.ones(1, 24))
+    reference = copied(select(lines, np.arange(8, 16)))
+    reference.heads["flags"] = flag_bits(CALIBRATION)
+    reference.heads["idx"]["kspace_encode_step_2"] = np.arange(8) % 2
+    header = parse_header(xml)
+    encoding = replace(header.encodings[0], calibration_mode="separate")
+    plan = plan_scan(replace(header, encodings=(encoding,)), joined(reference, lines).heads)
+    assert not plan.calibration
