@@ -6,7 +6,7 @@ from .evaluate import BOUND, summarise
 
 
 def markdown(rows: Path) -> str:
-    """Mean and standard deviation over slices, best PSNR and SSIM per protocol in bold, the bound apart."""
+    """Mean and standard deviation over slices; the best in bold, the bound set apart."""
     lines = [
         "| protocol | system | PSNR [dB] | SSIM | k-space residual | s / slice | slices |",
         "|---|---|---|---|---|---|---|",
