@@ -54,10 +54,9 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
     truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
-        replay_scan(
-            scan, {"mrd": names["images"]}, make_reconstructor(settings), settings, overwrite
-        )
         found = inspect_scan(scan.header, scan.heads, settings)
+        recon = make_reconstructor(settings)
+        replay_scan(scan, found, {"mrd": names["images"]}, recon, settings, overwrite)
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)

@@ -27,27 +27,15 @@ class Writer(Protocol):
         ...
 
 
-class MrdWriter:
+class MrdWriter(ImageWriter):
     """ISMRMRD file with the group ``/dataset/image_<series>``."""
 
     def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
-        self.path = path
-        self._writer = ImageWriter(path, plan.header.xml, overwrite=overwrite)
+        super().__init__(path, plan.header.xml, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         """Append the image with its header."""
-        self._writer.write(result.mrd)
-
-    def __enter__(self) -> "MrdWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
+        super().write(result.mrd)
 
 
 class PngWriter:

@@ -15,7 +15,7 @@ import h5py
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.pipeline import Reconstructor
 
-from .check import check_model, inspect_scan
+from .check import Inspection, check_model, inspect_scan
 from .console import complain, progress, say
 from .errors import Exit, ScanError, UsageError, describe, exit_code
 from .outputs import check_paths, open_writers, target_path
@@ -61,9 +61,9 @@ def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings:
         try:
             # The model is loaded once the first scan has proved to be one.
             with ScanFile(source) as scan:
-                inspect_scan(scan.header, scan.heads, settings)
+                found = inspect_scan(scan.header, scan.heads, settings)
                 recon = recon or make_reconstructor(settings)
-                codes.append(replay_scan(scan, paths, recon, settings, overwrite))
+                codes.append(replay_scan(scan, found, paths, recon, settings, overwrite))
         except Exception as error:
             if len(targets) == 1:
                 raise ScanError(source.name, error) from error
@@ -75,14 +75,14 @@ def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings:
 
 def replay_scan(
     scan: ScanFile,
+    found: Inspection,
     paths: dict[str, Path],
     recon: Reconstructor,
     settings: Settings,
     overwrite: bool = False,
 ) -> Exit:
-    """Reconstruct one open scan into its files."""
+    """Reconstruct one open scan, inspected before, into its files."""
     start = time.perf_counter()
-    found = inspect_scan(scan.header, scan.heads, settings)
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
     slices = make_assembler(scan, found.plan, settings)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.geometry import Counters, Vector
+from jrsr_core.mrd.plan import SEPARATE
 from jrsr_core.mrd.simulated import whole_lines
 from jrsr_core.mrd.simulated_frames import Frame, interleave, make_frame, reference_frame
 from jrsr_core.physics.resolution import crop_or_pad
@@ -25,7 +26,6 @@ from .scan_request import ScanRequest
 
 NO_NOISE_DB = 300.0
 SLICE_MM = 5.0
-SEPARATE = ("separate", "external")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jrsr_core.calibration.acs import find_acs
-from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.calibrate import CalibrationSettings, make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.physics.fourier import ifft2c
@@ -24,7 +24,7 @@ from jrsr_core.simulation.protocols import PROTOCOLS, load_image
 
 from .variety import DrawnScan, Variety, draw_scan
 
-N_VIRTUAL_COILS = 12
+N_VIRTUAL_COILS = CalibrationSettings().n_virtual_coils
 
 
 @dataclass(eq=False)
@@ -58,16 +58,13 @@ def _interpolate_matrices(matrices: Tensor, n_hr: int) -> Tensor:
 
 def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
     """Virtual coils of the LR k-space with and without noise, and of the HR coil images."""
-    if scan.full.shape[0] <= N_VIRTUAL_COILS:
+    compressor = make_compressor(cut_acs(scan.full, scan.mask), scan.mask, N_VIRTUAL_COILS)
+    if compressor is None:
         return scan.full, scan.clean, scan.hr_coil_images
-    n_readout = scan.full.shape[-1]
-    acs = scan.full[(slice(None), *find_acs(scan.mask))]
-    if acs.shape[-1] == n_readout:
-        compressor = CoilCompressor.gcc(acs, N_VIRTUAL_COILS, n_readout)
+    if compressor.is_geometric:
         matrices = _interpolate_matrices(compressor.matrices, scan.hr_coil_images.shape[-1])
         images = torch.einsum("xvc,cyx->vyx", matrices, scan.hr_coil_images)
     else:
-        compressor = CoilCompressor.scc(acs, N_VIRTUAL_COILS)
         images = torch.einsum("vc,cyx->vyx", compressor.matrices[0], scan.hr_coil_images)
     return compressor(scan.full), compressor(scan.clean), images
 
@@ -75,8 +72,7 @@ def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
 def calibrate_scan(scan: DrawnScan) -> TrainingScan:
     """Estimate maps from the ACS, truths by coil combination with these maps, one scale."""
     full, clean, hr_images = _compress(scan)
-    acs = full[(slice(None), *find_acs(scan.mask))]
-    csm, _ = espirit_maps(acs, (hr_images.shape[-2], hr_images.shape[-1]))
+    csm, _ = espirit_maps(cut_acs(full, scan.mask), (hr_images.shape[-2], hr_images.shape[-1]))
     sense = SenseOperator(csm[None], scan.mask)
     lr_sense = sense.at_low_resolution()
     kspace = scan.mask * full[None]

@@ -4,7 +4,6 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -88,8 +87,3 @@ def magnitude_mosaic(images: Sequence[np.ndarray]) -> bytes:
     """PNG of magnitudes ``(y, x)`` on one grey scale."""
     top = float(np.quantile(np.stack(images), 0.995))
     return encode_png(mosaic([to_grey(image, top) for image in images]))
-
-
-def save_png(path: str | Path, pixels: np.ndarray) -> None:
-    """Write uint8 grey or RGB pixels."""
-    Path(path).write_bytes(encode_png(pixels))

@@ -15,8 +15,6 @@ from ..geometry import Counters
 from ..physics.resolution import crop_or_pad
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 
-MODES = ("embedded", "interleaved", "separate", "external", "none")
-
 
 @dataclass(frozen=True, eq=False)
 class Frame:
