@@ -38,6 +38,7 @@ class ScanRequest:
     noise_dwell: float = option(1.0, "Dwell time of the noise lines over that of the image.")
     oversampling: bool = option(True, "Oversample the readout twice.")
     phase_oversampling: float = option(1.0, "Acquired over wanted field of view, phase encode.")
+    readout_pixel: float = option(1.0, "Readout over phase-encode pixel; 0.5 is HR already.")
     averages: int = option(1, "Times every line is measured.", min=1)
     slices: int = option(1, "Number of slices.", min=1)
     contrasts: int = option(1, "Number of contrasts.", min=1)
@@ -75,6 +76,7 @@ class ScanRequest:
             ("partial_slice_fourier", 0.5, 1.0),
             ("partial_echo", 0.5, 1.0),
             ("phase_oversampling", 1.0, 4.0),
+            ("readout_pixel", 0.5, 1.0),
             ("noise_dwell", 0.01, 100.0),
         ):
             value = getattr(self, name)

@@ -88,6 +88,7 @@ def adapted(request: ScanRequest, protocol: Protocol) -> Protocol:
         "noise_db": request.noise_db,
         "n_acs": request.acs,
         "hr_shape": request.hr_matrix(protocol.hr_shape),
+        "readout_pixel": request.readout_pixel,
     }
     return replace(protocol, **{k: v for k, v in changes.items() if v is not None})
 

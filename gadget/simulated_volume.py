@@ -64,7 +64,7 @@ def simulate_volume(request: ScanRequest, protocol: Protocol) -> Simulation:
 
 
 def _check(request: ScanRequest) -> None:
-    for name in ("slices", "contrasts", "phases", "repetitions", "sets", "phase_oversampling"):
+    for name in ("slices", "contrasts", "phases", "repetitions", "sets", "phase_oversampling", "readout_pixel"):
         if getattr(request, name) != 1:
             raise UsageError(f"{name} is {getattr(request, name)}, a 3-D scan is written with 1")
 

@@ -91,8 +91,8 @@ class KSpaceSlice:
     Attributes
     ----------
     kspace
-        complex64 ``(coil, ky, kx)``, k = 0 at ``n // 2``, zeros where nothing was measured;
-        scaled so that the orthonormal inverse FFT gives the image in the scanner's own scale.
+        complex64 ``(coil, ky, kx)``, k = 0 at ``n // 2``, zeros where nothing was measured; scaled
+        so that the orthonormal inverse FFT on the LR grid gives the image in the scanner's scale.
     mask
         float32 ``(ky, kx)``, 1 where measured.
     acs
@@ -102,6 +102,9 @@ class KSpaceSlice:
         sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
     is_acs_shared
         Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
+    lr_readout
+        Samples along kx of the LR grid, where the readout was acquired at high resolution: `kspace`
+        and `mask` then reach beyond it. None: all of them are the LR grid.
     """
 
     kspace: Tensor
@@ -112,10 +115,15 @@ class KSpaceSlice:
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
     is_acs_shared: bool = False
+    lr_readout: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
         n_coils, *grid = self.kspace.shape
+        if self.lr_readout is not None and not self.lr_readout <= grid[1] <= 2 * self.lr_readout:
+            raise ValueError(
+                f"lr_readout is {self.lr_readout}, kspace has {grid[1]} samples along kx"
+            )
         if list(self.mask.shape) != grid:
             raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
         if self.acs.shape[0] != n_coils:
@@ -125,6 +133,12 @@ class KSpaceSlice:
     def n_coils(self) -> int:
         """Number of receive channels."""
         return self.kspace.shape[0]
+
+    @property
+    def lr_shape(self) -> tuple[int, int]:
+        """LR grid ``(ky, kx)``."""
+        ny, nx = self.kspace.shape[-2:]
+        return (ny, nx if self.lr_readout is None else self.lr_readout)
 
     @property
     def acceleration(self) -> float:
@@ -194,7 +208,10 @@ class KSpaceVolume:
 
 @dataclass(frozen=True)
 class ReconReport:
-    """What happened while one image was made."""
+    """What happened while one image was made.
+
+    `n_readout` counts the samples of a readout, which may be more than the LR grid has.
+    """
 
     model: str
     weights_sha256: str = ""
@@ -205,6 +222,7 @@ class ReconReport:
     scale: float = 1.0
     acceleration: float = 1.0
     acs_shape: tuple[int, int] = (0, 0)
+    n_readout: int = 0
     n_virtual_coils: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     fallback: str = ""

@@ -28,7 +28,7 @@ from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
 from .models.registry import TRAINABLE
 from .physics.fourier import ifft2c
-from .physics.resolution import sinc_interpolate
+from .physics.resolution import crop_or_pad, sinc_interpolate
 from .quality import kspace_residual
 from .weights import WeightsCard, find_card, load_weights
 
@@ -120,6 +120,7 @@ class Reconstructor:
             scale=calibrated.scale,
             acceleration=slice_.acceleration,
             acs_shape=calibrated.acs_shape,
+            n_readout=slice_.kspace.shape[-1],
             n_virtual_coils=calibrated.kspace.shape[1],
             seconds={"calibration": calibrated.seconds, **output.seconds, "total": total},
             warnings=tuple(warnings),
@@ -135,22 +136,28 @@ class Reconstructor:
         slice_ = _without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
-            low_resolution = calibrated.scale * CgSense()(
-                calibrated.kspace, calibrated.sense.at_low_resolution()
-            )
+            sense = calibrated.sense
+            central = sense.low_resolution_kspace(calibrated.kspace)
+            low_resolution = calibrated.scale * CgSense()(central, sense.at_low_resolution())
             method = "cg-sense+sinc"
         except ValueError:
-            combined = ifft2c(slice_.kspace).abs().square().sum(0, keepdim=True).sqrt()
+            central = crop_or_pad(slice_.kspace, slice_.lr_shape)
+            combined = ifft2c(central).abs().square().sum(0, keepdim=True).sqrt()
             low_resolution = combined.to(torch.complex64)
             method = "zero-filled+sinc"
         shape = hr_shape((low_resolution.shape[-2], low_resolution.shape[-1]))
         image = sinc_interpolate(low_resolution, shape)[0]
-        report = ReconReport(model=method, fallback=reason, acceleration=slice_.acceleration)
-        return _finish(slice_, image, low_resolution[0], dataclasses.replace(report, scale=1.0))
+        report = ReconReport(
+            model=method,
+            fallback=reason,
+            acceleration=slice_.acceleration,
+            n_readout=slice_.kspace.shape[-1],
+        )
+        return _finish(slice_, image, low_resolution[0], report)
 
 
 def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
-    ny, nx = slice_.kspace.shape[-2:]
+    ny, nx = slice_.lr_shape
     smallest = 2 * settings.kernel_width
     if min(ny, nx) < smallest:
         raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")

@@ -189,6 +189,7 @@ def _report(
         scale=first.scale,
         acceleration=volume.acceleration,
         acs_shape=first.acs_shape,
+        n_readout=volume.n_positions,
         n_virtual_coils=first.kspace.shape[1],
         seconds=seconds | {"total": total},
         warnings=(warning,) if residual > CONVERGED else (),

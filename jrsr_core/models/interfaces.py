@@ -1,7 +1,7 @@
 """What every system looks like from outside.
 
-k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled image| = 1;
-`sense` maps an image to that k-space. A model never sees an FFT, a header or a file.
+k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| =
+1; `sense` maps an image to that k-space, and knows which part of it the LR grid holds. A model never sees an FFT, a header or a file.
 """
 
 from dataclasses import dataclass, field
@@ -77,5 +77,6 @@ class TwoStage(JointModel):
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
         """Reconstruct, then upsample."""
-        low_resolution = self.recon(kspace, sense.at_low_resolution(), noise_std)
+        central = sense.low_resolution_kspace(kspace)
+        low_resolution = self.recon(central, sense.at_low_resolution(), noise_std)
         return ModelOutput(self.upsample(low_resolution), low_resolution)

@@ -30,7 +30,7 @@ from .noise import NoiseData, Whitening, make_whitening, read_noise
 from .placement import Grid, line_counts
 from .plan import ScanPlan
 from .reader import LineReader
-from .readout import readout_size
+from .readout import lr_readout_size, readout_size
 from .volume import hybrid_acs, read_hybrid
 
 
@@ -100,14 +100,15 @@ class Assembler:
         total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
         heads = self._good_heads(counters, lines, finite)
         counts = line_counts(heads, encoding)
-        kspace = total.movedim(0, 1).contiguous() / counts.clamp_min(1)
+        kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / self._lr_scale)
         mask = (counts > 0).to(torch.float32)
         shared = self._shared_acs(counters.slice)
         acs = cut_acs_or_nothing(kspace, mask) if shared is None else shared
         slice_ = KSpaceSlice(
             kspace, mask, acs, is_acs_shared=shared is not None, **self._about(counters, heads)
         )
-        return replace(slice_, noise_std=self._noise_std(counts)), finite
+        noise_std, lr_readout = self._noise_std(counts), lr_readout_size(encoding)
+        return replace(slice_, noise_std=noise_std, lr_readout=lr_readout), finite
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
         encoding = self.plan.encoding
@@ -144,14 +145,23 @@ class Assembler:
             return None
         if number not in self._acs:
             chosen = self.plan.calibration[number]
-            self._acs[number] = read_acs(self.reader, chosen, self.plan.encoding)
+            acs = read_acs(self.reader, chosen, self.plan.encoding)
+            self._acs[number] = acs if self._lr_scale == 1 else self._lr_scale * acs
         return self._acs[number]
+
+    @property
+    def _lr_scale(self) -> float:
+        """Factor on k-space that keeps the image's scale on the LR grid of an HR readout."""
+        encoding = self.plan.encoding
+        lr_readout = lr_readout_size(encoding)
+        return 1.0 if lr_readout is None else (lr_readout / readout_size(encoding)) ** 0.5
 
     def _noise_std(self, counts: Tensor) -> float | None:
         """Root mean square over the measured samples; n averages divide the variance by n."""
         if self.whitening is None:
             return None
-        return self.whitening.noise_std * float(counts[counts > 0].reciprocal().mean().sqrt())
+        per_line = self._lr_scale * self.whitening.noise_std
+        return per_line * float(counts[counts > 0].reciprocal().mean().sqrt())
 
 
 def _scan_whitening(
