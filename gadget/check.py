@@ -157,13 +157,17 @@ def _calibration(found: Inspection) -> str:
     kinds = sorted({c.kind for c in plan.calibration.values()})
     n_lines = sum(len(c.lines) for c in plan.calibration.values() if c.kind == "reference")
     words = {
-        "shared": "one image of each slice for all",
+        "shared": "one image of each slice for all" if _has_frames(plan) else "the centre of each image",
         "frames": "average over the frames",
         "reference": f"{n_lines} reference lines",
     }
-    source = " or ".join(words[k] for k in kinds) or "the centre of each image"
+    source = " or ".join(words[k] for k in kinds)
     mode = plan.encoding.calibration_mode
     return f"{mode}: ACS {_product(found.acs)} from {source}"
+
+
+def _has_frames(plan: ScanPlan) -> bool:
+    return len({c.slice for c in plan.groups}) < len(plan.groups)
 
 
 def _intention(found: Inspection, settings: Settings) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.geometry import Counters, Vector
-from jrsr_core.mrd.plan import SEPARATE
+from jrsr_core.mrd.calibration_lines import SEPARATE
 from jrsr_core.mrd.simulated import whole_lines
 from jrsr_core.mrd.simulated_frames import Frame, interleave, make_frame, reference_frame
 from jrsr_core.physics.resolution import crop_or_pad

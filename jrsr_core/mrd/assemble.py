@@ -5,7 +5,8 @@ averaged. There is one assembler for the file, the bucket and raw lines.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,13 @@ from ..geometry import (
     Vector,
 )
 from .acs import read_acs
-from .calibration_lines import CalibrationLines
+from .calibration_lines import (
+    MAX_REPETITIONS,
+    MIN_LINES,
+    SEPARATE,
+    CalibrationLines,
+    calibration_size,
+)
 from .errors import BadSamples, BadScan
 from .lines import LineSource
 from .noise import NoiseData, Whitening, make_whitening, read_noise
@@ -32,6 +39,17 @@ from .plan import ScanPlan
 from .reader import LineReader
 from .readout import lr_readout_size, readout_size
 from .volume import hybrid_acs, read_hybrid
+
+
+@dataclass
+class ScanMemory:
+    """What the images of a scan share: whitening, ACS by slice; outlives the plan of a live scan.
+
+    `whitening` is a tuple of one once it is known, for it may be known that there is none.
+    """
+
+    whitening: tuple[Whitening | None] | None = None
+    acs: dict[Any, Tensor] = field(default_factory=dict)
 
 
 class Assembler:
@@ -45,6 +63,8 @@ class Assembler:
         Noise of an earlier scan, used instead of the scan's own.
     n_virtual_coils
         Coils of a 3-D scan are compressed to so many while it is read.
+    memory
+        Of earlier lines of the same scan, where the plan covers the later ones only.
     """
 
     def __init__(
@@ -55,13 +75,17 @@ class Assembler:
         prewhiten: bool = True,
         noise: NoiseData | None = None,
         n_virtual_coils: int = CalibrationSettings.n_virtual_coils,
+        memory: ScanMemory | None = None,
     ) -> None:
         self.source = source
         self.plan = plan
-        self.whitening = _scan_whitening(source, plan, noise) if prewhiten else None
+        self._memory = memory or ScanMemory()
+        if self._memory.whitening is None:
+            made = _scan_whitening(source, plan, noise) if prewhiten else None
+            self._memory.whitening = (made,)
+        (self.whitening,) = self._memory.whitening
         self.reader = LineReader(source, self.whitening)
         self.n_virtual_coils = n_virtual_coils
-        self._acs: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.plan.groups)
@@ -75,6 +99,25 @@ class Assembler:
     def __iter__(self) -> Iterator[KSpaceSlice | KSpaceVolume]:
         for counters in self.plan.groups:
             yield self.assemble(counters)
+
+    def is_settled(self, counters: Counters) -> bool:
+        """Whether later lines cannot change what calibrates this image."""
+        chosen = self.plan.calibration.get(counters.slice)
+        if counters.slice in self._memory.acs or chosen is None:
+            return True
+        encoding = self.plan.encoding
+        if encoding.calibration_mode in SEPARATE or chosen.kind == "reference":
+            return chosen.kind == "reference"
+        if min(calibration_size(self.source.heads, chosen, encoding)) >= MIN_LINES:
+            return True
+        seen = {c.repetition for c in self.plan.groups if c.slice == counters.slice}
+        return len(seen) >= MAX_REPETITIONS
+
+    def lines_of(self, counters: Counters) -> np.ndarray:
+        """Return the indices of all lines that have a part in an image, in their order."""
+        chosen = self.plan.calibration.get(counters.slice)
+        parts = [self.plan.noise, self.plan.groups[counters]]
+        return np.unique(np.concatenate(parts + ([chosen.lines] if chosen else [])))
 
     def assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         """Return one slice, or the volume of a 3-D scan.
@@ -143,11 +186,11 @@ class Assembler:
         """ACS that all images of a slice share, read once; None where each has its own."""
         if number not in self.plan.calibration:
             return None
-        if number not in self._acs:
+        if number not in self._memory.acs:
             chosen = self.plan.calibration[number]
             acs = read_acs(self.reader, chosen, self.plan.encoding)
-            self._acs[number] = acs if self._lr_scale == 1 else self._lr_scale * acs
-        return self._acs[number]
+            self._memory.acs[number] = acs if self._lr_scale == 1 else self._lr_scale * acs
+        return self._memory.acs[number]
 
     @property
     def _lr_scale(self) -> float:

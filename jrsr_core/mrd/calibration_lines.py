@@ -7,7 +7,8 @@ frames     interleaved calibration (TPAT): every frame is undersampled, their av
 reference  a separate or external scan: its counters start anywhere, so the middle of the acquired
            block is k = 0 unless an encoding space of its own says otherwise
 
-All images of a slice share one ACS, hence one set of coil maps.
+All images of a slice share one ACS, hence one set of coil maps. It comes from the first
+repetitions that can give one: a scan that is still going on cannot wait for the others.
 """
 
 import math
@@ -21,6 +22,12 @@ from ..geometry import Counters, Encoding
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from .placement import Grid, line_counts, plane_counts, sample_counts
 from .readout import readout_size
+
+SEPARATE = ("separate", "external")
+"""Calibration modes with reference lines that are no image lines."""
+
+MAX_REPETITIONS = 16
+"""Repetitions that are waited for until their average gives an ACS."""
 
 MIN_LINES = 6
 """A frame with fewer central lines is not calibrated from itself while others could help."""
@@ -54,7 +61,7 @@ def choose_calibration_lines(
         # A 3-D reference of 2-D slices has no k-space in the plane of one slice.
         if len(own) and (encoding.is_3d or np.ptp(heads["idx"]["kspace_encode_step_2"][own]) == 0):
             chosen[number] = _of_reference(heads, own, encoding, spaces)
-        elif len(frames) > 1:
+        else:
             chosen[number] = _of_frames(heads, encoding, frames)
     return chosen
 
@@ -87,15 +94,29 @@ def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
 def _of_frames(
     heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
 ) -> CalibrationLines:
-    """Take the best frame, or the average of the frames where each is undersampled."""
-    sizes = {c: acs_size(line_counts(heads[lines], encoding)) for c, lines in frames.items()}
-    best = max(sizes, key=lambda c: sizes[c][0] * sizes[c][1])
+    """Take the first repetitions that give an ACS, or what there is."""
+    repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
+    for last in repetitions:
+        known = {c: lines for c, lines in frames.items() if c.repetition <= last}
+        chosen, size = _of_known_frames(heads, encoding, known)
+        if min(size) >= MIN_LINES:
+            break
+    return chosen
+
+
+def _of_known_frames(
+    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+) -> tuple[CalibrationLines, tuple[int, int]]:
+    """Return the best frame, or the average of the frames where each is undersampled."""
+    sizes = {c: _size(heads, lines, encoding) for c, lines in frames.items()}
+    best = max(sizes, key=lambda c: math.prod(sizes[c]))
     grid = Grid.of(encoding)
-    merged = _merged(heads, frames, best)
-    is_merged = encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES
-    if is_merged and math.prod(_size(heads, merged, encoding)) > math.prod(sizes[best]):
-        return CalibrationLines("frames", merged, encoding, grid)
-    return CalibrationLines("shared", frames[best], encoding, grid)
+    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+        merged = _merged(heads, frames, best)
+        size = _size(heads, merged, encoding)
+        if math.prod(size) > math.prod(sizes[best]):
+            return CalibrationLines("frames", merged, encoding, grid), size
+    return CalibrationLines("shared", frames[best], encoding, grid), sizes[best]
 
 
 def _size(heads: np.ndarray, lines: np.ndarray, encoding: Encoding) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..geometry import Counters, Encoding
-from .calibration_lines import CalibrationLines, choose_calibration_lines
+from .calibration_lines import SEPARATE, CalibrationLines, choose_calibration_lines
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import (
@@ -23,7 +23,6 @@ from .lines import (
 )
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
-SEPARATE = ("separate", "external")
 
 
 @dataclass(frozen=True, eq=False)
