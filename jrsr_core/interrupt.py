@@ -22,24 +22,20 @@ class Cancelled(Exception):
     """Nobody waits for the result any more."""
 
 
+def current_check() -> Check:
+    """Return the watch of this thread, for another thread to look at."""
+    return _watch.get() or (lambda: None)
+
+
 def checkpoint() -> None:
     """Raise what the watch of this thread raises; without one do nothing."""
-    check = _watch.get()
-    if check is not None:
-        check()
+    current_check()()
 
 
 @contextmanager
 def watched(check: Check) -> Iterator[None]:
-    """Let `checkpoint` call `check` within the context, besides any watch around it."""
-    outer = _watch.get()
-
-    def both() -> None:
-        if outer is not None:
-            outer()
-        check()
-
-    token = _watch.set(both)
+    """Let `checkpoint` call `check` within the context, in the place of any watch around it."""
+    token = _watch.set(check)
     try:
         yield
     finally:
@@ -49,13 +45,11 @@ def watched(check: Check) -> Iterator[None]:
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimit` at the first checkpoint after so many seconds; 0 for no limit."""
-    if not seconds:
-        yield
-        return
-    end = time.monotonic() + seconds
+    outer, end = current_check(), time.monotonic() + seconds
 
     def check() -> None:
-        if time.monotonic() > end:
+        outer()
+        if seconds and time.monotonic() > end:
             raise TimeLimit(f"took longer than the time limit of {seconds:g} s")
 
     with watched(check):

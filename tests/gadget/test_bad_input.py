@@ -288,7 +288,7 @@ def test_interrupt_leaves_nothing(tmp_path, capfd, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gadget.stages._image_or_fallback", interrupted)
+    monkeypatch.setattr("gadget.stages._image_of", interrupted)
     assert_one_line(jrsr(capfd, "recon", scan, *FAST), 130, "interrupted")
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 
