@@ -145,13 +145,13 @@ def to_results(
 ) -> Iterator[Result]:
     """Remove phase oversampling and put headers on."""
     for number, image in enumerate(images, start=1):
-        cropped = crop_to_fov(image, plan.encoding.recon_fov_mm)
+        cropped = crop_to_fov(image, plan.encoding_of(image.counters).recon_fov_mm)
         yield Result(
             cropped,
             to_mrd_image(
                 cropped,
                 plan.header,
-                series_index=settings.series_index,
+                series_index=settings.series_index + plan.series_of(image.counters),
                 image_index=number,
                 as_complex=settings.output == "complex",
             ),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..calibration.acs import find_acs
 from ..calibration.calibrate import CalibrationSettings
+from ..calibration.compression import CoilCompressor
 from ..geometry import (
     AcquisitionStamp,
     Counters,
@@ -22,15 +23,15 @@ from ..geometry import (
     SliceGeometry,
     Vector,
 )
-from .acs import read_acs
+from .acs import acs_of_block, read_acs, read_block
 from .calibration_lines import CalibrationLines
 from .errors import BadSamples, BadScan
 from .lines import LineSource
-from .noise import NoiseData, Whitening, make_whitening, read_noise
+from .noise import NoiseData, Whitening, dwell_factor, make_whitening, read_noise
 from .placement import Grid, line_counts
 from .plan import ScanPlan
 from .reader import LineReader
-from .readout import lr_readout_size, readout_size
+from .readout import lr_readout_size, lr_scale, measured_share, readout_size
 from .volume import hybrid_acs, read_hybrid
 
 
@@ -61,7 +62,9 @@ class Assembler:
         self.whitening = _scan_whitening(source, plan, noise) if prewhiten else None
         self.reader = LineReader(source, self.whitening)
         self.n_virtual_coils = n_virtual_coils
-        self._acs: dict[int, Tensor] = {}
+        self._acs: dict[tuple[int, int], Tensor] = {}
+        self._hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = {}
+        self._block: tuple[tuple, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.plan.groups)
@@ -69,8 +72,8 @@ class Assembler:
     @property
     def n_steps(self) -> int:
         """Pieces of work: slices, and the readout positions of volumes."""
-        encoding = self.plan.encoding
-        return len(self) * (readout_size(encoding) if encoding.is_3d else 1)
+        encodings = map(self.plan.encoding_of, self.plan.groups)
+        return sum(readout_size(e) if e.is_3d else 1 for e in encodings)
 
     def __iter__(self) -> Iterator[KSpaceSlice | KSpaceVolume]:
         for counters in self.plan.groups:
@@ -86,7 +89,7 @@ class Assembler:
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
-        encoding, lines = self.plan.encoding, self.plan.groups[counters]
+        encoding, lines = self.plan.encoding_of(counters), self.plan.groups[counters]
         line_counts(self.source.heads[lines], encoding)
         make = self._volume if encoding.is_3d else self._slice
         made, finite = make(counters, lines)
@@ -96,35 +99,51 @@ class Assembler:
         return made
 
     def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
-        encoding = self.plan.encoding
+        encoding = self.plan.encoding_of(counters)
         total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
         heads = self._good_heads(counters, lines, finite)
         counts = line_counts(heads, encoding)
-        kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / self._lr_scale)
+        scale = lr_scale(encoding)
+        kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
         mask = (counts > 0).to(torch.float32)
-        shared = self._shared_acs(counters.slice)
-        acs = cut_acs_or_nothing(kspace, mask) if shared is None else shared
+        shared = self._shared_acs(counters)
         slice_ = KSpaceSlice(
-            kspace, mask, acs, is_acs_shared=shared is not None, **self._about(counters, heads)
+            kspace,
+            mask,
+            acs=cut_acs_or_nothing(kspace, mask) if shared is None else shared,
+            is_acs_shared=shared is not None,
+            lr_readout=lr_readout_size(encoding),
+            **self._about(counters, heads),
         )
-        noise_std, lr_readout = self._noise_std(counts), lr_readout_size(encoding)
-        return replace(slice_, noise_std=noise_std, lr_readout=lr_readout), finite
+        return replace(slice_, noise_std=self._noise_std(counts, heads, scale)), finite
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
-        encoding = self.plan.encoding
-        acs = self._shared_acs(counters.slice)
-        if acs is None:
-            own = CalibrationLines("own", lines, encoding, Grid.of(encoding))
-            acs = read_acs(self.reader, own, encoding)
-        acs, compressor = hybrid_acs(acs, self.n_virtual_coils)
+        encoding = self.plan.encoding_of(counters)
+        acs, compressor, is_shared = self._hybrid_acs(counters, lines)
         hybrid, counts, finite = read_hybrid(self.reader, lines, encoding, compressor)
         heads = self._good_heads(counters, lines, finite)
         mask = (counts > 0).to(torch.float32)
-        volume = KSpaceVolume(hybrid, mask, acs, **self._about(counters, heads))
+        about = self._about(counters, heads)
+        volume = KSpaceVolume(hybrid, mask, acs, is_acs_shared=is_shared, **about)
+        # Samples that an asymmetric echo lacks are zero, and without noise.
+        share = measured_share(heads, encoding) ** 0.5
+        noise_std = self._noise_std(counts, heads, share)
         # An ACS of several averages has less noise than one line.
-        one_line = self.whitening.noise_std if self.whitening else None
-        noise_std = self._noise_std(counts)
+        one_line = self._noise_std(torch.ones(1), heads, 1.0)
         return replace(volume, noise_std=noise_std, acs_noise_std=one_line), finite
+
+    def _hybrid_acs(
+        self, counters: Counters, lines: np.ndarray
+    ) -> tuple[Tensor, CoilCompressor | None, bool]:
+        """ACS in hybrid space, its compression, and whether other volumes have the same."""
+        key, encoding = (counters.encoding, counters.slice), self.plan.encoding_of(counters)
+        if key not in self.plan.calibration:
+            own = CalibrationLines("own", lines, encoding, Grid.of(encoding))
+            acs = read_acs(self.reader, own, encoding)
+            return *hybrid_acs(acs, self.n_virtual_coils), False
+        if key not in self._hybrid:
+            self._hybrid[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
+        return *self._hybrid[key], True
 
     def _good_heads(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> np.ndarray:
         if not finite.any():
@@ -132,36 +151,45 @@ class Assembler:
         return self.source.heads[lines[finite]]
 
     def _about(self, counters: Counters, heads: np.ndarray) -> dict:
-        central = heads[Grid.of(self.plan.encoding).nearest_center(heads)]
+        encoding = self.plan.encoding_of(counters)
+        central = heads[Grid.of(encoding).nearest_center(heads)]
         return {
-            "geometry": slice_geometry(central, self.plan.encoding),
+            "geometry": slice_geometry(central, encoding),
             "counters": counters,
             "stamp": acquisition_stamp(central),
         }
 
-    def _shared_acs(self, number: int) -> Tensor | None:
+    def _shared_acs(self, counters: Counters) -> Tensor | None:
         """ACS that all images of a slice share, read once; None where each has its own."""
-        if number not in self.plan.calibration:
+        key = (counters.encoding, counters.slice)
+        if key not in self.plan.calibration:
             return None
-        if number not in self._acs:
-            chosen = self.plan.calibration[number]
-            acs = read_acs(self.reader, chosen, self.plan.encoding)
-            self._acs[number] = acs if self._lr_scale == 1 else self._lr_scale * acs
-        return self._acs[number]
+        if key not in self._acs:
+            chosen, encoding = self.plan.calibration[key], self.plan.encoding_of(counters)
+            block = self._read_block(chosen, encoding)
+            acs = acs_of_block(block, chosen, encoding) if block.numel() else block
+            self._acs[key] = acs if lr_scale(encoding) == 1 else lr_scale(encoding) * acs
+        return self._acs[key]
 
-    @property
-    def _lr_scale(self) -> float:
-        """Factor on k-space that keeps the image's scale on the LR grid of an HR readout."""
-        encoding = self.plan.encoding
-        lr_readout = lr_readout_size(encoding)
-        return 1.0 if lr_readout is None else (lr_readout / readout_size(encoding)) ** 0.5
+    def _read_block(self, chosen: CalibrationLines, encoding: Encoding) -> Tensor:
+        """Read calibration lines; the last block is kept, for the slices of one volume."""
+        key = (chosen.kind, chosen.grid, *chosen.lines[[0, -1]], len(chosen.lines))
+        if self._block is None or self._block[0] != key:
+            self._block = (key, read_block(self.reader, chosen, encoding))
+        return self._block[1]
 
-    def _noise_std(self, counts: Tensor) -> float | None:
+    def _noise_std(self, counts: Tensor, heads: np.ndarray, scale: float) -> float | None:
         """Root mean square over the measured samples; n averages divide the variance by n."""
         if self.whitening is None:
             return None
-        per_line = self._lr_scale * self.whitening.noise_std
-        return per_line * float(counts[counts > 0].reciprocal().mean().sqrt())
+        scale *= dwell_factor(self._first_dwell_us, float(heads["sample_time_us"][0]))
+        one = scale * self.whitening.noise_std
+        return one * float(counts[counts > 0].reciprocal().mean().sqrt())
+
+    @property
+    def _first_dwell_us(self) -> float:
+        """Dwell time that the whitening is made for."""
+        return float(self.source.heads["sample_time_us"][next(iter(self.plan.groups.values()))[0]])
 
 
 def _scan_whitening(

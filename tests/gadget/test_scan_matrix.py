@@ -134,7 +134,7 @@ def test_3d(cell, tmp_path):
     is_exact = request.calibration != "external" and (
         request.partial_echo == 1.0 or not request.oversampling
     )
-    assert_same_image(image, oracle, made.truth, is_exact)
+    assert_same_image(image, oracle, made.truth[0], is_exact)
 
 
 SAME_IMAGE = {
