@@ -103,9 +103,8 @@ def replay_scan(
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
     files = ", ".join(map(str, paths.values()))
-    say(
-        f"{scan.path.name}: {_count(n_images)} {' and '.join(sizes)}{note} in {seconds:.1f} s -> {files}"
-    )
+    images = f"{_count(n_images)} {' and '.join(sizes)}{note}"
+    say(f"{scan.path.name}: {images} in {seconds:.1f} s -> {files}")
     return Exit.FALLBACK if n_fallback else Exit.DONE
 
 

@@ -234,7 +234,7 @@ def test_image_lines_of_two_encoding_spaces_make_images_of_their_own():
 
 
 def test_a_space_that_makes_no_image_is_set_aside_with_the_reason():
-    header, lines, kspace, _ = two_spaces(trajectory="spiral")
+    header, lines, *_ = two_spaces(trajectory="spiral")
     plan = plan_scan(header, lines.heads)
     assert plan.spaces == [0]
     assert plan.rejected == {"of encoding 1 (trajectory is spiral, expected cartesian)": 80}
@@ -245,7 +245,7 @@ def test_a_space_that_makes_no_image_is_set_aside_with_the_reason():
         "of encoding 1 (1 phase-encode lines make no image)": 1
     }
     spirals = tuple(replace(e, trajectory="spiral") for e in two_spaces()[0].encodings)
-    with pytest.raises(UnsupportedScan, match="encoding 0 .*spiral.* encoding 1 .*spiral"):
+    with pytest.raises(UnsupportedScan, match=r"encoding 0 .*spiral.* encoding 1 .*spiral"):
         plan_scan(replace(header, encodings=spirals), lines.heads)
 
 

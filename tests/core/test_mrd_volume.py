@@ -15,6 +15,7 @@ from jrsr_core.mrd.lines import CALIBRATION, flag_bits
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulated import scan_of_frames
 from jrsr_core.mrd.simulated_frames import make_frame, reference_frame
+from jrsr_core.mrd.simulated_style import ScanStyle
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.simulation.masks import make_mask

@@ -64,7 +64,7 @@ SCANS = {
     "mixed coils": (one_coil_less, DECLINED, ("mixed coil counts: 3, 4",), {}),
     "NaN": (not_finite(np.nan), FAILED, ("NaN or infinite samples in 1 of 48 lines",), {}),
     "Inf": (not_finite(np.inf), FAILED, ("NaN or infinite samples",), {}),
-    "tiny matrix": (None, DECLINED, ("8 x 64 is too small for a kernel of 6",), {"shape": (8, 64)}),
+    "tiny matrix": (None, DECLINED, ("8 x 32 is too small for a kernel of 6",), {"shape": (8, 64)}),
     "header without sizes": (
         xml_changed("<matrixSize>", "<matrix>"),
         FAILED,
