@@ -12,7 +12,7 @@ import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.interrupt import Cancelled, Check, current_check, time_limit, watched
+from jrsr_core.interrupt import Cancelled, Check, time_limit, watched
 from jrsr_core.pipeline import Reconstructor
 from jrsr_core.volume import Tick, reconstruct_volume
 

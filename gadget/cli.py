@@ -117,7 +117,8 @@ def check(
     from jrsr_core.mrd.errors import UnsupportedScan
     from jrsr_core.mrd.file import ScanFile
 
-    from .check import check_model, inspect_scan, report_lines
+    from .check import check_model, inspect_scan
+    from .check_report import report_lines
 
     check_model(settings)
     try:

@@ -72,7 +72,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
 
 def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:
     start = time.perf_counter()
-    shape = hr_shape((slice_.kspace.shape[-2], slice_.kspace.shape[-1]))
+    shape = hr_shape(slice_.lr_shape)
     coils = sinc_interpolate(ifft2c(slice_.kspace), shape)
     zero_filled = coils.abs().square().sum(0).sqrt()
     yield Entry("zero-filled", zero_filled, time.perf_counter() - start)

@@ -27,7 +27,7 @@ Load = Callable[[str], Reconstructor]
 
 @dataclass
 class Statistics:
-    """What an engine has done: slices and volumes, seconds its devices were busy, batches by size."""
+    """What an engine has done: images, seconds its devices were busy, batches by size."""
 
     n_images: int = 0
     busy_seconds: float = 0.0
@@ -117,9 +117,7 @@ class Engine:
         with self._a_device() as worker:
             return worker.compute_volume(volume, tick)
 
-    def fallback(
-        self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick
-    ) -> ReconImage:
+    def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
         """Return an image without the model; see `Reconstructor.fallback`."""
         with self._a_device() as worker:
             if isinstance(made, KSpaceVolume):

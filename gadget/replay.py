@@ -87,22 +87,24 @@ def replay_scan(
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
     slices = make_assembler(scan, found.plan, settings)
     n_images = n_fallback = 0
+    sizes: dict[str, None] = {}
     with ExitStack() as stack:
         writers = open_writers(stack, paths, found.plan, overwrite=overwrite)
         tick = stack.enter_context(progress(slices.n_steps, scan.path.name))
         images = reconstruct(file_tasks(slices), engine, settings, tick)
         for result in to_results(images, found.plan.header, settings):
             n_images += 1
+            sizes[" x ".join(map(str, result.image.image.shape))] = None
             n_fallback += result.is_fallback
             if result.is_fallback:
                 complain(f"{scan.path.name}: image {n_images}: {result.image.report.fallback}")
             for writer in writers:
                 writer.write(result)
-    size = " x ".join(map(str, result.image.image.shape))
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
     files = ", ".join(map(str, paths.values()))
-    say(f"{scan.path.name}: {_count(n_images)} {size}{note} in {seconds:.1f} s -> {files}")
+    images = f"{_count(n_images)} {' and '.join(sizes)}{note}"
+    say(f"{scan.path.name}: {images} in {seconds:.1f} s -> {files}")
     return Exit.FALLBACK if n_fallback else Exit.DONE
 
 

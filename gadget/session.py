@@ -1,8 +1,8 @@
 """One scan of one peer: messages in, images out, and never silence.
 
-    CLOSE            after the last image
-    ERROR, CLOSE     a scan that is declined, or a failure; an MRD client is told by TEXT instead
-    nothing          the peer has gone: computing stops at the next iteration
+CLOSE            after the last image
+ERROR, CLOSE     a scan that is declined, or a failure; an MRD client is told by TEXT instead
+nothing          the peer has gone: computing stops at the next iteration
 """
 
 import logging
@@ -96,10 +96,10 @@ class Session:
         start = time.perf_counter()
         header = parse_header(self._connection.raw_bytes.header)
         scan = live_scan(header, settings)
-        number = Numbering(header.encodings)
+        numbering = Numbering(header.encodings)
         for tasks in self._tasks(scan):
             images = reconstruct(tasks, engine, settings)
-            for result in to_results(images, header, settings, number):
+            for result in to_results(images, header, settings, numbering):
                 self._connection.send(result.mrd)
                 self.outcome.n_images += 1
                 if result.is_fallback:

@@ -111,9 +111,7 @@ class Settings:
         return cls.from_properties(values | {k: v for k, v in explicit.items() if v is not None})
 
     @classmethod
-    def from_properties(
-        cls, values: dict[str, Any], base: "Settings | None" = None
-    ) -> "Settings":
+    def from_properties(cls, values: dict[str, Any], base: "Settings | None" = None) -> "Settings":
         """Return settings from texts by name, as `<property>` elements bring them, over `base`."""
         known = {f.name: f.default for f in fields(cls)}
         for name in values:

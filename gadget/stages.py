@@ -211,19 +211,20 @@ def to_results(
     images: Iterable[ReconImage],
     header: ScanHeader,
     settings: Settings,
-    number: Numbering | None = None,
+    numbering: Numbering | None = None,
 ) -> Iterator[Result]:
-    """Remove phase oversampling and put headers on; `number` goes on where an earlier call was."""
-    number = number or Numbering(header.encodings)
+    """Remove phase oversampling and put headers on; `numbering` is that of earlier calls."""
+    numbering = numbering or Numbering(header.encodings)
     for image in images:
-        cropped = crop_to_fov(image, header.encodings[0].recon_fov_mm)
+        counters = image.counters
+        cropped = crop_to_fov(image, header.encodings[counters.encoding].recon_fov_mm)
         yield Result(
             cropped,
             to_mrd_image(
                 cropped,
                 header,
-                series_index=settings.series_index,
-                image_index=number(image.counters),
+                series_index=settings.series_index + numbering.series(counters),
+                image_index=numbering.number(counters),
                 as_complex=settings.output == "complex",
             ),
         )

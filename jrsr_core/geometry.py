@@ -62,7 +62,7 @@ class SliceGeometry:
 
 @dataclass(frozen=True)
 class Counters:
-    """Which image of the scan this is."""
+    """Which image of the scan this is; `encoding` is the encoding space of its lines."""
 
     slice: int = 0
     contrast: int = 0
@@ -70,6 +70,7 @@ class Counters:
     repetition: int = 0
     set: int = 0
     average: int = 0
+    encoding: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ class KSpaceVolume:
         complex64 ``(x, coil, ay, az)``.
     noise_std, acs_noise_std
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
+    is_acs_shared
+        Whether other volumes come with the same `acs`, the very tensor.
     """
 
     hybrid: Tensor
@@ -170,6 +173,7 @@ class KSpaceVolume:
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
     acs_noise_std: float | None = None
+    is_acs_shared: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""

@@ -22,7 +22,7 @@ from .calibration.calibrate import (
     calibrate_coils,
     hr_shape,
 )
-from .geometry import KSpaceSlice, ReconImage, ReconReport
+from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from .models import build_model
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
@@ -124,6 +124,16 @@ class Reconstructor:
 
         shared = self._shared.get(slice_.acs, slice_.mask, coils) if slice_.is_acs_shared else None
         return calibrate(moved, self.settings, shared)
+
+    def coils_of_plane(self, volume: KSpaceVolume, x: int) -> CoilCalibration:
+        """Calibrate one readout position of a 3-D scan; shared calibrations are found once."""
+
+        def coils() -> CoilCalibration:
+            return calibrate_coils(self.on_device(volume.position(x)), self.settings)
+
+        if not volume.is_acs_shared:
+            return coils()
+        return self._shared.get(volume.acs, volume.mask, coils, x)
 
     def _report(
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float

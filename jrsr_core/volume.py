@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .calibration.calibrate import CalibratedSlice, calibrate, calibrate_coils, hr_shape
+from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
 from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
@@ -129,12 +129,11 @@ def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[KSpaceVol
 def _calibrated_planes(
     recon: Reconstructor, volume: KSpaceVolume, scale: Tensor
 ) -> Iterator[CalibratedSlice]:
-    """Yield the calibrated planes in order; only the maps last made are kept."""
+    """Yield the calibrated planes in order; the maps last made are kept, shared ones longer."""
     known, coils = -1, None
     for x, source in enumerate(map_sources(volume)):
         if source != known:
-            plane = recon.on_device(volume.position(source))
-            known, coils = source, calibrate_coils(plane, recon.settings)
+            known, coils = source, recon.coils_of_plane(volume, source)
         plane = recon.on_device(volume.position(x))
         yield calibrate(plane, recon.settings, coils, scale)
 

@@ -1,1 +1,1 @@
-"""The wire: Gadgetron's messages over a socket, read with limits and without its client's defects."""
+"""Gadgetron's messages over a socket, with limits and without the defects of its Python client."""

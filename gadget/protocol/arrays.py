@@ -64,7 +64,7 @@ def read_image_array(stream: Stream) -> Passenger:
 
 
 def _buffer(tape: Tape) -> None:
-    """Samples, trajectory, density, heads, sampling description."""
+    """Read samples, trajectory, density, heads, sampling description."""
     _array(tape, COMPLEX)
     _optional(tape, lambda t: _array(t, REAL))
     _optional(tape, lambda t: _array(t, REAL))

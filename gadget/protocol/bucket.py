@@ -53,9 +53,7 @@ def _in_time(lines: LineList) -> LineList:
     return LineList(lines.heads[order], [lines.data[i] for i in order])
 
 
-def _read_lines(
-    stream: Stream, part: str, sizes: list[int]
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _read_lines(stream: Stream, part: str, sizes: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
     count, head_bytes, data_bytes, trajectory_bytes = sizes
     _agree(part, "heads", head_bytes, count * HEAD_DTYPE.itemsize)
     heads = np.frombuffer(stream.read(head_bytes), HEAD_DTYPE)

@@ -1,7 +1,8 @@
 """What every system looks like from outside.
 
 k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| =
-1; `sense` maps an image to that k-space, and knows which part of it the LR grid holds. A model never sees an FFT, a header or a file.
+1; `sense` maps an image to that k-space, and knows which part of it the LR grid holds. A model
+never sees an FFT, a header or a file.
 """
 
 from dataclasses import dataclass, field

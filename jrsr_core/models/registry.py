@@ -51,6 +51,8 @@ _BUILDERS = {
 
 MODEL_NAMES = tuple(_BUILDERS)
 TRAINABLE = ("jrsr", "jrsr-dc")
+HAS_CONSISTENCY = ("jrsr-dc",)
+"""Systems that bring the HR image into agreement with all that was measured."""
 
 
 _CONFIGS = {"jrsr": _PUBLISHED.__getitem__, "jrsr-dc": _with_consistency}

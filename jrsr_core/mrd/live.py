@@ -73,7 +73,7 @@ class LiveScan:
         self.n_lines = self.n_late = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
-        self._trigger = Trigger(rule, header.encodings[0])
+        self._trigger = Trigger(rule, header.encodings)
         self._has_reference = any(e.calibration_mode in SEPARATE for e in header.encodings)
         self._heads: list[np.ndarray] = []
         self._data: list[np.ndarray] = []
@@ -134,14 +134,13 @@ class LiveScan:
         ready = [
             counters
             for counters in plan.groups
-            if Unit(counters.slice, counters.repetition) in self._complete
-            and (at_end or assembler.is_settled(counters))
+            if _unit(counters) in self._complete and (at_end or assembler.is_settled(counters))
         ]
         for counters in ready:
             self._n_tasks += 1
             yield Task(counters, assembler)
         self._forget(source, [plan.groups[counters] for counters in ready])
-        self._complete -= {Unit(c.slice, c.repetition) for c in ready}
+        self._complete -= set(map(_unit, ready))
 
     def _forget(self, source: LineList, used: list[np.ndarray]) -> None:
         """Drop lines whose images are made or that make none; noise and reference lines stay."""
@@ -149,3 +148,7 @@ class LiveScan:
         keep[np.concatenate([*used, np.zeros(0, np.int64)]).astype(np.int64)] = False
         self._heads = [source.heads[keep]]
         self._data = [line for line, stays in zip(source.data, keep, strict=True) if stays]
+
+
+def _unit(counters: Counters) -> Unit:
+    return Unit(counters.encoding, counters.slice, counters.repetition)

@@ -24,7 +24,6 @@ from ..physics.resolution import crop_or_pad
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
 
-
 HR_READOUT = 0.75
 """Readout pixel over phase-encode pixel up to which a 2-D readout counts as acquired at HR."""
 
@@ -61,6 +60,12 @@ def lr_readout_size(encoding: Encoding) -> int | None:
     if ratio > HR_READOUT + 1e-6:
         return None
     return max(round(n * ratio), (n + 1) // 2)
+
+
+def lr_scale(encoding: Encoding) -> float:
+    """Return the factor on k-space that keeps the scale of the image on the LR grid."""
+    n_lr = lr_readout_size(encoding)
+    return 1.0 if n_lr is None else (n_lr / readout_size(encoding)) ** 0.5
 
 
 def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:
@@ -154,3 +159,12 @@ def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     elif kind.reverse:
         center = kind.n_samples - 1 - center
     return Readout(kind, n_full, n_full // 2 - center, n_out)
+
+
+def measured_share(heads: np.ndarray, encoding: Encoding) -> float:
+    """Return the share of the readouts that was measured, 1 without an asymmetric echo."""
+    n_samples = 0
+    for kind, members in readout_kinds(heads).items():
+        span = plan_readout(kind, encoding).span
+        n_samples += len(members) * (span.stop - span.start)
+    return n_samples / (len(heads) * readout_size(encoding))

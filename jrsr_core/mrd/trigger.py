@@ -31,6 +31,7 @@ _LAST_IN_SLICE, _LAST_IN_REPETITION = flag_bits(LAST_IN_SLICE), flag_bits(LAST_I
 class Unit(NamedTuple):
     """All images of one slice in one repetition."""
 
+    encoding: int
     slice: int
     repetition: int
 
@@ -38,13 +39,9 @@ class Unit(NamedTuple):
 class Trigger:
     """Follows the image lines of a scan and tells which units they complete."""
 
-    def __init__(self, rule: str, encoding: Encoding) -> None:
+    def __init__(self, rule: str, encodings: tuple[Encoding, ...]) -> None:
         self.rule = rule
-        maxima = encoding.counter_maxima
-        # Without limits one flag may be the first of several.
-        self._trusts_flags = rule == "slice" and {"average", *INNER} <= maxima.keys()
-        self._last_average = maxima.get("average", 0)
-        self._n_images = math.prod(maxima.get(name, 0) + 1 for name in INNER)
+        self._maxima = [encoding.counter_maxima for encoding in encodings]
         self._done: set[Unit] = set()
         self._open: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
         self._in_bucket: set[Unit] = set()
@@ -55,25 +52,31 @@ class Trigger:
 
     def line(self, head: np.void) -> list[Unit]:
         """Take one line that is not late; return the units that are complete with it."""
-        idx, flags, unit = head["idx"], int(head["flags"]), _unit(head)
+        flags, unit = int(head["flags"]), _unit(head)
         finished = self._open[unit]
         self._in_bucket.add(unit)
         if self.rule == "measurement":
             return []
         complete = self._earlier(unit)
-        is_last = flags & _LAST_IN_SLICE and idx["average"] >= self._last_average
-        if self._trusts_flags and is_last:
-            finished.add(tuple(int(idx[name]) for name in INNER))
-            if len(finished) >= self._n_images:
+        if self.rule == "slice" and flags & _LAST_IN_SLICE and self._ends_image(head):
+            finished.add(tuple(int(head["idx"][name]) for name in INNER))
+            if len(finished) >= self._n_images(unit):
                 complete.append(unit)
         if flags & _LAST_IN_REPETITION:
             complete += [u for u in self._open if u.repetition == unit.repetition]
         return self._close(complete)
 
+    def _ends_image(self, head: np.void) -> bool:
+        """Whether LAST_IN_SLICE is meant for the last average; unknown without limits."""
+        maxima = self._maxima[int(head["encoding_space_ref"])]
+        known = {"average", *INNER} <= maxima.keys()
+        return known and int(head["idx"]["average"]) >= maxima["average"]
+
+    def _n_images(self, unit: Unit) -> int:
+        return math.prod(self._maxima[unit.encoding][name] + 1 for name in INNER)
+
     def _earlier(self, unit: Unit) -> list[Unit]:
-        return [
-            u for u in self._open if u.slice == unit.slice and u.repetition < unit.repetition
-        ]
+        return [u for u in self._open if u[:2] == unit[:2] and u.repetition < unit.repetition]
 
     def bucket(self) -> list[Unit]:
         """Take the end of a bucket."""
@@ -94,4 +97,5 @@ class Trigger:
 
 
 def _unit(head: np.void) -> Unit:
-    return Unit(int(head["idx"]["slice"]), int(head["idx"]["repetition"]))
+    idx = head["idx"]
+    return Unit(int(head["encoding_space_ref"]), int(idx["slice"]), int(idx["repetition"]))
