@@ -102,13 +102,9 @@ class Settings:
         UsageError
             Text without ``=``, unknown key (the nearest one is named), value of another type.
         """
-        values: dict[str, Any] = {}
-        for pair in pairs:
-            key, equals, text = pair.partition("=")
-            if not equals:
-                raise UsageError(f"--set {pair!r} is not of the form key=value")
-            values[key.strip()] = text.strip()
-        return cls.from_properties(values | {k: v for k, v in explicit.items() if v is not None})
+        return cls.from_properties(
+            split_pairs(pairs) | {k: v for k, v in explicit.items() if v is not None}
+        )
 
     @classmethod
     def from_properties(cls, values: dict[str, Any], base: "Settings | None" = None) -> "Settings":
@@ -118,6 +114,17 @@ class Settings:
             if name not in known:
                 raise UsageError(f"unknown property {name!r}{nearest(name, known)}")
         return replace(base or cls(), **{k: _convert(k, v, known[k]) for k, v in values.items()})
+
+
+def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return ``key=value`` texts by key; `UsageError` for a text without ``=``."""
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r} is not of the form key=value")
+        values[key.strip()] = text.strip()
+    return values
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -26,7 +26,6 @@ from .messages import (
     read_query,
     read_text,
     read_waveform,
-    response_message,
 )
 from .wire import UINT16, UINT32, Id, Limits, ProtocolError, Stream
 
@@ -90,10 +89,14 @@ def install(connection: Connection, limits: Limits | None = None) -> Connection:
 class PeerConnection(Connection):
     """A connection that was accepted: from Gadgetron (`<connect>`) or from an MRD client.
 
+    `answer` is called for queries that come before the header.
+
     Attributes
     ----------
     config_name
         Name of a configuration, as MRD clients send; None if a text came.
+    parameters
+        Texts between configuration and header.
     raw_bytes
         `config` and `header` as they came.
     is_gadgetron
@@ -107,17 +110,24 @@ class PeerConnection(Connection):
         It ends there.
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        limits: Limits | None = None,
+        answer: Callable[[Stream, Query], None] = lambda stream, query: None,
+    ) -> None:
+        # What gadgetron's own constructor sets; its parser refuses headers with unknown elements.
+        self.socket = Stream(sock, limits)
+        self.filters = []
+        self._answer = answer
         self.config_name: str | None = None
         self.is_gadgetron = False
         self.parameters: list[Text] = []
-        self._limits = limits
-        super().__init__(sock)
-        install(self, limits)
+        config = self._read_config()
+        self.raw_bytes = Connection.Struct(config=config, header=self._read_header())
+        install(self)
 
-    def _read_config(self) -> tuple[None, bytes]:
-        # Called first by gadgetron; its own wrapper reads on for ever when the peer has gone.
-        self.socket = Stream(self.socket.socket, self._limits)
+    def _read_config(self) -> bytes:
         text = b""
         number = self._id_or_query()
         if number == Id.CONFIG_FILE:
@@ -127,28 +137,23 @@ class PeerConnection(Connection):
             self.is_gadgetron = _is_node_configuration(text)
         else:
             raise ProtocolError(f"message id {number} came first, expected a configuration")
-        return None, text
+        return text
 
-    def _read_header(self) -> tuple[None, bytes]:
+    def _read_header(self) -> bytes:
         number = self._id_or_query()
         while number == Id.TEXT:
             self.parameters.append(read_text(self.socket))
             number = self._id_or_query()
         if number != Id.HEADER:
             raise ProtocolError(f"message id {number} came, expected the header")
-        # Parsed by us: gadgetron's parser refuses headers with elements it does not know.
-        return None, bytes(self.socket.sized("header", UINT32, self.socket.limits.text))
+        return bytes(self.socket.sized("header", UINT32, self.socket.limits.text))
 
     def _id_or_query(self) -> int:
         number = self.socket.number(UINT16)
         while number == Id.QUERY:
-            self.answer(read_query(self.socket))
+            self._answer(self.socket, read_query(self.socket))
             number = self.socket.number(UINT16)
         return number
-
-    def answer(self, query: Query) -> None:
-        """Answer a query; the server says more."""
-        self.socket.write(response_message(query.correlation, ""))
 
 
 def _is_node_configuration(text: bytes) -> bool:

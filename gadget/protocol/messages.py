@@ -1,5 +1,6 @@
 """Messages as values: what is used is decoded, what only passes through stays as it came."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import ismrmrd
@@ -142,6 +143,16 @@ def text_message(text: str) -> bytes:
     return _message(Id.TEXT, UINT32.pack, text)
 
 
+def config_message(text: bytes) -> bytes:
+    """Return a CONFIG message."""
+    return Id.CONFIG.to_bytes(2, "little") + UINT32.pack(len(text)) + text
+
+
+def header_message(xml: str) -> bytes:
+    """Return a HEADER message."""
+    return _message(Id.HEADER, UINT32.pack, xml)
+
+
 def error_message(text: str) -> bytes:
     """Return an ERROR message, which only Gadgetron understands; its length has 64 bits."""
     return _message(Id.ERROR, UINT64.pack, text)
@@ -154,7 +165,7 @@ def response_message(correlation: int, text: str) -> bytes:
     return head + UINT64.pack(len(data)) + data
 
 
-def _message(number: Id, pack: object, text: str) -> bytes:
+def _message(number: Id, pack: Callable[[int], bytes], text: str) -> bytes:
     data = text.encode("utf-8")
     return number.to_bytes(2, "little") + pack(len(data)) + data
 

@@ -57,7 +57,7 @@ class Limits:
 
 
 class Stream:
-    """A connected socket; the methods `read`, `write` and `close` are those of gadgetron's wrapper.
+    """A connected socket, with its time-out; the methods `read`, `write` and `close` are those of gadgetron's wrapper.
 
     Attributes
     ----------
@@ -69,7 +69,6 @@ class Stream:
         self.socket = sock
         self.limits = limits or Limits()
         self._lock = Lock()
-        sock.settimeout(None)
 
     def read(self, n_bytes: int) -> bytearray:
         """Return exactly `n_bytes`.
@@ -78,6 +77,8 @@ class Stream:
         ------
         PeerGone
             If the connection ends before.
+        TimeoutError
+            If the socket has a time-out.
         """
         data = bytearray(min(n_bytes, CHUNK))
         done = 0
