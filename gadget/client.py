@@ -126,7 +126,7 @@ def _connect(request: SendRequest) -> socket.socket:
 
 
 def _opening(request: SendRequest) -> bytes:
-    """Configuration, and parameters if any."""
+    """Return the configuration message, and parameters if there are any."""
     if request.chain is not None:
         if not request.chain.is_file():
             raise FileNotFoundError(f"chain {request.chain}: no such file")

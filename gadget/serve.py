@@ -47,10 +47,9 @@ def warm_up(engine: Engine) -> None:
     centre = (0.0, 0.0, 0.0)
     axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     geometry = SliceGeometry(centre, *axes, fov_mm=(5.0, 200.0, 200.0))
-    engine.run([KSpaceSlice(kspace, torch.ones(32, 32), kspace[:, 4:28, 4:28], geometry)])
-    log.info(
-        "%s ready in %.1f s on %s",
-        engine.model.name,
-        time.perf_counter() - start,
-        engine.model.device,
-    )
+    slice_ = KSpaceSlice(kspace, torch.ones(32, 32), kspace[:, 4:28, 4:28], geometry)
+    (outcome,) = engine.run([slice_])
+    if isinstance(outcome, Exception):
+        raise outcome
+    seconds = time.perf_counter() - start
+    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.model.device, seconds)

@@ -57,7 +57,9 @@ class Limits:
 
 
 class Stream:
-    """A connected socket, with its time-out; the methods `read`, `write` and `close` are those of gadgetron's wrapper.
+    """A connected socket, with its time-out.
+
+    The methods `read`, `write` and `close` are those of gadgetron's own wrapper.
 
     Attributes
     ----------
