@@ -41,7 +41,7 @@ def _serve(connection: Any) -> int:
     from .protocol.inbox import Inbox
 
     install(connection)
-    inbox = Inbox(connection, on_gone=_leave_soon)
+    inbox = Inbox(connection, waits=True, on_gone=_leave_soon)
 
     from .session import Session
     from .settings import Settings

@@ -242,7 +242,7 @@ class Server:
             return None
         sock.settimeout(None)
         log.info("%s: %s", name, "Gadgetron" if peer.is_gadgetron else "MRD client")
-        inbox = Inbox(peer)
+        inbox = Inbox(peer, waits=peer.is_gadgetron)
         session = Session(
             peer,
             inbox,

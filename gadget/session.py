@@ -80,6 +80,7 @@ class Session:
         try:
             with watched(self._inbox.check):
                 self._serve(*prepare())
+            self._inbox.answered()
             self._connection.socket.write(UINT16.pack(Id.CLOSE))
             if outcome.n_fallback:
                 outcome.code = Exit.FALLBACK
@@ -148,6 +149,7 @@ class Session:
         try:
             self._connection.socket.write(message)
             self._inbox.drain(DRAIN_SECONDS)
+            self._inbox.answered()
             self._connection.socket.write(UINT16.pack(Id.CLOSE))
         except PeerGone as error:
             log.error("peer gone before it was told: %s", error)

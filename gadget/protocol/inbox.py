@@ -27,8 +27,11 @@ class Inbox:
 
     Parameters
     ----------
+    waits
+        Whether the peer keeps the connection open after its CLOSE until it has ours, as Gadgetron
+        does; one that does not stay has gone.
     on_gone
-        Called by the reading thread when the peer ends the connection without CLOSE.
+        Called by the reading thread when the peer has gone.
     """
 
     def __init__(
@@ -36,10 +39,13 @@ class Inbox:
         connection: Connection,
         *,
         max_bytes: int = MAX_BYTES,
+        waits: bool = False,
         on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._max_bytes = max_bytes
+        self._waits = waits
+        self._is_answered = False
         self._on_gone = on_gone
         self._items: deque[Any] = deque()
         self._n_bytes = 0
@@ -68,8 +74,26 @@ class Inbox:
         with self._changed:
             self._end = end
             self._changed.notify_all()
-        if isinstance(end, PeerGone):
+        if isinstance(end, StopIteration) and self._waits:
+            self._watch_the_end()
+        if isinstance(self._end, PeerGone):
             self._on_gone()
+
+    def _watch_the_end(self) -> None:
+        """See whether the peer is there until it has our answer."""
+        try:
+            self._connection.socket.socket.recv(1)
+        except OSError:
+            pass
+        with self._changed:
+            if not self._is_answered:
+                self._end = PeerGone("connection ended before the images were sent")
+                self._changed.notify_all()
+
+    def answered(self) -> None:
+        """Say that the peer has all it waits for: it may go now."""
+        with self._changed:
+            self._is_answered = True
 
     def check(self) -> None:
         """Raise `Cancelled` when the peer has gone; for `jrsr_core.interrupt.watched`."""
@@ -108,7 +132,7 @@ class Inbox:
             self._discards = True
             self._items.clear()
             self._changed.notify_all()
-        self._thread.join(seconds)
+            self._changed.wait_for(lambda: self._end is not None, seconds)
         if isinstance(self._end, ProtocolError):
             drain_bytes(self._connection.socket.socket, seconds)
 
