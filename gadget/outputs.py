@@ -1,6 +1,7 @@
 """What replay writes: one writer per format, all behind `write(result)` in a context.
 
-A format is a name in `FORMATS`; each writer leaves its file only when the scan is complete.
+A format is a name in `FORMATS`; each writer leaves its file, or folder, only when the scan is
+complete.
 """
 
 from contextlib import ExitStack
@@ -12,6 +13,9 @@ from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_b
 from jrsr_core.mrd.plan import ScanPlan
 
 from .errors import UsageError
+from .export.dicom_writer import SUFFIX, DicomWriter
+from .export.folder import check_folder
+from .export.nifti_writer import NiftiWriter, require_nibabel
 from .export.picture import central_planes, magnitude_mosaic, pick_tiles
 from .settings import nearest
 from .stages import Result
@@ -36,6 +40,28 @@ class MrdWriter(ImageWriter):
     def write(self, result: Result) -> None:
         """Append the image with its header."""
         super().write(result.mrd)
+
+
+class DicomFolderWriter(DicomWriter):
+    """Folder of classic MR images, a series per image series."""
+
+    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+        super().__init__(path, plan.header.xml, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Add the planes of the image."""
+        self.write_image(result.mrd)
+
+
+class NiftiFileWriter(NiftiWriter):
+    """Compressed NIfTI, a file per stack of slices."""
+
+    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+        super().__init__(path, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Add the planes of the image."""
+        self.write_image(result.mrd)
 
 
 class PngWriter:
@@ -74,7 +100,16 @@ class PngWriter:
             temporary.unlink(missing_ok=True)
 
 
-FORMATS = {"mrd": (".h5", MrdWriter), "png": (".png", PngWriter)}
+FORMATS = {
+    "mrd": (".h5", MrdWriter),
+    "dicom": ("_dicom", DicomFolderWriter),
+    "nifti": (".nii.gz", NiftiFileWriter),
+    "png": (".png", PngWriter),
+}
+"""Name -> (what the target's name ends with, writer)."""
+
+SUFFIXES = {".png": "png", ".gz": "nifti", ".nii": "nifti"}
+"""Suffixes of an output file that mean another format than mrd."""
 
 
 def parse_formats(text: str) -> list[str]:
@@ -89,6 +124,8 @@ def parse_formats(text: str) -> list[str]:
     for name in names or [""]:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}{nearest(name, FORMATS)}")
+    if "nifti" in names:
+        require_nibabel()
     return list(dict.fromkeys(names))
 
 
@@ -96,7 +133,8 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
     """Return where the images of a scan go.
 
     Without `output`: beside the scan, as ``<scan>_jrsr``. With a file name (it has a suffix): that
-    file, for one scan only. Otherwise `output` is a folder.
+    file, for one scan only, and other formats beside it under the same name. Otherwise `output` is
+    a folder.
     """
     suffix = FORMATS[format_name][0]
     name = f"{source.stem}_jrsr{suffix}"
@@ -106,15 +144,19 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
         return output / name
     if not single:
         raise UsageError(f"{output} is a file name, several scans need a folder")
-    if format_name == "mrd" and output.suffix.lower() != FORMATS["png"][0]:
+    if format_name == "mrd" and output.suffix.lower() not in SUFFIXES:
         return output
-    return output.with_suffix(suffix)
+    stem = output.name.removesuffix(".gz").rpartition(".")[0] or output.name
+    return output.with_name(stem + suffix)
 
 
 def check_paths(paths: list[Path], *, overwrite: bool) -> None:
-    """Raise before any work if one of the files may not be written."""
+    """Raise before any work if one of the targets may not be written."""
     for path in paths:
-        check_target(path, overwrite=overwrite)
+        if path.name.endswith(FORMATS["dicom"][0]):
+            check_folder(path, SUFFIX, overwrite=overwrite)
+        else:
+            check_target(path, overwrite=overwrite)
 
 
 def open_writers(
