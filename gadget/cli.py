@@ -37,7 +37,9 @@ Pairs = Annotated[
 def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="mrd, dicom, nifti, png; several parted by commas.")] = "mrd",
+    formats: Annotated[
+        str, typer.Option("--format", help="mrd, dicom, nifti, png; several parted by commas.")
+    ] = "mrd",
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,

@@ -24,12 +24,14 @@ LAYERS = {
     "models": {"arrays", "geometry", "interrupt", "physics"},
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
+    "trust": {"weights"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
+        "trust",
     },
     "volume": {
         *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
-        "pipeline",
+        *("pipeline", "trust"),
     },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }

@@ -76,10 +76,10 @@ def slice_distance(heads: Sequence[Plane]) -> float | None:
 
 
 def _series_description(heads: Sequence[Plane]) -> str:
-    text = heads[0].meta.get("JRSR_series", "") or f"JRSR {heads[0].meta.get('JRSR_model', '')}"
     if n := sum(head.is_fallback for head in heads):
-        text = f"JRSR, {n} of {len(heads)} FALLBACK images"
-    return text.strip()[:64]
+        return f"JRSR, {n} of {len(heads)} FALLBACK images"
+    meta = heads[0].meta
+    return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
 
 
 def classic_image(plane: Plane, facts: SeriesFacts, labels: Labels) -> Dataset:
