@@ -43,6 +43,7 @@ def recon(
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
+    report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
     overwrite: Overwrite = False,
 ) -> int:
     """Reconstruct scans into high-resolution images."""
@@ -50,7 +51,8 @@ def recon(
     from .outputs import parse_formats
     from .replay import Request, find_scans, replay
 
-    request = Request(find_scans(inputs), output, parse_formats(formats), overwrite)
+    wanted = parse_formats(f"{formats},report" if report else formats)
+    request = Request(find_scans(inputs), output, wanted, overwrite)
     return replay(request, settings)
 
 

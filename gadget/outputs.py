@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Protocol
 
 from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_beside
-from jrsr_core.mrd.plan import ScanPlan
 
 from .errors import UsageError
 from .export.dicom_writer import SUFFIX, DicomWriter
 from .export.folder import check_folder
 from .export.nifti_writer import NiftiWriter, require_nibabel
 from .export.picture import central_planes, magnitude_mosaic, pick_tiles
+from .job import ScanJob
+from .report import ReportWriter
 from .settings import nearest
 from .stages import Result
 
@@ -34,8 +35,8 @@ class Writer(Protocol):
 class MrdWriter(ImageWriter):
     """ISMRMRD file with the group ``/dataset/image_<series>``."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
-        super().__init__(path, plan.header.xml, overwrite=overwrite)
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job.header_xml, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         """Append the image with its header."""
@@ -45,8 +46,8 @@ class MrdWriter(ImageWriter):
 class DicomFolderWriter(DicomWriter):
     """Folder of classic MR images, a series per image series."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
-        super().__init__(path, plan.header.xml, overwrite=overwrite)
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job.header_xml, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         """Add the planes of the image."""
@@ -56,7 +57,7 @@ class DicomFolderWriter(DicomWriter):
 class NiftiFileWriter(NiftiWriter):
     """Compressed NIfTI, a file per stack of slices."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
         super().__init__(path, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
@@ -67,16 +68,18 @@ class NiftiFileWriter(NiftiWriter):
 class PngWriter:
     """One picture of all images, or of evenly spread ones where there are many."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
         self.path = path
         self._overwrite = overwrite
         check_target(path, overwrite=overwrite)
-        self._wanted = pick_tiles(len(plan.groups))
+        self._wanted = pick_tiles(len(job.found.plan.groups))
         self._tiles: list = []
         self._n_seen = 0
 
     def write(self, result: Result) -> None:
         """Keep the magnitude if the picture shows it, of a volume its three central planes."""
+        if result.map_name:
+            return
         if self._n_seen in self._wanted:
             self._tiles += central_planes(result.image.magnitude.cpu().numpy())
         self._n_seen += 1
@@ -105,10 +108,11 @@ FORMATS = {
     "dicom": ("_dicom", DicomFolderWriter),
     "nifti": (".nii.gz", NiftiFileWriter),
     "png": (".png", PngWriter),
+    "report": (".html", ReportWriter),
 }
 """Name -> (what the target's name ends with, writer)."""
 
-SUFFIXES = {".png": "png", ".gz": "nifti", ".nii": "nifti"}
+OTHER_SUFFIXES = (".png", ".gz", ".nii", ".html")
 """Suffixes of an output file that mean another format than mrd."""
 
 
@@ -144,7 +148,7 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
         return output / name
     if not single:
         raise UsageError(f"{output} is a file name, several scans need a folder")
-    if format_name == "mrd" and output.suffix.lower() not in SUFFIXES:
+    if format_name == "mrd" and output.suffix.lower() not in OTHER_SUFFIXES:
         return output
     stem = output.name.removesuffix(".gz").rpartition(".")[0] or output.name
     return output.with_name(stem + suffix)
@@ -160,10 +164,10 @@ def check_paths(paths: list[Path], *, overwrite: bool) -> None:
 
 
 def open_writers(
-    stack: ExitStack, paths: dict[str, Path], plan: ScanPlan, *, overwrite: bool
+    stack: ExitStack, paths: dict[str, Path], job: ScanJob, *, overwrite: bool
 ) -> list[Writer]:
     """Enter one writer per format on the stack."""
     return [
-        stack.enter_context(FORMATS[name][1](path, plan, overwrite=overwrite))
+        stack.enter_context(FORMATS[name][1](path, job, overwrite=overwrite))
         for name, path in paths.items()
     ]

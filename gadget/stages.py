@@ -99,8 +99,10 @@ def _noise_of(path: str) -> NoiseData:
     return noise
 
 
-def make_reconstructor(settings: Settings, device: str | None = None) -> Reconstructor:
-    """Load the model on a device.
+def make_reconstructor(
+    settings: Settings, device: str | None = None, *, with_maps: bool = False
+) -> Reconstructor:
+    """Load the model on a device; `with_maps` even where no series of them is asked for.
 
     Raises
     ------
@@ -119,14 +121,14 @@ def make_reconstructor(settings: Settings, device: str | None = None) -> Reconst
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
         crop=settings.crop,
-        with_maps=bool(settings.map_names),
+        with_maps=with_maps or bool(settings.map_names),
     )
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Load the model once for all scans; raises as `make_reconstructor`."""
+def make_engine(settings: Settings, *, with_maps: bool = False) -> Engine:
+    """Load the model once for all scans; arguments and errors as `make_reconstructor`."""
     return Engine(
-        partial(make_reconstructor, settings),
+        partial(make_reconstructor, settings, with_maps=with_maps),
         settings.devices,
         batch_size=settings.batch_size,
         time_limit=settings.time_limit,

@@ -24,13 +24,14 @@ EXCESS = 0.1
 SLACK = {"acceleration": 0.05, "noise_db": 0.03}
 """Relative width by which a figure may miss its range: it is rounded, or estimated."""
 
-_NAMES = {
+FIGURES = {
     "n_coils": ("coils", "lower"),
     "acceleration": ("acceleration", "both"),
     "n_acs": ("calibration lines", "lower"),
     "hr_size": ("HR matrix size", "both"),
     "noise_db": ("signal-to-noise ratio in dB", "both"),
 }
+"""Figures of a scan: what they are called, and which end of their range matters."""
 
 
 def signal_to_noise_db(low_resolution: Tensor, noise_std: float) -> float:
@@ -47,7 +48,7 @@ def unlike_training(card: WeightsCard | None, **figures: float) -> list[str]:
     Figures by the names of the card: `n_coils`, `acceleration`, `n_acs`, `noise_db`, and `hr_size`
     as a tuple. Of coils and calibration lines more than in the training do no harm.
     """
-    known = _ranges(card)
+    known = training_ranges(card)
     found = []
     for name, value in figures.items():
         if name not in known:
@@ -55,7 +56,7 @@ def unlike_training(card: WeightsCard | None, **figures: float) -> list[str]:
         values = value if isinstance(value, tuple) else (value,)
         low, high = known[name]
         slack = SLACK.get(name, 0.0)
-        label, side = _NAMES[name]
+        label, side = FIGURES[name]
         for v in (min(values), max(values)):
             if v < low * (1 - slack) or (side == "both" and v > high * (1 + slack)):
                 found.append(f"{label} {v:.3g} outside {low:g} to {high:g} of the training")
@@ -63,11 +64,15 @@ def unlike_training(card: WeightsCard | None, **figures: float) -> list[str]:
     return found
 
 
-def _ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
+def training_ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
+    """Return (low, high) by the names of the card; a fully sampled scan counts as acceleration 1.
+
+    Empty for systems without weights, or where the card is silent.
+    """
     raw = card.range if card else {}
     known = {
         name: (float(raw[name][0]), float(raw[name][1]))
-        for name in _NAMES
+        for name in FIGURES
         if isinstance(raw.get(name), list | tuple) and len(raw[name]) == 2
     }
     masks = [m[0] for m in raw.get("masks", []) if isinstance(m, list | tuple) and m]
