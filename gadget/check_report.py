@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from jrsr_core.models.registry import HAS_CONSISTENCY
+from jrsr_core.models.registry import HAS_CONSISTENCY, TRAINABLE
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.mrd.readout import lr_readout_size, readout_size
-from jrsr_core.weights import WeightsCard
+from jrsr_core.trust import unlike_training
+from jrsr_core.weights import CardError, WeightsCard, find_card
 
 from .check import Inspection, SpaceInspection
 from .settings import Settings
@@ -56,7 +57,34 @@ def _space_rows(
         ("averages", str(space.n_averages)),
         ("calibration", _calibration(space, found.plan)),
         ("would do", _intention(space, found.plan, settings)),
+        ("unlike training", _unlike_training(space, found.plan, settings)),
     ]
+
+
+def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    """Name what is outside the range of the weights, as far as the header tells."""
+    if not settings.model.endswith(".json") and settings.model not in TRAINABLE:
+        return "has no weights"
+    try:
+        card = _card(settings)
+    except (CardError, OSError) as error:
+        return f"not known: {error}"
+    hr = space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix
+    found = unlike_training(
+        card,
+        n_coils=min(plan.n_coils, settings.n_virtual_coils),
+        acceleration=space.acceleration,
+        n_acs=min(space.acs),
+        hr_size=hr,
+    )
+    if not card.range:
+        return "not known: the card is silent"
+    return "; ".join(found) or "nothing, as far as the header tells"
+
+
+def _card(settings: Settings) -> WeightsCard:
+    path = settings.model if settings.model.endswith(".json") else settings.weights
+    return WeightsCard.read(Path(path) if path else find_card(settings.model, settings.preset))
 
 
 def _kind(space: SpaceInspection, plan: ScanPlan) -> str:

@@ -2,6 +2,8 @@
 
 import logging
 
+from jrsr_core.trust import group_warnings
+
 from .console import complain
 from .stages import Result
 
@@ -15,7 +17,7 @@ class Summary:
         self.name = name
         self.n_images = self.n_maps = self.n_fallback = 0
         self._sizes: dict[str, None] = {}
-        self._warnings: dict[str, int] = {}
+        self._warnings: list[tuple[str, ...]] = []
 
     def add(self, result: Result) -> None:
         """Count one result; a fallback image is told at once."""
@@ -25,8 +27,7 @@ class Summary:
         self.n_images += 1
         report = result.image.report
         self._sizes[" x ".join(map(str, result.image.image.shape))] = None
-        for warning in report.warnings:
-            self._warnings[warning] = self._warnings.get(warning, 0) + 1
+        self._warnings.append(report.warnings)
         log.debug(
             "%s: image %d: %.2f s, %d iterations, k-space residual %.4f (noise %.4f), %.1f dB",
             *(self.name, self.n_images, report.seconds.get("total", 0.0), report.iterations),
@@ -37,8 +38,8 @@ class Summary:
             complain(f"{self.name}: image {self.n_images}: {report.fallback}")
 
     def warn(self) -> None:
-        """Say every warning once, with the number of images it is about."""
-        for warning, n in self._warnings.items():
+        """Say every kind of warning once, with the number of images it is about."""
+        for warning, n in group_warnings(self._warnings).items():
             which = f"{n} of {self.n_images} images: " if n < self.n_images else ""
             complain(f"{self.name}: warning: {which}{warning}")
 

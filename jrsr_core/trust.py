@@ -10,6 +10,8 @@ sample over all coils) and sigma the noise of one sample of one coil.
 """
 
 import math
+import re
+from collections.abc import Iterable
 
 from torch import Tensor
 
@@ -94,3 +96,17 @@ def contradicts(residual: float, expected: float) -> list[str]:
     if excess > EXCESS:
         return [f"k-space residual {residual:.3f}, noise explains {expected:.3f}"]
     return []
+
+
+def group_warnings(images: Iterable[tuple[str, ...]]) -> dict[str, int]:
+    """Return the first warning of each kind and how many images have one like it.
+
+    Of one kind are warnings that differ in their numbers only.
+    """
+    first: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for warnings in images:
+        for kind, text in {re.sub(r"[\d.]+|inf", "#", w): w for w in warnings}.items():
+            text = first.setdefault(kind, text)
+            counts[text] = counts.get(text, 0) + 1
+    return counts

@@ -3,6 +3,7 @@
 No script and nothing from outside; tabs are radio buttons, colours follow the reader's preference.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -108,10 +109,18 @@ def heat_scale(colors: Sequence[str], low: str, high: str) -> str:
     )
 
 
+def nice_top(value: float) -> float:
+    """Return the next number above whose quarters are easy to read: 1, 2, 4 or 8 times 10^n."""
+    if not (value > 0 and math.isfinite(value)):
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(k * unit for k in (1, 2, 4, 8, 10) if k * unit >= 1.02 * value or k == 10)
+
+
 def line_chart(curves: dict[str, Sequence[float]], colors: Sequence[str]) -> str:
     """Return values by image as dots and lines, from 0; a legend above."""
     width, height, left, bottom = 640, 190, 46, 24
-    top = max((v for values in curves.values() for v in values), default=0.0) * 1.15 or 1.0
+    top = nice_top(max((v for values in curves.values() for v in values), default=0.0))
     n = max(map(len, curves.values()))
 
     def place(i: int, value: float) -> tuple[float, float]:
@@ -131,7 +140,7 @@ def line_chart(curves: dict[str, Sequence[float]], colors: Sequence[str]) -> str
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         marks.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
         marks += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in points]
-    ends = ((0, "1"), (n - 1, str(n))) if n > 1 else ((0, "1"),)
+    ends = ((0, "1"), ((n - 1) // 2, "image"), (n - 1, str(n)))
     marks += [
         f'<text x="{place(i, 0)[0]:.1f}" y="{height - 6}" text-anchor="middle">{text}</text>'
         for i, text in ends

@@ -10,7 +10,7 @@ import numpy as np
 from jrsr_core.geometry import Counters, ReconReport
 from jrsr_core.mrd.images import software_version
 from jrsr_core.mrd.maps import WHITE
-from jrsr_core.trust import FIGURES, training_ranges
+from jrsr_core.trust import FIGURES, group_warnings, training_ranges
 from jrsr_core.weights import WeightsCard
 
 from .page import bar, cards, figure, gallery, heat_scale, legend, line_chart, section, table
@@ -84,8 +84,8 @@ class ScanPage:
 
     def _head(self) -> str:
         n_fallback = sum(bool(r.fallback) for r in self.reports)
-        warnings = dict.fromkeys(w for r in self.reports for w in r.warnings)
-        notes = [f"{self._count(w)}: {w}" for w in warnings]
+        grouped = group_warnings(r.warnings for r in self.reports)
+        notes = [f"{self._count(n)}: {text}" for text, n in grouped.items()]
         notes += [f"image {i}: {r.fallback}" for i, r in enumerate(self.reports, 1) if r.fallback][
             :20
         ]
@@ -108,8 +108,7 @@ class ScanPage:
             f'<div class="status {kind}">{escape(text)}</div>{listed}</header>'
         )
 
-    def _count(self, warning: str) -> str:
-        n = sum(warning in r.warnings for r in self.reports)
+    def _count(self, n: int) -> str:
         return "all images" if n == len(self.reports) else f"{n} of {len(self.reports)} images"
 
     def _model(self) -> str:
@@ -151,8 +150,8 @@ class ScanPage:
         view = self._hero.view
         colors = [f"rgb({r},{g},{b})" for r, g, b in heat_palette()[::51]]
         maps = [
-            figure(self._heat(view.maps[name]), title, note, aspect=view.aspect)
-            for name, title, note in _MAPS
+            figure(self._heat(view.maps[name]), title, note, aspect=view.aspect, kind=kind)
+            for name, title, note, kind in _MAPS
             if name in view.maps
         ]
         text = "No maps: this is a fallback image, the network had no part in it."
@@ -199,15 +198,17 @@ class ScanPage:
         parts = cards(entries)
         if len(made) > 2:
             curves = {
-                "k-space residual by image": [r.kspace_residual for r in made],
+                "k-space residual": [r.kspace_residual for r in made],
                 "explained by noise": [r.expected_residual for r in made],
             }
-            parts += line_chart(curves, ("var(--accent)", "var(--soft)"))
+            parts += "<h3>Agreement with the measurement</h3>" + line_chart(
+                curves, ("var(--accent)", "var(--soft)")
+            )
         names = [n for n in ("calibration", "rec", "sr", "consistency") if n in made[0].seconds]
         seconds = {n: sum(r.seconds.get(n, 0.0) for r in made) / len(made) for n in names}
         seconds = {_PARTS[n]: value for n, value in seconds.items() if value}
         if seconds:
-            parts += "<h2>Time</h2>" + bar(seconds, "s")
+            parts += "<h3>Time per image</h3>" + bar(seconds, "s")
         return section("Figures", parts)
 
     def _noise_source(self) -> str:
@@ -230,20 +231,22 @@ class ScanPage:
             kind="coarse",
         )
         tiles = "".join(
-            f'<img alt="coil {i}" src="{self._grey(m, 1.0)}">' for i, m in enumerate(self.coils, 1)
+            f'<img alt="coil {i}" src="{self._grey(m, float(m.max()))}">'
+            for i, m in enumerate(self.coils, 1)
         )
         right = (
             f'<figure><div class="coils">{tiles}</div><figcaption>{len(self.coils)} virtual coils'
-            f"<small>sensitivities from {report.acs_shape[0]} x {report.acs_shape[1]} samples"
-            "</small></figcaption></figure>"
+            f"<small>sensitivities from {report.acs_shape[0]} x {report.acs_shape[1]} samples, "
+            "each on its own scale</small></figcaption></figure>"
         )
         rows = self._training_rows()
         below = ""
         if rows:
             header = ("", "this scan", "training", "")
-            below = "<h2>Like the training?</h2>" + table(header, rows)
+            below = "<h3>Like the training?</h3>" + table(header, rows)
         return section(
-            "What was measured", f'<div class="pair"><div>{left}{key}</div>{right}</div>{below}'
+            "What was measured",
+            f'<div class="pair"><div class="plane">{left}{key}</div>{right}</div>{below}',
         )
 
     def _training_rows(self) -> list[tuple[str, str, str, str]]:
@@ -290,9 +293,9 @@ class ScanPage:
 
 
 _MAPS = (
-    ("taken_back", "Against the measurement", "drawn, but the measured samples say otherwise"),
-    ("unmeasured", "Without a measurement", "no sample supports it, nor contradicts it"),
-    ("hallucination", "Hallucination map", "sum of both"),
+    ("taken_back", "Against the measurement", "drawn, but the measured samples say otherwise", ""),
+    ("unmeasured", "Without a measurement", "no sample supports it, nor contradicts it", ""),
+    ("hallucination", "Hallucination map", "sum of both", "main"),
 )
 _HOW_TO_READ = (
     "Bright spots inside the object deserve a second look: a structure seen here and not in the "
