@@ -4,7 +4,7 @@
 #   docker run --rm -p 127.0.0.1:9002:9002 jrsr-server
 #
 # GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126, then docker run --gpus all.
-# OpenRecon: --label "$(python docker/openrecon.py)"; see docker/README.md.
+# OpenRecon: --build-arg OPENRECON_LABEL="$(python docker/openrecon.py)", see README.md.
 ARG BASE=docker.io/library/debian:bookworm-slim
 FROM ${BASE} AS build
 RUN apt-get update \

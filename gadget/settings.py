@@ -60,7 +60,8 @@ class Settings:
         When a live scan has all lines of an image: after the last line of the `slice`, of the
         `repetition`, of the `measurement`, or with the `bucket` that brings them.
     maps
-        Extra series, parted by commas: `hallucination`, `taken_back`, `unmeasured`; empty for none.
+        Extra series, parted by commas: `hallucination`, `taken_back`, `unmeasured`; empty, or
+        `none`, for none.
     spool_dir
         Folder for the raw data of images that failed; empty for none.
     """
@@ -106,7 +107,8 @@ class Settings:
     @property
     def map_names(self) -> list[str]:
         """Names of the maps."""
-        return [name.strip() for name in self.maps.split(",") if name.strip()]
+        names = [name.strip() for name in self.maps.split(",")]
+        return [name for name in names if name not in ("", "none")]
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str], **explicit: Any) -> "Settings":
