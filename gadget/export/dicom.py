@@ -145,7 +145,7 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.ScanOptions = ""
     ds.MRAcquisitionType = "2D" if plane.step is None else "3D"
     ds.RepetitionTime = _entry(labels, "TR", contrast)
-    ds.EchoTime = _entry(labels, "TE", contrast)
+    ds.EchoTime = echo_time(plane, labels)
     ds.EchoTrainLength = None
     ds.EchoNumbers = contrast + 1
     ds.TemporalPositionIdentifier = plane.counters["repetition"] + 1
@@ -165,6 +165,11 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
         ds.AcquisitionMatrix = [0, acquired[-1], acquired[-2], 0]
     acceleration = float(plane.meta.get("JRSR_acceleration", 1.0))
     ds.PercentSampling = decimal(100 / acceleration)
+
+
+def echo_time(plane: Plane, labels: Labels) -> DSfloat | None:
+    """Return the echo time in ms of the plane's contrast, None where the header is silent."""
+    return _entry(labels, "TE", plane.counters["contrast"])
 
 
 def _put_pixels(ds: Dataset, plane: Plane, facts: SeriesFacts) -> None:
