@@ -77,6 +77,20 @@ def recon(
         return replay(request, settings)
 
 
+@app.command()
+def convert(
+    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as recon and send write them.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
+    overwrite: Overwrite = False,
+) -> int:
+    """Turn ISMRMRD images, of Gadgetron as well, into DICOM and NIfTI."""
+    from .convert import ConvertRequest, parse_convertible
+    from .convert import convert as run
+
+    return run(ConvertRequest(images, output, parse_convertible(formats), overwrite))
+
+
 def simulate(
     *, output: Path, truth: Path | None = None, overwrite: bool = False, **options: Any
 ) -> int:

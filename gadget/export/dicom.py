@@ -79,6 +79,8 @@ def _series_description(heads: Sequence[Plane]) -> str:
     if n := sum(head.is_fallback for head in heads):
         return f"JRSR, {n} of {len(heads)} FALLBACK images"
     meta = heads[0].meta
+    if "JRSR_model" not in meta:
+        return f"ISMRMRD series {heads[0].series}"
     return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
 
 
@@ -104,6 +106,8 @@ def derivation(plane: Plane) -> str:
     made = meta.get("JRSR_model", "unknown system")
     if weights := meta.get("JRSR_weights_sha256"):
         made += f", weights sha256 {weights}"
+    if "JRSR_model" not in meta:
+        return f"Converted from ISMRMRD by JRSR {software_version()}"
     text = f"Joint reconstruction and super-resolution by JRSR {software_version()}: {made}; "
     text += f"acquired matrix {size}, acceleration {meta.get('JRSR_acceleration', '?')}. "
     if plane.is_fallback:
@@ -125,6 +129,8 @@ def image_type(plane: Plane) -> list[str]:
     """Return ImageType; M is what converters take for magnitude, the last one is ours."""
     if role := plane.meta.get("JRSR_map", ""):
         return ["DERIVED", "PRIMARY", "OTHER", role.upper()[:16]]
+    if "JRSR_model" not in plane.meta:
+        return ["DERIVED", "PRIMARY", "OTHER", "M"]
     return ["DERIVED", "PRIMARY", "OTHER", "M", "FALLBACK" if plane.is_fallback else "JRSR"]
 
 
