@@ -1,6 +1,5 @@
-"""The sections of the report: verdict, pictures, figures, settings."""
+"""The report from top to bottom: verdict, pictures, then `report_figures`."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -10,16 +9,14 @@ import numpy as np
 from jrsr_core.geometry import Counters, ReconReport
 from jrsr_core.mrd.images import software_version
 from jrsr_core.mrd.maps import WHITE
-from jrsr_core.trust import FIGURES, group_warnings, training_ranges
+from jrsr_core.trust import group_warnings
 from jrsr_core.weights import WeightsCard
 
-from .page import bar, cards, figure, gallery, heat_scale, legend, line_chart, section, table
+from .page import figure, gallery, heat_scale, section
 from .picture import to_grey
+from .report_figures import figures_section, measurement_section, settings_section
 from .small_png import data_uri, encode_small, heat_palette
 from .views import View
-
-COVERAGE = ((17, 22, 28), (62, 74, 88), (47, 127, 196), (242, 163, 58))
-"""Colours of the codes of `views.coverage`."""
 
 RESEARCH = "Research use only. Not a medical device. A network draws what was not measured."
 
@@ -68,9 +65,10 @@ class ScanPage:
         yield self._trust()
         if len(self.shown) > 1:
             yield self._gallery()
-        yield self._figures()
-        yield self._measurement()
-        yield self._settings()
+        yield figures_section(self.reports, has_noise_lines=self.has_noise_lines)
+        report = self._hero.report
+        yield measurement_section(report, self.coverage, self.coils, self.card)
+        yield settings_section(self.scan_sha256, self.settings, self.card)
         yield f"<footer>{RESEARCH} JRSR {software_version()}.</footer>"
 
     @property
@@ -178,111 +176,6 @@ class ScanPage:
         note = f"{len(self.shown)} of {n} images, evenly spread." if n > len(self.shown) else ""
         return section("All images", gallery(names, tiles), note=note)
 
-    def _figures(self) -> str:
-        made = [r for r in self.reports if not r.fallback]
-        if not made:
-            return ""
-        residual, expected = _mean(made, "kspace_residual"), _mean(made, "expected_residual")
-        entries = [
-            ("k-space residual", f"{residual:.3f}", f"noise alone explains {expected:.3f}"),
-            ("against the measurement", _percent(_mean(made, "taken_back")), "of the image"),
-            ("without a measurement", _percent(_mean(made, "unmeasured")), "of the image"),
-            ("signal to noise", f"{_mean(made, 'snr_db'):.1f} dB", self._noise_source()),
-        ]
-        iterations = max(r.iterations for r in made)
-        if iterations:
-            fixed = max(r.fixed_point_residual for r in made)
-            entries.append(("equilibrium", f"{fixed:.1e}", f"reached in {iterations} iterations"))
-        total = sum(r.seconds.get("total", 0.0) for r in made) / len(made)
-        entries.append(("time per image", f"{total:.2f} s", f"{len(made)} images"))
-        parts = cards(entries)
-        if len(made) > 2:
-            curves = {
-                "k-space residual": [r.kspace_residual for r in made],
-                "explained by noise": [r.expected_residual for r in made],
-            }
-            parts += "<h3>Agreement with the measurement</h3>" + line_chart(
-                curves, ("var(--accent)", "var(--soft)")
-            )
-        names = [n for n in ("calibration", "rec", "sr", "consistency") if n in made[0].seconds]
-        seconds = {n: sum(r.seconds.get(n, 0.0) for r in made) / len(made) for n in names}
-        seconds = {_PARTS[n]: value for n, value in seconds.items() if value}
-        if seconds:
-            parts += "<h3>Time per image</h3>" + bar(seconds, "s")
-        return section("Figures", parts)
-
-    def _noise_source(self) -> str:
-        return "from noise lines" if self.has_noise_lines else "estimated, no noise lines"
-
-    def _measurement(self) -> str:
-        report = self._hero.report
-        picture = encode_small(self.coverage, np.array(COVERAGE, np.uint8))
-        colors = [f"rgb{color}" for color in COVERAGE]
-        names = ("beyond the acquired resolution", "skipped", "measured", "calibration")
-        present = set(np.unique(self.coverage))
-        key = legend((colors[i], names[i]) for i in range(4) if i in present)
-        share = float((self.coverage >= 2).mean())
-        ny, nx = self.coverage.shape
-        left = figure(
-            data_uri(picture),
-            "k-space of the image",
-            f"{share:.0%} of {ny} x {nx} samples were measured",
-            aspect=nx / ny,
-            kind="coarse",
-        )
-        tiles = "".join(
-            f'<img alt="coil {i}" src="{self._grey(m, float(m.max()))}">'
-            for i, m in enumerate(self.coils, 1)
-        )
-        right = (
-            f'<figure><div class="coils">{tiles}</div><figcaption>{len(self.coils)} virtual coils'
-            f"<small>sensitivities from {report.acs_shape[0]} x {report.acs_shape[1]} samples, "
-            "each on its own scale</small></figcaption></figure>"
-        )
-        rows = self._training_rows()
-        below = ""
-        if rows:
-            header = ("", "this scan", "training", "")
-            below = "<h3>Like the training?</h3>" + table(header, rows)
-        return section(
-            "What was measured",
-            f'<div class="pair"><div class="plane">{left}{key}</div>{right}</div>{below}',
-        )
-
-    def _training_rows(self) -> list[tuple[str, str, str, str]]:
-        report, rows = self._hero.report, []
-        if report.fallback:
-            return []
-        values = {
-            "n_coils": (report.n_virtual_coils,),
-            "acceleration": (report.acceleration,),
-            "n_acs": (min(report.acs_shape),),
-            "hr_size": tuple(self.coverage.shape),
-            "noise_db": (report.snr_db,),
-        }
-        for name, (low, high) in training_ranges(self.card).items():
-            label = FIGURES[name][0]
-            is_fine = not any(w.startswith(label) for w in report.warnings)
-            mark = '<span class="good">inside</span>' if is_fine else '<b class="warn">outside</b>'
-            shown = " x ".join(f"{v:.4g}" for v in values[name])
-            rows.append((label, shown, f"{low:g} to {high:g}", mark))
-        return rows
-
-    def _settings(self) -> str:
-        card = self.card
-        rows = [("scan sha256", self.scan_sha256), ("software", f"JRSR {software_version()}")]
-        if card:
-            rows += [
-                ("weights", f"{card.model} {card.preset}"),
-                ("weights sha256", card.sha256),
-                ("trained on", card.data),
-                ("training commit", card.commit),
-            ]
-        rows += [(name, str(value)) for name, value in self.settings.items()]
-        body = table((), [(name, value or "none") for name, value in rows], mono=1)
-        summary = "<summary>Settings and hashes</summary>"
-        return f"<section><details open>{summary}{body}</details></section>"
-
     def _grey(self, image: np.ndarray, top: float) -> str:
         return data_uri(encode_small(to_grey(image, top)))
 
@@ -302,20 +195,6 @@ _HOW_TO_READ = (
     "CG-SENSE image may not exist. Edges are always bright in the second map, because their finest "
     "detail is beyond what was measured."
 )
-_PARTS = {
-    "calibration": "calibration",
-    "rec": "reconstruction",
-    "sr": "super-resolution",
-    "consistency": "data consistency",
-}
-
-
-def _mean(reports: list[ReconReport], name: str) -> float:
-    return sum(getattr(r, name) for r in reports) / len(reports)
-
-
-def _percent(value: float) -> str:
-    return "not known" if math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def _size(image: np.ndarray) -> str:
