@@ -23,14 +23,12 @@ from .calibration.calibrate import (
     hr_shape,
 )
 from .geometry import KSpaceSlice, ReconImage, ReconReport
-from .models import build_model
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
-from .models.registry import TRAINABLE
 from .physics.fourier import ifft2c
 from .physics.resolution import sinc_interpolate
 from .quality import kspace_residual
-from .weights import WeightsCard, find_card, load_weights
+from .weights import WeightsCard, load_system
 
 CONVERGED = 0.05
 
@@ -44,8 +42,8 @@ class Reconstructor:
         A joint model, or a reconstruction and an upsampling in sequence.
     name
         Its name, for reports.
-    card
-        Of its weights; None for models without.
+    cards
+        Of its weights: none, one, or one per part.
     """
 
     def __init__(
@@ -53,15 +51,16 @@ class Reconstructor:
         model: JointModel,
         *,
         name: str,
-        card: WeightsCard | None = None,
+        cards: tuple[WeightsCard, ...] = (),
         settings: CalibrationSettings | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.name = name
-        self.card = card
-        self.settings = settings or CalibrationSettings()
+        self.cards = cards
+        settings = settings or CalibrationSettings()
+        self.settings = dataclasses.replace(settings, n_maps=model.n_maps)
         self._shared = CoilCache()
 
     @torch.inference_mode()
@@ -81,6 +80,11 @@ class Reconstructor:
             raise ValueError(f"{self.name} gave an image that is not finite")
         report = self._report(slice_, calibrated, output, time.perf_counter() - start)
         return _finish(slice_, output.image[0], output.low_resolution[0], report)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights, of two parts joined by "+"; empty for models without."""
+        return "+".join(card.sha256 for card in self.cards)
 
     def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
         """Return the slice with its arrays on our device."""
@@ -112,7 +116,7 @@ class Reconstructor:
             warnings.append(f"fixed point residual {residual:.3f} is above {CONVERGED}")
         return ReconReport(
             model=self.name,
-            weights_sha256=self.card.sha256 if self.card else "",
+            weights_sha256=self.weights_sha256,
             iterations=output.iterations,
             fixed_point_residual=residual,
             kspace_residual=kspace_residual(output, calibrated),
@@ -135,9 +139,8 @@ class Reconstructor:
         slice_ = _without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
-            low_resolution = calibrated.scale * CgSense()(
-                calibrated.kspace, calibrated.sense.at_low_resolution()
-            )
+            sense = calibrated.sense.single_map().at_low_resolution()
+            low_resolution = calibrated.scale * CgSense()(calibrated.kspace, sense)
             method = "cg-sense+sinc"
         except ValueError:
             combined = ifft2c(slice_.kspace).abs().square().sum(0, keepdim=True).sqrt()
@@ -223,23 +226,19 @@ def load_reconstructor(
     threshold: float = 0.02,
     crop: float = 0.9,
 ) -> Reconstructor:
-    """Build the `Reconstructor` of a model name, or of a weights card.
+    """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
-    `model` is a name of `MODEL_NAMES` or the path of a card (``*.json``); `weights` a card for
-    that name instead of the shipped one.
+    `weights` is the card, or the two, for a named system instead of the shipped ones; see
+    `weights.systems`.
 
     Raises
     ------
     ValueError
-        Unknown model, preset or device; a card that does not match.
+        Unknown model, preset or device; no weights; a card that does not match.
     """
     settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
     where = pick_device(device)
-    path = Path(model) if model.endswith(".json") else (Path(weights) if weights else None)
-    if path is None and model not in TRAINABLE:
-        built = build_model(model, preset="compact" if preset == "auto" else preset)
-        return Reconstructor(built, name=model, settings=settings, device=where)
-    network, card = load_weights(path or find_card(model, preset))
-    if not model.endswith(".json") and card.model != model:
-        raise ValueError(f"{path}: card is for {card.model}, model asked for is {model}")
-    return Reconstructor(network, name=card.model, card=card, settings=settings, device=where)
+    system = load_system(model, preset=preset, weights=str(weights or ""))
+    return Reconstructor(
+        system.model, name=system.name, cards=system.cards, settings=settings, device=where
+    )

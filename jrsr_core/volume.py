@@ -155,10 +155,11 @@ def map_sources(volume: KSpaceVolume) -> list[int]:
 def _stack(slices: list[CalibratedSlice]) -> CalibratedSlice:
     """Put slices of one mask into one batch."""
     csm = torch.cat([s.sense.csm for s in slices])
+    has_map_axis = slices[0].sense.coils.has_map_axis
     return dataclasses.replace(
         slices[0],
         kspace=torch.cat([s.kspace for s in slices]),
-        sense=SenseOperator(csm, slices[0].sense.mask),
+        sense=SenseOperator(csm, slices[0].sense.mask, has_map_axis=has_map_axis),
         noise_std=torch.cat([s.noise_std for s in slices]),
         seconds=sum(s.seconds for s in slices),
     )
@@ -181,7 +182,7 @@ def _report(
     warning = f"fixed point residual {residual:.3f} is above {CONVERGED}"
     return ReconReport(
         model=recon.name,
-        weights_sha256=recon.card.sha256 if recon.card else "",
+        weights_sha256=recon.weights_sha256,
         iterations=max(o.iterations for o, _, _ in outputs),
         fixed_point_residual=residual,
         kspace_residual=max(r for _, r, _ in outputs),

@@ -98,8 +98,11 @@ class RecModule(nn.Module):
     def step(
         self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
     ) -> Tensor:
-        """One application of T: a gradient step on the data term, then Gamma."""
-        s = x - self.eta * (sense.gram(x) - zero_filled)
+        """One application of T: a gradient step on the data term, then Gamma.
+
+        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1.
+        """
+        s = x - self.eta / sense.scale**2 * (sense.gram(x) - zero_filled)
         return sense.support() * self.prox(s, conditions)
 
     def forward(
@@ -111,7 +114,7 @@ class RecModule(nn.Module):
         x0: Tensor | None = None,
         settings: FixedPointSettings | None = None,
     ) -> tuple[Tensor, SolverReport]:
-        """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b where None.
+        """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b / g^2 where None.
 
         While gradients are on, the solve itself runs without a graph and one application of T at
         its end carries the Jacobian-free gradient.
@@ -122,7 +125,7 @@ class RecModule(nn.Module):
             return self.step(x, zero_filled, sense, conditions)
 
         with torch.no_grad():
-            start = zero_filled if x0 is None else x0
+            start = zero_filled / sense.scale**2 if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
         if torch.is_grad_enabled():
             fixed_point = jacobian_free(step, fixed_point)
