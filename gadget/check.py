@@ -17,7 +17,7 @@ from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.placement import line_counts, lines_outside
 from jrsr_core.mrd.plan import NESTING, ScanPlan, plan_scan
 from jrsr_core.mrd.readout import readout_size
-from jrsr_core.weights import find_system
+from jrsr_core.weights import CardError, find_system
 
 from .errors import UsageError
 from .settings import Settings, nearest
@@ -116,7 +116,7 @@ def _pattern(heads: np.ndarray) -> bytes:
 
 
 def check_model(settings: Settings) -> None:
-    """Raise `UsageError` for an unknown model or preset, or one whose weights are not there."""
+    """Raise `UsageError` for an unknown model or preset, `CardError` where weights are missing."""
     if settings.preset not in ("auto", *PRESETS):
         raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
     base = settings.model.removesuffix(CONSISTENT)
@@ -124,6 +124,8 @@ def check_model(settings: Settings) -> None:
         raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
     try:
         find_system(settings.model, preset=settings.preset, weights=settings.weights)
+    except CardError:
+        raise
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -16,7 +16,7 @@ from ..physics.resolution import sinc_interpolate
 from ..physics.sense import SenseOperator
 from .clock import Clock
 from .interfaces import JointModel, ModelOutput, at_low_resolution
-from .rec import RecConfig, RecModule
+from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule
 from .sr import SrConfig, SrModule
 
 
@@ -44,7 +44,8 @@ class Ablation(JointModel):
 
     def __init__(self, config: AblationConfig) -> None:
         super().__init__()
-        self.rec = RecModule(config.rec) if config.rec is not None else None
+        averaging = HR_AVERAGING if config.sr is None else AVERAGING
+        self.rec = RecModule(config.rec, averaging) if config.rec is not None else None
         self.sr = SrModule(config.sr) if config.sr is not None else None
         self.end_to_end = config.end_to_end
 

@@ -28,7 +28,12 @@ from ..physics.solvers import SolverReport
 from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
 from .layers import RRDB, conv3, zero_init
 
-AVERAGING = 0.97  # a at the start: lambda = 0.03
+AVERAGING = 0.97
+"""a at the start: lambda = 0.03."""
+
+HR_AVERAGING = 0.9
+"""On the HR grid D makes three quarters of k-space, and x follows it by 1 - a per step."""
+
 EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
 
@@ -52,7 +57,7 @@ class RecConfig:
 class ProximalNetwork(nn.Module):
     """Gamma without P: complex ``(batch, y, x)``, condition maps ``(batch, n, y, x)``."""
 
-    def __init__(self, config: RecConfig) -> None:
+    def __init__(self, config: RecConfig, averaging: float = AVERAGING) -> None:
         super().__init__()
         self.unshuffle = config.unshuffle
         n_pixels = config.unshuffle**2
@@ -63,7 +68,7 @@ class ProximalNetwork(nn.Module):
             for _ in range(config.n_blocks)
         )
         self.conv_out = zero_init(conv3(config.features, 2 * n_pixels))
-        self.averaging = nn.Parameter(torch.tensor(math.log(AVERAGING / (1 - AVERAGING))))
+        self.averaging = nn.Parameter(torch.tensor(math.log(averaging / (1 - averaging))))
 
     def forward(self, s: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Return a s + (1 - a) D(s)."""
@@ -83,9 +88,9 @@ class ProximalNetwork(nn.Module):
 class RecModule(nn.Module):
     """Fixed point of proximal gradient descent with a learned proximal operator."""
 
-    def __init__(self, config: RecConfig) -> None:
+    def __init__(self, config: RecConfig, averaging: float = AVERAGING) -> None:
         super().__init__()
-        self.prox = ProximalNetwork(config)
+        self.prox = ProximalNetwork(config, averaging)
         self.rho = nn.Parameter(torch.zeros(()))
         self.evaluation = EVALUATION
         self.training_settings = TRAINING
