@@ -1,4 +1,4 @@
-"""The `jrsr-train` command: prepare, fit, evaluate, table, export."""
+"""The `jrsr-train` command: prepare, fit, evaluate, table, figure, export."""
 
 import json
 import sys
@@ -48,34 +48,98 @@ def fit(recipe: Annotated[Path, typer.Argument(help="YAML of a run.")]) -> None:
     typer.echo(f"{config.out}: {config.n_steps} steps done")
 
 
+Models = Annotated[
+    str, typer.Option(help="SYSTEM or LABEL=SYSTEM, by commas: names, cards, RECON+UPSAMPLE, +dc.")
+]
+Data = Annotated[
+    Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of them.")
+]
+ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
+SqueezeNet = Annotated[
+    Path | None, typer.Option(help="ONNX file of SqueezeNet 1.1, for the feature distance.")
+]
+AlexNet = Annotated[Path | None, typer.Option(help="torchvision's weights of AlexNet, for LPIPS.")]
+Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
+Proposed = Annotated[str | None, typer.Option(help="Compare all others with this system.")]
+Kind = Annotated[
+    str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
+]
+
+
 @app.command()
 def evaluate(
-    models: Annotated[str, typer.Option(help="Names or weights cards, separated by commas.")],
-    data: Annotated[Path, typer.Option(help="HDF5 file with a data set 'slices'.")],
+    models: Models,
+    data: Data,
     out: Annotated[Path, typer.Option(help="CSV; rows already there are kept.")],
-    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
-    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the file; all.")] = None,
+    protocol: ProtocolName = "brain-5x",
+    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the data; all.")] = None,
+    squeezenet: SqueezeNet = None,
+    alexnet: AlexNet = None,
+    lpips_heads: Heads = None,
 ) -> None:
     """Simulate the protocol on test slices and judge every system: one CSV row per slice."""
     from rich.progress import track
 
-    from .evaluate import evaluate as run
-    from .evaluate import n_rows
+    from .evaluate import Evaluation
 
-    names = models.split(",")
-    rows = run(names, protocol, data, out, slices)
-    total = n_rows(names, data, slices)
-    for _ in track(rows, "evaluating", total=total, disable=not sys.stderr.isatty()):
+    distances = _distances(squeezenet, alexnet, lpips_heads)
+    rows = Evaluation(models.split(","), protocol, data, out, slices, distances)
+    for _ in track(rows, "evaluating", total=len(rows), disable=not sys.stderr.isatty()):
         pass
     table(out)
 
 
-@app.command()
-def table(rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")]) -> None:
-    """Print mean and standard deviation over slices as a Markdown table."""
-    from .tables import markdown
+def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None) -> dict:
+    from jrsr_core.metrics.perceptual import feature_distance, lpips
 
-    typer.echo(markdown(rows))
+    found = {}
+    if squeezenet is not None:
+        found["feature_distance"] = feature_distance(squeezenet)
+    if (alexnet is None) != (heads is None):
+        raise ValueError("LPIPS needs both --alexnet and --lpips-heads, only one is given")
+    if alexnet is not None and heads is not None:
+        found["lpips"] = lpips(alexnet, heads)
+    return found
+
+
+@app.command()
+def table(
+    rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")],
+    proposed: Proposed = None,
+    kind: Kind = "all",
+    style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
+) -> None:
+    """Print mean and standard deviation over slices, the best in bold; compare with a system."""
+    from .tables import latex, markdown
+
+    styles = {"markdown": markdown, "latex": latex}
+    if style not in styles:
+        raise ValueError(f"format is {style!r}, known: {', '.join(styles)}")
+    typer.echo(styles[style](rows, kind=kind, proposed=proposed))
+
+
+@app.command()
+def figure(
+    models: Models,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="PNG file.")],
+    protocol: ProtocolName = "brain-5x",
+    index: Annotated[int, typer.Option("--slice", min=0, help="Which slice of the data.")] = 0,
+    zoom: Annotated[
+        str | None, typer.Option(help="y,x,size of the part to magnify; the most detailed one.")
+    ] = None,
+    squeezenet: SqueezeNet = None,
+    alexnet: AlexNet = None,
+    lpips_heads: Heads = None,
+) -> None:
+    """Draw images, magnified parts and error maps of one slice, scores in the corner."""
+    from .figures import draw_figure
+
+    distances = _distances(squeezenet, alexnet, lpips_heads)
+    png = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(png)
+    typer.echo(str(out))
 
 
 @app.command()

@@ -14,7 +14,7 @@ from jrsr_core.metrics import psnr
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample
 
-from .evaluate import as_kspace_slice, test_slices
+from .testset import as_kspace_slice, test_slices
 
 LAMBDAS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ITERATIONS = (5, 10, 15, 30)

@@ -13,11 +13,12 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights import load_weights
 from training.config import load_recipe
-from training.evaluate import BOUND, evaluate, spread, summarise
+from training.evaluate import BOUND, evaluate, summarise
 from training.export import export
 from training.prepare import load_scan, prepare, unpack_scan
 from training.supervised import RunConfig, fit, learning_rate
 from training.tables import markdown
+from training.testset import spread
 from training.variety import Variety, coarser_pixels, draw_scan, vary_image
 
 
