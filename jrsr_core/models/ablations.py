@@ -60,12 +60,13 @@ class Ablation(JointModel):
     ) -> ModelOutput:
         """Return the HR image, complex without an SR module; `noise_std` is not used.
 
-        `x0` and `settings` are those of the fixed point, on the grid of Rec.
+        `x0` and `settings` are those of the fixed point; `recon` takes x0 on either grid.
         """
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         if self.sr is None:
-            x, report = self.rec(sense.adjoint(kspace), sense, x0=x0, settings=settings)
+            start = None if x0 is None else sinc_interpolate(x0, sense.image_shape)
+            x, report = self.rec(sense.adjoint(kspace), sense, x0=start, settings=settings)
             clock.lap("rec")
             lr_shape = (lr_kspace.shape[-2], lr_kspace.shape[-1])
             output = ModelOutput(x, sinc_interpolate(x, lr_shape))

@@ -332,6 +332,16 @@ class TestAblations:
         low = sinc_interpolate(output.image, sense.kspace_shape)
         assert torch.allclose(output.low_resolution, low)
 
+    def test_recon_starts_from_either_grid(self):
+        kspace, sense, *_ = scan()
+        model = build_model("recon", preset="tiny").eval()
+        with torch.no_grad():
+            done = model(kspace, sense)
+            again = model(kspace, sense, x0=done.image)
+            low = model(kspace, sense, x0=done.low_resolution)
+        assert again.iterations <= 2 < low.iterations + 2
+        assert torch.allclose(low.image, done.image, atol=5e-3)
+
     def test_sr_sees_the_zero_filled_image_and_the_series_x_rec(self):
         kspace, sense, noise, *_ = scan()
         zero_filled = sense.at_low_resolution().adjoint(kspace)
