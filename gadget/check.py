@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrsr_core.calibration.calibrate import SR_FACTOR
+from jrsr_core.geometry import Encoding
 from jrsr_core.models import MODEL_NAMES, PRESETS
 from jrsr_core.models.registry import CONSISTENT, PARTS
 from jrsr_core.mrd.calibration_lines import acs_size, calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.placement import line_counts, lines_outside
-from jrsr_core.mrd.plan import NESTING, ScanPlan, plan_scan
-from jrsr_core.mrd.readout import readout_size
+from jrsr_core.mrd.plan import ScanPlan, plan_scan
+from jrsr_core.mrd.readout import lr_readout_size, measured_share, readout_size
 from jrsr_core.weights import CardError, find_system
 
 from .errors import UsageError
@@ -27,38 +28,49 @@ STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 
 
 @dataclass(frozen=True, eq=False)
-class Inspection:
-    """A plan and its consequences.
+class SpaceInspection:
+    """The images of one encoding space.
 
     `acs` is the smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``), the largest one
     where none is usable; `n_without_acs` the number of images that will be fallback images,
-    `acceleration` the mean over the images.
+    `acceleration` the mean over the images, `echo` the measured share of the readouts.
     """
 
-    plan: ScanPlan
+    number: int
+    encoding: Encoding
+    n_images: int
     acs: tuple[int, int]
     n_without_acs: int
     acceleration: float
     n_averages: int
-    n_outside: int
+    echo: float
 
     @property
     def lr_matrix(self) -> tuple[int, ...]:
-        """Acquired grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
-        nz, ny, _ = self.plan.encoding.encoding_matrix
-        plane = (ny, readout_size(self.plan.encoding))
-        return (nz, *plane) if self.plan.encoding.is_3d else plane
+        """LR grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
+        nz, ny, _ = self.encoding.encoding_matrix
+        plane = (ny, lr_readout_size(self.encoding) or readout_size(self.encoding))
+        return (nz, *plane) if self.encoding.is_3d else plane
 
     @property
     def hr_matrix(self) -> tuple[int, ...]:
         """Matrix of the images, oversampling removed along the phase encodes as well."""
-        encoding = self.plan.encoding
+        encoding = self.encoding
         ratios = zip(encoding.recon_fov_mm, encoding.encoding_fov_mm, strict=True)
         z, y, _ = (min(1.0, wanted / encoded) for wanted, encoded in ratios)
         *_, ny, nx = self.lr_matrix
         if not encoding.is_3d:
             return (SR_FACTOR * round(ny * y), SR_FACTOR * nx)
         return (SR_FACTOR * round(self.lr_matrix[0] * z), SR_FACTOR * round(ny * y), nx)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A plan and its consequences; `spaces` are the encoding spaces that have images."""
+
+    plan: ScanPlan
+    spaces: tuple[SpaceInspection, ...]
+    n_outside: int
 
 
 def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:
@@ -70,43 +82,58 @@ def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> I
         The scan is declined, or broken.
     """
     plan = plan_scan(header, heads)
-    width = settings.kernel_width
-    plane = _plane(plan)
+    n_outside = 0
+    for number in plan.spaces:
+        lines = [x for c, x in plan.groups.items() if c.encoding == number]
+        n_outside += lines_outside(heads[np.concatenate(lines)], header.encodings[number])
+    spaces = tuple(_inspect_space(plan, number, heads, settings) for number in plan.spaces)
+    return Inspection(plan, spaces, n_outside)
+
+
+def _inspect_space(
+    plan: ScanPlan, number: int, heads: np.ndarray, settings: Settings
+) -> SpaceInspection:
+    encoding, width = plan.header.encodings[number], settings.kernel_width
+    _check_size(encoding, width)
+    known: dict[bytes, tuple[tuple[int, int], float, int, float]] = {}
+    blocks, figures = [], []
+    for counters, lines in plan.groups.items():
+        if counters.encoding != number:
+            continue
+        key = _pattern(heads[lines])
+        if key not in known:
+            counts = line_counts(heads[lines], encoding)
+            acceleration = counts.numel() / float((counts > 0).sum())
+            echo = measured_share(heads[lines], encoding)
+            known[key] = (acs_size(counts), acceleration, int(counts.max()), echo)
+        block, *rest = known[key]
+        chosen = plan.calibration.get((number, counters.slice))
+        blocks.append(block if chosen is None else calibration_size(heads, chosen, encoding))
+        figures.append(rest)
+    usable = [b for b in blocks if min(b) >= width]
+    accelerations, averages, echoes = zip(*figures, strict=True)
+    return SpaceInspection(
+        number=number,
+        encoding=encoding,
+        n_images=len(blocks),
+        acs=min(usable) if usable else max(blocks),
+        n_without_acs=len(blocks) - len(usable),
+        acceleration=float(np.mean(accelerations)),
+        n_averages=max(averages),
+        echo=min(echoes),
+    )
+
+
+def _check_size(encoding: Encoding, width: int) -> None:
+    """Decline a matrix that cannot hold the calibration kernel twice."""
+    nz, ny, _ = encoding.encoding_matrix
+    nx = lr_readout_size(encoding) or readout_size(encoding)
+    plane = (ny, nz) if encoding.is_3d else (ny, nx)
     if min(plane) < 2 * width:
         raise UnsupportedScan(
             f"matrix {plane[0]} x {plane[1]} is too small for a kernel of {width}: "
             f"at least {2 * width} x {2 * width}"
         )
-    known: dict[bytes, tuple[tuple[int, int], float, int]] = {}
-    blocks, accelerations, averages = [], [], []
-    for counters, lines in plan.groups.items():
-        key = _pattern(heads[lines])
-        if key not in known:
-            counts = line_counts(heads[lines], plan.encoding)
-            measured = float((counts > 0).sum())
-            known[key] = (acs_size(counts), counts.numel() / measured, int(counts.max()))
-        block, acceleration, n = known[key]
-        chosen = plan.calibration.get(counters.slice)
-        if chosen is not None:
-            block = calibration_size(heads, chosen, plan.encoding)
-        blocks.append(block)
-        accelerations.append(acceleration)
-        averages.append(n)
-    usable = [b for b in blocks if min(b) >= width]
-    return Inspection(
-        plan=plan,
-        acs=min(usable) if usable else max(blocks),
-        n_without_acs=len(blocks) - len(usable),
-        acceleration=float(np.mean(accelerations)),
-        n_averages=max(averages),
-        n_outside=lines_outside(heads[np.concatenate(list(plan.groups.values()))], plan.encoding),
-    )
-
-
-def _plane(plan: ScanPlan) -> tuple[int, int]:
-    """Return the plane of the 2-D model: (phase, readout), in 3-D (phase, second phase)."""
-    nz, ny, _ = plan.encoding.encoding_matrix
-    return (ny, nz) if plan.encoding.is_3d else (ny, readout_size(plan.encoding))
 
 
 def _pattern(heads: np.ndarray) -> bytes:
@@ -128,88 +155,3 @@ def check_model(settings: Settings) -> None:
         raise
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def report_lines(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
-    """Return what to show, as (name, value)."""
-    plan, encoding = found.plan, found.plan.encoding
-    header = plan.header
-    counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
-    images = ", ".join(f"{n} {name}s" for name, n in counts.items() if n > 1)
-    spare = ", ".join(f"{n} {name}" for name, n in plan.rejected.items())
-    return [
-        ("protocol", header.protocol_name or "not named"),
-        ("system", _system(header)),
-        ("kind", _kind(plan)),
-        ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
-        ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
-        ("coils", str(plan.n_coils)),
-        ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
-        ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
-        ("set aside", ", ".join(filter(None, (spare, _outside(found)))) or "nothing"),
-        ("acceleration", f"{found.acceleration:.2f}"),
-        ("calibration", _calibration(found)),
-        ("averages", str(found.n_averages)),
-        ("whitening", _whitening(plan, settings)),
-        ("would do", _intention(found, settings)),
-    ]
-
-
-def _kind(plan: ScanPlan) -> str:
-    n_spaces = len(plan.header.encodings)
-    spaces = f", {n_spaces} encoding spaces" if n_spaces > 1 else ""
-    return ("3-D Cartesian" if plan.encoding.is_3d else "2-D Cartesian") + spaces
-
-
-def _calibration(found: Inspection) -> str:
-    plan = found.plan
-    kinds = sorted({c.kind for c in plan.calibration.values()})
-    n_lines = sum(len(c.lines) for c in plan.calibration.values() if c.kind == "reference")
-    words = {
-        "shared": "one image of each slice for all",
-        "frames": "average over the frames",
-        "reference": f"{n_lines} reference lines",
-    }
-    source = " or ".join(words[k] for k in kinds) or "the centre of each image"
-    mode = plan.encoding.calibration_mode
-    return f"{mode}: ACS {_product(found.acs)} from {source}"
-
-
-def _intention(found: Inspection, settings: Settings) -> str:
-    plan = found.plan
-    n_virtual = min(plan.n_coils, settings.n_virtual_coils)
-    text = f"{settings.model}: {_product(found.lr_matrix)} -> {_product(found.hr_matrix)}, "
-    text += f"{n_virtual} virtual coils"
-    if found.n_without_acs:
-        width = settings.kernel_width
-        text += f"; {found.n_without_acs} fallback images, no ACS of {width} x {width}"
-    return text
-
-
-def _system(header: ScanHeader) -> str:
-    field = f"{header.field_strength_t:g} T" if header.field_strength_t else ""
-    return " ".join(filter(None, (header.system, field))) or "not named"
-
-
-def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
-    if matrix[0] > 1:
-        size = f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm"
-        return f"{_product(matrix)} (second phase x phase x readout), {size}"
-    size = f"{fov[1]:g} x {fov[2]:g} mm, {fov[0]:g} mm thick"
-    return f"{matrix[1]} x {matrix[2]} (phase x readout), {size}"
-
-
-def _outside(found: Inspection) -> str:
-    return f"{found.n_outside} outside the encoded matrix" if found.n_outside else ""
-
-
-def _whitening(plan: ScanPlan, settings: Settings) -> str:
-    if not settings.prewhiten:
-        return "off"
-    if settings.noise_file:
-        return f"from the noise lines of {settings.noise_file}"
-    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
-
-
-def _product(matrix: tuple[int, ...]) -> str:
-    return " x ".join(map(str, matrix))

@@ -9,7 +9,10 @@ import typer
 from .errors import UsageError
 from .settings import nearest
 
-CALIBRATIONS = ("embedded", "interleaved", "separate", "external", "none")
+CALIBRATIONS = ("embedded", "interleaved", "separate", "external", "volume", "none")
+REFERENCES = ("separate", "external", "volume")
+"""Calibrations that are a scan of their own."""
+
 ORDERS = ("sequential", "interleaved", "reversed", "by-line")
 TRAJECTORIES = ("cartesian", "epi", "radial", "spiral")
 
@@ -38,6 +41,7 @@ class ScanRequest:
     noise_dwell: float = option(1.0, "Dwell time of the noise lines over that of the image.")
     oversampling: bool = option(True, "Oversample the readout twice.")
     phase_oversampling: float = option(1.0, "Acquired over wanted field of view, phase encode.")
+    readout_pixel: float = option(1.0, "Readout over phase-encode pixel; 0.5 is HR already.")
     averages: int = option(1, "Times every line is measured.", min=1)
     slices: int = option(1, "Number of slices.", min=1)
     contrasts: int = option(1, "Number of contrasts.", min=1)
@@ -47,13 +51,16 @@ class ScanRequest:
     segments: int = option(1, "Segments that the lines are dealt out to.", min=1)
     interleaved: bool = option(False, "Odd slices after even ones.")
     order: str = option("sequential", "sequential, interleaved, reversed or by-line.")
-    calibration: str = option("embedded", "embedded, interleaved, separate, external or none.")
+    calibration: str = option(
+        "embedded", "embedded, interleaved, separate, external, volume (3-D for slices) or none."
+    )
     partial_fourier: float = option(1.0, "Measured fraction of the phase encode.")
     partial_slice_fourier: float = option(1.0, "The same of the second phase encode (3-D).")
     partial_echo: float = option(1.0, "Measured fraction of the readout.")
     alternate: bool = option(False, "Every other readout backwards.")
     spare_lines: bool = option(False, "Add one line of every kind that makes no image.")
     spare_encoding: bool = option(False, "Add an encoding space that no line uses.")
+    second_encoding: bool = option(False, "Measure all again on 3/4 of the matrix, as encoding 1.")
     limits: bool = option(True, "Write encoding limits.")
     trajectory: str = option("cartesian", "What the header calls it: cartesian, epi, ...")
     tilt: float = option(0.0, "Oblique slices: degrees about the readout axis.")
@@ -75,6 +82,7 @@ class ScanRequest:
             ("partial_slice_fourier", 0.5, 1.0),
             ("partial_echo", 0.5, 1.0),
             ("phase_oversampling", 1.0, 4.0),
+            ("readout_pixel", 0.5, 1.0),
             ("noise_dwell", 0.01, 100.0),
         ):
             value = getattr(self, name)

@@ -1,6 +1,7 @@
 """Scans of a phantom or of an image, written as a scanner would; the truth beside them."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,12 +9,14 @@ import h5py
 from jrsr_core.geometry import Vector
 from jrsr_core.mrd.file import write_scan
 from jrsr_core.mrd.output import check_target, publish, temporary_beside
-from jrsr_core.mrd.simulated import ScanStyle, scan_of_frames
+from jrsr_core.mrd.simulated import scan_of_frames
+from jrsr_core.mrd.simulated_frames import second_encoding
 from jrsr_core.mrd.simulated_header import ScanLabels
+from jrsr_core.mrd.simulated_style import ScanStyle
 from jrsr_core.simulation.protocols import PROTOCOLS
 
 from .errors import UsageError
-from .scan_request import ScanRequest
+from .scan_request import REFERENCES, ScanRequest
 from .settings import nearest
 from .simulated_object import Simulation, simulate_slices
 from .simulated_volume import simulate_volume
@@ -34,13 +37,22 @@ def simulate(request: ScanRequest) -> Simulation:
             f"unknown protocol {request.protocol!r}{nearest(request.protocol, PROTOCOLS)}"
         )
     _check_interleaving(request)
+    _check_slab(request)
     make = simulate_volume if request.protocol == "wall-16x" else simulate_slices
     try:
-        return make(request, PROTOCOLS[request.protocol])
+        made = make(request, PROTOCOLS[request.protocol])
     except UsageError:
         raise
     except ValueError as error:
         raise UsageError(f"{request.protocol}: {error}") from None
+    return _measured_twice(made) if request.second_encoding else made
+
+
+def _measured_twice(made: Simulation) -> Simulation:
+    """Add all images once more in an encoding space of their own."""
+    space = 1 + max(f.space for f in made.frames)
+    again = [second_encoding(f, space) for f in made.frames if not f.reference]
+    return replace(made, frames=made.frames + again)
 
 
 def write_simulation(
@@ -62,6 +74,11 @@ def write_simulation(
     if truth_path is not None:
         _write(truth_path, lambda temporary: _write_truth(temporary, made), overwrite)
     return made
+
+
+def _check_slab(request: ScanRequest) -> None:
+    if request.calibration == "volume" and request.slices < 2:
+        raise UsageError(f"calibration volume needs at least 2 slices, not {request.slices}")
 
 
 def _check_interleaving(request: ScanRequest) -> None:
@@ -101,7 +118,7 @@ def slice_axes(tilt: float, turn: float) -> tuple[Vector, Vector, Vector]:
 
 
 def _style(request: ScanRequest) -> ScanStyle:
-    is_regular = request.calibration in ("separate", "external", "interleaved")
+    is_regular = request.calibration in (*REFERENCES, "interleaved")
     factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
     return ScanStyle(
         oversampling=request.oversampling,

@@ -12,9 +12,14 @@ import torch
 from torch import Tensor
 
 from jrsr_core.geometry import Counters, Vector
-from jrsr_core.mrd.plan import SEPARATE
 from jrsr_core.mrd.simulated import whole_lines
-from jrsr_core.mrd.simulated_frames import Frame, interleave, make_frame, reference_frame
+from jrsr_core.mrd.simulated_frames import (
+    Frame,
+    interleave,
+    make_frame,
+    reference_frame,
+    reference_volume,
+)
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.acquisition import SimulatedScan, white_noise
 from jrsr_core.simulation.masks import make_mask
@@ -22,7 +27,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import SR_FACTOR, Protocol, load_image, simulate_protocol
 
 from .errors import UsageError
-from .scan_request import ScanRequest
+from .scan_request import REFERENCES, ScanRequest
 
 NO_NOISE_DB = 300.0
 SLICE_MM = 5.0
@@ -32,9 +37,9 @@ SLICE_MM = 5.0
 class Simulation:
     """Frames as measured, and what they show.
 
-    `truth` is ``(image, y, x)`` in the order of the images, in 3-D ``(z, y, x)``; `mask` the lines
-    ``(ky, kx)``, in 3-D ``(ky, kz)``; `noise` pure noise ``(coil, samples)``; `fov_mm` acquired and
-    `recon_fov_mm` wanted ``(z, y, x)``.
+    `truth` is ``(image, y, x)`` in the order of the images, in 3-D ``(image, z, y, x)``; `mask` the
+    lines ``(ky, kx)``, in 3-D ``(ky, kz)``; `noise` pure noise ``(coil, samples)``; `fov_mm`
+    acquired and `recon_fov_mm` wanted ``(z, y, x)``.
     """
 
     frames: list[Frame]
@@ -55,7 +60,7 @@ def simulate_slices(request: ScanRequest, protocol: Protocol) -> Simulation:
     std = first.noise_std
     lines = whole_lines(image_mask(request, protocol, first.mask))
     frames, truth, known = [], [], {}
-    for counters in _counters(request):
+    for counters in image_counters(request):
         which = (counters.slice, counters.contrast)
         if which not in known:
             quiet = _quiet(request, protocol, *which)
@@ -88,13 +93,14 @@ def adapted(request: ScanRequest, protocol: Protocol) -> Protocol:
         "noise_db": request.noise_db,
         "n_acs": request.acs,
         "hr_shape": request.hr_matrix(protocol.hr_shape),
+        "readout_pixel": request.readout_pixel,
     }
     return replace(protocol, **{k: v for k, v in changes.items() if v is not None})
 
 
 def image_mask(request: ScanRequest, protocol: Protocol, mask: Tensor) -> Tensor:
     """Return the mask of the images: without the centre where another scan brings it."""
-    if request.calibration not in SEPARATE:
+    if request.calibration not in REFERENCES:
         return mask
     factor = int(protocol.acceleration)
     if factor != protocol.acceleration:
@@ -107,15 +113,17 @@ def with_calibration(frames: list[Frame], request: ScanRequest, protocol: Protoc
     if request.calibration == "interleaved":
         factor = int(protocol.acceleration)
         return [interleave(f, f.counters.repetition, factor) for f in frames]
-    if request.calibration not in SEPARATE:
+    if request.calibration not in REFERENCES:
         return frames
     firsts = {f.counters.slice: f for f in reversed(frames)}
-    acs = [reference_frame(f, protocol.n_acs, request.calibration) for f in firsts.values()]
-    return sorted(acs, key=lambda f: f.counters.slice) + frames
+    slices = [firsts[number] for number in sorted(firsts)]
+    if request.calibration == "volume":
+        return [reference_volume(slices, protocol.n_acs), *frames]
+    return [reference_frame(f, protocol.n_acs, request.calibration) for f in slices] + frames
 
 
-def _counters(request: ScanRequest) -> list[Counters]:
-    """All frames, slices fastest but for the averages."""
+def image_counters(request: ScanRequest) -> list[Counters]:
+    """Return the counters of all frames, slices fastest but for the averages."""
     names = ("repetition", "set", "phase", "contrast", "average", "slice")
     sizes = (
         *(request.repetitions, request.sets, request.phases),
@@ -133,7 +141,16 @@ def _quiet(request: ScanRequest, protocol: Protocol, number: int, contrast: int)
 
 def _padded(request: ScanRequest, protocol: Protocol, number: int, contrast: int) -> Tensor:
     """Return the object in the acquired field of view."""
-    image = _image(request, protocol, number) ** (1 + contrast / 2)
+    return oversampled(shown(_image(request, protocol, number), contrast), request)
+
+
+def shown(image: Tensor, contrast: int) -> Tensor:
+    """Return the magnitude as a contrast shows it."""
+    return image ** (1 + contrast / 2)
+
+
+def oversampled(image: Tensor, request: ScanRequest) -> Tensor:
+    """Pad an image ``(y, x)``, in 3-D ``(y, z)``, to the acquired field of view along y."""
     ny, nx = image.shape
     return crop_or_pad(image, (SR_FACTOR * round(ny * request.phase_oversampling / SR_FACTOR), nx))
 
@@ -141,6 +158,11 @@ def _padded(request: ScanRequest, protocol: Protocol, number: int, contrast: int
 def _image(request: ScanRequest, protocol: Protocol, number: int) -> Tensor:
     if not request.image:
         return brain_phantom(protocol.hr_shape)
+    return requested_image(request, number)
+
+
+def requested_image(request: ScanRequest, number: int) -> Tensor:
+    """Return the image `number` places behind the one asked for."""
     path, colon, index = request.image.rpartition(":")
     if not colon or not index.isdigit():
         raise UsageError(f"image is {request.image!r}, expected FILE:INDEX")

@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor
 
-from jrsr_core.geometry import Counters
 from jrsr_core.mrd.simulated_frames import make_frame
 from jrsr_core.physics.fourier import fft, fft2c
 from jrsr_core.simulation.acquisition import noise_std_for, to_low_resolution, white_noise
@@ -20,11 +19,20 @@ from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.simulation.protocols import Protocol, load_image
+from jrsr_core.simulation.protocols import Protocol
 
 from .errors import UsageError
-from .scan_request import ScanRequest
-from .simulated_object import SEPARATE, Simulation, adapted, with_calibration, with_deaf_coils
+from .scan_request import REFERENCES, ScanRequest
+from .simulated_object import (
+    Simulation,
+    adapted,
+    image_counters,
+    oversampled,
+    requested_image,
+    shown,
+    with_calibration,
+    with_deaf_coils,
+)
 
 N_NOISE_SAMPLES = 4096
 TURN = math.pi / 3
@@ -36,47 +44,50 @@ def simulate_volume(request: ScanRequest, protocol: Protocol) -> Simulation:
     """Simulate a 3-D scan: y and z are the phase encodes."""
     _check(request)
     protocol = adapted(request, protocol)
-    objects = _objects(request, protocol)
-    hr_shape = (objects.shape[1], objects.shape[2])
-    lr_shape = protocol.lr_shape(hr_shape)
-    clean = _clean_kspace(request, protocol, objects)
-    std = noise_std_for(clean.flatten(1, 2), protocol.noise_db)
-    clean = with_deaf_coils(clean, request.deaf_coils)
-    n_acs = NO_ACS if request.calibration in SEPARATE else protocol.n_acs
+    wanted = _objects(request, protocol)
+    objects = torch.stack([oversampled(plane, request) for plane in wanted])
+    quiet = {
+        c: _clean_kspace(request, protocol, shown(objects, c)) for c in range(request.contrasts)
+    }
+    std = noise_std_for(quiet[0].flatten(1, 2), protocol.noise_db)
+    quiet = {c: with_deaf_coils(kspace, request.deaf_coils) for c, kspace in quiet.items()}
+    n_acs = NO_ACS if request.calibration in REFERENCES else protocol.n_acs
+    lr_shape = protocol.lr_shape((objects.shape[1], objects.shape[2]))
     mask = make_mask(protocol.mask, lr_shape, protocol.acceleration, n_acs=n_acs)
     generator = torch.Generator().manual_seed(request.seed + 1)
-    frames = []
+    frames, truth = [], []
     flagged = request.calibration == "embedded"
-    for average in range(request.averages):
+    for counters in image_counters(request):
+        clean = quiet[counters.contrast]
         noisy = clean + white_noise(tuple(clean.shape), std, generator)
-        frames.append(make_frame(Counters(average=average), noisy, mask.mT, flagged=flagged))
-    ny, nz = (n * protocol.pixel_mm for n in hr_shape)
-    fov = (nz, ny, request.positions * 2 * protocol.pixel_mm)
+        frames.append(make_frame(counters, noisy, mask.mT, flagged=flagged))
+        if counters.average == 0:
+            truth.append(shown(wanted, counters.contrast).permute(2, 1, 0))
+    nx, ny, nz = (n * protocol.pixel_mm for n in (2 * request.positions, *wanted.shape[1:]))
     return Simulation(
         frames=with_calibration(frames, request, protocol),
-        truth=objects.permute(2, 1, 0).contiguous(),
+        truth=torch.stack(truth),
         mask=mask,
-        noise=white_noise((clean.shape[0], N_NOISE_SAMPLES), std, generator),
+        noise=white_noise((quiet[0].shape[0], N_NOISE_SAMPLES), std, generator),
         noise_std=std,
-        fov_mm=fov,
-        recon_fov_mm=fov,
+        fov_mm=(nz, objects.shape[1] * protocol.pixel_mm, nx),
+        recon_fov_mm=(nz, ny, nx),
     )
 
 
 def _check(request: ScanRequest) -> None:
-    for name in ("slices", "contrasts", "phases", "repetitions", "sets", "phase_oversampling"):
+    for name in ("slices", "readout_pixel"):
         if getattr(request, name) != 1:
             raise UsageError(f"{name} is {getattr(request, name)}, a 3-D scan is written with 1")
+    if request.calibration == "volume":
+        raise UsageError("calibration volume is for 2-D slices, this is a 3-D scan")
 
 
 def _objects(request: ScanRequest, protocol: Protocol) -> Tensor:
     """Magnitudes ``(position, y, z)``."""
     n = request.positions
     if request.image:
-        path, colon, index = request.image.rpartition(":")
-        if not colon or not index.isdigit():
-            raise UsageError(f"image is {request.image!r}, expected FILE:INDEX")
-        return torch.stack([load_image(path, int(index) + i) for i in range(n)])
+        return torch.stack([requested_image(request, i) for i in range(n)])
     phantom = brain_phantom(protocol.hr_shape)
     place = (torch.arange(n) - n // 2) / (n / 2)
     weight = (1 - (place / 0.8) ** 2).clamp_min(0).sqrt()

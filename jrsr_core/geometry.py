@@ -21,6 +21,8 @@ class Encoding:
     `encoding_matrix` is the nominal acquired grid including readout oversampling, `recon_matrix`
     the image the scanner would deliver, both ``(z, y, x)`` with their fields of view in mm.
     `center_line` and `center_partition` are the counters of k = 0; None where the header is silent.
+    `counter_maxima` has the largest value of the counters (average, slice, contrast, phase,
+    repetition, set) for which the header tells one.
     """
 
     encoding_matrix: tuple[int, int, int]
@@ -33,6 +35,7 @@ class Encoding:
     line_limits: tuple[int, int] | None = None
     acceleration: tuple[int, int] = (1, 1)
     calibration_mode: str = "none"
+    counter_maxima: dict[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def is_3d(self) -> bool:
@@ -59,7 +62,7 @@ class SliceGeometry:
 
 @dataclass(frozen=True)
 class Counters:
-    """Which image of the scan this is."""
+    """Which image of the scan this is; `encoding` is the encoding space of its lines."""
 
     slice: int = 0
     contrast: int = 0
@@ -67,6 +70,7 @@ class Counters:
     repetition: int = 0
     set: int = 0
     average: int = 0
+    encoding: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class KSpaceSlice:
     Attributes
     ----------
     kspace
-        complex64 ``(coil, ky, kx)``, k = 0 at ``n // 2``, zeros where nothing was measured;
-        scaled so that the orthonormal inverse FFT gives the image in the scanner's own scale.
+        complex64 ``(coil, ky, kx)``, k = 0 at ``n // 2``, zeros where nothing was measured; scaled
+        so that the orthonormal inverse FFT on the LR grid gives the image in the scanner's scale.
     mask
         float32 ``(ky, kx)``, 1 where measured.
     acs
@@ -99,6 +103,9 @@ class KSpaceSlice:
         sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
     is_acs_shared
         Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
+    lr_readout
+        Samples along kx of the LR grid, where the readout was acquired at high resolution: `kspace`
+        and `mask` then reach beyond it. None: all of them are the LR grid.
     """
 
     kspace: Tensor
@@ -109,10 +116,15 @@ class KSpaceSlice:
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
     is_acs_shared: bool = False
+    lr_readout: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
         n_coils, *grid = self.kspace.shape
+        if self.lr_readout is not None and not self.lr_readout <= grid[1] <= 2 * self.lr_readout:
+            raise ValueError(
+                f"lr_readout is {self.lr_readout}, kspace has {grid[1]} samples along kx"
+            )
         if list(self.mask.shape) != grid:
             raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
         if self.acs.shape[0] != n_coils:
@@ -122,6 +134,12 @@ class KSpaceSlice:
     def n_coils(self) -> int:
         """Number of receive channels."""
         return self.kspace.shape[0]
+
+    @property
+    def lr_shape(self) -> tuple[int, int]:
+        """LR grid ``(ky, kx)``."""
+        ny, nx = self.kspace.shape[-2:]
+        return (ny, nx if self.lr_readout is None else self.lr_readout)
 
     @property
     def acceleration(self) -> float:
@@ -143,6 +161,8 @@ class KSpaceVolume:
         complex64 ``(x, coil, ay, az)``.
     noise_std, acs_noise_std
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
+    is_acs_shared
+        Whether other volumes come with the same `acs`, the very tensor.
     """
 
     hybrid: Tensor
@@ -153,6 +173,7 @@ class KSpaceVolume:
     stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
     noise_std: float | None = None
     acs_noise_std: float | None = None
+    is_acs_shared: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -191,7 +212,10 @@ class KSpaceVolume:
 
 @dataclass(frozen=True)
 class ReconReport:
-    """What happened while one image was made."""
+    """What happened while one image was made.
+
+    `n_readout` counts the samples of a readout, which may be more than the LR grid has.
+    """
 
     model: str
     weights_sha256: str = ""
@@ -202,6 +226,7 @@ class ReconReport:
     scale: float = 1.0
     acceleration: float = 1.0
     acs_shape: tuple[int, int] = (0, 0)
+    n_readout: int = 0
     n_virtual_coils: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     fallback: str = ""

@@ -22,11 +22,12 @@ from .calibration.calibrate import (
     calibrate_coils,
     hr_shape,
 )
-from .geometry import KSpaceSlice, ReconImage, ReconReport
+from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
 from .physics.fourier import ifft2c
-from .physics.resolution import sinc_interpolate
+from .physics.resolution import crop_or_pad, sinc_interpolate
+from .physics.sense import SenseOperator
 from .quality import kspace_residual
 from .weights import WeightsCard, load_system
 
@@ -73,13 +74,33 @@ class Reconstructor:
             No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
             finite; the message is one line.
         """
+        return self.batch([slice_], [self.calibrated(slice_)])[0]
+
+    @torch.inference_mode()
+    def batch(
+        self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
+    ) -> list[ReconImage]:
+        """Reconstruct slices of one mask together, after `calibrated`; raises as a call does.
+
+        The fixed point is sought until the last of them has converged, so that an image may differ
+        within the tolerance of the solver from the one made alone.
+        """
         start = time.perf_counter()
-        calibrated = self.calibrated(slice_)
-        output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        together = stack_slices(calibrated)
+        output = self.model(together.kspace, together.sense, together.noise_std)
         if not _is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
-        report = self._report(slice_, calibrated, output, time.perf_counter() - start)
-        return _finish(slice_, output.image[0], output.low_resolution[0], report)
+        seconds = (time.perf_counter() - start) / len(slices)
+        parts = [_sample(output, i) for i in range(len(slices))]
+        return [
+            _finish(
+                slice_,
+                part.image[0],
+                part.low_resolution[0],
+                self._report(slice_, own, part, own.seconds + seconds),
+            )
+            for slice_, own, part in zip(slices, calibrated, parts, strict=True)
+        ]
 
     @property
     def weights_sha256(self) -> str:
@@ -90,6 +111,7 @@ class Reconstructor:
         """Return the slice with its arrays on our device."""
         return _to_device(slice_, self.device)
 
+    @torch.inference_mode()
     def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
         """Check and calibrate on our device; slices that share their ACS share their maps.
 
@@ -106,6 +128,16 @@ class Reconstructor:
 
         shared = self._shared.get(slice_.acs, slice_.mask, coils) if slice_.is_acs_shared else None
         return calibrate(moved, self.settings, shared)
+
+    def coils_of_plane(self, volume: KSpaceVolume, x: int) -> CoilCalibration:
+        """Calibrate one readout position of a 3-D scan; shared calibrations are found once."""
+
+        def coils() -> CoilCalibration:
+            return calibrate_coils(self.on_device(volume.position(x)), self.settings)
+
+        if not volume.is_acs_shared:
+            return coils()
+        return self._shared.get(volume.acs, volume.mask, coils, x)
 
     def _report(
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
@@ -124,6 +156,7 @@ class Reconstructor:
             scale=calibrated.scale,
             acceleration=slice_.acceleration,
             acs_shape=calibrated.acs_shape,
+            n_readout=slice_.kspace.shape[-1],
             n_virtual_coils=calibrated.kspace.shape[1],
             seconds={"calibration": calibrated.seconds, **output.seconds, "total": total},
             warnings=tuple(warnings),
@@ -139,21 +172,62 @@ class Reconstructor:
         slice_ = _without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
-            sense = calibrated.sense.single_map().at_low_resolution()
-            low_resolution = calibrated.scale * CgSense()(calibrated.kspace, sense)
+            sense = calibrated.sense
+            central = sense.low_resolution_kspace(calibrated.kspace)
+            low_sense = sense.single_map().at_low_resolution()
+            low_resolution = calibrated.scale * CgSense()(central, low_sense)
             method = "cg-sense+sinc"
         except ValueError:
-            combined = ifft2c(slice_.kspace).abs().square().sum(0, keepdim=True).sqrt()
+            central = crop_or_pad(slice_.kspace, slice_.lr_shape)
+            combined = ifft2c(central).abs().square().sum(0, keepdim=True).sqrt()
             low_resolution = combined.to(torch.complex64)
             method = "zero-filled+sinc"
         shape = hr_shape((low_resolution.shape[-2], low_resolution.shape[-1]))
         image = sinc_interpolate(low_resolution, shape)[0]
-        report = ReconReport(model=method, fallback=reason, acceleration=slice_.acceleration)
-        return _finish(slice_, image, low_resolution[0], dataclasses.replace(report, scale=1.0))
+        report = ReconReport(
+            model=method,
+            fallback=reason,
+            acceleration=slice_.acceleration,
+            n_readout=slice_.kspace.shape[-1],
+        )
+        return _finish(slice_, image, low_resolution[0], report)
+
+
+def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
+    """Put slices of one mask into one batch."""
+    if len(slices) == 1:
+        return slices[0]
+    first = slices[0].sense
+    sense = SenseOperator(
+        torch.cat([s.sense.csm for s in slices]),
+        first.mask,
+        has_map_axis=first.coils.has_map_axis,
+        lr_shape=first.lr_shape,
+    )
+    return dataclasses.replace(
+        slices[0],
+        kspace=torch.cat([s.kspace for s in slices]),
+        sense=sense,
+        noise_std=torch.cat([s.noise_std for s in slices]),
+        seconds=sum(s.seconds for s in slices),
+    )
+
+
+def _sample(output: ModelOutput, index: int) -> ModelOutput:
+    """One sample of a batch; its share of the time."""
+    n = len(output.image)
+    one = slice(index, index + 1)
+    return dataclasses.replace(
+        output,
+        image=output.image[one],
+        low_resolution=output.low_resolution[one],
+        residual=None if output.residual is None else output.residual[one],
+        seconds={name: value / n for name, value in output.seconds.items()},
+    )
 
 
 def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
-    ny, nx = slice_.kspace.shape[-2:]
+    ny, nx = slice_.lr_shape
     smallest = 2 * settings.kernel_width
     if min(ny, nx) < smallest:
         raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")

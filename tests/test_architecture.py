@@ -17,18 +17,20 @@ LAYERS = {
     "arrays": set(),
     "geometry": set(),
     "drawing": set(),
-    "physics": {"arrays"},
+    "interrupt": set(),
+    "physics": {"arrays", "interrupt"},
     "calibration": {"arrays", "geometry", "physics"},
     "simulation": {"arrays", "geometry", "physics"},
     "metrics": {"arrays"},
-    "models": {"arrays", "geometry", "physics"},
+    "models": {"arrays", "geometry", "interrupt", "physics"},
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
     },
     "volume": {
-        *("arrays", "geometry", "physics", "calibration", "models", "quality", "pipeline"),
+        *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
+        "pipeline",
     },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }

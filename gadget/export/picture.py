@@ -30,5 +30,5 @@ def central_planes(image: np.ndarray) -> list[np.ndarray]:
 
 def magnitude_mosaic(images: Sequence[np.ndarray]) -> bytes:
     """PNG of magnitudes ``(y, x)`` on one grey scale."""
-    top = float(np.quantile(np.stack(images), 0.995))
+    top = float(np.quantile(np.concatenate([image.ravel() for image in images]), 0.995))
     return encode_png(mosaic([to_grey(image, top) for image in images]))

@@ -43,7 +43,8 @@ class CalibratedSlice:
     """Inputs of a model, all with a batch axis of 1.
 
     `kspace` is divided by `scale`, so that max |zero-filled LR image| = 1; `noise_std` ``(1,)`` is
-    in the same units; `sense` is the operator on the HR grid.
+    in the same units; `sense` is the operator on the HR grid. A readout acquired at high resolution
+    is compressed with all its samples, before anything is cropped to the LR grid.
     """
 
     kspace: Tensor
@@ -108,12 +109,11 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
     """
     if not slice_.acs.numel():
         raise ValueError("no ACS: the centre of k-space was not sampled")
-    shape: Shape = (slice_.mask.shape[-2], slice_.mask.shape[-1])
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
-    acs = compress_acs(slice_.acs, compressor, shape[1])
+    acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
     csm, _ = espirit_maps(
         acs,
-        hr_shape(shape),
+        hr_shape(slice_.lr_shape),
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
         n_maps=min(settings.n_maps, acs.shape[0]),
@@ -142,13 +142,15 @@ def calibrate(
     mask = slice_.mask
     coils = coils or calibrate_coils(slice_, settings)
     kspace = slice_.kspace if coils.compressor is None else coils.compressor(slice_.kspace)
-    sense = SenseOperator(coils.csm[None], mask, has_map_axis=coils.csm.ndim == 4)
+    sense = SenseOperator(
+        coils.csm[None], mask, has_map_axis=coils.csm.ndim == 4, lr_shape=slice_.lr_shape
+    )
     noise_std = slice_.noise_std
     if noise_std is None:
         noise_std = _estimated_noise(kspace, mask, coils.acs)
     if scale is None:
-        zero_filled = sense.single_map().at_low_resolution().adjoint(kspace[None])
-        scale = intensity_scale(zero_filled)
+        central = sense.low_resolution_kspace(kspace[None])
+        scale = intensity_scale(sense.single_map().at_low_resolution().adjoint(central))
     return CalibratedSlice(
         kspace=kspace[None] / scale,
         sense=sense,

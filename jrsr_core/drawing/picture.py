@@ -50,15 +50,16 @@ def captioned(tile: np.ndarray, lines: Sequence[str], scale: int = 2) -> np.ndar
 
 
 def mosaic(tiles: Sequence[np.ndarray], n_columns: int | None = None, gap: int = 2) -> np.ndarray:
-    """Lay out grey tiles of one size row by row, nearly square by default."""
+    """Lay out grey tiles row by row, nearly square by default; smaller tiles are centred."""
     n_columns = n_columns or math.ceil(math.sqrt(len(tiles)))
-    height, width = tiles[0].shape
+    height, width = np.max([tile.shape for tile in tiles], axis=0)
     n_rows = math.ceil(len(tiles) / n_columns)
     shape = (n_rows * (height + gap) - gap, n_columns * (width + gap) - gap)
     page = np.full(shape, 32, np.uint8)
     for i, tile in enumerate(tiles):
         y, x = (i // n_columns) * (height + gap), (i % n_columns) * (width + gap)
-        page[y : y + height, x : x + width] = tile
+        y, x = y + (height - tile.shape[0]) // 2, x + (width - tile.shape[1]) // 2
+        page[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return page
 
 

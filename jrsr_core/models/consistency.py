@@ -3,10 +3,11 @@
     x = argmin |A x - b|^2 + mu |x - x_SR|^2,    (A^H A + mu) x = A^H b + mu x_SR
 
 A = g M H F C is the operator on the HR grid: the measured k-space is the masked centre of HR
-k-space. mu = sigma^2 / tau^2, the noise variance over the variance of the error of x_SR, which is
-learned as tau^2 = tau_0^2 + (tau_1 sigma)^2: a noisier scan has a worse prior image as well.
-Outside training tau is taken `CAUTION` times as large: on a scan unlike the simulated ones the
-networks err more than they did in training, the measurement does not.
+k-space, or a band of it where the readout was acquired at high resolution. mu = sigma^2 / tau^2,
+the noise variance over the variance of the error of x_SR, which is learned as tau^2 = tau_0^2 +
+(tau_1 sigma)^2: a noisier scan has a worse prior image as well. Outside training tau is taken
+`CAUTION` times as large: on a scan unlike the simulated ones the networks err more than they did in
+training, the measurement does not.
 """
 
 import math

@@ -1,7 +1,8 @@
 """What every system looks like from outside.
 
-k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled image| = 1;
-`sense` maps an image to that k-space. A model never sees an FFT, a header or a file.
+k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| =
+1; `sense` maps an image to that k-space, and knows which part of it the LR grid holds. A model
+never sees an FFT, a header or a file.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class ModelOutput:
 
 def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, SenseOperator]:
     """Return the k-space of the LR grid and its operator."""
-    return kspace, sense.at_low_resolution()
+    return sense.low_resolution_kspace(kspace), sense.at_low_resolution()
 
 
 class ReconModel(nn.Module):

@@ -52,7 +52,7 @@ class Jrsr(JointModel):
         """Return the HR magnitude and x_rec; `noise_std` is not used by this model."""
         clock = Clock()
         lr_sense = sense.at_low_resolution()
-        zero_filled = lr_sense.adjoint(kspace)
+        zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
         x_rec, report = self.rec(zero_filled, lr_sense, x0=x0, settings=settings)
         clock.lap("rec")
         image = self.sr(zero_filled.abs()[:, None], to_channels(x_rec))[:, 0]
@@ -93,7 +93,7 @@ class JrsrDc(JointModel):
             raise ValueError("jrsr-dc needs noise_std, the noise of one k-space sample")
         clock = Clock()
         lr_sense = sense.at_low_resolution()
-        zero_filled = lr_sense.adjoint(kspace)
+        zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
         shape = (zero_filled.shape[-2], zero_filled.shape[-1])
         conditions = condition_maps(noise_std, lr_sense, shape)
         x_rec, report = self.rec(zero_filled, lr_sense, conditions, x0=x0, settings=settings)

@@ -83,6 +83,11 @@ def has_weights(name: str) -> bool:
 TRAINABLE = tuple(name for name in MODEL_NAMES if has_weights(name))
 
 
+def has_consistency(name: str) -> bool:
+    """Whether the system brings the HR image into agreement with all that was measured."""
+    return name == "jrsr-dc" or name.endswith(CONSISTENT)
+
+
 def architecture(name: str, preset: str) -> dict:
     """Every size of a trainable system or part as a plain dictionary, for the weights card."""
     if not has_weights(name):

@@ -18,6 +18,7 @@ from .calibration_lines import CalibrationLines, calibration_counts, fov_ratios,
 from .placement import sample_counts
 from .reader import LineReader
 from .readout import readout_size
+from .reference_volume import plane_of_volume
 
 MAX_LINES = 40
 """Central lines kept of a shared ACS; calibration uses no more."""
@@ -28,31 +29,48 @@ def read_acs(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> T
 
     Of size 0 where the centre was not measured; lines that are not finite do not take part.
     """
+    acs = read_block(reader, chosen, image)
+    return acs if not acs.numel() else acs_of_block(acs, chosen, image)
+
+
+def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the measured centre ``(coil, ay, az, ax)`` on the grid of its own scan."""
+    is_plane = _has_plane(chosen, image)
     heads = reader.source.heads[chosen.lines]
     try:
-        rows, columns = _find(calibration_counts(heads, chosen, image), image)
+        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
     except ValueError:
         return _nothing(reader, chosen, image)
     # Only the lines of the block are read: the grid shrinks about its centre.
-    n_columns = columns.stop - columns.start if image.is_3d else chosen.grid.nz
+    n_columns = columns.stop - columns.start if is_plane else chosen.grid.nz
     block = replace(chosen.grid, ny=rows.stop - rows.start, nz=n_columns)
     chosen = replace(chosen, grid=block)
     total, finite = reader.sum(chosen.lines, block, chosen.encoding)
     heads = heads[finite]
     try:
-        rows, columns = _find(calibration_counts(heads, chosen, image), image)
+        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
     except ValueError:
         return _nothing(reader, chosen, image)
     counts = sample_counts(heads, block, chosen.encoding).clamp_min(1)
     kspace = (total / counts[:, None]).unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
-    acs = kspace[:, rows, columns] if image.is_3d else kspace[:, rows, :, columns]
-    if chosen.kind == "reference":
+    return kspace[:, rows, columns] if is_plane else kspace[:, rows, :, columns]
+
+
+def acs_of_block(block: Tensor, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the ACS of a measured centre, on the k-space grid of the image."""
+    acs = plane_of_volume(block, chosen.offset) if chosen.kind == "volume" else block
+    if chosen.kind in ("reference", "volume"):
         acs = _to_image_grid(acs, chosen.encoding, image)
     return (acs if image.is_3d else acs.squeeze(2)).clone()
 
 
-def _find(counts: Tensor, image: Encoding) -> Block:
-    return find_acs(counts, (MAX_LINES, MAX_LINES if image.is_3d else counts.shape[1]))
+def _has_plane(chosen: CalibrationLines, image: Encoding) -> bool:
+    """Whether the phase encodes span a plane ``(ky, kz)``."""
+    return image.is_3d or chosen.kind == "volume"
+
+
+def _find(counts: Tensor, is_plane: bool) -> Block:
+    return find_acs(counts, (MAX_LINES, MAX_LINES if is_plane else counts.shape[1]))
 
 
 def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:

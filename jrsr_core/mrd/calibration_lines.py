@@ -1,26 +1,35 @@
 """Which lines calibrate the coils of a slice, and the ACS they make.
 
-own        the centre of the image's own k-space (embedded calibration lines are part of it)
-shared     the same of one image, for all contrasts, phases, repetitions and sets of a slice
+shared     the centre of the k-space of one image (embedded calibration lines are part of it), for
+           all contrasts, phases, repetitions and sets of its slice
 frames     interleaved calibration (TPAT): every frame is undersampled, their average is not;
            Breuer et al., MRM 2005;53:981
 reference  a separate or external scan: its counters start anywhere, so the middle of the acquired
            block is k = 0 unless an encoding space of its own says otherwise
+volume     a 3-D reference of 2-D slices: see `reference_volume`
 
-All images of a slice share one ACS, hence one set of coil maps.
+All images of a slice share one ACS, hence one set of coil maps. It comes from the first
+repetitions that can give one: a scan that is still going on cannot wait for the others.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from ..calibration.acs import find_acs
-from ..geometry import Counters, Encoding
+from ..geometry import Counters, Encoding, Vector
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from .placement import Grid, line_counts, plane_counts, sample_counts
 from .readout import readout_size
+from .reference_volume import Misplaced, place_in_volume
+
+SEPARATE = ("separate", "external")
+"""Calibration modes with reference lines that are no image lines."""
+
+MAX_REPETITIONS = 16
+"""Repetitions that are waited for until their average gives an ACS."""
 
 MIN_LINES = 6
 """A frame with fewer central lines is not calibrated from itself while others could help."""
@@ -28,35 +37,75 @@ MIN_LINES = 6
 
 @dataclass(frozen=True, eq=False)
 class CalibrationLines:
-    """Lines of one ACS: `kind` is own, shared, frames or reference; `grid` where they lie."""
+    """Lines of one ACS: `kind` is shared, frames, reference or volume; `grid` where they lie.
+
+    `offset` is the place of the slice in a reference volume, see `place_in_volume`.
+    """
 
     kind: str
     lines: np.ndarray
     encoding: Encoding
     grid: Grid
+    offset: Vector = (0.0, 0.0, 0.0)
 
 
 def choose_calibration_lines(
     heads: np.ndarray,
-    encoding: Encoding,
     groups: dict[Counters, np.ndarray],
     reference: np.ndarray,
     spaces: tuple[Encoding, ...],
-) -> dict[int, CalibrationLines]:
-    """Return the calibration lines of every slice number that does not use the image's own.
+    rejected: dict[str, int],
+) -> dict[tuple[int, int], CalibrationLines]:
+    """Return the calibration lines of every (encoding space, slice).
 
-    `reference` are lines of a separate scan, `spaces` all encoding spaces of the header.
+    `reference` are lines of separate scans, `spaces` all encoding spaces of the header. Reference
+    lines that cannot serve are added to `rejected`, with the reason.
     """
     chosen = {}
-    for number in sorted({counters.slice for counters in groups}):
-        own = reference[heads["idx"]["slice"][reference] == number]
-        frames = {c: lines for c, lines in groups.items() if c.slice == number}
-        # A 3-D reference of 2-D slices has no k-space in the plane of one slice.
-        if len(own) and (encoding.is_3d or np.ptp(heads["idx"]["kspace_encode_step_2"][own]) == 0):
-            chosen[number] = _of_reference(heads, own, encoding, spaces)
-        elif len(frames) > 1:
-            chosen[number] = _of_frames(heads, encoding, frames)
+    for space, number in sorted({(counters.encoding, counters.slice) for counters in groups}):
+        frames = {c: x for c, x in groups.items() if (c.encoding, c.slice) == (space, number)}
+        image = next(iter(frames.values()))[0]
+        try:
+            found = _of_references(heads, _nearest(heads, reference, space), image, spaces)
+        except Misplaced as error:
+            found, rejected[str(error)] = None, len(reference)
+        chosen[space, number] = found or _of_frames(heads, spaces[space], frames)
     return chosen
+
+
+def _nearest(heads: np.ndarray, reference: np.ndarray, space: int) -> np.ndarray:
+    """Return the reference lines of the same encoding space where it has some, else all."""
+    same = heads["encoding_space_ref"][reference] == space
+    return reference[same] if same.any() else reference
+
+
+def _of_references(
+    heads: np.ndarray, reference: np.ndarray, image: int, spaces: tuple[Encoding, ...]
+) -> CalibrationLines | None:
+    """Return the reference for the slice of the line `image`; None where there is none."""
+    encoding = spaces[heads["encoding_space_ref"][image]]
+    own = reference[heads["idx"]["slice"][reference] == heads["idx"]["slice"][image]]
+    is_plane = len(own) and np.ptp(heads["idx"]["kspace_encode_step_2"][own]) == 0
+    if is_plane or (len(own) and encoding.is_3d):
+        return _of_reference(heads, own, encoding, spaces)
+    is_volume = np.array([s.is_3d for s in spaces])[heads["encoding_space_ref"][reference]]
+    slabs = own if len(own) else reference[is_volume]
+    if not len(slabs) or encoding.is_3d:
+        return None
+    return _of_volume(heads, slabs, image, encoding, spaces)
+
+
+def _of_volume(
+    heads: np.ndarray, slabs: np.ndarray, image: int, encoding: Encoding, spaces: tuple
+) -> CalibrationLines:
+    """Place the slice of the line `image` in the nearest slab of a 3-D reference."""
+    numbers = heads["idx"]["slice"][slabs]
+    along = heads["slice_dir"][image].astype(np.float64)
+    distance = np.abs((heads["position"][slabs] - heads["position"][image]) @ along)
+    lines = slabs[numbers == numbers[distance.argmin()]]
+    volume = _of_reference(heads, lines, encoding, spaces)
+    offset = place_in_volume(heads[volume.lines[0]], volume.encoding, heads[image])
+    return replace(volume, kind="volume", offset=offset)
 
 
 def _of_reference(
@@ -87,15 +136,29 @@ def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
 def _of_frames(
     heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
 ) -> CalibrationLines:
-    """Take the best frame, or the average of the frames where each is undersampled."""
-    sizes = {c: acs_size(line_counts(heads[lines], encoding)) for c, lines in frames.items()}
-    best = max(sizes, key=lambda c: sizes[c][0] * sizes[c][1])
+    """Take the first repetitions that give an ACS, or what there is."""
+    repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
+    for last in repetitions:
+        known = {c: lines for c, lines in frames.items() if c.repetition <= last}
+        chosen, size = _of_known_frames(heads, encoding, known)
+        if min(size) >= MIN_LINES:
+            break
+    return chosen
+
+
+def _of_known_frames(
+    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+) -> tuple[CalibrationLines, tuple[int, int]]:
+    """Return the best frame, or the average of the frames where each is undersampled."""
+    sizes = {c: _size(heads, lines, encoding) for c, lines in frames.items()}
+    best = max(sizes, key=lambda c: math.prod(sizes[c]))
     grid = Grid.of(encoding)
-    merged = _merged(heads, frames, best)
-    is_merged = encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES
-    if is_merged and math.prod(_size(heads, merged, encoding)) > math.prod(sizes[best]):
-        return CalibrationLines("frames", merged, encoding, grid)
-    return CalibrationLines("shared", frames[best], encoding, grid)
+    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+        merged = _merged(heads, frames, best)
+        size = _size(heads, merged, encoding)
+        if math.prod(size) > math.prod(sizes[best]):
+            return CalibrationLines("frames", merged, encoding, grid), size
+    return CalibrationLines("shared", frames[best], encoding, grid), sizes[best]
 
 
 def _size(heads: np.ndarray, lines: np.ndarray, encoding: Encoding) -> tuple[int, int]:
@@ -124,7 +187,9 @@ def acs_size(counts: Tensor) -> tuple[int, int]:
 def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> tuple:
     """ACS size ``(ay, ax)``, in 3-D ``(ay, az)``, that `read_acs` will find; reads no sample."""
     size = acs_size(calibration_counts(heads[chosen.lines], chosen, image))
-    if chosen.kind != "reference":
+    if chosen.kind == "volume" and min(size):
+        size = (size[0], readout_size(chosen.encoding))
+    if chosen.kind not in ("reference", "volume"):
         return size
     ratios = fov_ratios(chosen.encoding, image)
     ratios = (ratios[1], ratios[0] if image.is_3d else ratios[2])
@@ -134,7 +199,7 @@ def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encodin
 
 def calibration_counts(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> Tensor:
     """How often samples ``(ky, kx)``, in 3-D places ``(ky, kz)``, of the ACS were measured."""
-    if image.is_3d:
+    if image.is_3d or chosen.kind == "volume":
         return plane_counts(heads, chosen.grid)
     return sample_counts(heads, chosen.grid, chosen.encoding)
 

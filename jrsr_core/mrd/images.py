@@ -127,12 +127,15 @@ def window(image: ReconImage) -> tuple[float, float]:
 
 
 def _own_meta(image: ReconImage) -> dict:
-    hr, lr = image.image.shape, image.low_resolution.shape
+    hr = image.image.shape
+    # The readout may have been acquired at high resolution: more samples than the LR grid has.
+    *lr, n_readout = image.low_resolution.shape
+    acquired = [*lr, image.report.n_readout or n_readout]
     own = {
         "research_use": RESEARCH_USE,
         "software_version": software_version(),
-        "acquired_matrix": list(lr),
-        "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, lr, strict=True)],
+        "acquired_matrix": acquired,
+        "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, acquired, strict=True)],
     }
     return {f"JRSR_{k}": _value(v) for k, v in (image.report.as_dict() | own).items()}
 

@@ -88,6 +88,11 @@ def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whi
     return Whitening(level * matrix, level / bandwidth_factor(noise, image_dwell_us))
 
 
+def dwell_factor(dwell_us: float, other_us: float) -> float:
+    """Return sqrt(E|n|^2) at a dwell time `other_us` over that at `dwell_us`; 1 if unknown."""
+    return math.sqrt(dwell_us / other_us) if dwell_us > 0 and other_us > 0 else 1.0
+
+
 def bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:
     """sqrt(b dwell_image / dwell_noise); unknown dwell times count as equal."""
     is_known = image_dwell_us > 0 and noise.dwell_us > 0

@@ -1,8 +1,8 @@
 """What a scan contains and whether it is reconstructed, decided from header and line heads alone.
 
-One image per (repetition, set, phase, contrast, slice), in this nesting, slices fastest; in 3-D one
-volume per slab. The segment counter is ignored and repeated lines count as averages: in a Cartesian
-scan both only say when a line was measured.
+One image per (encoding space, repetition, set, phase, contrast, slice), in this nesting, slices
+fastest; in 3-D one volume per slab. The segment counter is ignored and repeated lines count as
+averages: in a Cartesian scan both only say when a line was measured.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..geometry import Counters, Encoding
-from .calibration_lines import CalibrationLines, choose_calibration_lines
+from .calibration_lines import MIN_LINES, SEPARATE, CalibrationLines, choose_calibration_lines
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import (
@@ -23,29 +23,44 @@ from .lines import (
 )
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
-SEPARATE = ("separate", "external")
 
 
 @dataclass(frozen=True, eq=False)
 class ScanPlan:
     """The images of a scan: which lines make each of them.
 
-    `groups` maps the counters of an image to the indices of its lines, `calibration` a slice
-    number to the lines of the ACS that its images share (none: each uses its own), `noise` are the
-    noise lines, `rejected` counts lines set aside, by reason.
+    `groups` maps the counters of an image to the indices of its lines, `calibration` (encoding
+    space, slice number) to the lines of the ACS that its images share, `noise` are the noise
+    lines, `rejected` counts lines set aside, by reason.
     """
 
     header: ScanHeader
-    encoding: Encoding
     groups: dict[Counters, np.ndarray]
     noise: np.ndarray
     n_coils: int
     rejected: dict[str, int] = field(default_factory=dict)
-    calibration: dict[int, CalibrationLines] = field(default_factory=dict)
+    calibration: dict[tuple[int, int], CalibrationLines] = field(default_factory=dict)
+
+    @property
+    def spaces(self) -> list[int]:
+        """Encoding spaces that have images, in ascending order."""
+        return sorted({counters.encoding for counters in self.groups})
+
+    @property
+    def encoding(self) -> Encoding:
+        """Encoding of the first image; nearly every scan has no other."""
+        return self.header.encodings[self.spaces[0]]
+
+    def encoding_of(self, counters: Counters) -> Encoding:
+        """Return the encoding of an image."""
+        return self.header.encodings[counters.encoding]
 
 
 def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
     """Find the images of a scan.
+
+    Every encoding space that has image lines gives images of its own. Of several spaces those that
+    make no image are set aside with the reason.
 
     Raises
     ------
@@ -61,33 +76,64 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
-    encoding, is_reference = _split_reference(header, heads[lines])
+    is_reference = _find_reference(header, heads[lines])
     image, reference = lines[~is_reference], lines[is_reference]
     n_coils = _n_coils(heads, lines)
     same = heads["active_channels"][noise] == n_coils
     if not same.all():
         rejected["noise of other coils"] = int((~same).sum())
-    _check_kind(encoding, heads, image)
+    image = _reconstructible(header, heads, image, rejected)
     groups = _group(heads, image)
-    calibration = choose_calibration_lines(heads, encoding, groups, reference, header.encodings)
-    return ScanPlan(header, encoding, groups, noise[same], n_coils, rejected, calibration)
+    calibration = choose_calibration_lines(heads, groups, reference, header.encodings, rejected)
+    return ScanPlan(header, groups, noise[same], n_coils, rejected, calibration)
 
 
-def _split_reference(header: ScanHeader, heads: np.ndarray) -> tuple[Encoding, np.ndarray]:
-    """Return the encoding of the images, and which lines only calibrate them."""
+def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
+    """Boolean per line: whether it only calibrates the images."""
     only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
     only = np.zeros_like(only) if only.all() else only
-    spaces = np.unique(heads["encoding_space_ref"])
-    if spaces[-1] >= len(header.encodings):
-        missing = int(spaces[-1])
+    space = heads["encoding_space_ref"]
+    if space.max() >= len(header.encodings):
+        missing = int(space.max())
         raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
-    of_images = np.unique(heads["encoding_space_ref"][~only]).tolist()
-    if len(of_images) > 1:
-        raise UnsupportedScan(f"image lines of several encoding spaces: {of_images}")
-    encoding = header.encodings[of_images[0]]
-    if encoding.calibration_mode not in SEPARATE:
-        only &= heads["encoding_space_ref"] != of_images[0]
-    return encoding, only
+    for number in np.unique(space[~only]).tolist():
+        if header.encodings[number].calibration_mode not in SEPARATE:
+            only &= space != number
+    return only
+
+
+def _reconstructible(
+    header: ScanHeader, heads: np.ndarray, image: np.ndarray, rejected: dict[str, int]
+) -> np.ndarray:
+    """Return the image lines of the encoding spaces that make images; at least one has to."""
+    spaces = heads["encoding_space_ref"][image]
+    numbers = np.unique(spaces).tolist()
+    if len(numbers) == 1:
+        _check_kind(header.encodings[numbers[0]], heads, image)
+        return image
+    good = np.zeros(len(image), dtype=bool)
+    reasons = []
+    for number in numbers:
+        members = spaces == number
+        try:
+            _check_kind(header.encodings[number], heads, image[members])
+            _check_number(heads, image[members])
+        except UnsupportedScan as error:
+            reasons.append(f"of encoding {number} ({error})")
+            rejected[reasons[-1]] = int(members.sum())
+        else:
+            good |= members
+    if not good.any():
+        raise UnsupportedScan(f"no lines that make an image: {'; '.join(reasons)}")
+    return image[good]
+
+
+def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
+    """Decline a handful of stray lines beside the images of another space."""
+    names = ("kspace_encode_step_1", "kspace_encode_step_2")
+    n = len(np.unique(np.stack([heads["idx"][name][image] for name in names]), axis=1)[0])
+    if n < MIN_LINES:
+        raise UnsupportedScan(f"{n} phase-encode lines make no image")
 
 
 def _n_coils(heads: np.ndarray, lines: np.ndarray) -> int:
@@ -115,10 +161,12 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
 
 
 def _group(heads: np.ndarray, image: np.ndarray) -> dict[Counters, np.ndarray]:
-    keys = np.stack([heads["idx"][name][image] for name in NESTING], axis=-1)
-    distinct, member = np.unique(keys, axis=0, return_inverse=True)
+    columns = [heads["encoding_space_ref"][image]]
+    columns += [heads["idx"][name][image] for name in NESTING]
+    distinct, member = np.unique(np.stack(columns, axis=-1), axis=0, return_inverse=True)
     order = np.argsort(member.reshape(-1), kind="stable")
     ends = np.cumsum(np.bincount(member.reshape(-1), minlength=len(distinct)))
     lines = np.split(image[order], ends[:-1])
-    counters = (Counters(**dict(zip(NESTING, map(int, key), strict=True))) for key in distinct)
+    names = ("encoding", *NESTING)
+    counters = (Counters(**dict(zip(names, map(int, key), strict=True))) for key in distinct)
     return dict(zip(counters, lines, strict=True))

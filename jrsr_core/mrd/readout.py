@@ -6,6 +6,9 @@ centre n//2. With orthonormal transforms image values and the noise per sample a
 
 An asymmetric echo has its centre (`center_sample`) off the middle: the samples are placed so that
 the echo lies at N//2, and what was not measured stays zero and unmarked in the mask.
+
+A readout pixel of at most `HR_READOUT` phase-encode pixels is high resolution already: the LR grid
+then has fewer samples than the readout.
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,9 @@ from ..physics.fourier import fft, ifft
 from ..physics.resolution import crop_or_pad
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
+
+HR_READOUT = 0.75
+"""Readout pixel over phase-encode pixel up to which a 2-D readout counts as acquired at HR."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,29 @@ def readout_size(encoding: Encoding) -> int:
     """Return the samples that remain of an encoded readout after removal of oversampling."""
     n_encoded = encoding.encoding_matrix[2]
     return min(n_encoded, max(1, round(n_encoded / encoding.readout_oversampling)))
+
+
+def lr_readout_size(encoding: Encoding) -> int | None:
+    """Return the readout samples of the LR grid of a readout acquired at HR, None for any other.
+
+    The LR pixel is square, and so is the HR pixel of half its size; a readout finer than that stays
+    as fine as it is: the HR grid, of twice as many samples, holds all that were measured.
+    """
+    if encoding.is_3d:
+        return None
+    n = readout_size(encoding)
+    _, ny, n_encoded = encoding.encoding_matrix
+    _, fov_y, fov_x = encoding.encoding_fov_mm
+    ratio = (fov_x / n_encoded) / (fov_y / ny)
+    if ratio > HR_READOUT + 1e-6:
+        return None
+    return max(round(n * ratio), (n + 1) // 2)
+
+
+def lr_scale(encoding: Encoding) -> float:
+    """Return the factor on k-space that keeps the scale of the image on the LR grid."""
+    n_lr = lr_readout_size(encoding)
+    return 1.0 if n_lr is None else (n_lr / readout_size(encoding)) ** 0.5
 
 
 def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:
@@ -130,3 +159,12 @@ def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     elif kind.reverse:
         center = kind.n_samples - 1 - center
     return Readout(kind, n_full, n_full // 2 - center, n_out)
+
+
+def measured_share(heads: np.ndarray, encoding: Encoding) -> float:
+    """Return the share of the readouts that was measured, 1 without an asymmetric echo."""
+    n_samples = 0
+    for kind, members in readout_kinds(heads).items():
+        span = plan_readout(kind, encoding).span
+        n_samples += len(members) * (span.stop - span.start)
+    return n_samples / (len(heads) * readout_size(encoding))

@@ -5,8 +5,6 @@ image. The outer half of the field of view is empty but for noise, which is draw
 lines, so that the whole readout has one noise level.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,55 +13,11 @@ from ..geometry import Counters, Vector
 from ..physics.fourier import fft, ifft
 from ..physics.resolution import crop_or_pad
 from .lines import LineList
+from .simulated_encodings import encoding_texts, first_counters
 from .simulated_frames import Frame, make_frame, partial_fourier
-from .simulated_header import EncodingText, ScanLabels, header_xml
+from .simulated_header import ScanLabels, header_xml
 from .simulated_heads import FrameHeads, finish_heads, noise_heads, order_lines, spare_heads
-
-
-@dataclass(frozen=True)
-class ScanStyle:
-    """How a scanner measures and numbers its lines; the images are meant to be the same.
-
-    Attributes
-    ----------
-    order
-        Slices sequential, interleaved (odd after even ones), reversed, or by-line: one line of
-        every slice in turn.
-    partial_fourier
-        Measured fractions along the second and the first phase encode; the first lines are missing
-        and the counters start at 0 all the same.
-    partial_echo
-        Measured fraction of the readout; its beginning is missing.
-    segments
-        Lines are dealt out to so many segments.
-    alternate
-        Every other readout runs backwards.
-    spare_lines
-        Add one line of every kind that makes no image.
-    limits
-        Write encoding limits into the header.
-    spare_encoding
-        Add an encoding space that no line uses.
-    trajectory
-        What the header calls it.
-    noise_scans, noise_dwell
-        Number of noise scans, and their dwell time over that of the image.
-    """
-
-    oversampling: bool = True
-    order: str = "sequential"
-    calibration: str = "embedded"
-    acceleration: int | None = None
-    partial_fourier: tuple[float, float] = (1.0, 1.0)
-    partial_echo: float = 1.0
-    segments: int = 1
-    alternate: bool = False
-    spare_lines: bool = False
-    limits: bool = True
-    spare_encoding: bool = False
-    trajectory: str = "cartesian"
-    noise_scans: int = 1
-    noise_dwell: float = 1.0
+from .simulated_style import ScanStyle
 
 
 def simulated_scan(
@@ -153,7 +107,7 @@ def scan_of_frames(
         data.extend([data[-1]] * len(heads[-1]))
     lines = LineList(np.concatenate(heads), data)
     finish_heads(lines.heads)
-    encodings = _encodings(frames, style, fov_mm, recon_fov_mm or fov_mm)
+    encodings = encoding_texts(frames, style, fov_mm, recon_fov_mm or fov_mm)
     return header_xml(labels, image.kspace.shape[0], encodings), lines
 
 
@@ -182,12 +136,6 @@ def _frame_lines(
     return heads, lines
 
 
-def first_counters(frame: Frame, style: ScanStyle) -> tuple[int, int]:
-    """Rows (z, y) that partial Fourier leaves out before counter 0."""
-    shape = frame.mask.shape
-    return tuple(n - round(f * n) for n, f in zip(shape, style.partial_fourier, strict=True))
-
-
 def _oversample(readouts: Tensor, noise: Tensor | None, generator: torch.Generator) -> Tensor:
     """``(coil, line, n)`` -> ``(coil, line, 2n)``."""
     n = readouts.shape[-1]
@@ -200,47 +148,3 @@ def _oversample(readouts: Tensor, noise: Tensor | None, generator: torch.Generat
         outer[..., start : start + n] = 0
         image = image + outer
     return fft(image, -1)
-
-
-def _encodings(
-    frames: list[Frame], style: ScanStyle, fov_mm: Vector, recon_fov_mm: Vector
-) -> list[EncodingText]:
-    image = next(f for f in frames if not f.reference)
-    is_flagged = any(bool(f.flags.any()) for f in frames)
-    is_marked = is_flagged and style.calibration != "none"
-    factor = style.acceleration or max(1, round(image.mask.numel() / float(image.mask.sum())))
-    first = _encoding(image, frames, style, fov_mm, recon_fov_mm)
-    texts = [
-        {"acceleration": factor, "calibration": style.calibration if is_marked else ""} | first
-    ]
-    texts += [_encoding(f, [f], style, fov_mm, fov_mm) for f in frames if f.space][:1]
-    texts += [first] * style.spare_encoding
-    return [EncodingText(**text) for text in texts]
-
-
-def _encoding(
-    frame: Frame, frames: list[Frame], style: ScanStyle, fov_mm: Vector, recon_fov_mm: Vector
-) -> dict:
-    _, nz, ny, nx = frame.kspace.shape
-    factor = 2 if style.oversampling else 1
-    share = [b / a for a, b in zip(fov_mm, recon_fov_mm, strict=True)]
-    return {
-        "matrix": (nz, ny, factor * nx),
-        "fov_mm": (*fov_mm[:2], factor * fov_mm[2]),
-        "recon_matrix": (max(1, round(nz * share[0])), round(ny * share[1]), nx),
-        "recon_fov_mm": recon_fov_mm,
-        "limits": _limits(frame, frames, style) if style.limits else {},
-        "trajectory": style.trajectory,
-    }
-
-
-def _limits(frame: Frame, frames: list[Frame], style: ScanStyle) -> dict:
-    skip = (0, 0) if frame.reference else first_counters(frame, style)
-    limits = {}
-    for axis, name in ((1, "kspace_encoding_step_1"), (0, "kspace_encoding_step_2")):
-        rows = torch.nonzero(frame.mask.amax(1 - axis) > 0).flatten() - skip[axis]
-        center = frame.mask.shape[axis] // 2 - skip[axis]
-        limits[name] = (int(rows.min()), int(rows.max()), center)
-    for name in ("average", "slice", "contrast", "phase", "repetition", "set"):
-        limits[name] = (0, max(getattr(f.counters, name) for f in frames), 0)
-    return limits

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..calibration.acs import find_acs
 from ..geometry import Counters
-from ..physics.resolution import crop_or_pad
+from ..physics.fourier import fft
+from ..physics.resolution import crop_or_pad, grid_scale
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 
 
@@ -22,6 +23,7 @@ class Frame:
 
     `kspace` complex64 ``(coil, kz, ky, kx)``, `mask` ``(kz, ky)``, `flags` int64 of the same
     shape. A `reference` frame only calibrates and counts its lines from 0; `space` is its encoding.
+    The slab of a 3-D reference of slices has its centre `place` slices beyond the first one.
     """
 
     counters: Counters
@@ -30,6 +32,12 @@ class Frame:
     flags: Tensor
     reference: bool = False
     space: int = 0
+    place: int | None = None
+
+    @property
+    def is_slab_of_slices(self) -> bool:
+        """Whether this is a 3-D reference of 2-D slices."""
+        return self.place is not None
 
 
 def make_frame(counters: Counters, kspace: Tensor, mask: Tensor, *, flagged: bool = True) -> Frame:
@@ -84,6 +92,28 @@ def reference_frame(frame: Frame, n_acs: int, mode: str) -> Frame:
     mask = torch.ones(shape[:2])
     flags = torch.full(mask.shape, flag_bits(CALIBRATION))
     return Frame(frame.counters, kspace, mask, flags, reference=True, space=int(is_external))
+
+
+def reference_volume(frames: list[Frame], n_acs: int) -> Frame:
+    """Return the 3-D reference of adjacent slices, with an encoding space of its own.
+
+    The slices are the z positions of the volume, so that the place of slice s is s - n//2.
+    """
+    n, (_, _, ny, nx) = len(frames), frames[0].kspace.shape
+    volume = fft(torch.cat([f.kspace for f in frames], 1), 1)
+    kspace = crop_or_pad(volume, (min(ny, n_acs), nx // 2))
+    mask = torch.ones(kspace.shape[1:3])
+    flags = torch.full(mask.shape, flag_bits(CALIBRATION))
+    return Frame(Counters(), kspace, mask, flags, reference=True, space=1, place=n // 2)
+
+
+def second_encoding(frame: Frame, space: int) -> Frame:
+    """Return the frame measured again on 3/4 of its matrix, the second phase encode kept."""
+    _, nz, ny, nx = frame.kspace.shape
+    shape = (3 * ny // 4, 3 * nx // 4)
+    kspace = grid_scale(shape, (ny, nx)) * crop_or_pad(frame.kspace, shape)
+    mask, flags = (crop_or_pad(x, (nz, shape[0])) for x in (frame.mask, frame.flags))
+    return replace(frame, kspace=kspace, mask=mask, flags=flags, space=space)
 
 
 def interleave(frame: Frame, number: int, acceleration: int) -> Frame:

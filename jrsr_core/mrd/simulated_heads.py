@@ -50,7 +50,8 @@ class FrameHeads:
         idx["segment"] = np.arange(n_lines) % self.segments
         for name in ("slice", "average", "contrast", "phase", "repetition", "set"):
             idx[name] = getattr(frame.counters, name)
-        offset = frame.counters.slice * (self.fov_mm[0] + self.labels.slice_gap_mm)
+        place = frame.counters.slice if frame.place is None else frame.place
+        offset = place * (self.fov_mm[0] + self.labels.slice_gap_mm)
         heads["position"] = np.add(
             self.labels.position_mm, offset * np.array(self.labels.slice_dir)
         )

@@ -3,6 +3,9 @@
 C coil maps, F Fourier transform, H crop to the acquired grid, M sampling mask, and
 g = sqrt(M1 M2 / (N1 N2)) so that one image intensity explains the same k-space on every grid.
 On the acquired grid itself H is the identity and g = 1, which leaves A = M F C (eq. 3).
+
+A readout acquired at high resolution makes the acquired grid wider than the LR grid along kx. Its
+centre is the LR grid, and g is that of the LR grid, so that LR and wide k-space are one data set.
 """
 
 import torch
@@ -26,18 +29,30 @@ class SenseOperator(LinearOperator):
         float ``(ky, kx)`` or ``(*batch, 1, ky, kx)`` on the acquired grid.
     has_map_axis
         Whether maps and images carry the axis ``map``.
+    lr_shape
+        LR grid ``(ky, kx)``, the centre of the acquired grid; the acquired grid itself if None.
 
     Raises
     ------
     ValueError
-        If the acquired grid exceeds the image grid.
+        If the acquired grid exceeds the image grid, or the LR grid the acquired one.
     """
 
-    def __init__(self, csm: Tensor, mask: Tensor, *, has_map_axis: bool = False) -> None:
+    def __init__(
+        self,
+        csm: Tensor,
+        mask: Tensor,
+        *,
+        has_map_axis: bool = False,
+        lr_shape: Shape | None = None,
+    ) -> None:
         super().__init__()
         self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
         self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
-        self.scale = grid_scale(self.kspace_shape, self.image_shape)
+        self.lr_shape: Shape = self.kspace_shape if lr_shape is None else lr_shape
+        if any(m > n for m, n in zip(self.lr_shape, self.kspace_shape, strict=True)):
+            raise ValueError(f"LR grid {self.lr_shape} exceeds acquired grid {self.kspace_shape}")
+        self.scale = grid_scale(self.lr_shape, self.image_shape)
         self.coils = CoilOperator(csm, has_map_axis=has_map_axis)
         self.fourier = FourierOperator()
         self.crop = KSpaceCropOperator(self.image_shape, self.kspace_shape)
@@ -83,11 +98,15 @@ class SenseOperator(LinearOperator):
         return self.scale**2 * self.coils.adjoint(filtered)
 
     def at_low_resolution(self) -> "SenseOperator":
-        """Return the operator of the same scan on the acquired grid: maps decimated, mask kept."""
+        """Return the operator of the same scan on the LR grid: maps decimated, mask cropped."""
         if self.image_shape == self.kspace_shape:
             return self
-        csm = decimate(self.csm, self.kspace_shape)
-        return SenseOperator(csm, self.mask, has_map_axis=self.coils.has_map_axis)
+        csm, mask = decimate(self.csm, self.lr_shape), crop_or_pad(self.mask, self.lr_shape)
+        return SenseOperator(csm, mask, has_map_axis=self.coils.has_map_axis)
+
+    def low_resolution_kspace(self, kspace: Tensor) -> Tensor:
+        """Return the part of acquired k-space that `at_low_resolution` explains."""
+        return crop_or_pad(kspace, self.lr_shape)
 
     def single_map(self) -> "SenseOperator":
         """Return the operator of the first map set alone, on unit norm; itself if there is one."""
@@ -96,7 +115,7 @@ class SenseOperator(LinearOperator):
         csm = self.csm.select(-4, 0)
         length = _norm_over_coils(csm)
         unit = csm / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-3)
-        return SenseOperator(unit, self.mask)
+        return SenseOperator(unit, self.mask, lr_shape=self.lr_shape)
 
     def with_maps(self, n_maps: int) -> "SenseOperator":
         """Return the operator with a map axis of `n_maps`; sets that are missing are zero."""
@@ -107,7 +126,9 @@ class SenseOperator(LinearOperator):
         missing = torch.zeros_like(csm[..., :1, :, :, :]).expand(
             *csm.shape[:-4], n_missing, *csm.shape[-3:]
         )
-        return SenseOperator(torch.cat((csm, missing), -4), self.mask, has_map_axis=True)
+        return SenseOperator(
+            torch.cat((csm, missing), -4), self.mask, has_map_axis=True, lr_shape=self.lr_shape
+        )
 
     def first_image(self, x: Tensor) -> Tensor:
         """Return |S_1| x_1 ``(*batch, y, x)`` of an image with a map axis.

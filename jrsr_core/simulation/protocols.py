@@ -22,7 +22,7 @@ SR_FACTOR = 2
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a scan is simulated."""
+    """How a scan is simulated; `readout_pixel` is the readout over the phase-encode pixel."""
 
     name: str
     n_coils: int
@@ -32,10 +32,11 @@ class Protocol:
     noise_db: float = 30.0
     hr_shape: Shape = (232, 256)
     pixel_mm: float = 0.9
+    readout_pixel: float = 1.0
 
     def lr_shape(self, hr_shape: Shape) -> Shape:
         """Return the acquired matrix of an HR matrix."""
-        return (hr_shape[0] // SR_FACTOR, hr_shape[1] // SR_FACTOR)
+        return (hr_shape[0] // SR_FACTOR, round(hr_shape[1] // SR_FACTOR / self.readout_pixel))
 
 
 PROTOCOLS = {

@@ -70,6 +70,20 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     return _shipped(whole, names, preset)
 
 
+def system_name(system: str) -> str:
+    """Return the full name of a system written as name or by cards; only cards are read.
+
+    Raises
+    ------
+    ValueError
+        No such card, or one that is not readable.
+    """
+    base, consistent = without_consistency(system)
+    parts = _parts_of_text(base) if ".json" in base else (base,)
+    name = "+".join(_name_of(part) for part in parts)
+    return name + CONSISTENT if consistent and not name.endswith(CONSISTENT) else name
+
+
 def load_system(system: str, *, preset: str = "auto", weights: str = "") -> LoadedSystem:
     """Build the system, loaded with its weights; see `find_system`.
 
@@ -81,11 +95,8 @@ def load_system(system: str, *, preset: str = "auto", weights: str = "") -> Load
     _, consistent = without_consistency(system)
     parts = find_system(system, preset=preset, weights=weights)
     loaded = [_load(part) for part in parts]
-    names = [
-        card.model if card else str(part) for part, (_, card) in zip(parts, loaded, strict=True)
-    ]
     model = _assembled(parts, [m for m, _ in loaded])
-    name = "+".join(names)
+    name = "+".join(_name_of(part) for part in parts)
     if consistent and not isinstance(model, Consistent):
         without_consistency(name + CONSISTENT)
         model, name = Consistent(model).eval(), name + CONSISTENT

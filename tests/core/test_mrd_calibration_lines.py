@@ -15,6 +15,7 @@ from jrsr_core.mrd.calibration_lines import calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulated import simulated_scan
 from jrsr_core.physics.fourier import fft2c
@@ -111,7 +112,7 @@ def test_external_reference_is_brought_to_the_image_grid(m, n):
     (slice_,) = Assembler(lines, plan)
     size = math.floor(n * ratio) if ratio != 1 else n
     assert slice_.acs.shape == (4, size, size)
-    assert calibration_size(lines.heads, plan.calibration[0], plan.encoding) == (size, size)
+    assert calibration_size(lines.heads, plan.calibration[0, 0], plan.encoding) == (size, size)
     # The rim of the block feels the window of the resampling; the centre is the image's k-space.
     inner = (slice(None), *(slice(32 - 6, 32 + 6),) * 2)
     ours = slice_.acs[(slice(None), *(slice(size // 2 - 6, size // 2 + 6),) * 2)]
@@ -206,13 +207,49 @@ def test_unused_encoding_spaces_do_no_harm():
     close(slice_.kspace, kspace[0])
 
 
-def test_image_lines_of_two_encoding_spaces_are_declined():
-    _, _, xml, lines = small_scan()
-    lines = copied(lines)
-    lines.heads["encoding_space_ref"][5] = 1
-    spare = parse_header(xml).encodings[0]
-    with pytest.raises(UnsupportedScan, match=r"several encoding spaces: \[0, 1\]"):
-        plan_scan(header_with(xml, spare), lines.heads)
+def two_spaces(**changes):
+    """Two scans of other slices as encoding spaces 0 and 1, and their k-space."""
+    kspace, _, xml, lines = small_scan(n_slices=2)
+    second = parse_header(small_scan((40, 56))[2]).encodings[0]
+    other, _, _, lines_1 = small_scan((40, 56), n_slices=2)
+    lines_1 = copied(lines_1)
+    lines_1.heads["encoding_space_ref"] = 1
+    header = header_with(xml, replace(second, **changes))
+    return header, joined(lines, lines_1), kspace, other
+
+
+def test_image_lines_of_two_encoding_spaces_make_images_of_their_own():
+    header, lines, kspace, other = two_spaces()
+    slices = slices_of(header, lines)
+    assert [(s.counters.encoding, s.counters.slice) for s in slices] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    for s, expected in zip(slices, (*kspace, *other), strict=True):
+        close(s.kspace, expected)
+    plan = plan_scan(header, lines.heads)
+    assert plan.spaces == [0, 1] and plan.encoding is header.encodings[0]
+    numbering = Numbering(header.encodings)
+    numbers = [(numbering.series(c), numbering.number(c)) for c in plan.groups]
+    assert [series for series, _ in numbers] == [0, 0, 1, 1] and len(set(numbers)) == 4
+
+
+def test_a_space_that_makes_no_image_is_set_aside_with_the_reason():
+    header, lines, *_ = two_spaces(trajectory="spiral")
+    plan = plan_scan(header, lines.heads)
+    assert plan.spaces == [0]
+    assert plan.rejected == {"of encoding 1 (trajectory is spiral, expected cartesian)": 80}
+    stray = copied(small_scan()[3])
+    stray.heads["encoding_space_ref"][5] = 1
+    header = header_with(small_scan()[2], header.encodings[0])
+    assert plan_scan(header, stray.heads).rejected == {
+        "of encoding 1 (1 phase-encode lines make no image)": 1
+    }
+    spirals = tuple(replace(e, trajectory="spiral") for e in two_spaces()[0].encodings)
+    with pytest.raises(UnsupportedScan, match=r"encoding 0 .*spiral.* encoding 1 .*spiral"):
+        plan_scan(replace(header, encodings=spirals), lines.heads)
 
 
 @pytest.mark.parametrize("n_coils", [20, 64])

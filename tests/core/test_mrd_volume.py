@@ -13,8 +13,9 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import CALIBRATION, flag_bits
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import ScanStyle, scan_of_frames
+from jrsr_core.mrd.simulated import scan_of_frames
 from jrsr_core.mrd.simulated_frames import make_frame, reference_frame
+from jrsr_core.mrd.simulated_style import ScanStyle
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
@@ -224,4 +225,4 @@ def test_reference_of_a_volume_calibrates_no_slices():
     header = parse_header(xml)
     encoding = replace(header.encodings[0], calibration_mode="separate")
     plan = plan_scan(replace(header, encodings=(encoding,)), joined(reference, lines).heads)
-    assert not plan.calibration
+    assert {c.kind for c in plan.calibration.values()} == {"shared"}

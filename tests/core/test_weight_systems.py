@@ -5,7 +5,14 @@ import torch
 
 from jrsr_core.models import build_model
 from jrsr_core.models.registry import MODEL_NAMES, has_weights
-from jrsr_core.weights import CardError, find_card, find_system, load_system, save_weights
+from jrsr_core.weights import (
+    CardError,
+    find_card,
+    find_system,
+    load_system,
+    save_weights,
+    system_name,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,7 @@ def test_one_card_of_the_whole_system(folder):
 def test_names_and_cards_mix(folder, text, name):
     for part in ("t2net+dc", "modl+medsrgan", "modl", "medsrgan", "t2net"):
         text = text.replace("{" + part + "}", card(folder, part))
-    assert load_system(text).name == name
+    assert load_system(text).name == system_name(text) == name
 
 
 def test_weights_for_a_name(folder):

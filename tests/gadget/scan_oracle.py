@@ -84,6 +84,7 @@ def volume_oracle(made, request, counters):
         acs = ifft(crop_or_pad(acs, (nx,)), -1).permute(3, 0, 2, 1)
     else:
         acs = cut_acs(hybrid, lines.mT, (40, 40))
-    std = made.noise_std / request.averages**0.5
+    measured = float(echo(request, nx).mean())
+    std = made.noise_std * (measured / request.averages) ** 0.5
     noise = {"noise_std": std, "acs_noise_std": made.noise_std}
     return KSpaceVolume(hybrid, lines.mT, acs, GEOMETRY, counters, **noise)
