@@ -22,6 +22,7 @@ from gadget.simulate import write_simulation
 from gadget.stages import make_assembler, make_reconstructor, reconstruct
 from jrsr_core.metrics import psnr
 from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.volume import reconstruct_volume
 
@@ -39,6 +40,7 @@ OPTIONS_2D = {
     "spare_lines": [False, True],
     "limits": [True, False],
     "noise_dwell": [1.0, 2.0],
+    "readout_pixel": [1.0, 0.5],
 }
 OPTIONS_3D = {
     "calibration": ["embedded", "separate", "external", "none"],
@@ -48,6 +50,8 @@ OPTIONS_3D = {
     "partial_echo": [1.0, 0.8],
     "oversampling": [True, False],
     "alternate": [False, True],
+    "contrasts": [1, 2],
+    "phase_oversampling": [1.0, 1.25],
 }
 
 
@@ -129,12 +133,15 @@ def test_3d(cell, tmp_path):
     )
     if request.calibration in ("separate", "external"):
         request = replace(request, mask="regular")
-    made, recon, (image,) = read_back(request, tmp_path)
-    oracle = reconstruct_volume(recon, volume_oracle(made, request, image.counters))
+    made, recon, images = read_back(request, tmp_path)
+    assert len(images) == request.contrasts
     is_exact = request.calibration != "external" and (
         request.partial_echo == 1.0 or not request.oversampling
     )
-    assert_same_image(image, oracle, made.truth[0], is_exact)
+    for image, truth in zip(images, made.truth, strict=True):
+        oracle = reconstruct_volume(recon, volume_oracle(made, request, image.counters))
+        cropped = (crop_to_fov(i, made.recon_fov_mm) for i in (image, oracle))
+        assert_same_image(*cropped, truth, is_exact)
 
 
 SAME_IMAGE = {
