@@ -15,6 +15,7 @@ import random
 from dataclasses import replace
 
 import pytest
+import torch
 
 from gadget.scan_request import ScanRequest
 from gadget.settings import Settings
@@ -26,7 +27,7 @@ from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.volume import reconstruct_volume
 
-from .scan_oracle import slice_oracle, volume_oracle
+from .scan_oracle import echo, slice_oracle, volume_oracle
 
 SETTINGS = Settings(model="cg-sense+sinc", kernel_width=4)
 OPTIONS_2D = {
@@ -142,6 +143,33 @@ def test_3d(cell, tmp_path):
         oracle = reconstruct_volume(recon, volume_oracle(made, request, image.counters))
         cropped = (crop_to_fov(i, made.recon_fov_mm) for i in (image, oracle))
         assert_same_image(*cropped, truth, is_exact)
+
+
+@pytest.mark.parametrize("fraction", [0.6, 0.75])
+def test_an_asymmetric_echo_of_a_volume_loses_what_was_not_measured(fraction, tmp_path):
+    """Zero-filled along the readout: by Parseval the error has the energy of what is missing."""
+    request = ScanRequest(
+        protocol="wall-16x",
+        matrix="64x56",
+        positions=24,
+        n_coils=5,
+        mask="random",
+        acceleration=2,
+        acs=12,
+        noise_db=60.0,
+        oversampling=False,
+    )
+    made, _, (whole,) = read_back(request, tmp_path)
+    (tmp_path / "partial").mkdir()
+    partial = replace(request, partial_echo=fraction)
+    _, _, (image,) = read_back(partial, tmp_path / "partial")
+    kspace = made.frames[0].kspace
+    missing = kspace * (1 - echo(partial, kspace.shape[-1]))
+    lost = float(missing.norm() / kspace.norm()) ** 2
+    energy = whole.magnitude.square().mean()
+    bound = float(10 * torch.log10(whole.magnitude.max().square() / (1.3 * lost * energy)))
+    found = float(psnr(image.magnitude.flatten(0, -2), whole.magnitude.flatten(0, -2)))
+    assert bound < found < bound + 10, (bound, found)
 
 
 SAME_IMAGE = {
