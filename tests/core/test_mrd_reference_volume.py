@@ -9,7 +9,7 @@ import torch
 from jrsr_core.geometry import Counters, Encoding
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.reference_volume import Misplaced, place_in_volume, plane_of_volume
 from jrsr_core.mrd.simulated import scan_of_frames
@@ -106,6 +106,15 @@ def test_every_slice_is_calibrated_from_its_place_in_the_slab():
             expected = crop_or_pad(kspace[slice_.counters.slice], (16, 32))
             torch.testing.assert_close(slice_.acs, expected, rtol=1e-3, atol=1e-3)
             assert slice_.mask.sum() < 0.6 * slice_.mask.numel()
+
+
+def test_the_slab_is_read_once_for_all_slices(monkeypatch):
+    _, header, lines = slices_and_reference()
+    read = []
+    real = LineList.samples
+    monkeypatch.setattr(LineList, "samples", lambda self, i: read.extend(i) or real(self, i))
+    assert len(list(Assembler(lines, plan_scan(header, lines.heads)))) == 6
+    assert sorted(read) == list(range(len(lines.heads)))
 
 
 def test_a_slab_elsewhere_is_set_aside_with_the_reason():

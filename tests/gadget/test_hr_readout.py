@@ -18,9 +18,9 @@ from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.readout import lr_readout_size
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.acquisition import to_low_resolution
 
+from ..benchmarks.hr_readout import narrowed
 from ..core.synthetic import coil_profiles
 from .commands import FAST, jrsr
 from .scan_oracle import GEOMETRY
@@ -59,18 +59,6 @@ def scanned(folder, settings=CLASSICAL, **options):
         plan = plan_scan(scan.header, scan.heads)
         (slice_,) = make_assembler(scan, plan, settings)
     return made, slice_
-
-
-def narrowed(slice_: KSpaceSlice) -> KSpaceSlice:
-    """The same scan with its outer samples thrown away."""
-    width = min(slice_.acs.shape[-1], slice_.lr_shape[1])
-    return replace(
-        slice_,
-        kspace=crop_or_pad(slice_.kspace, slice_.lr_shape),
-        mask=crop_or_pad(slice_.mask, slice_.lr_shape),
-        acs=crop_or_pad(slice_.acs, (slice_.acs.shape[-2], width)),
-        lr_readout=None,
-    )
 
 
 def outer_residual(image, calibrated):

@@ -123,6 +123,7 @@ def test_every_encoding_space_has_a_series_of_its_own(tmp_path, capfd):
         first, second = ([dataset.read_image(f"image_{s}", i) for i in (0, 1)] for s in (5, 6))
     for one, other in zip(first, second, strict=True):
         assert geometry_of(one) == geometry_of(other) and one.slice == other.slice
+        assert [i.meta["JRSR_encoding_space"] for i in (one, other)] == ["0", "1"]
         on_its_grid = sinc_interpolate(torch.from_numpy(one.data[0, 0].copy()), (72, 84))
         found = torch.from_numpy(other.data[0, 0].copy())
         assert (on_its_grid - found).norm() < 0.15 * found.norm()
