@@ -23,8 +23,10 @@ LAYERS = {
     "models": {"arrays", "geometry", "physics"},
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
+    "intact": {"geometry", "calibration"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
+        "intact",
     },
     "volume": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "pipeline"),

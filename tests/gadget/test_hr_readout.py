@@ -103,6 +103,13 @@ def test_models_without_consistency_use_the_centre(model, wide):
     assert ours.report.kspace_residual > 1.2 * central.report.kspace_residual
 
 
+def test_noise_is_estimated_in_the_units_of_the_lr_grid(tmp_path):
+    made, slice_ = scanned(tmp_path, n_coils=6, matrix="160x176", noise_scan=False)
+    assert slice_.noise_std is None
+    report = make_reconstructor(CLASSICAL)(slice_).report
+    assert report.noise_std == pytest.approx(made.noise_std / 2**0.5, rel=0.1)
+
+
 def test_fallback_images_have_the_same_grid(wide):
     made, slice_ = wide
     recon = make_reconstructor(DEFAULT)

@@ -100,8 +100,8 @@ def assert_same_image(image, oracle, truth, is_exact):
     assert (ours - theirs).norm() / theirs.norm() < (1e-3 if is_exact else 0.03)
 
 
-@pytest.mark.parametrize("cell", pairwise(OPTIONS_2D), ids=name_of)
-def test_2d(cell, tmp_path):
+def cell_2d(cell, folder):
+    """Image, oracle and truth of every image of a cell, and whether they have to be the same."""
     request = ScanRequest(
         matrix="96x112",
         n_coils=5,
@@ -112,16 +112,16 @@ def test_2d(cell, tmp_path):
         repetitions=2 if cell["calibration"] == "interleaved" else 1,
         **cell,
     )
-    made, recon, images = read_back(request, tmp_path)
+    made, recon, images = read_back(request, folder)
     assert len(images) == 3 * request.repetitions
     is_exact = request.partial_echo == 1.0 or not request.oversampling
     for number, image in enumerate(images):
         expected = recon(slice_oracle(made, request, image.counters))
-        assert_same_image(image, expected, made.truth[number], is_exact)
+        yield image, expected, made.truth[number], is_exact
 
 
-@pytest.mark.parametrize("cell", pairwise(OPTIONS_3D), ids=name_of)
-def test_3d(cell, tmp_path):
+def cell_3d(cell, folder):
+    """The same of volumes."""
     request = ScanRequest(
         protocol="wall-16x",
         matrix="64x56",
@@ -134,7 +134,7 @@ def test_3d(cell, tmp_path):
     )
     if request.calibration in ("separate", "external"):
         request = replace(request, mask="regular")
-    made, recon, images = read_back(request, tmp_path)
+    made, recon, images = read_back(request, folder)
     assert len(images) == request.contrasts
     is_exact = request.calibration != "external" and (
         request.partial_echo == 1.0 or not request.oversampling
@@ -142,7 +142,19 @@ def test_3d(cell, tmp_path):
     for image, truth in zip(images, made.truth, strict=True):
         oracle = reconstruct_volume(recon, volume_oracle(made, request, image.counters))
         cropped = (crop_to_fov(i, made.recon_fov_mm) for i in (image, oracle))
-        assert_same_image(*cropped, truth, is_exact)
+        yield *cropped, truth, is_exact
+
+
+@pytest.mark.parametrize("cell", pairwise(OPTIONS_2D), ids=name_of)
+def test_2d(cell, tmp_path):
+    for found in cell_2d(cell, tmp_path):
+        assert_same_image(*found)
+
+
+@pytest.mark.parametrize("cell", pairwise(OPTIONS_3D), ids=name_of)
+def test_3d(cell, tmp_path):
+    for found in cell_3d(cell, tmp_path):
+        assert_same_image(*found)
 
 
 @pytest.mark.parametrize("fraction", [0.6, 0.75])
