@@ -1,5 +1,6 @@
 """3-D scans: what was put in comes out, and the volume is what its planes are."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -202,6 +203,17 @@ def test_slice_oversampling_is_cropped_and_the_header_follows():
     assert list(mrd.getHead().field_of_view) == pytest.approx([40.0, 54.0, 45.0])
     assert mrd.meta["JRSR_upsampling_factor"] == ["2.0", "2.0", "1.0"]
     np.testing.assert_array_equal(mrd.data[0], cropped.magnitude.numpy())
+
+
+def test_the_report_tells_the_time_of_the_whole_volume():
+    volume = assembled(*scan(volume_kspace(), torch.ones(20, 24)))
+    start = time.perf_counter()
+    seconds = reconstruct_volume(
+        load_reconstructor("cg-sense+sinc", kernel_width=4), volume
+    ).report.seconds
+    assert 0 < seconds["calibration"] < seconds["total"] < time.perf_counter() - start
+    # Maps are most of the calibration: a few milliseconds for each of twelve positions.
+    assert seconds["calibration"] > 0.1 * seconds["total"]
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.75])

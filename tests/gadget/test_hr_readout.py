@@ -19,10 +19,11 @@ from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.readout import lr_readout_size
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.acquisition import to_low_resolution
+from jrsr_core.weights import find_card
 
 from ..benchmarks.hr_readout import narrowed
 from ..core.synthetic import coil_profiles
-from .commands import FAST, jrsr
+from .commands import FAST, assert_one_line, jrsr
 from .scan_oracle import GEOMETRY
 
 DEFAULT = Settings()
@@ -172,7 +173,11 @@ def test_a_point_stays_where_it_is():
 
 @pytest.mark.parametrize(
     ("model", "words"),
-    [((), "all for HR consistency"), (FAST, "the outer ones not used by cg-sense+sinc")],
+    [
+        ((), "all for HR consistency"),
+        (FAST, "the outer ones not used by cg-sense+sinc"),
+        (("--model", str(find_card("jrsr"))), "the outer ones not used by jrsr)"),
+    ],
 )
 def test_check_and_header_say_it(model, words, tmp_path, capfd):
     scan = tmp_path / "scan.h5"
@@ -181,6 +186,8 @@ def test_check_and_header_say_it(model, words, tmp_path, capfd):
     out = " ".join(jrsr(capfd, "check", scan, *model).out.split())
     assert "112 samples (high resolution already: 56 central ones for the model" in out
     assert words in out and "48 x 56 -> 96 x 112" in out
+    outcome = jrsr(capfd, "check", scan, "--model", "nowhere.json")
+    assert_one_line(outcome, 2, "nowhere.json: no such weights card")
     assert jrsr(capfd, "recon", scan, *model).code == 0
     with ismrmrd.Dataset(str(tmp_path / "scan_jrsr.h5"), "dataset", False) as dataset:
         image = dataset.read_image("image_1", 0)
