@@ -82,7 +82,8 @@ def fallback_volume(
         target.put([x], ModelOutput(plane.image[None], plane.low_resolution[None]), 1.0)
         if tick:
             tick()
-    return target.finish(volume, plane.report)
+    report = dataclasses.replace(plane.report, n_readout=volume.n_positions)
+    return target.finish(volume, report)
 
 
 class _Target:

@@ -184,6 +184,7 @@ def test_without_acs_every_plane_is_a_fallback():
         reconstruct_volume(recon, volume)
     image = fallback_volume(recon, volume, "because")
     assert image.report.fallback == "because" and image.image.shape == (48, 56, 6)
+    assert image.report.n_readout == 6
     assert torch.isfinite(image.magnitude).all() and image.magnitude.max() > 0
 
 
@@ -212,8 +213,6 @@ def test_the_report_tells_the_time_of_the_whole_volume():
         load_reconstructor("cg-sense+sinc", kernel_width=4), volume
     ).report.seconds
     assert 0 < seconds["calibration"] < seconds["total"] < time.perf_counter() - start
-    # Maps are most of the calibration: a few milliseconds for each of twelve positions.
-    assert seconds["calibration"] > 0.1 * seconds["total"]
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.75])
