@@ -95,7 +95,9 @@ def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:
     for kind in sorted({c.kind for c in chosen}):
         lines = {c.lines.tobytes(): len(c.lines) for c in chosen if c.kind == kind}
         parts.append(ACS_SOURCES[kind].format(sum(lines.values())))
-    source = " or ".join(parts) or "the centre of each image"
+    if len(chosen) == space.n_images and parts == [ACS_SOURCES["shared"]]:
+        parts = ["the centre of each image"]
+    source = " or ".join(parts)
     return f"{space.encoding.calibration_mode}: ACS {_product(space.acs)} from {source}"
 
 

@@ -12,7 +12,7 @@ import typer
 
 from .console import complain, say
 from .errors import Exit, describe, exit_code
-from .settings import Settings
+from .settings import Settings, split_pairs
 
 INTERRUPTED = 130
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Model = Annotated[str | None, typer.Option("--model", help="Model name, or a weights card.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other property.")
 ]
@@ -136,6 +137,63 @@ def check(
             textwrap.wrap(value, 84, break_long_words=False, break_on_hyphens=False)
         ):
             say(f"  {'' if i else name:<13} {line}")
+    return Exit.DONE
+
+
+Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 18000,
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    max_connections: Annotated[int, typer.Option(min=1, help="Served at once.")] = 16,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds for scans going on, on SIGTERM.")
+    ] = 60,
+    verbose: Verbose = False,
+) -> int:
+    """Serve Gadgetron's <connect> and MRD clients with one model in memory."""
+    settings = _settings(pairs, model, device)
+    from .serve import serve_until_stopped
+
+    return serve_until_stopped(
+        settings, host, port, max_connections=max_connections, grace=grace, verbose=verbose
+    )
+
+
+@app.command()
+def send(
+    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for the images.")],
+    host: Host = "127.0.0.1",
+    port: Port = 18000,
+    chain: Annotated[Path | None, typer.Option(help="Chain file, sent to the server.")] = None,
+    config: Annotated[str, typer.Option(help="Name of a configuration of the server.")] = "jrsr",
+    pairs: Pairs = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds without an answer.")] = 600,
+    overwrite: Overwrite = False,
+) -> int:
+    """Send a scan to a Gadgetron or MRD server and keep the images it returns."""
+    from .client import SendRequest, send_scan
+
+    parameters = split_pairs(pairs or [])
+    request = SendRequest(
+        scan, output, host, port, chain, config, parameters, timeout, overwrite=overwrite
+    )
+    return send_scan(request)
+
+
+@app.command()
+def health(host: Host = "127.0.0.1", port: Port = 18000) -> int:
+    """Ask a resident server how it is; exit code 1 if it does not answer."""
+    from .client import ask_health
+
+    say(ask_health(host, port))
     return Exit.DONE
 
 

@@ -18,8 +18,11 @@ def complain(text: str) -> None:
 
 
 @contextmanager
-def progress(total: int, name: str) -> Iterator[Callable[[], None]]:
-    """Give a function to call after every step; a bar shows them where stderr is a terminal."""
+def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+    """Give a function to call after every step; a bar shows them where stderr is a terminal.
+
+    `total` is the number of steps, None where it is not known.
+    """
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -27,7 +27,7 @@ from .replay import replay_scan
 from .scan_request import ScanRequest
 from .settings import Settings
 from .simulate import write_simulation
-from .stages import make_assembler, make_reconstructor
+from .stages import make_assembler, make_engine, make_reconstructor
 
 BASELINE = "cg-sense+bicubic"
 ERROR_GAIN = 5
@@ -55,8 +55,8 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
         found = inspect_scan(scan.header, scan.heads, settings)
-        recon = make_reconstructor(settings)
-        replay_scan(scan, found, {"mrd": names["images"]}, recon, settings, overwrite)
+        engine = make_engine(settings)
+        replay_scan(scan, found, {"mrd": names["images"]}, engine, settings, overwrite)
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)

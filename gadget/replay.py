@@ -13,14 +13,14 @@ from pathlib import Path
 import h5py
 
 from jrsr_core.mrd.file import ScanFile
-from jrsr_core.pipeline import Reconstructor
 
 from .check import Inspection, check_model, inspect_scan
 from .console import complain, progress, say
+from .engine import Engine
 from .errors import Exit, ScanError, UsageError, describe, exit_code
 from .outputs import check_paths, open_writers, target_path
 from .settings import Settings
-from .stages import make_assembler, make_reconstructor, reconstruct, to_results
+from .stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
 
 SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
@@ -55,15 +55,15 @@ def replay(request: Request, settings: Settings) -> Exit:
 
 
 def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings: Settings) -> Exit:
-    recon: Reconstructor | None = None
+    engine: Engine | None = None
     codes = [Exit.DONE]
     for source, paths in targets.items():
         try:
             # The model is loaded once the first scan has proved to be one.
             with ScanFile(source) as scan:
                 found = inspect_scan(scan.header, scan.heads, settings)
-                recon = recon or make_reconstructor(settings)
-                codes.append(replay_scan(scan, found, paths, recon, settings, overwrite))
+                engine = engine or make_engine(settings)
+                codes.append(replay_scan(scan, found, paths, engine, settings, overwrite))
         except Exception as error:
             if len(targets) == 1:
                 raise ScanError(source.name, error) from error
@@ -77,7 +77,7 @@ def replay_scan(
     scan: ScanFile,
     found: Inspection,
     paths: dict[str, Path],
-    recon: Reconstructor,
+    engine: Engine,
     settings: Settings,
     overwrite: bool = False,
 ) -> Exit:
@@ -91,8 +91,8 @@ def replay_scan(
     with ExitStack() as stack:
         writers = open_writers(stack, paths, found.plan, overwrite=overwrite)
         tick = stack.enter_context(progress(slices.n_steps, scan.path.name))
-        images = reconstruct(slices, recon, settings, tick)
-        for result in to_results(images, found.plan, settings):
+        images = reconstruct(file_tasks(slices), engine, settings, tick)
+        for result in to_results(images, found.plan.header, settings):
             n_images += 1
             sizes[" x ".join(map(str, result.image.image.shape))] = None
             n_fallback += result.is_fallback

@@ -11,6 +11,7 @@ from .errors import UsageError
 _CHOICES = {
     "on_failure": ("fallback", "stop"),
     "output": ("magnitude", "complex"),
+    "trigger": ("slice", "repetition", "measurement", "bucket"),
 }
 _RANGES = {
     "n_virtual_coils": (1, 1024),
@@ -19,7 +20,9 @@ _RANGES = {
     "crop": (0.0, 1.0),
     "series_index": (1, 65535),
     "batch_size": (1, 1024),
+    "time_limit": (0.0, 86400.0),
 }
+_DEVICE = r"(auto|cpu|cuda(:\d+)?)"
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -34,7 +37,7 @@ class Settings:
     n_virtual_coils, kernel_width, threshold, crop
         Calibration: coils kept by compression, ESPIRiT kernel, singular value and map thresholds.
     device
-        auto, cpu, cuda or cuda:n.
+        auto, cpu, cuda or cuda:n; several, parted by commas, share the work.
     prewhiten
         Use noise lines: the scan's own, or those of `noise_file`.
     noise_file
@@ -46,7 +49,15 @@ class Settings:
     series_index
         Image series of the result, and the number in its group name.
     batch_size
-        Readout positions of a 3-D scan that are reconstructed together.
+        Readout positions of a 3-D scan, on a GPU also slices, that are reconstructed together.
+    time_limit
+        Seconds a slice, or a readout position, may take before it becomes a fallback image; 0 for
+        no limit.
+    trigger
+        When a live scan has all lines of an image: after the last line of the `slice`, of the
+        `repetition`, of the `measurement`, or with the `bucket` that brings them.
+    spool_dir
+        Folder for the raw data of images that failed; empty for none.
     """
 
     model: str = "jrsr-dc"
@@ -63,6 +74,9 @@ class Settings:
     output: str = "magnitude"
     series_index: int = 1
     batch_size: int = 4
+    time_limit: float = 0.0
+    trigger: str = "slice"
+    spool_dir: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
@@ -71,8 +85,13 @@ class Settings:
         for name, (low, high) in _RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} is {getattr(self, name)}, expected {low} to {high}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not re.fullmatch(rf"{_DEVICE}(\s*,\s*{_DEVICE})*", self.device):
             raise UsageError(f"device is {self.device!r}, expected auto, cpu, cuda or cuda:n")
+
+    @property
+    def devices(self) -> list[str]:
+        """Names of the devices."""
+        return [name.strip() for name in self.device.split(",")]
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str], **explicit: Any) -> "Settings":
@@ -83,22 +102,29 @@ class Settings:
         UsageError
             Text without ``=``, unknown key (the nearest one is named), value of another type.
         """
-        values: dict[str, Any] = {}
-        for pair in pairs:
-            key, equals, text = pair.partition("=")
-            if not equals:
-                raise UsageError(f"--set {pair!r} is not of the form key=value")
-            values[key.strip()] = text.strip()
-        return cls.from_properties(values | {k: v for k, v in explicit.items() if v is not None})
+        return cls.from_properties(
+            split_pairs(pairs) | {k: v for k, v in explicit.items() if v is not None}
+        )
 
     @classmethod
-    def from_properties(cls, values: dict[str, Any]) -> "Settings":
-        """Return settings from texts by name, as `<property>` elements bring them."""
+    def from_properties(cls, values: dict[str, Any], base: "Settings | None" = None) -> "Settings":
+        """Return settings from texts by name, as `<property>` elements bring them, over `base`."""
         known = {f.name: f.default for f in fields(cls)}
         for name in values:
             if name not in known:
                 raise UsageError(f"unknown property {name!r}{nearest(name, known)}")
-        return replace(cls(), **{k: _convert(k, v, known[k]) for k, v in values.items()})
+        return replace(base or cls(), **{k: _convert(k, v, known[k]) for k, v in values.items()})
+
+
+def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return ``key=value`` texts by key; `UsageError` for a text without ``=``."""
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair!r} is not of the form key=value")
+        values[key.strip()] = text.strip()
+    return values
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -109,10 +135,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _convert(name: str, value: Any, default: Any) -> Any:
-    """Text to the type of the default."""
+    """Text, or a number of a JSON message, to the type of the default."""
     kind = type(default)
-    if not isinstance(value, str):
+    if type(value) is kind:
         return value
+    value = str(value)
     try:
         if kind is bool:
             return _to_bool(value)

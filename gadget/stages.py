@@ -1,25 +1,39 @@
-"""The way of the data as generator stages, shared by everything that has lines and wants images."""
+"""The way of the data as generator stages, shared by everything that has lines and wants images.
+
+    tasks -> reconstruct -> to_results
+
+A task is an image that can be assembled; they come from a file (`file_tasks`) or, one after the
+other, from a scan that is going on (`jrsr_core.mrd.live`).
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import ismrmrd
 import numpy as np
 
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.interrupt import Cancelled
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
+from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.noise import NoiseData, read_noise
+from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.pipeline import Reconstructor, load_reconstructor
-from jrsr_core.volume import Tick, fallback_volume, reconstruct_volume
+from jrsr_core.volume import Tick
 
 from .check import check_model
+from .engine import Engine
 from .errors import UsageError, describe
 from .settings import Settings
+from .spool import spool
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +50,12 @@ class Result:
 
 
 def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
-    """Assemble a planned scan, whitened as the settings say.
+    """Assemble a planned scan, whitened as the settings say; raises as `assembler_maker`."""
+    return assembler_maker(settings)(source, plan)
+
+
+def assembler_maker(settings: Settings) -> "partial[Assembler]":
+    """Return ``(source, plan, memory=None) -> Assembler``.
 
     Raises
     ------
@@ -48,13 +67,22 @@ def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> As
     noise = None
     if settings.prewhiten and settings.noise_file:
         noise = _noise_of(settings.noise_file)
-    return Assembler(
-        source,
-        plan,
+    return partial(
+        Assembler,
         prewhiten=settings.prewhiten,
         noise=noise,
         n_virtual_coils=settings.n_virtual_coils,
     )
+
+
+def live_scan(header: ScanHeader, settings: Settings) -> LiveScan:
+    """Begin a scan that is going on; raises as `assembler_maker`."""
+    return LiveScan(header, settings.trigger, assembler_maker(settings))
+
+
+def file_tasks(slices: Assembler) -> Iterator[Task]:
+    """Yield every image of a planned scan."""
+    return (Task(counters, slices) for counters in slices.plan.groups)
 
 
 def _noise_of(path: str) -> NoiseData:
@@ -66,22 +94,22 @@ def _noise_of(path: str) -> NoiseData:
     return noise
 
 
-def make_reconstructor(settings: Settings) -> Reconstructor:
-    """Load the model once for all scans.
+def make_reconstructor(settings: Settings, device: str | None = None) -> Reconstructor:
+    """Load the model on a device.
 
     Raises
     ------
     UsageError
         Unknown model or preset.
     ValueError
-        Weights that do not match their card.
+        Weights that do not match their card; a device that is not there.
     """
     check_model(settings)
     return load_reconstructor(
         settings.model,
         preset=settings.preset,
         weights=settings.weights or None,
-        device=settings.device,
+        device=device or settings.devices[0],
         n_virtual_coils=settings.n_virtual_coils,
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
@@ -89,70 +117,114 @@ def make_reconstructor(settings: Settings) -> Reconstructor:
     )
 
 
+def make_engine(settings: Settings) -> Engine:
+    """Load the model once for all scans; raises as `make_reconstructor`."""
+    return Engine(
+        partial(make_reconstructor, settings),
+        settings.devices,
+        batch_size=settings.batch_size,
+        time_limit=settings.time_limit,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A task with its k-space; `reason` says why the model cannot have it."""
+
+    task: Task
+    made: KSpaceSlice | KSpaceVolume
+    reason: str = ""
+
+
 def reconstruct(
-    slices: Assembler, recon: Reconstructor, settings: Settings, tick: Tick = lambda: None
+    tasks: Iterable[Task], engine: Engine, settings: Settings, tick: Tick = lambda: None
 ) -> Iterator[ReconImage]:
-    """Yield one image per slice or volume; one that fails becomes a fallback image, or stops.
+    """Yield one image per task; one that fails becomes a fallback image, or stops.
 
     `tick` is called for every slice, and every readout position of a volume.
 
     Raises
     ------
-    BadScan
-        If no slice has intact samples: there is nothing to be delivered then.
+    BadSamples, UnsupportedScan
+        With ``on_failure=stop``, the first failure.
+    Cancelled
+        Nobody waits for the images any more.
     """
-    n_broken = 0
-    for counters in slices.plan.groups:
-        try:
-            made = slices.assemble(counters)
-        except BadSamples as error:
-            n_broken += 1
-            if settings.on_failure == "stop" or n_broken == len(slices):
-                raise
-            yield _fallback(error.rest, recon, describe(error), tick)
-        else:
-            yield _image_or_fallback(made, recon, settings, tick)
+    works = (_assemble(task, settings) for task in tasks)
+    while batch := list(islice(works, engine.slices_at_once)):
+        for work, outcome in zip(batch, _outcomes(batch, engine, tick), strict=True):
+            yield _image_of(work, outcome, engine, settings, tick)
 
 
-def _image_or_fallback(
-    made: KSpaceSlice | KSpaceVolume, recon: Reconstructor, settings: Settings, tick: Tick
-) -> ReconImage:
+def _assemble(task: Task, settings: Settings) -> _Work:
     try:
-        if isinstance(made, KSpaceVolume):
-            return reconstruct_volume(recon, made, batch_size=settings.batch_size, tick=tick)
-        image = recon(made)
-    except (ValueError, RuntimeError) as error:
-        reason = describe(error)
+        return _Work(task, task.assemble())
+    except BadSamples as error:
         if settings.on_failure == "stop":
-            raise UnsupportedScan(f"slice {made.counters.slice}: {reason}") from error
-        return _fallback(made, recon, reason, tick)
-    tick()
-    return image
+            raise
+        return _Work(task, error.rest, describe(error))
 
 
-def _fallback(
-    made: KSpaceSlice | KSpaceVolume, recon: Reconstructor, reason: str, tick: Tick
+def _outcomes(
+    batch: list[_Work], engine: Engine, tick: Tick
+) -> Iterator[ReconImage | Exception | None]:
+    """Yield what the model made of each work: slices together, volumes by themselves."""
+    slices = [w.made for w in batch if not w.reason and isinstance(w.made, KSpaceSlice)]
+    made = iter(engine.run(slices))
+    for work in batch:
+        if work.reason:
+            yield None
+        elif isinstance(work.made, KSpaceSlice):
+            yield next(made)
+            tick()
+        else:
+            yield _volume(work.made, engine, tick)
+
+
+def _volume(volume: KSpaceVolume, engine: Engine, tick: Tick) -> ReconImage | Exception:
+    try:
+        return engine.run_volume(volume, tick)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        return error
+
+
+def _image_of(
+    work: _Work,
+    outcome: ReconImage | Exception | None,
+    engine: Engine,
+    settings: Settings,
+    tick: Tick,
 ) -> ReconImage:
-    if isinstance(made, KSpaceVolume):
-        return fallback_volume(recon, made, reason, tick=tick)
-    image = recon.fallback(made, reason)
-    tick()
-    return image
+    if isinstance(outcome, ReconImage):
+        return outcome
+    if isinstance(outcome, Cancelled):
+        raise outcome
+    reason = work.reason or describe(outcome)
+    if settings.on_failure == "stop":
+        raise UnsupportedScan(f"slice {work.made.counters.slice}: {reason}") from outcome
+    if settings.spool_dir:
+        spool(work.task, settings.spool_dir)
+    return engine.fallback(work.made, reason, tick)
 
 
 def to_results(
-    images: Iterable[ReconImage], plan: ScanPlan, settings: Settings
+    images: Iterable[ReconImage],
+    header: ScanHeader,
+    settings: Settings,
+    numbering: Numbering | None = None,
 ) -> Iterator[Result]:
-    """Remove phase oversampling and put headers on."""
-    for number, image in enumerate(images, start=1):
-        cropped = crop_to_fov(image, plan.encoding_of(image.counters).recon_fov_mm)
+    """Remove phase oversampling and put headers on; `numbering` is that of earlier calls."""
+    numbering = numbering or Numbering(header.encodings)
+    for image in images:
+        counters = image.counters
+        cropped = crop_to_fov(image, header.encodings[counters.encoding].recon_fov_mm)
         yield Result(
             cropped,
             to_mrd_image(
                 cropped,
-                plan.header,
-                series_index=settings.series_index + plan.series_of(image.counters),
-                image_index=number,
+                header,
+                series_index=settings.series_index + numbering.series(counters),
+                image_index=numbering.number(counters),
                 as_complex=settings.output == "complex",
             ),
         )

@@ -29,6 +29,7 @@ from .models.interfaces import JointModel, ModelOutput
 from .models.registry import TRAINABLE
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
+from .physics.sense import SenseOperator
 from .quality import kspace_residual
 from .weights import WeightsCard, find_card, load_weights
 
@@ -74,18 +75,39 @@ class Reconstructor:
             No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
             finite; the message is one line.
         """
+        return self.batch([slice_], [self.calibrated(slice_)])[0]
+
+    @torch.inference_mode()
+    def batch(
+        self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
+    ) -> list[ReconImage]:
+        """Reconstruct slices of one mask together, after `calibrated`; raises as a call does.
+
+        The fixed point is sought until the last of them has converged, so that an image may differ
+        within the tolerance of the solver from the one made alone.
+        """
         start = time.perf_counter()
-        calibrated = self.calibrated(slice_)
-        output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        together = stack_slices(calibrated)
+        output = self.model(together.kspace, together.sense, together.noise_std)
         if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
-        report = self._report(slice_, calibrated, output, time.perf_counter() - start)
-        return _finish(slice_, output.image[0], output.low_resolution[0], report)
+        seconds = (time.perf_counter() - start) / len(slices)
+        parts = [_sample(output, i) for i in range(len(slices))]
+        return [
+            _finish(
+                slice_,
+                part.image[0],
+                part.low_resolution[0],
+                self._report(slice_, own, part, own.seconds + seconds),
+            )
+            for slice_, own, part in zip(slices, calibrated, parts, strict=True)
+        ]
 
     def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
         """Return the slice with its arrays on our device."""
         return _to_device(slice_, self.device)
 
+    @torch.inference_mode()
     def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
         """Check and calibrate on our device; slices that share their ACS share their maps.
 
@@ -164,6 +186,33 @@ class Reconstructor:
             n_readout=slice_.kspace.shape[-1],
         )
         return _finish(slice_, image, low_resolution[0], report)
+
+
+def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
+    """Put slices of one mask into one batch."""
+    if len(slices) == 1:
+        return slices[0]
+    csm = torch.cat([s.sense.csm for s in slices])
+    return dataclasses.replace(
+        slices[0],
+        kspace=torch.cat([s.kspace for s in slices]),
+        sense=SenseOperator(csm, slices[0].sense.mask, lr_shape=slices[0].sense.lr_shape),
+        noise_std=torch.cat([s.noise_std for s in slices]),
+        seconds=sum(s.seconds for s in slices),
+    )
+
+
+def _sample(output: ModelOutput, index: int) -> ModelOutput:
+    """One sample of a batch; its share of the time."""
+    n = len(output.image)
+    one = slice(index, index + 1)
+    return dataclasses.replace(
+        output,
+        image=output.image[one],
+        low_resolution=output.low_resolution[one],
+        residual=None if output.residual is None else output.residual[one],
+        seconds={name: value / n for name, value in output.seconds.items()},
+    )
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
+from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
-from .physics.sense import SenseOperator
-from .pipeline import CONVERGED, Reconstructor
+from .pipeline import CONVERGED, Reconstructor, stack_slices
 from .quality import kspace_residual
 
 SIGNIFICANT = 5.0
@@ -60,7 +60,7 @@ def reconstruct_volume(
     outputs = []
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
-        calibrated = _stack([next(planes) for _ in batch])
+        calibrated = stack_slices([next(planes) for _ in batch])
         output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         target.put(batch, output, float(scale))
         outputs.append((output, kspace_residual(output, calibrated), calibrated))
@@ -78,6 +78,7 @@ def fallback_volume(
     """Return an image without the model, position by position; see `Reconstructor.fallback`."""
     target = _Target(volume)
     for x in range(volume.n_positions):
+        checkpoint()
         plane = recon.fallback(volume.position(x), reason)
         target.put([x], ModelOutput(plane.image[None], plane.low_resolution[None]), 1.0)
         if tick:
@@ -152,18 +153,6 @@ def map_sources(volume: KSpaceVolume) -> list[int]:
     loud = [x for x in range(volume.n_positions) if float(power[x]) > floor]
     loud = loud or [int(power.argmax())]
     return [min(loud, key=lambda s, x=x: abs(s - x)) for x in range(volume.n_positions)]
-
-
-def _stack(slices: list[CalibratedSlice]) -> CalibratedSlice:
-    """Put slices of one mask into one batch."""
-    csm = torch.cat([s.sense.csm for s in slices])
-    return dataclasses.replace(
-        slices[0],
-        kspace=torch.cat([s.kspace for s in slices]),
-        sense=SenseOperator(csm, slices[0].sense.mask),
-        noise_std=torch.cat([s.noise_std for s in slices]),
-        seconds=sum(s.seconds for s in slices),
-    )
 
 
 def _report(

@@ -16,11 +16,12 @@ FORBIDDEN = {
 LAYERS = {
     "arrays": set(),
     "geometry": set(),
-    "physics": {"arrays"},
+    "interrupt": set(),
+    "physics": {"arrays", "interrupt"},
     "calibration": {"arrays", "geometry", "physics"},
     "simulation": {"arrays", "geometry", "physics"},
     "metrics": {"arrays"},
-    "models": {"arrays", "geometry", "physics"},
+    "models": {"arrays", "geometry", "interrupt", "physics"},
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
     "intact": {"geometry", "calibration"},
@@ -29,7 +30,8 @@ LAYERS = {
         "intact",
     },
     "volume": {
-        *("arrays", "geometry", "physics", "calibration", "models", "quality", "pipeline"),
+        *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
+        "pipeline",
     },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }

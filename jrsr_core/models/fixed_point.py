@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import norm
+from ..interrupt import checkpoint
 from ..physics.solvers import SolverReport
 
 Map = Callable[[Tensor], Tensor]
@@ -106,6 +107,7 @@ def solve_fixed_point(
     x, xs, fs = x0, [], []
     iteration, stopped_by = 0, "iterations"
     while iteration < settings.n_iter:
+        checkpoint()
         fx = step(x)
         iteration += 1
         best.update(x, fx)

@@ -5,13 +5,12 @@ averaged. There is one assembler for the file, the bucket and raw lines.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration.acs import find_acs
 from ..calibration.calibrate import CalibrationSettings
 from ..calibration.compression import CoilCompressor
 from ..geometry import (
@@ -23,9 +22,15 @@ from ..geometry import (
     SliceGeometry,
     Vector,
 )
-from .acs import acs_of_block, read_acs, read_block
-from .calibration_lines import CalibrationLines
-from .errors import BadSamples, BadScan
+from .acs import acs_of_block, read_block
+from .calibration_lines import (
+    MAX_REPETITIONS,
+    MIN_LINES,
+    SEPARATE,
+    CalibrationLines,
+    calibration_size,
+)
+from .errors import BadSamples
 from .lines import LineSource
 from .noise import NoiseData, Whitening, dwell_factor, make_whitening, read_noise
 from .placement import Grid, line_counts
@@ -33,6 +38,22 @@ from .plan import ScanPlan
 from .reader import LineReader
 from .readout import lr_readout_size, lr_scale, measured_share, readout_size
 from .volume import hybrid_acs, read_hybrid
+
+
+@dataclass
+class ScanMemory:
+    """What the images of a scan share: whitening, ACS by slice; outlives the plan of a live scan.
+
+    `whitening` is a tuple of one once it is known, for it may be known that there is none;
+    `dwell_us` is the dwell time it is made for. ACS and hybrid ACS go by (encoding space, slice).
+    """
+
+    whitening: tuple[Whitening | None] | None = None
+    dwell_us: float = 0.0
+    acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
+        default_factory=dict
+    )
 
 
 class Assembler:
@@ -46,6 +67,8 @@ class Assembler:
         Noise of an earlier scan, used instead of the scan's own.
     n_virtual_coils
         Coils of a 3-D scan are compressed to so many while it is read.
+    memory
+        Of earlier lines of the same scan, where the plan covers the later ones only.
     """
 
     def __init__(
@@ -56,14 +79,19 @@ class Assembler:
         prewhiten: bool = True,
         noise: NoiseData | None = None,
         n_virtual_coils: int = CalibrationSettings.n_virtual_coils,
+        memory: ScanMemory | None = None,
     ) -> None:
         self.source = source
         self.plan = plan
-        self.whitening = _scan_whitening(source, plan, noise) if prewhiten else None
+        self._memory = memory or ScanMemory()
+        if self._memory.whitening is None:
+            first_image = next(iter(plan.groups.values()))[0]
+            dwell_us = float(source.heads["sample_time_us"][first_image])
+            made = _scan_whitening(source, plan, noise, dwell_us) if prewhiten else None
+            self._memory.whitening, self._memory.dwell_us = (made,), dwell_us
+        (self.whitening,) = self._memory.whitening
         self.reader = LineReader(source, self.whitening)
         self.n_virtual_coils = n_virtual_coils
-        self._acs: dict[tuple[int, int], Tensor] = {}
-        self._hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = {}
         self._block: tuple[tuple, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -78,6 +106,25 @@ class Assembler:
     def __iter__(self) -> Iterator[KSpaceSlice | KSpaceVolume]:
         for counters in self.plan.groups:
             yield self.assemble(counters)
+
+    def is_settled(self, counters: Counters) -> bool:
+        """Whether later lines cannot change what calibrates this image."""
+        key, encoding = (counters.encoding, counters.slice), self.plan.encoding_of(counters)
+        chosen = self.plan.calibration[key]
+        if key in self._memory.acs or chosen.kind in ("reference", "volume"):
+            return True
+        if encoding.calibration_mode in SEPARATE:
+            return False
+        if min(calibration_size(self.source.heads, chosen, encoding)) >= MIN_LINES:
+            return True
+        same_slice = (c for c in self.plan.groups if (c.encoding, c.slice) == key)
+        return len({c.repetition for c in same_slice}) >= MAX_REPETITIONS
+
+    def lines_of(self, counters: Counters) -> np.ndarray:
+        """Return the indices of all lines that have a part in an image, in their order."""
+        calibration = self.plan.calibration[counters.encoding, counters.slice].lines
+        parts = (self.plan.noise, calibration, self.plan.groups[counters])
+        return np.unique(np.concatenate(parts))
 
     def assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         """Return one slice, or the volume of a 3-D scan.
@@ -101,30 +148,29 @@ class Assembler:
     def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
         encoding = self.plan.encoding_of(counters)
         total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
-        heads = self._good_heads(counters, lines, finite)
+        heads = self.source.heads[lines[finite]]
         counts = line_counts(heads, encoding)
         scale = lr_scale(encoding)
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
         mask = (counts > 0).to(torch.float32)
-        shared = self._shared_acs(counters)
         slice_ = KSpaceSlice(
             kspace,
             mask,
-            acs=cut_acs_or_nothing(kspace, mask) if shared is None else shared,
-            is_acs_shared=shared is not None,
+            acs=self._shared_acs(counters),
+            is_acs_shared=True,
             lr_readout=lr_readout_size(encoding),
-            **self._about(counters, heads),
+            **self._about(counters, lines, finite),
         )
         return replace(slice_, noise_std=self._noise_std(counts, heads, scale)), finite
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
         encoding = self.plan.encoding_of(counters)
-        acs, compressor, is_shared = self._hybrid_acs(counters, lines)
+        acs, compressor = self._hybrid_acs(counters)
         hybrid, counts, finite = read_hybrid(self.reader, lines, encoding, compressor)
-        heads = self._good_heads(counters, lines, finite)
+        heads = self.source.heads[lines[finite]]
         mask = (counts > 0).to(torch.float32)
-        about = self._about(counters, heads)
-        volume = KSpaceVolume(hybrid, mask, acs, is_acs_shared=is_shared, **about)
+        about = self._about(counters, lines, finite)
+        volume = KSpaceVolume(hybrid, mask, acs, is_acs_shared=True, **about)
         # Samples that an asymmetric echo lacks are zero, and without noise.
         share = measured_share(heads, encoding) ** 0.5
         noise_std = self._noise_std(counts, heads, share)
@@ -132,26 +178,16 @@ class Assembler:
         one_line = self._noise_std(torch.ones(1), heads, 1.0)
         return replace(volume, noise_std=noise_std, acs_noise_std=one_line), finite
 
-    def _hybrid_acs(
-        self, counters: Counters, lines: np.ndarray
-    ) -> tuple[Tensor, CoilCompressor | None, bool]:
-        """ACS in hybrid space, its compression, and whether other volumes have the same."""
-        key, encoding = (counters.encoding, counters.slice), self.plan.encoding_of(counters)
-        if key not in self.plan.calibration:
-            own = CalibrationLines("own", lines, encoding, Grid.of(encoding))
-            acs = read_acs(self.reader, own, encoding)
-            return *hybrid_acs(acs, self.n_virtual_coils), False
-        if key not in self._hybrid:
-            self._hybrid[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
-        return *self._hybrid[key], True
+    def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
+        """ACS in hybrid space, and its compression, found once for all volumes of a slab."""
+        key, known = (counters.encoding, counters.slice), self._memory.hybrid
+        if key not in known:
+            known[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
+        return known[key]
 
-    def _good_heads(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> np.ndarray:
-        if not finite.any():
-            raise BadScan(f"NaN or infinite samples in every line of slice {counters.slice}")
-        return self.source.heads[lines[finite]]
-
-    def _about(self, counters: Counters, heads: np.ndarray) -> dict:
+    def _about(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> dict:
         encoding = self.plan.encoding_of(counters)
+        heads = self.source.heads[lines[finite] if finite.any() else lines]
         central = heads[Grid.of(encoding).nearest_center(heads)]
         return {
             "geometry": slice_geometry(central, encoding),
@@ -159,17 +195,15 @@ class Assembler:
             "stamp": acquisition_stamp(central),
         }
 
-    def _shared_acs(self, counters: Counters) -> Tensor | None:
-        """ACS that all images of a slice share, read once; None where each has its own."""
-        key = (counters.encoding, counters.slice)
-        if key not in self.plan.calibration:
-            return None
-        if key not in self._acs:
+    def _shared_acs(self, counters: Counters) -> Tensor:
+        """ACS that all images of a slice share, read once."""
+        key, known = (counters.encoding, counters.slice), self._memory.acs
+        if key not in known:
             chosen, encoding = self.plan.calibration[key], self.plan.encoding_of(counters)
             block = self._read_block(chosen, encoding)
             acs = acs_of_block(block, chosen, encoding) if block.numel() else block
-            self._acs[key] = acs if lr_scale(encoding) == 1 else lr_scale(encoding) * acs
-        return self._acs[key]
+            known[key] = acs if lr_scale(encoding) == 1 else lr_scale(encoding) * acs
+        return known[key]
 
     def _read_block(self, chosen: CalibrationLines, encoding: Encoding) -> Tensor:
         """Read calibration lines; the last block is kept, for the slices of one volume."""
@@ -180,38 +214,20 @@ class Assembler:
 
     def _noise_std(self, counts: Tensor, heads: np.ndarray, scale: float) -> float | None:
         """Root mean square over the measured samples; n averages divide the variance by n."""
-        if self.whitening is None:
+        if self.whitening is None or not len(heads):
             return None
-        scale *= dwell_factor(self._first_dwell_us, float(heads["sample_time_us"][0]))
+        scale *= dwell_factor(self._memory.dwell_us, float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
 
-    @property
-    def _first_dwell_us(self) -> float:
-        """Dwell time that the whitening is made for."""
-        return float(self.source.heads["sample_time_us"][next(iter(self.plan.groups.values()))[0]])
-
 
 def _scan_whitening(
-    source: LineSource, plan: ScanPlan, earlier: NoiseData | None
+    source: LineSource, plan: ScanPlan, earlier: NoiseData | None, dwell_us: float
 ) -> Whitening | None:
     noise = earlier or read_noise(source, plan.noise, plan.header.noise_bandwidth)
     if noise is None:
         return None
-    first_image = next(iter(plan.groups.values()))[0]
-    return make_whitening(noise, float(source.heads["sample_time_us"][first_image]), plan.n_coils)
-
-
-def cut_acs_or_nothing(kspace: Tensor, mask: Tensor) -> Tensor:
-    """Return the ACS ``(coil, ay, ax)``, of size 0 where the centre of k-space is missing.
-
-    The reconstruction then says what it needs; the slice itself is still good for a fallback.
-    """
-    try:
-        rows, columns = find_acs(mask)
-    except ValueError:
-        return kspace[:, :0, :0]
-    return kspace[:, rows, columns]
+    return make_whitening(noise, dwell_us, plan.n_coils)
 
 
 def _vector(record: np.void, name: str) -> Vector:

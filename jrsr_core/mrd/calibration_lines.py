@@ -1,14 +1,15 @@
 """Which lines calibrate the coils of a slice, and the ACS they make.
 
-own        the centre of the image's own k-space (embedded calibration lines are part of it)
-shared     the same of one image, for all contrasts, phases, repetitions and sets of a slice
+shared     the centre of the k-space of one image (embedded calibration lines are part of it), for
+           all contrasts, phases, repetitions and sets of its slice
 frames     interleaved calibration (TPAT): every frame is undersampled, their average is not;
            Breuer et al., MRM 2005;53:981
 reference  a separate or external scan: its counters start anywhere, so the middle of the acquired
            block is k = 0 unless an encoding space of its own says otherwise
 volume     a 3-D reference of 2-D slices: see `reference_volume`
 
-All images of a slice share one ACS, hence one set of coil maps.
+All images of a slice share one ACS, hence one set of coil maps. It comes from the first
+repetitions that can give one: a scan that is still going on cannot wait for the others.
 """
 
 import math
@@ -24,13 +25,19 @@ from .placement import Grid, line_counts, plane_counts, sample_counts
 from .readout import readout_size
 from .reference_volume import Misplaced, place_in_volume
 
+SEPARATE = ("separate", "external")
+"""Calibration modes with reference lines that are no image lines."""
+
+MAX_REPETITIONS = 16
+"""Repetitions that are waited for until their average gives an ACS."""
+
 MIN_LINES = 6
 """A frame with fewer central lines is not calibrated from itself while others could help."""
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationLines:
-    """Lines of one ACS: `kind` is own, shared, frames, reference or volume; `grid` where they lie.
+    """Lines of one ACS: `kind` is shared, frames, reference or volume; `grid` where they lie.
 
     `offset` is the place of the slice in a reference volume, see `place_in_volume`.
     """
@@ -49,7 +56,7 @@ def choose_calibration_lines(
     spaces: tuple[Encoding, ...],
     rejected: dict[str, int],
 ) -> dict[tuple[int, int], CalibrationLines]:
-    """Return the calibration lines of every (encoding space, slice) that does not use its own.
+    """Return the calibration lines of every (encoding space, slice).
 
     `reference` are lines of separate scans, `spaces` all encoding spaces of the header. Reference
     lines that cannot serve are added to `rejected`, with the reason.
@@ -62,10 +69,7 @@ def choose_calibration_lines(
             found = _of_references(heads, _nearest(heads, reference, space), image, spaces)
         except Misplaced as error:
             found, rejected[str(error)] = None, len(reference)
-        if found is None and len(frames) > 1:
-            found = _of_frames(heads, spaces[space], frames)
-        if found is not None:
-            chosen[space, number] = found
+        chosen[space, number] = found or _of_frames(heads, spaces[space], frames)
     return chosen
 
 
@@ -132,15 +136,29 @@ def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
 def _of_frames(
     heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
 ) -> CalibrationLines:
-    """Take the best frame, or the average of the frames where each is undersampled."""
-    sizes = {c: acs_size(line_counts(heads[lines], encoding)) for c, lines in frames.items()}
-    best = max(sizes, key=lambda c: sizes[c][0] * sizes[c][1])
+    """Take the first repetitions that give an ACS, or what there is."""
+    repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
+    for last in repetitions:
+        known = {c: lines for c, lines in frames.items() if c.repetition <= last}
+        chosen, size = _of_known_frames(heads, encoding, known)
+        if min(size) >= MIN_LINES:
+            break
+    return chosen
+
+
+def _of_known_frames(
+    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+) -> tuple[CalibrationLines, tuple[int, int]]:
+    """Return the best frame, or the average of the frames where each is undersampled."""
+    sizes = {c: _size(heads, lines, encoding) for c, lines in frames.items()}
+    best = max(sizes, key=lambda c: math.prod(sizes[c]))
     grid = Grid.of(encoding)
-    merged = _merged(heads, frames, best)
-    is_merged = encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES
-    if is_merged and math.prod(_size(heads, merged, encoding)) > math.prod(sizes[best]):
-        return CalibrationLines("frames", merged, encoding, grid)
-    return CalibrationLines("shared", frames[best], encoding, grid)
+    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+        merged = _merged(heads, frames, best)
+        size = _size(heads, merged, encoding)
+        if math.prod(size) > math.prod(sizes[best]):
+            return CalibrationLines("frames", merged, encoding, grid), size
+    return CalibrationLines("shared", frames[best], encoding, grid), sizes[best]
 
 
 def _size(heads: np.ndarray, lines: np.ndarray, encoding: Encoding) -> tuple[int, int]:

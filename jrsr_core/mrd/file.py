@@ -4,6 +4,7 @@ Heads are taken from the stored chunks directly: asking HDF5 for the field ``hea
 read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -71,6 +72,25 @@ class ScanFile:
                 )
         flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
         return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield all lines as records with ``head``, ``traj`` and ``data``, some at a time.
+
+        Raises
+        ------
+        BadScan
+            If they cannot be read.
+        """
+        for start in range(0, len(self._rows), BLOCK):
+            try:
+                yield self._rows[start : start + BLOCK]
+            except (OSError, RuntimeError) as error:
+                raise BadScan(f"lines cannot be read, the file may be cut off ({error})") from None
+
+    def waveforms(self) -> np.ndarray:
+        """Return the waveforms as records with ``head`` and ``data``; of size 0 without any."""
+        found = self._rows.parent.get("waveforms")
+        return np.zeros(0) if found is None else found[()]
 
     def close(self) -> None:
         """Close the file."""

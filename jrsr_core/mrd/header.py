@@ -15,6 +15,8 @@ from .errors import BadScan
 DEFAULT_NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth where the header is silent, as Gadgetron assumes."""
 
+LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
+
 
 @dataclass(frozen=True)
 class ScanHeader:
@@ -98,7 +100,15 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
             _integer(element, f"{factor}_2") or 1,
         ),
         calibration_mode=_text(element, "parallelImaging/calibrationMode").lower() or "none",
+        counter_maxima=_counter_maxima(element),
     )
+
+
+def _counter_maxima(element: ET.Element) -> dict[str, int]:
+    maxima = {
+        name: _integer(element, f"encodingLimits/{name}/maximum") for name in LIMITED_COUNTERS
+    }
+    return {name: value for name, value in maxima.items() if value is not None}
 
 
 def _matrix(element: ET.Element, path: str, where: str) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from ..geometry import Counters, Encoding
-from .calibration_lines import MIN_LINES, CalibrationLines, choose_calibration_lines
+from .calibration_lines import MIN_LINES, SEPARATE, CalibrationLines, choose_calibration_lines
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import (
@@ -24,7 +24,6 @@ from .lines import (
 )
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
-SEPARATE = ("separate", "external")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +31,8 @@ class ScanPlan:
     """The images of a scan: which lines make each of them.
 
     `groups` maps the counters of an image to the indices of its lines, `calibration` (encoding
-    space, slice number) to the lines of the ACS that its images share (none: each uses its own),
-    `noise` are the noise lines, `rejected` counts lines set aside, by reason.
+    space, slice number) to the lines of the ACS that its images share, `noise` are the noise
+    lines, `rejected` counts lines set aside, by reason.
     """
 
     header: ScanHeader
@@ -56,10 +55,6 @@ class ScanPlan:
     def encoding_of(self, counters: Counters) -> Encoding:
         """Return the encoding of an image."""
         return self.header.encodings[counters.encoding]
-
-    def series_of(self, counters: Counters) -> int:
-        """Return the rank of the encoding space: images of one series share their matrix."""
-        return self.spaces.index(counters.encoding)
 
 
 def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:

@@ -11,7 +11,8 @@ class ScanLabels:
     """Names and numbers of the header that the image does not depend on, and where it lies."""
 
     protocol: str = "jrsr_simulation"
-    measurement_id: str = "jrsr_simulation_1"
+    # Device, patient, session, measurement: by them Gadgetron stores the noise of a scan.
+    measurement_id: str = "simulator_phantom_1_1"
     te_ms: tuple[float, ...] = (10.0,)
     tr_ms: float = 500.0
     position_mm: Vector = (0.0, 0.0, 0.0)

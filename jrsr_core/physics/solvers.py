@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import inner_product, norm
+from ..interrupt import checkpoint
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def conjugate_gradient(
         if bool((rr <= threshold).all()):
             stopped_by = "tolerance"
             break
+        checkpoint()
         q = normal(p)
         pq = inner_product(p, q, n_dims)
         # A sample at its solution, or a direction in the null space, takes no step.

@@ -15,6 +15,7 @@ from jrsr_core.mrd.calibration_lines import calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulated import simulated_scan
 from jrsr_core.physics.fourier import fft2c
@@ -230,7 +231,9 @@ def test_image_lines_of_two_encoding_spaces_make_images_of_their_own():
         close(s.kspace, expected)
     plan = plan_scan(header, lines.heads)
     assert plan.spaces == [0, 1] and plan.encoding is header.encodings[0]
-    assert [plan.series_of(c) for c in plan.groups] == [0, 0, 1, 1]
+    numbering = Numbering(header.encodings)
+    numbers = [(numbering.series(c), numbering.number(c)) for c in plan.groups]
+    assert [series for series, _ in numbers] == [0, 0, 1, 1] and len(set(numbers)) == 4
 
 
 def test_a_space_that_makes_no_image_is_set_aside_with_the_reason():

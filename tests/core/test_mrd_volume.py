@@ -282,4 +282,4 @@ def test_reference_of_a_volume_calibrates_no_slices():
     header = parse_header(xml)
     encoding = replace(header.encodings[0], calibration_mode="separate")
     plan = plan_scan(replace(header, encodings=(encoding,)), joined(reference, lines).heads)
-    assert not plan.calibration
+    assert {c.kind for c in plan.calibration.values()} == {"shared"}

@@ -62,8 +62,6 @@ SCANS = {
     "EPI": (xml_changed(">cartesian<", ">epi<"), DECLINED, ("echo-planar",), {}),
     "no image lines": (noise_only, DECLINED, ("no image lines",), {"noise": noise_samples()}),
     "mixed coils": (one_coil_less, DECLINED, ("mixed coil counts: 3, 4",), {}),
-    "NaN": (not_finite(np.nan), FAILED, ("NaN or infinite samples in 1 of 48 lines",), {}),
-    "Inf": (not_finite(np.inf), FAILED, ("NaN or infinite samples",), {}),
     "tiny matrix": (None, DECLINED, ("8 x 32 is too small for a kernel of 6",), {"shape": (8, 64)}),
     "header without sizes": (
         xml_changed("<matrixSize>", "<matrix>"),
@@ -272,11 +270,14 @@ def test_scan_without_acs_gives_fallback_images_with_the_reason(change, reason, 
     assert not (tmp_path / "no.h5").exists()
 
 
-def test_one_slice_with_broken_samples_is_a_fallback_image(tmp_path, capfd):
+@pytest.mark.parametrize("n_slices", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_slice_with_broken_samples_is_a_fallback_image(value, n_slices, tmp_path, capfd):
     scan = tmp_path / "scan.h5"
-    write_small_scan(scan, not_finite(np.nan), n_slices=2)
+    write_small_scan(scan, not_finite(value), n_slices=n_slices)
     outcome = jrsr(capfd, "recon", scan, *FAST)
-    assert outcome.code == 3
+    assert outcome.code == 3 and "1 of them fallback" in outcome.out
+    assert outcome.err == "jrsr: scan.h5: image 1: NaN or infinite samples in 1 of 48 lines\n"
     with h5py.File(tmp_path / "scan_jrsr.h5") as file:
         assert np.isfinite(file["dataset/image_1/data"][()]).all()
 
@@ -288,7 +289,7 @@ def test_interrupt_leaves_nothing(tmp_path, capfd, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gadget.stages._image_or_fallback", interrupted)
+    monkeypatch.setattr("gadget.stages._image_of", interrupted)
     assert_one_line(jrsr(capfd, "recon", scan, *FAST), 130, "interrupted")
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 

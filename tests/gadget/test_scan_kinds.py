@@ -8,7 +8,7 @@ import torch
 
 from gadget.scan_request import ScanRequest
 from gadget.simulate import simulate, slice_axes, write_simulation
-from gadget.stages import make_assembler, make_reconstructor, reconstruct, to_results
+from gadget.stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
 from jrsr_core.geometry import Counters
 from jrsr_core.mrd.file import ScanFile, write_scan
 from jrsr_core.mrd.images import crop_to_fov, geometry_of
@@ -243,12 +243,12 @@ def test_a_marked_point_has_one_place_in_the_patient(lr_shape, oversampling, tmp
         + 3.0 * (lr_index[0] - lr_shape[0] // 2) * np.array(phase)
         + 2.5 * (lr_index[1] - lr_shape[1] // 2) * np.array(read)
     )
-    recon = make_reconstructor(SETTINGS)
+    engine = make_engine(SETTINGS)
     with ScanFile(tmp_path / "scan.h5") as scan:
         plan = plan_scan(scan.header, scan.heads)
         slices = make_assembler(scan, plan, SETTINGS)
-        (image,) = reconstruct(slices, recon, SETTINGS)
-        (result,) = to_results([image], plan, SETTINGS)
+        (image,) = reconstruct(file_tasks(slices), engine, SETTINGS)
+        (result,) = to_results([image], plan.header, SETTINGS)
     cropped = crop_to_fov(image, plan.encoding.recon_fov_mm)
     for pixels in (cropped.magnitude.numpy(), cropped.low_resolution.abs().numpy()):
         found = in_patient(cropped.geometry, pixels.shape, peak(pixels))

@@ -20,7 +20,7 @@ import torch
 from gadget.scan_request import ScanRequest
 from gadget.settings import Settings
 from gadget.simulate import write_simulation
-from gadget.stages import make_assembler, make_reconstructor, reconstruct
+from gadget.stages import file_tasks, make_assembler, make_engine, reconstruct
 from jrsr_core.metrics import psnr
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.images import crop_to_fov
@@ -86,10 +86,10 @@ def name_of(cell):
 
 def read_back(request, folder):
     made = write_simulation(request, folder / "scan.h5")
-    recon = make_reconstructor(SETTINGS)
+    engine = make_engine(SETTINGS)
     with ScanFile(folder / "scan.h5") as scan:
         slices = make_assembler(scan, plan_scan(scan.header, scan.heads), SETTINGS)
-        return made, recon, list(reconstruct(slices, recon, SETTINGS))
+        return made, engine.model, list(reconstruct(file_tasks(slices), engine, SETTINGS))
 
 
 def assert_same_image(image, oracle, truth, is_exact):

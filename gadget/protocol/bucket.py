@@ -1,0 +1,97 @@
+"""Acquisition buckets: all heads, then all trajectories, then all samples, of data and reference.
+
+    meta (13 x uint64)  data {count, bytes of heads, samples, trajectories}, reference {the same},
+                        bytes of both statistics, waveforms {count, bytes of heads, samples}
+    data | statistics | reference | statistics | waveform heads | waveform samples
+
+Lines that are calibration and image alike (flag 21) come twice; one of each is kept.
+"""
+
+import numpy as np
+
+from jrsr_core.mrd.lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    HEAD_DTYPE,
+    PHASE_CORRECTION,
+    LineList,
+    has_flag,
+)
+
+from .messages import WAVEFORM_HEAD, Lines, Passenger, waveform_bytes
+from .wire import UINT64, Id, ProtocolError, Stream, checked
+
+N_COUNTERS = 9
+
+
+def read_bucket(stream: Stream) -> Lines:
+    """Read the payload of one bucket."""
+    meta = np.frombuffer(stream.read(13 * 8), "<u8").tolist()
+    data_sizes, reference_sizes, waveform_sizes = meta[:4], meta[4:8], meta[10:]
+    total = sum(data_sizes[1:]) + sum(reference_sizes[1:]) + sum(waveform_sizes[1:])
+    checked("bucket", total, stream.limits.message)
+    heads, data = _read_lines(stream, "data", data_sizes)
+    _skip_statistics(stream)
+    reference_heads, reference = _read_lines(stream, "reference", reference_sizes)
+    _skip_statistics(stream)
+    waveforms = _read_waveforms(stream, waveform_sizes)
+    # This is how Gadgetron decides that a line goes into the data part.
+    only = has_flag(reference_heads, CALIBRATION) | has_flag(reference_heads, PHASE_CORRECTION)
+    kept = np.flatnonzero(only | ~has_flag(reference_heads, CALIBRATION_AND_IMAGING))
+    lines = LineList(
+        np.concatenate([heads, reference_heads[kept]]), data + [reference[i] for i in kept]
+    )
+    return Lines(_in_time(lines), waveforms, is_bucket=True)
+
+
+def _in_time(lines: LineList) -> LineList:
+    """Put lines in the order of acquisition, where the scan counter tells it."""
+    counter = lines.heads["scan_counter"]
+    if len(np.unique(counter)) < len(counter):
+        return lines
+    order = np.argsort(counter)
+    return LineList(lines.heads[order], [lines.data[i] for i in order])
+
+
+def _read_lines(stream: Stream, part: str, sizes: list[int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    count, head_bytes, data_bytes, trajectory_bytes = sizes
+    _agree(part, "heads", head_bytes, count * HEAD_DTYPE.itemsize)
+    heads = np.frombuffer(stream.read(head_bytes), HEAD_DTYPE)
+    n_coils, n_samples, n_dims = (
+        heads[name].astype(np.int64)
+        for name in ("active_channels", "number_of_samples", "trajectory_dimensions")
+    )
+    _agree(part, "trajectories", trajectory_bytes, int(4 * (n_samples * n_dims).sum()))
+    _agree(part, "samples", data_bytes, int(8 * (n_samples * n_coils).sum()))
+    stream.read(trajectory_bytes)
+    samples = np.frombuffer(stream.read(data_bytes), "<c8")
+    ends = np.cumsum(n_samples * n_coils)
+    pieces = np.split(samples, ends[:-1]) if count else []
+    shapes = zip(n_coils.tolist(), n_samples.tolist(), strict=True)
+    return heads, [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _skip_statistics(stream: Stream) -> None:
+    """Read past the sets of counters; the heads say the same."""
+    n_spaces = checked("bucket statistics", stream.number(UINT64), 2**16)
+    for _ in range(n_spaces * N_COUNTERS):
+        stream.read(2 * checked("bucket statistics", stream.number(UINT64), 2**16))
+
+
+def _read_waveforms(stream: Stream, sizes: list[int]) -> list[Passenger]:
+    count, head_bytes, data_bytes = sizes
+    size = WAVEFORM_HEAD.itemsize
+    _agree("waveforms", "heads", head_bytes, count * size)
+    raw = stream.read(head_bytes)
+    heads = [raw[i : i + size] for i in range(0, head_bytes, size)]
+    lengths = [waveform_bytes(head) for head in heads]
+    _agree("waveforms", "samples", data_bytes, sum(lengths))
+    return [
+        Passenger(Id.WAVEFORM, head + stream.read(n))
+        for head, n in zip(heads, lengths, strict=True)
+    ]
+
+
+def _agree(part: str, what: str, told: int, expected: int) -> None:
+    if told != expected:
+        raise ProtocolError(f"bucket {part}: {what} of {told} bytes, its heads say {expected}")

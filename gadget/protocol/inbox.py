@@ -1,0 +1,148 @@
+"""Messages of a peer, read by a thread of their own while images are computed.
+
+The thread waits while more than `max_bytes` are unread, so that a peer that sends faster than we
+compute is held back by its socket. It is also the first to see that the peer has gone.
+"""
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from threading import Condition, Thread
+from typing import Any
+
+from gadgetron.external.connection import Connection
+
+from jrsr_core.interrupt import Cancelled
+
+from .wire import PeerGone, ProtocolError
+
+MAX_BYTES = 2**30
+SILENCE = 2.0
+"""Seconds without data after which a stream that is out of step counts as drained."""
+
+
+class Inbox:
+    """Reads a connection to its end.
+
+    Parameters
+    ----------
+    waits
+        Whether the peer keeps the connection open after its CLOSE until it has ours, as Gadgetron
+        does; one that does not stay has gone.
+    on_gone
+        Called by the reading thread when the peer has gone.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        max_bytes: int = MAX_BYTES,
+        waits: bool = False,
+        on_gone: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._max_bytes = max_bytes
+        self._waits = waits
+        self._is_answered = False
+        self._on_gone = on_gone
+        self._items: deque[Any] = deque()
+        self._n_bytes = 0
+        self._end: BaseException | None = None
+        self._discards = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._read, name="inbox", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                _, item = next(self._connection)
+            except BaseException as end:
+                self._finish(end)
+                return
+            with self._changed:
+                while self._n_bytes > self._max_bytes and not self._discards:
+                    self._changed.wait()
+                if not self._discards:
+                    self._items.append(item)
+                    self._n_bytes += item.n_bytes
+                self._changed.notify_all()
+
+    def _finish(self, end: BaseException) -> None:
+        with self._changed:
+            self._end = end
+            self._changed.notify_all()
+        if isinstance(end, StopIteration) and self._waits:
+            self._watch_the_end()
+        if isinstance(self._end, PeerGone):
+            self._on_gone()
+
+    def _watch_the_end(self) -> None:
+        """See whether the peer is there until it has our answer."""
+        try:
+            self._connection.socket.socket.recv(1)
+        except OSError:
+            pass
+        with self._changed:
+            if not self._is_answered:
+                self._end = PeerGone("connection ended before the images were sent")
+                self._changed.notify_all()
+
+    def answered(self) -> None:
+        """Say that the peer has all it waits for: it may go now."""
+        with self._changed:
+            self._is_answered = True
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the peer has gone; for `jrsr_core.interrupt.watched`."""
+        if isinstance(self._end, PeerGone):
+            raise Cancelled(str(self._end))
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Yield what has come in, at least one message at a time, until CLOSE.
+
+        Raises
+        ------
+        PeerGone, ProtocolError
+            The connection ended otherwise; what came before has been given out then.
+        """
+        while True:
+            with self._changed:
+                while not self._items and self._end is None:
+                    self._changed.wait()
+                items = list(self._items)
+                self._items.clear()
+                self._n_bytes = 0
+                self._changed.notify_all()
+            if items:
+                yield items
+            elif isinstance(self._end, StopIteration):
+                return
+            else:
+                raise self._end
+
+    def drain(self, seconds: float) -> None:
+        """Read on and forget, until CLOSE, the end of the connection, or for so many seconds.
+
+        A peer that is sending does not hear what it is told.
+        """
+        with self._changed:
+            self._discards = True
+            self._items.clear()
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._end is not None, seconds)
+        if isinstance(self._end, ProtocolError):
+            drain_bytes(self._connection.socket.socket, seconds)
+
+
+def drain_bytes(sock: socket.socket, seconds: float) -> None:
+    """Discard what comes, message or not, until nothing does."""
+    end = time.monotonic() + seconds
+    try:
+        sock.settimeout(SILENCE)
+        while sock.recv(2**16) and time.monotonic() < end:
+            pass
+    except OSError:
+        pass

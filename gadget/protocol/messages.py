@@ -1,0 +1,177 @@
+"""Messages as values: what is used is decoded, what only passes through stays as it came."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import image_header_dtype, waveform_header_dtype
+
+from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+
+from .wire import UINT32, UINT64, Id, ProtocolError, Stream, checked
+
+WAVEFORM_HEAD = np.dtype(
+    [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names], align=True
+)
+"""As the C++ compiler lays the structure out: 40 bytes."""
+
+PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
+"""Size of a pixel by `data_type`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Passenger:
+    """A message that is not used here: forwarded with the bytes it came with."""
+
+    id: int
+    payload: bytes | bytearray
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory it takes."""
+        return len(self.payload)
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Acquired lines, and the waveforms that came in the same bucket.
+
+    `is_bucket` tells one bucket from one line.
+    """
+
+    lines: LineList
+    waveforms: list[Passenger] = field(default_factory=list)
+    is_bucket: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory it takes."""
+        return sum(line.nbytes for line in self.lines.data)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text message."""
+
+    text: str
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question to be answered under its `correlation` number."""
+
+    correlation: int
+    text: str
+    n_bytes: int = 0
+
+
+def read_text(stream: Stream) -> Text:
+    """Read the payload of TEXT."""
+    return Text(decode(stream.sized("text", UINT32, stream.limits.text)))
+
+
+def read_query(stream: Stream) -> Query:
+    """Read the payload of QUERY: reserved, correlation, text."""
+    stream.number(UINT64)
+    correlation = stream.number(UINT64)
+    return Query(correlation, decode(stream.sized("query", UINT64, stream.limits.text)))
+
+
+def read_acquisition(stream: Stream) -> Lines:
+    """Read the payload of one acquisition: head, trajectory, samples ``[coil][sample]``."""
+    heads = np.frombuffer(stream.read(HEAD_DTYPE.itemsize), HEAD_DTYPE)
+    n_coils, n_samples, n_dims = _line_shape(heads[0])
+    checked("acquisition", n_samples * (8 * n_coils + 4 * n_dims), stream.limits.line)
+    # A Cartesian reconstruction has no use for the trajectory.
+    stream.read(4 * n_samples * n_dims)
+    data = np.frombuffer(stream.read(8 * n_coils * n_samples), "<c8")
+    return Lines(LineList(heads, [data.reshape(n_coils, n_samples)]))
+
+
+def _line_shape(head: np.void) -> tuple[int, int, int]:
+    names = ("active_channels", "number_of_samples", "trajectory_dimensions")
+    return tuple(int(head[name]) for name in names)
+
+
+def read_waveform(stream: Stream) -> Passenger:
+    """Read the payload of one waveform."""
+    head = stream.read(WAVEFORM_HEAD.itemsize)
+    n_bytes = checked("waveform", waveform_bytes(head), stream.limits.line)
+    return Passenger(Id.WAVEFORM, head + stream.read(n_bytes))
+
+
+def waveform_bytes(head: bytes | bytearray) -> int:
+    """Size of the samples that belong to a head."""
+    fields = np.frombuffer(head, WAVEFORM_HEAD, count=1)[0]
+    return 4 * int(fields["channels"]) * int(fields["number_of_samples"])
+
+
+def read_image(stream: Stream) -> Passenger:
+    """Read the payload of one image: head, meta attributes, pixels."""
+    head = stream.read(image_header_dtype.itemsize)
+    fields = np.frombuffer(head, image_header_dtype)[0]
+    kind = int(fields["data_type"])
+    if kind not in PIXEL_BYTES:
+        raise ProtocolError(f"image has data_type {kind}, known: {min(PIXEL_BYTES)} to 8")
+    shape = (*fields["matrix_size"].tolist(), int(fields["channels"]))
+    n_pixels = int(np.prod(shape, dtype=object))
+    n_meta = checked("image attributes", stream.number(UINT64), stream.limits.text)
+    n_bytes = checked("image", n_pixels * PIXEL_BYTES[kind], stream.limits.message)
+    return Passenger(Id.IMAGE, head + UINT64.pack(n_meta) + stream.read(n_meta + n_bytes))
+
+
+def image_message(image: ismrmrd.Image) -> bytes:
+    """Return a whole IMAGE message, pixels in the order x fastest, then y, z, channel."""
+    head = image.getHead()
+    pixels = np.ascontiguousarray(image.data)
+    wanted = (head.channels, *reversed(list(head.matrix_size)))
+    if pixels.shape != wanted:
+        raise ValueError(f"image has pixels {pixels.shape}, its head says {wanted}")
+    meta = image.attribute_string.encode("utf-8")
+    head.attribute_string_len = len(meta)
+    parts = (Id.IMAGE.to_bytes(2, "little"), bytes(head), UINT64.pack(len(meta)), meta)
+    return b"".join(parts) + pixels.tobytes()
+
+
+def passenger_message(item: Passenger) -> bytes:
+    """Return the message as it came."""
+    return b"".join((int(item.id).to_bytes(2, "little"), item.payload))
+
+
+def text_message(text: str) -> bytes:
+    """Return a TEXT message."""
+    return _message(Id.TEXT, UINT32.pack, text)
+
+
+def config_message(text: bytes) -> bytes:
+    """Return a CONFIG message."""
+    return Id.CONFIG.to_bytes(2, "little") + UINT32.pack(len(text)) + text
+
+
+def header_message(xml: str) -> bytes:
+    """Return a HEADER message."""
+    return _message(Id.HEADER, UINT32.pack, xml)
+
+
+def error_message(text: str) -> bytes:
+    """Return an ERROR message, which only Gadgetron understands; its length has 64 bits."""
+    return _message(Id.ERROR, UINT64.pack, text)
+
+
+def response_message(correlation: int, text: str) -> bytes:
+    """Return the answer to a query."""
+    data = text.encode("utf-8")
+    head = Id.RESPONSE.to_bytes(2, "little") + UINT64.pack(correlation)
+    return head + UINT64.pack(len(data)) + data
+
+
+def _message(number: Id, pack: Callable[[int], bytes], text: str) -> bytes:
+    data = text.encode("utf-8")
+    return number.to_bytes(2, "little") + pack(len(data)) + data
+
+
+def decode(data: bytes | bytearray) -> str:
+    """Text of any peer: some end it with NUL, some have a local encoding."""
+    return bytes(data).decode("utf-8", errors="replace").rstrip("\0")

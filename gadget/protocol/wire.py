@@ -1,0 +1,151 @@
+"""A socket as a stream of whole pieces, and the numbers of the protocol.
+
+Little-endian; a message is a uint16 id and a payload whose length follows from its own fields, so
+that an unknown id cannot be skipped. Nothing is allocated from a length before it was checked, and
+then only as fast as the bytes arrive.
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from threading import Lock
+
+CHUNK = 2**24
+
+UINT16, UINT32, UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
+
+
+class Id(IntEnum):
+    """Message ids."""
+
+    CONFIG_FILE = 1
+    CONFIG = 2
+    HEADER = 3
+    CLOSE = 4
+    TEXT = 5
+    QUERY = 6
+    RESPONSE = 7
+    ERROR = 8
+    ACQUISITION = 1008
+    IMAGE = 1022
+    RECON_DATA = 1023
+    IMAGE_ARRAY = 1024
+    WAVEFORM = 1026
+    BUCKET = 1050
+
+
+class ProtocolError(ValueError):
+    """What the peer sent cannot be understood; the stream is out of step from here on."""
+
+
+class PeerGone(ConnectionError):
+    """The peer ended the connection without CLOSE."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest sizes accepted from the wire, in bytes.
+
+    `text` is for configuration, header, text messages and meta attributes, `line` for one
+    acquisition or waveform, `message` for a bucket, image or array.
+    """
+
+    text: int = 2**24
+    line: int = 2**28
+    message: int = 2**35
+
+
+class Stream:
+    """A connected socket, with its time-out.
+
+    The methods `read`, `write` and `close` are those of gadgetron's own wrapper.
+
+    Attributes
+    ----------
+    limits
+        `Limits`.
+    """
+
+    def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
+        self.socket = sock
+        self.limits = limits or Limits()
+        self._lock = Lock()
+
+    def read(self, n_bytes: int) -> bytearray:
+        """Return exactly `n_bytes`.
+
+        Raises
+        ------
+        PeerGone
+            If the connection ends before.
+        TimeoutError
+            If the socket has a time-out.
+        """
+        data = bytearray(min(n_bytes, CHUNK))
+        done = 0
+        while done < n_bytes:
+            if done == len(data):
+                data.extend(bytes(min(n_bytes - done, CHUNK)))
+            done += self._receive(memoryview(data)[done:], done, n_bytes)
+        return data
+
+    def _receive(self, target: memoryview, done: int, n_bytes: int) -> int:
+        try:
+            n = self.socket.recv_into(target)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+        finally:
+            # A bytearray cannot grow while a view of it exists.
+            target.release()
+        if n == 0:
+            raise PeerGone(f"connection ended without CLOSE after {done} of {n_bytes} bytes")
+        return n
+
+    def number(self, kind: struct.Struct) -> int:
+        """Return one number."""
+        return kind.unpack(self.read(kind.size))[0]
+
+    def sized(self, what: str, kind: struct.Struct, limit: int) -> bytearray:
+        """Return the bytes that follow their own count."""
+        return self.read(checked(what, self.number(kind), limit))
+
+    def write(self, data: bytes) -> None:
+        """Send everything.
+
+        Raises
+        ------
+        PeerGone
+            If nobody receives it.
+        """
+        try:
+            with self._lock:
+                self.socket.sendall(data)
+        except OSError as error:
+            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        """Do nothing: gadgetron's own would send a second CLOSE; `hang_up` ends the connection."""
+
+    def hang_up(self) -> None:
+        """End the connection in both directions."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.socket.close()
+
+
+def checked(what: str, n_bytes: int, limit: int) -> int:
+    """Return a length that is within its limit.
+
+    Raises
+    ------
+    ProtocolError
+        Otherwise.
+    """
+    if n_bytes > limit:
+        raise ProtocolError(f"{what} of {n_bytes} bytes, at most {limit} are accepted")
+    return n_bytes

@@ -1,0 +1,55 @@
+"""`jrsr serve`: the resident server as a command."""
+
+import logging
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+
+from jrsr_core.geometry import KSpaceSlice, SliceGeometry
+
+from .engine import Engine
+from .errors import Exit
+from .server import Server
+from .settings import Settings
+from .stages import make_engine
+
+log = logging.getLogger("jrsr")
+
+
+def serve_until_stopped(
+    settings: Settings, host: str, port: int, *, verbose: bool = False, **options: Any
+) -> Exit:
+    """Load the model, listen, serve; SIGTERM or Ctrl-C lets scans end, a second one does not."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s [%(threadName)s] %(message)s",
+        force=True,
+    )
+    server = Server(settings, make_engine, host=host, port=port, **options)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    warm_up(server.engines.get(settings))
+    for address, bound in server.addresses:
+        log.info("listening on %s port %d", address, bound)
+    server.run()
+    return Exit.DONE
+
+
+def warm_up(engine: Engine) -> None:
+    """Compute one small slice, so that the first scan does not wait for libraries to set up."""
+    start = time.perf_counter()
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn((4, 32, 32), dtype=torch.complex64, generator=generator)
+    centre = (0.0, 0.0, 0.0)
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    geometry = SliceGeometry(centre, *axes, fov_mm=(5.0, 200.0, 200.0))
+    slice_ = KSpaceSlice(kspace, torch.ones(32, 32), kspace[:, 4:28, 4:28], geometry)
+    (outcome,) = engine.run([slice_])
+    if isinstance(outcome, Exception):
+        raise outcome
+    seconds = time.perf_counter() - start
+    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.model.device, seconds)

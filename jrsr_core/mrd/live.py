@@ -1,0 +1,154 @@
+"""A scan that is going on: lines come in, and images become possible before the last one is there.
+
+Lines wait until the trigger calls their unit complete and the coils of its slice can be calibrated;
+then they become `Task`s, and are forgotten. Everything is decided from the lines so far as
+`plan_scan` decides it from all of them, so that the file of a scan gives the same images.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..geometry import Counters, KSpaceSlice, KSpaceVolume
+from .assemble import Assembler, ScanMemory
+from .calibration_lines import SEPARATE
+from .header import ScanHeader
+from .lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    NOISE,
+    REJECTED,
+    LineList,
+    flag_bits,
+)
+from .plan import plan_scan
+from .trigger import Trigger, Unit
+
+_NOISE = flag_bits(NOISE)
+_REJECTED = flag_bits(*REJECTED) & ~_NOISE
+_CALIBRATION = flag_bits(CALIBRATION)
+_AND_IMAGING = flag_bits(CALIBRATION_AND_IMAGING)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One image to be made."""
+
+    counters: Counters
+    assembler: Assembler
+
+    def assemble(self) -> KSpaceSlice | KSpaceVolume:
+        """Return its k-space; raises what `Assembler.assemble` raises."""
+        return self.assembler.assemble(self.counters)
+
+    def lines(self) -> LineList:
+        """Return the lines it is made from: noise, calibration, image."""
+        source = self.assembler.source
+        wanted = self.assembler.lines_of(self.counters)
+        data = [source.samples(wanted[i : i + 1])[0] for i in range(len(wanted))]
+        return LineList(source.heads[wanted], data)
+
+
+class LiveScan:
+    """Takes the lines of a scan as they come and gives its images as they become possible.
+
+    Parameters
+    ----------
+    rule
+        Of the `Trigger`.
+    make_assembler
+        ``(source, plan, memory=...) -> Assembler``, with the settings of the scan.
+
+    Attributes
+    ----------
+    n_lines, n_late
+        Lines taken, and lines that came when the image they belong to was complete.
+    """
+
+    def __init__(
+        self, header: ScanHeader, rule: str, make_assembler: Callable[..., Assembler]
+    ) -> None:
+        self.header = header
+        self.n_lines = self.n_late = 0
+        self._make_assembler = make_assembler
+        self._memory = ScanMemory()
+        self._trigger = Trigger(rule, header.encodings)
+        self._has_reference = any(e.calibration_mode in SEPARATE for e in header.encodings)
+        self._heads: list[np.ndarray] = []
+        self._data: list[np.ndarray] = []
+        self._complete: set[Unit] = set()
+        self._n_tasks = 0
+
+    def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
+        """Take lines; yield the images that are possible now.
+
+        Raises
+        ------
+        UnsupportedScan, BadScan
+            As `plan_scan`.
+        """
+        for i, head in enumerate(lines.heads):
+            self._take(lines.heads[i : i + 1], head, lines.data[i])
+        if is_bucket:
+            self._complete.update(self._trigger.bucket())
+        yield from self._tasks(at_end=False)
+
+    def finish(self) -> Iterator[Task]:
+        """Yield the images that are left when no line comes any more; raises as `add`."""
+        self._complete.update(self._trigger.end())
+        yield from self._tasks(at_end=True)
+        if self.n_lines and not self._n_tasks:
+            plan_scan(self.header, self._source().heads)
+
+    def _take(self, record: np.ndarray, head: np.void, data: np.ndarray) -> None:
+        self.n_lines += 1
+        flags = int(head["flags"])
+        if self._is_image(flags, int(head["encoding_space_ref"])):
+            if self._trigger.is_late(head):
+                self.n_late += 1
+                return
+            self._complete.update(self._trigger.line(head))
+        self._heads.append(record)
+        # A line that is set aside is counted by its head.
+        self._data.append(data[:, :0] if flags & _REJECTED else data)
+
+    def _is_image(self, flags: int, space: int) -> bool:
+        """Whether a line belongs to an image; `plan_scan` has the last word."""
+        if flags & (_NOISE | _REJECTED):
+            return False
+        only_calibrates = flags & _CALIBRATION and not flags & _AND_IMAGING
+        return not (only_calibrates and (self._has_reference or space > 0))
+
+    def _source(self) -> LineList:
+        heads = np.concatenate(self._heads)
+        self._heads = [heads]
+        return LineList(heads, self._data)
+
+    def _tasks(self, *, at_end: bool) -> Iterator[Task]:
+        if not self._complete:
+            return
+        source = self._source()
+        plan = plan_scan(self.header, source.heads)
+        assembler = self._make_assembler(source, plan, memory=self._memory)
+        ready = [
+            counters
+            for counters in plan.groups
+            if _unit(counters) in self._complete and (at_end or assembler.is_settled(counters))
+        ]
+        for counters in ready:
+            self._n_tasks += 1
+            yield Task(counters, assembler)
+        self._forget(source, [plan.groups[counters] for counters in ready])
+        self._complete -= set(map(_unit, ready))
+
+    def _forget(self, source: LineList, used: list[np.ndarray]) -> None:
+        """Drop lines whose images are made or that make none; noise and reference lines stay."""
+        keep = source.heads["flags"] & np.uint64(_REJECTED) == 0
+        keep[np.concatenate([*used, np.zeros(0, np.int64)]).astype(np.int64)] = False
+        self._heads = [source.heads[keep]]
+        self._data = [line for line, stays in zip(source.data, keep, strict=True) if stays]
+
+
+def _unit(counters: Counters) -> Unit:
+    return Unit(counters.encoding, counters.slice, counters.repetition)

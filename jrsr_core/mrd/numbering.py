@@ -1,0 +1,39 @@
+"""Series and numbers of images, from their counters."""
+
+import math
+
+from ..geometry import Counters, Encoding
+from .plan import NESTING
+
+
+class Numbering:
+    """Counters -> series and number of an image, the same whatever the order they are made in.
+
+    Every encoding space is a series: its images share their matrix. Within it numbers run from 1,
+    slices fastest, then contrast, phase, set, repetition; the encoding limits tell how many there
+    are of each, as in Gadgetron. Images beyond them, as without limits, are counted on as they
+    come.
+    """
+
+    def __init__(self, encodings: tuple[Encoding, ...]) -> None:
+        self._extents = [
+            tuple(e.counter_maxima.get(name, 0) + 1 for name in NESTING) for e in encodings
+        ]
+        self._series: dict[int, int] = {}
+        self._n_beyond = [0] * len(encodings)
+
+    def series(self, counters: Counters) -> int:
+        """Return the series of an image, from 0 in the order of their first images."""
+        return self._series.setdefault(counters.encoding, len(self._series))
+
+    def number(self, counters: Counters) -> int:
+        """Return the number of an image within its series."""
+        extents = self._extents[counters.encoding]
+        values = tuple(getattr(counters, name) for name in NESTING)
+        if any(v >= n for v, n in zip(values, extents, strict=True)):
+            self._n_beyond[counters.encoding] += 1
+            return math.prod(extents) + self._n_beyond[counters.encoding]
+        number = 0
+        for value, n in zip(values, extents, strict=True):
+            number = number * n + value
+        return number + 1
