@@ -132,5 +132,5 @@ def test_a_slab_elsewhere_is_set_aside_with_the_reason():
     _, header, lines = slices_and_reference()
     lines.heads["position"][lines.heads["encoding_space_ref"] == 1] += (0.0, 0.0, 500.0)
     plan = plan_scan(header, lines.heads)
-    assert not plan.calibration
+    assert {c.kind for c in plan.calibration.values()} == {"shared"}
     assert plan.rejected == {"reference volume that does not reach every slice": 96}
