@@ -249,15 +249,18 @@ class Server:
             understands_error=peer.is_gadgetron,
             answer=lambda query: answer(peer.socket, query),
         )
-        return session.run(lambda: self._prepare(peer))
+        return session.run(lambda: self._prepare(peer, inbox))
 
-    def _prepare(self, peer: PeerConnection) -> tuple[Settings, Engine]:
+    def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
         from jrsr_core.models import MODEL_NAMES
 
         properties = [properties_of(peer.raw_bytes.config)]
         if peer.config_name is not None:
             properties.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
-        properties += [parameters_of(text.text) for text in peer.parameters]
+        # MRD clients send their parameters after the header; Gadgetron never sends a text.
+        later = [] if peer.is_gadgetron else inbox.first_texts()
+        texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]
+        properties += [parameters_of(text.text) for text in texts]
         settings = settings_of(self.settings, *properties)
         return settings, self.engines.get(settings)
 
