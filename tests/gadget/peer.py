@@ -75,12 +75,18 @@ class Peer:
             self.sock.sendall(message)
         return self
 
-    def send_what_is_taken(self, data: bytes) -> None:
-        """Send to a process that may end meanwhile."""
-        try:
-            self.sock.sendall(data)
-        except OSError:
-            pass
+    def send_meanwhile(self, *messages: bytes) -> threading.Thread:
+        """Send in a thread, as long as they are taken."""
+
+        def send() -> None:
+            try:
+                self.send(*messages)
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        return thread
 
     def wait_for(self, number: int, count: int = 1) -> Answer:
         """Wait until so many messages of this id have come."""
