@@ -1,7 +1,8 @@
 """One device at work: a batch of slices, or a volume, whatever its memory has room for.
 
 A batch that does not fit is halved; a single slice that does not fit goes to the CPU. A slice that
-fails, or takes longer than the time limit, has its error as outcome.
+fails, or takes longer than the time limit, has its error as outcome, whatever it is: the thread that
+computes may be that of another scan.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +13,11 @@ import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.interrupt import Cancelled, Check, time_limit, watched
+from jrsr_core.interrupt import Check, time_limit, watched
 from jrsr_core.pipeline import Reconstructor
 from jrsr_core.volume import Tick, reconstruct_volume
 
 NO_ROOM = (torch.cuda.OutOfMemoryError, MemoryError)
-FAILURES = (ValueError, RuntimeError, MemoryError)
 
 
 @dataclass(eq=False)
@@ -73,7 +73,7 @@ class Worker:
                 ready.append(job)
             except NO_ROOM:
                 self._on_cpu(job)
-            except (*FAILURES, Cancelled) as error:
+            except Exception as error:
                 job.outcome = error
         if ready:
             self._model(ready, calibrated)
@@ -82,7 +82,7 @@ class Worker:
         try:
             with self._limited(*jobs):
                 images = self.recon.batch([job.slice_ for job in jobs], calibrated)
-        except (*FAILURES, Cancelled) as error:
+        except Exception as error:
             if len(jobs) > 1:
                 # Too large, or one of them is to blame: the others shall have their images.
                 self._in_halves(jobs, calibrated)
@@ -104,7 +104,7 @@ class Worker:
         try:
             with self._limited(job):
                 job.outcome = self._on_the_cpu()(job.slice_)
-        except (*FAILURES, Cancelled) as error:
+        except Exception as error:
             job.outcome = error
 
     def _on_the_cpu(self) -> Reconstructor:

@@ -184,7 +184,9 @@ def _outcomes(
 def _volume(volume: KSpaceVolume, engine: Engine, tick: Tick) -> ReconImage | Exception:
     try:
         return engine.run_volume(volume, tick)
-    except (ValueError, RuntimeError, MemoryError) as error:
+    except Cancelled:
+        raise
+    except Exception as error:
         return error
 
 
