@@ -34,6 +34,7 @@ SCAN_ONLY = (
     "output",
     "series_index",
     "trigger",
+    "time_limit",
     "spool_dir",
     "prewhiten",
     "noise_file",
@@ -63,8 +64,8 @@ class Engines:
 
     def waiting(self) -> int:
         """Slices that wait in all queues."""
-        with self._lock:
-            return sum(engine.n_waiting for engine in self._kept.values())
+        # Without the lock: health is asked for while a model is loaded.
+        return sum(engine.n_waiting for engine in list(self._kept.values()))
 
 
 @dataclass

@@ -123,7 +123,6 @@ def make_engine(settings: Settings) -> Engine:
         partial(make_reconstructor, settings),
         settings.devices,
         batch_size=settings.batch_size,
-        time_limit=settings.time_limit,
     )
 
 
@@ -152,7 +151,7 @@ def reconstruct(
     """
     works = (_assemble(task, settings) for task in tasks)
     while batch := list(islice(works, engine.slices_at_once)):
-        for work, outcome in zip(batch, _outcomes(batch, engine, tick), strict=True):
+        for work, outcome in zip(batch, _outcomes(batch, engine, settings, tick), strict=True):
             yield _image_of(work, outcome, engine, settings, tick)
 
 
@@ -166,11 +165,11 @@ def _assemble(task: Task, settings: Settings) -> _Work:
 
 
 def _outcomes(
-    batch: list[_Work], engine: Engine, tick: Tick
+    batch: list[_Work], engine: Engine, settings: Settings, tick: Tick
 ) -> Iterator[ReconImage | Exception | None]:
     """Yield what the model made of each work: slices together, volumes by themselves."""
     slices = [w.made for w in batch if not w.reason and isinstance(w.made, KSpaceSlice)]
-    made = iter(engine.run(slices))
+    made = iter(engine.run(slices, settings.time_limit))
     for work in batch:
         if work.reason:
             yield None
@@ -178,12 +177,14 @@ def _outcomes(
             yield next(made)
             tick()
         else:
-            yield _volume(work.made, engine, tick)
+            yield _volume(work.made, engine, settings, tick)
 
 
-def _volume(volume: KSpaceVolume, engine: Engine, tick: Tick) -> ReconImage | Exception:
+def _volume(
+    volume: KSpaceVolume, engine: Engine, settings: Settings, tick: Tick
+) -> ReconImage | Exception:
     try:
-        return engine.run_volume(volume, tick)
+        return engine.run_volume(volume, tick, settings.time_limit)
     except Cancelled:
         raise
     except Exception as error:

@@ -150,9 +150,9 @@ def test_a_slice_that_fails_fails_alone(error):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_time_limit_ends_a_slice(device):
-    engine = Engine(Devices(), [device], batch_size=2, time_limit=0.05)
+    engine = Engine(Devices(), [device], batch_size=2)
     engine.model.hold.clear()
-    (outcome,) = run(engine, 1)
+    (outcome,) = engine.run([slice_number(1)], time_limit=0.05)
     assert isinstance(outcome, TimeLimit) and "0.05 s" in str(outcome)
     engine.model.hold.set()
     assert numbers(run(engine, 2)) == [2]
