@@ -160,6 +160,7 @@ def _assemble(task: Task, settings: Settings) -> _Work:
         return _Work(task, task.assemble())
     except BadSamples as error:
         if settings.on_failure == "stop":
+            _keep(task, settings)
             raise
         return _Work(task, error.rest, describe(error))
 
@@ -203,11 +204,16 @@ def _image_of(
     if isinstance(outcome, Cancelled):
         raise outcome
     reason = work.reason or describe(outcome)
+    _keep(work.task, settings)
     if settings.on_failure == "stop":
         raise UnsupportedScan(f"slice {work.made.counters.slice}: {reason}") from outcome
-    if settings.spool_dir:
-        spool(work.task, settings.spool_dir)
     return engine.fallback(work.made, reason, tick)
+
+
+def _keep(task: Task, settings: Settings) -> None:
+    """Save the raw data of an image that failed, if asked for."""
+    if settings.spool_dir:
+        spool(task, settings.spool_dir)
 
 
 def to_results(
