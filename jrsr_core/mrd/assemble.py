@@ -157,7 +157,6 @@ class Assembler:
             kspace,
             mask,
             acs=self._shared_acs(counters),
-            is_acs_shared=self._is_acs_shared(counters),
             lr_readout=lr_readout_size(encoding),
             **self._about(counters, lines, finite),
         )
@@ -171,7 +170,7 @@ class Assembler:
         mask = (counts > 0).to(torch.float32)
         about = self._about(counters, lines, finite)
         volume = KSpaceVolume(
-            hybrid, mask, acs, is_acs_shared=self._is_acs_shared(counters), **about
+            hybrid, mask, acs, **about
         )
         # Samples that an asymmetric echo lacks are zero, and without noise.
         share = measured_share(heads, encoding) ** 0.5
@@ -194,6 +193,7 @@ class Assembler:
         return {
             "geometry": slice_geometry(central, encoding),
             "counters": counters,
+            "is_acs_shared": self._is_acs_shared(counters),
             "stamp": acquisition_stamp(central),
         }
 
