@@ -169,9 +169,7 @@ class Assembler:
         heads = self.source.heads[lines[finite]]
         mask = (counts > 0).to(torch.float32)
         about = self._about(counters, lines, finite)
-        volume = KSpaceVolume(
-            hybrid, mask, acs, **about
-        )
+        volume = KSpaceVolume(hybrid, mask, acs, **about)
         # Samples that an asymmetric echo lacks are zero, and without noise.
         share = measured_share(heads, encoding) ** 0.5
         noise_std = self._noise_std(counts, heads, share)
