@@ -69,9 +69,9 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
     text = f"{n} samples"
     if n_lr is not None:
         text += f" (high resolution already: {n_lr} central ones for the model, "
-        is_used = has_consistency(system_name(settings.model))
-        unused = f"the outer ones not used by {settings.model})"
-        text += "all for HR consistency)" if is_used else unused
+        model = system_name(settings.model)
+        unused = f"the outer ones not used by {model})"
+        text += "all for HR consistency)" if has_consistency(model) else unused
     if space.echo < 1:
         text += f", asymmetric echo: {100 * space.echo:.0f} % measured, "
         text += "the rest zero-filled" if space.encoding.is_3d else "the rest left to the model"

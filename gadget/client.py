@@ -70,11 +70,11 @@ def send_scan(request: SendRequest) -> Exit:
         Nobody answers, the server reports an error, or no image came; no output is left then.
     """
     check_target(request.output, overwrite=request.overwrite)
-    opening = _opening(request)
+    opening, parameters = _opening(request), _parameters(request)
     start = time.perf_counter()
     with ScanFile(request.scan) as scan, _connect(request) as sock:
         sender = threading.Thread(
-            target=_send, args=(sock, opening, scan), name="sender", daemon=True
+            target=_send, args=(sock, opening, parameters, scan), name="sender", daemon=True
         )
         sender.start()
         try:
@@ -126,26 +126,29 @@ def _connect(request: SendRequest) -> socket.socket:
 
 
 def _opening(request: SendRequest) -> bytes:
-    """Return the configuration message, and parameters if there are any."""
+    """Return the configuration message."""
     if request.chain is not None:
         if not request.chain.is_file():
             raise FileNotFoundError(f"chain {request.chain}: no such file")
-        opening = config_message(request.chain.read_bytes())
-    else:
-        name = request.config.encode("utf-8")
-        if len(name) >= CONFIG_FILE_BYTES:
-            raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
-        opening = UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
-    if request.parameters:
-        opening += text_message(json.dumps({"parameters": request.parameters}))
-    return opening
+        return config_message(request.chain.read_bytes())
+    name = request.config.encode("utf-8")
+    if len(name) >= CONFIG_FILE_BYTES:
+        raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
+    return UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
 
 
-def _send(sock: socket.socket, opening: bytes, scan: ScanFile) -> None:
+def _parameters(request: SendRequest) -> bytes:
+    """Return the message with the parameters, which comes after the header."""
+    if not request.parameters:
+        return b""
+    return text_message(json.dumps({"parameters": request.parameters}))
+
+
+def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile) -> None:
     """Send everything; a server that hangs up has told the receiver why."""
     stream = Stream(sock)
     try:
-        stream.write(opening + header_message(scan.header.xml))
+        stream.write(opening + header_message(scan.header.xml) + parameters)
         for message in _lines(scan):
             stream.write(message)
         for message in _waveforms(scan):

@@ -34,6 +34,7 @@ SCAN_ONLY = (
     "output",
     "series_index",
     "trigger",
+    "time_limit",
     "spool_dir",
     "prewhiten",
     "noise_file",
@@ -63,8 +64,8 @@ class Engines:
 
     def waiting(self) -> int:
         """Slices that wait in all queues."""
-        with self._lock:
-            return sum(engine.n_waiting for engine in self._kept.values())
+        # Without the lock: health is asked for while a model is loaded.
+        return sum(engine.n_waiting for engine in list(self._kept.values()))
 
 
 @dataclass
@@ -249,15 +250,18 @@ class Server:
             understands_error=peer.is_gadgetron,
             answer=lambda query: answer(peer.socket, query),
         )
-        return session.run(lambda: self._prepare(peer))
+        return session.run(lambda: self._prepare(peer, inbox))
 
-    def _prepare(self, peer: PeerConnection) -> tuple[Settings, Engine]:
+    def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
         from jrsr_core.models import MODEL_NAMES
 
         properties = [properties_of(peer.raw_bytes.config)]
         if peer.config_name is not None:
             properties.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
-        properties += [parameters_of(text.text) for text in peer.parameters]
+        # MRD clients send their parameters after the header; Gadgetron never sends a text.
+        later = [] if peer.is_gadgetron else inbox.first_texts()
+        texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]
+        properties += [parameters_of(text.text) for text in texts]
         settings = settings_of(self.settings, *properties)
         return settings, self.engines.get(settings)
 

@@ -49,7 +49,9 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     Raises
     ------
     ValueError
-        Unknown name; no such card; a trainable system without weights; cards of another system.
+        Unknown name; a trainable system without weights; `weights` of another system.
+    FileNotFoundError
+        `weights` is not there.
     """
     base, consistent = without_consistency(system)
     if weights:
@@ -75,8 +77,10 @@ def system_name(system: str) -> str:
 
     Raises
     ------
+    FileNotFoundError
+        No such card.
     ValueError
-        No such card, or one that is not readable.
+        A card that is not readable.
     """
     base, consistent = without_consistency(system)
     parts = _parts_of_text(base) if ".json" in base else (base,)
@@ -90,7 +94,7 @@ def load_system(system: str, *, preset: str = "auto", weights: str = "") -> Load
     Raises
     ------
     ValueError
-        As `find_system`; a card or weights that do not match, or of the wrong kind of part.
+        As `find_system`; a card that is not there or does not match, or of the wrong kind of part.
     """
     _, consistent = without_consistency(system)
     parts = find_system(system, preset=preset, weights=weights)
@@ -110,18 +114,16 @@ def _parts_of_text(text: str) -> tuple[Part, ...]:
     for i, letter in enumerate(text):
         sides = text[:i], text[i + 1 :]
         if letter == "+" and all(s in PARTS or s.endswith(".json") for s in sides):
-            return tuple(s if s in PARTS else _card(s) for s in sides)
-    return (_card(text),)
-
-
-def _card(text: str) -> Path:
-    if not Path(text).is_file():
-        raise CardError(f"{text}: no such weights card")
-    return Path(text)
+            return tuple(s if s in PARTS else Path(s) for s in sides)
+    return (Path(text),)
 
 
 def _name_of(part: Part) -> str:
-    return WeightsCard.read(part).model if isinstance(part, Path) else part
+    if isinstance(part, str):
+        return part
+    if not part.is_file():
+        raise FileNotFoundError(f"{part}: no such weights card")
+    return WeightsCard.read(part).model
 
 
 def _example(name: str, part: str) -> str:
