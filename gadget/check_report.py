@@ -71,9 +71,9 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
     text = f"{n} samples"
     if n_lr is not None:
         text += f" (high resolution already: {n_lr} central ones for the model, "
-        is_used = _model_name(settings.model) in HAS_CONSISTENCY
-        unused = f"the outer ones not used by {settings.model})"
-        text += "all for HR consistency)" if is_used else unused
+        model = _model_name(settings.model)
+        unused = f"the outer ones not used by {model})"
+        text += "all for HR consistency)" if model in HAS_CONSISTENCY else unused
     if space.echo < 1:
         text += f", asymmetric echo: {100 * space.echo:.0f} % measured, "
         text += "the rest zero-filled" if space.encoding.is_3d else "the rest left to the model"
@@ -82,7 +82,11 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
 
 def _model_name(model: str) -> str:
     """Name of a model given by name or by its card."""
-    return WeightsCard.read(Path(model)).model if model.endswith(".json") else model
+    if not model.endswith(".json"):
+        return model
+    if not Path(model).is_file():
+        raise FileNotFoundError(f"{model}: no such weights card")
+    return WeightsCard.read(Path(model)).model
 
 
 def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .calibration.acs import cut_acs
 from .calibration.cache import CoilCache
 from .calibration.calibrate import (
     CalibratedSlice,
@@ -23,6 +22,7 @@ from .calibration.calibrate import (
     hr_shape,
 )
 from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
+from .intact import check_slice, is_finite, without_bad_samples
 from .models import build_model
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
@@ -89,7 +89,7 @@ class Reconstructor:
         start = time.perf_counter()
         together = stack_slices(calibrated)
         output = self.model(together.kspace, together.sense, together.noise_std)
-        if not _is_finite(output.image):
+        if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
         parts = [_sample(output, i) for i in range(len(slices))]
@@ -116,7 +116,7 @@ class Reconstructor:
         ValueError
             As on a call.
         """
-        _check(slice_, self.settings)
+        check_slice(slice_, self.settings.kernel_width)
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
@@ -165,7 +165,7 @@ class Reconstructor:
         CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
         images; samples that are not finite count as not measured.
         """
-        slice_ = _without_bad_samples(slice_)
+        slice_ = without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
             sense = calibrated.sense
@@ -213,34 +213,6 @@ def _sample(output: ModelOutput, index: int) -> ModelOutput:
         residual=None if output.residual is None else output.residual[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )
-
-
-def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
-    ny, nx = slice_.lr_shape
-    smallest = 2 * settings.kernel_width
-    if min(ny, nx) < smallest:
-        raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")
-    if not _is_finite(slice_.kspace):
-        raise ValueError("kspace has samples that are not finite")
-
-
-def _is_finite(x: Tensor) -> bool:
-    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
-
-
-def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
-    if _is_finite(slice_.kspace):
-        return slice_
-    good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
-    kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
-    mask = slice_.mask * good.all(0)
-    acs = slice_.acs
-    if not _is_finite(acs):
-        try:
-            acs = cut_acs(kspace, mask)
-        except ValueError:
-            acs = acs[:, :0, :0]
-    return dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=acs)
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:

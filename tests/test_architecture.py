@@ -24,8 +24,10 @@ LAYERS = {
     "models": {"arrays", "geometry", "interrupt", "physics"},
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
+    "intact": {"geometry", "calibration"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
+        "intact",
     },
     "volume": {
         *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),

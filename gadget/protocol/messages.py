@@ -11,8 +11,10 @@ from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 
 from .wire import UINT32, UINT64, Id, ProtocolError, Stream, checked
 
-WAVEFORM_HEAD = np.dtype(waveform_header_dtype.descr, align=True)
-"""As the C++ compiler lays the structure out, 40 bytes; in files it is packed."""
+WAVEFORM_HEAD = np.dtype(
+    [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names], align=True
+)
+"""As the C++ compiler lays the structure out: 40 bytes."""
 
 PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 """Size of a pixel by `data_type`."""

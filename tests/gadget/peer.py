@@ -186,9 +186,9 @@ def seconds_to_end(process: subprocess.Popen) -> float:
 
 
 def environment(path: Path | None = None) -> dict[str, str]:
-    """Environment of our processes: this package, one thread."""
+    """Environment of our processes: this package, one thread unless told otherwise."""
     paths = [str(p) for p in (path, ROOT) if p is not None]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    return {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def wait_until(condition, what: object = "") -> None:
