@@ -18,7 +18,7 @@ from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.output import ImageWriter, check_target
 
 from .console import complain, progress, say
-from .errors import Exit, UsageError
+from .errors import Exit, UsageError, describe
 from .protocol.connection import CONFIG_FILE_BYTES, READERS
 from .protocol.messages import (
     WAVEFORM_HEAD,
@@ -103,7 +103,11 @@ def ask_health(host: str, port: int) -> str:
         try:
             stream.write(UINT16.pack(Id.QUERY) + UINT64.pack(0) + UINT64.pack(1))
             stream.write(UINT64.pack(len(query)) + query)
-            if stream.number(UINT16) != Id.RESPONSE:
+            number = stream.number(UINT16)
+            if number == Id.ERROR:
+                reason = decode(stream.sized("error", UINT64, stream.limits.text))
+                raise ServerFailure(f"{host} port {port}: {reason}")
+            if number != Id.RESPONSE:
                 raise ServerFailure(f"{host} port {port} is no jrsr server")
             stream.number(UINT64)
             return decode(stream.sized("response", UINT64, stream.limits.text))
@@ -190,7 +194,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
     ):
         for item in _messages(Stream(sock), request):
             if isinstance(item, Passenger) and item.id == Id.IMAGE:
-                image = ismrmrd.Image.deserialize_from(BytesIO(item.payload).read)
+                image = _image(item, scan.path.name)
                 n_fallback += bool(image.meta.get("JRSR_fallback", ""))
                 n_images += 1
                 writer.write(image)
@@ -202,6 +206,14 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         if not n_images:
             raise ServerFailure(f"{scan.path.name}: the server returned no image")
     return n_images, n_fallback
+
+
+def _image(message: Passenger, name: str) -> ismrmrd.Image:
+    try:
+        return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
+    except Exception as error:
+        reason = describe(error)
+        raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
 
 
 def _messages(stream: Stream, request: SendRequest) -> Iterator[object]:

@@ -189,6 +189,8 @@ class Server:
             _shut(sock)
         for thread in list(self._threads):
             thread.join(2.0)
+        for woken in (self._wake, self._woken):
+            woken.close()
         log.info("stopped: %s", self.health_line())
 
     def _thread(self, sock: socket.socket, name: str) -> None:

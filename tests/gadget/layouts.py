@@ -4,6 +4,7 @@ Only numpy and struct, and nothing of ours: what the plugin reads and writes is 
 """
 
 import struct
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -214,7 +215,8 @@ class Answer:
 
     @property
     def fallbacks(self) -> list["Image"]:
-        return [i for i in self.images if "JRSR_fallback" in i.meta]
+        """Images that say that the model had no part in them."""
+        return [i for i in self.images if i.attribute("JRSR_fallback")]
 
 
 @dataclass
@@ -225,6 +227,11 @@ class Image:
     head: np.void
     meta: str
     pixels: np.ndarray
+
+    def attribute(self, name: str) -> str:
+        """First value of an attribute; empty if there is none."""
+        metas = ET.fromstring(self.meta.encode()).iter("meta")
+        return next((m.findtext("value") or "" for m in metas if m.findtext("name") == name), "")
 
 
 def receive(read: Callable[[int], bytes], answer: Answer) -> Answer:

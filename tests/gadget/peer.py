@@ -108,8 +108,9 @@ class Peer:
         """Be gone, as a process that was killed is."""
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        else:
-            self.sock.shutdown(socket.SHUT_RDWR)
+        # Our own thread has to leave the socket before it can be closed.
+        self.sock.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+        self._thread.join(PATIENCE)
         self.sock.close()
 
 
