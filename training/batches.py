@@ -19,6 +19,8 @@ from .prepare import get_scan, open_folder
 from .scans import TrainingScan, collate, unpack_scan
 
 PREFETCH = 4
+TINY = {"hr_limit": 72, "n_coils": 6}
+"""What the preset tiny makes of images, so that a run takes seconds; the others keep all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,10 @@ def open_data(config: RunConfig) -> tuple[Path, Manifest]:
     if (data / NAME).exists():
         folder, manifest = data, Manifest.read(data)
     else:
-        acquisition = Acquisition(
-            config.protocol, config.truth_maps, config.hr_limit, config.n_coils, config.seed
-        )
+        sizes = {"hr_limit": config.hr_limit, "n_coils": config.n_coils}
+        if config.preset == "tiny":
+            sizes = {k: v or TINY[k] for k, v in sizes.items()}
+        acquisition = Acquisition(config.protocol, config.truth_maps, seed=config.seed, **sizes)
         folder = Path(config.out) / "scans"
         manifest = open_folder([data], folder, acquisition)
     n = len(manifest.split("train"))

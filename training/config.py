@@ -54,8 +54,8 @@ class RunConfig:
 
     # Data made on the fly from images or k-space; a prepared folder has its own.
     truth_maps: str = "full"
-    hr_limit: int = 0  # longest side of the HR image, larger ones lose resolution; 0: as it is
-    n_coils: int = 0  # 0: those of the protocol
+    hr_limit: int = 0  # longest side of the HR image, larger ones lose resolution; 0: by preset
+    n_coils: int = 0  # simulated coils; 0: by preset
     workers: int = 0  # processes that load and simulate
 
     # Optimisation.

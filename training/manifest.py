@@ -300,4 +300,3 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     except ValueError as error:
         name = manifest.sources[entry.source]["name"]
         raise ValueError(f"{name}: slice {entry.slice}: {error}") from error
-

@@ -68,7 +68,11 @@ def _make(folder: Path, manifest: Manifest, entry: Entry) -> None:
 
 
 def make_all(
-    folder: Path, manifest: Manifest, *, workers: int = 0, splits: tuple[str, ...] = ("train", "val")
+    folder: Path,
+    manifest: Manifest,
+    *,
+    workers: int = 0,
+    splits: tuple[str, ...] = ("train", "val"),
 ) -> Iterator[Entry]:
     """Make what is missing, yielding every entry when its file is there."""
     entries = [e for e in manifest.scans if e.split in splits]

@@ -90,7 +90,7 @@ def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
-    """Maps ``(coil, y, x)`` from fully sampled LR k-space, in phase with `csm`."""
+    """Return maps ``(coil, y, x)`` from fully sampled LR k-space, in phase with `csm`."""
     block = tuple(min(n, FULL_BLOCK) for n in clean.shape[-2:])
     full, _ = espirit_maps(crop_or_pad(clean, block), (csm.shape[-2], csm.shape[-1]))
     overlap = (csm.conj() * full).sum(0)

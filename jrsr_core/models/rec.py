@@ -130,6 +130,8 @@ class RecModule(nn.Module):
         with torch.no_grad():
             start = zero_filled if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
+        # Autocast would hand on the weights it has cast without a graph.
+        torch.clear_autocast_cache()
         if torch.is_grad_enabled():
             fixed_point = differentiable(step, fixed_point, self.backward_settings)
         return fixed_point, report

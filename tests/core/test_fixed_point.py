@@ -157,7 +157,7 @@ def test_implicit_gradient_of_complex_images():
 
 @pytest.mark.parametrize("bad", [{"method": "exact"}, {"n_terms": 0}])
 def test_backward_settings_refuse_nonsense(bad):
-    with pytest.raises(ValueError, match="backward|n_terms"):
+    with pytest.raises(ValueError, match=r"backward|n_terms"):
         BackwardSettings(**bad)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 SPLITS = ("train", "val", "test")
-_OWN_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
+_FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
+_FOLDER_SPLIT = re.compile(r"(?:multicoil_|singlecoil_)?(train|val|test)")
 
 
 class SourceError(ValueError):
@@ -60,11 +61,13 @@ class Source:
 
 
 def own_split(path: Path) -> str:
-    """Return the split that a file's name, or its folder's, tells; "" where none does."""
-    for name in (path.stem.removesuffix(".nii"), path.parent.name):
-        if found := _OWN_SPLIT.search(name):
-            return found.group(1)
-    return ""
+    """Return the split that a file's name, or its folder's, tells; "" where none does.
+
+    `brain_train.h5` and fastMRI's `multicoil_val/file.h5` do, `my_test_data/file.h5` does not.
+    """
+    found = _FILE_SPLIT.search(path.stem.removesuffix(".nii"))
+    found = found or _FOLDER_SPLIT.fullmatch(path.parent.name)
+    return found.group(1) if found else ""
 
 
 def anonymous(identity: str) -> str:

@@ -117,7 +117,9 @@ class DicomFolder(Source):
         data = _pydicom(file).dcmread(file)
         pixels = data.pixel_array.astype(np.float32)
         if pixels.ndim != 2:
-            raise SourceError(f"{file.name}: pixel data of shape {pixels.shape}, not one grey image")
+            raise SourceError(
+                f"{file.name}: pixel data of shape {pixels.shape}, not one grey image"
+            )
         slope, shift = data.get("RescaleSlope", 1), data.get("RescaleIntercept", 0)
         return _oriented(pixels * float(slope) + float(shift))
 
