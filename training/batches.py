@@ -39,15 +39,16 @@ class ScanFolder(Dataset):
         return entry.name, get_scan(self.folder, self.manifest, entry)
 
 
-def open_data(config: RunConfig) -> tuple[Path, Manifest]:
+def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
     """Return folder and manifest of a run: a prepared folder, or images scanned on the fly.
 
-    What is made on the fly is kept in `OUT/scans`.
+    What is made on the fly is kept in `OUT/scans`. `n_maps` is what the model makes use of.
 
     Raises
     ------
     ValueError
-        Fewer training scans than a batch; and what `Manifest.read`, `open_folder` raise.
+        Fewer training scans than a batch, fewer map sets than the model uses; and what
+        `Manifest.read`, `open_folder` raise.
     """
     data = Path(config.data)
     if (data / NAME).exists():
@@ -56,9 +57,15 @@ def open_data(config: RunConfig) -> tuple[Path, Manifest]:
         sizes = {"hr_limit": config.hr_limit, "n_coils": config.n_coils}
         if config.preset == "tiny":
             sizes = {k: v or TINY[k] for k, v in sizes.items()}
-        acquisition = Acquisition(config.protocol, config.truth_maps, seed=config.seed, **sizes)
+        sizes |= {"n_maps": n_maps, "seed": config.seed}
+        acquisition = Acquisition(config.protocol, config.truth_maps, **sizes)
         folder = Path(config.out) / "scans"
         manifest = open_folder([data], folder, acquisition)
+    if manifest.acquisition.n_maps < n_maps:
+        have = manifest.acquisition.n_maps
+        raise ValueError(
+            f"{config.data}: prepared with {have} map set, {config.model} uses {n_maps}"
+        )
     n = len(manifest.split("train"))
     if n < config.batch:
         raise ValueError(f"{config.data}: {n} training scans, batch is {config.batch}")

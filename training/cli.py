@@ -34,6 +34,7 @@ def prepare(
     vary: Annotated[bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix.")] = False,
     truth_maps: Annotated[str, typer.Option(help="full or acs.")] = "full",
     hr_limit: Annotated[int, typer.Option(min=0, help="Longest side of HR images, 0: any.")] = 0,
+    n_maps: Annotated[int, typer.Option(min=1, max=2, help="Map sets; DL-ESPIRiT: 2.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes.")] = 0,
 ) -> None:
@@ -44,8 +45,9 @@ def prepare(
     from .prepare import make_all, open_folder
     from .variety import Variety
 
+    variety = Variety() if vary else None
     acquisition = Acquisition(
-        protocol, truth_maps, hr_limit, seed=seed, variety=Variety() if vary else None
+        protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=variety
     )
     manifest = open_folder(inputs, out, acquisition, scans)
     entries = make_all(out, manifest, workers=workers)

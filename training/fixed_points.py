@@ -56,7 +56,7 @@ class FixedPoints:
         """Return where a batch starts, zero-filled where nothing is kept, and how far to go."""
         known = [self.points.get(name) for name in names]
         n_iter = self.later if all(p is not None for p in known) else self.first
-        zero_filled = scan.sense.at_low_resolution().adjoint(scan.kspace)
+        zero_filled = scan.zero_filled()
         rows = [
             zero_filled[i : i + 1] if p is None else p.to(zero_filled.device)
             for i, p in enumerate(known)

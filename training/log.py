@@ -15,8 +15,8 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
         self.path = folder / NAME
-        if self.path.exists():
-            kept = [r for r in read_log(folder) if r["step"] <= step]
+        kept = [r for r in read_log(folder) if r["step"] <= step]
+        if kept or self.path.exists():
             self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
         self._board = _board(folder, step) if tensorboard else None
 
@@ -51,7 +51,9 @@ def _board(folder: Path, step: int) -> Any:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's log; a last line cut off by a kill is left out."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not (folder / NAME).exists():
+        return rows
     for line in (folder / NAME).read_text().splitlines():
         try:
             rows.append(json.loads(line))

@@ -38,13 +38,15 @@ class Acquisition:
     """How slices are scanned: a protocol, with what replaces parts of it.
 
     `hr_limit` is the longest side of the HR image, `n_coils` the number of simulated coils; 0
-    leaves both as they are. With `variety` the protocol is only a part of what is drawn.
+    leaves both as they are. `n_maps` map sets are estimated. With `variety` the protocol is only a
+    part of what is drawn.
     """
 
     protocol: str
     truth_maps: str = "full"
     hr_limit: int = 0
     n_coils: int = 0
+    n_maps: int = 1
     seed: int = 0
     variety: Variety | None = None
 
@@ -286,7 +288,7 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
         if acquisition.variety is not None:
             protocol = PROTOCOLS[acquisition.protocol]
             drawn = draw_scan(data, protocol, acquisition.variety, generator)
-            return calibrate_scan(drawn, acquisition.truth_maps)
+            return calibrate_scan(drawn, acquisition.truth_maps, acquisition.n_maps)
         fit = _fit_kspace if data.is_complex() else _fit_image
         data = fit(data, acquisition.hr_limit)
         lr_shape: Shape = (data.shape[-2] // 2, data.shape[-1] // 2)
@@ -296,7 +298,7 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
             drawn = scan_kspace(data, mask)
         else:
             drawn = scan_as_protocol(data, protocol, mask, generator)
-        return calibrate_scan(drawn, acquisition.truth_maps)
+        return calibrate_scan(drawn, acquisition.truth_maps, acquisition.n_maps)
     except ValueError as error:
         name = manifest.sources[entry.source]["name"]
         raise ValueError(f"{name}: slice {entry.slice}: {error}") from error

@@ -37,9 +37,7 @@ class Pair:
 
 def magnitudes(output: ModelOutput, scan: TrainingScan) -> Pair:
     """Return image and truth of a batch as the discriminator and the trunk take them."""
-    with torch.no_grad():
-        zero_filled = scan.sense.at_low_resolution().adjoint(scan.kspace).abs()
-    return Pair(output.image.abs().float(), scan.target.abs(), zero_filled)
+    return Pair(output.image.abs().float(), scan.target.abs(), scan.zero_filled().abs())
 
 
 def reconstruction_terms(

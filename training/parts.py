@@ -19,7 +19,7 @@ def split_parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
         It has no such parts.
     """
     for recon, upsample in NAMES:
-        if hasattr(model, recon) and hasattr(model, upsample):
+        if getattr(model, recon, None) is not None and getattr(model, upsample, None) is not None:
             return getattr(model, recon), getattr(model, upsample)
     raise ValueError(
         f"{type(model).__name__} has no reconstruction and upsampling to train in turn"

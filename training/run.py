@@ -83,9 +83,9 @@ class Run:
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self._check_folder()
-        self.folder, self.manifest = self._open_data()
         self.perceptual = make_perceptual(config)
         self._build()
+        self.folder, self.manifest = self._open_data()
         self.points = FixedPoints(config)
         self.state = RunState()
         self._resume()
@@ -101,9 +101,9 @@ class Run:
     def _open_data(self):
         # One process lists (and hashes) the inputs first; the others then find the folder.
         if self.fabric.is_global_zero:
-            opened = open_data(self.config)
+            opened = open_data(self.config, self.n_maps)
         self.fabric.barrier()
-        return opened if self.fabric.is_global_zero else open_data(self.config)
+        return opened if self.fabric.is_global_zero else open_data(self.config, self.n_maps)
 
     def _check_folder(self) -> None:
         """Refuse to go on with a folder that holds a run of another kind."""
@@ -124,6 +124,7 @@ class Run:
         model = build_model(config.model, preset=config.preset)
         if not any(p.requires_grad for p in model.parameters()):
             raise ValueError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
+        self.n_maps = getattr(model, "n_maps", 1)
         self.model = model.to(device, memory_format=torch.channels_last).train()
         if config.warm_start and not takes_start(model):
             raise ValueError(f"warm_start is for models with a fixed point, not {config.model}")
@@ -213,6 +214,7 @@ class Run:
         )
         start = time.perf_counter()
         for names, scan in source:
+            scan = scan if self.n_maps > 1 else scan.with_one_map()
             scan = scan.to(self.fabric.device)
             self._clock = {"data": time.perf_counter() - start}
             self._begin_step()
@@ -312,7 +314,7 @@ class Run:
         self._count(terms, output)
         if state.bad >= config.bad_steps:
             self._give_up()
-        if state.step % config.log_every == 0:
+        if state.step % config.log_every == 0 or state.step == config.steps:
             self._log_row()
         if config.validate_every and state.step % config.validate_every == 0:
             self.validate()

@@ -11,7 +11,7 @@ maps:
 On disk half-precision safetensors of 2 to 6 MB for a 256 x 232 image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ REAL = ("mask", "noise_std")
 class TrainingScan:
     """Inputs and truths of a batch of scans, scaled to max |zero-filled LR image| = 1.
 
-    `kspace` ``(batch, coil, ky, kx)``, `csm` ``(batch, coil, y, x)`` on the HR grid, `mask`
+    `kspace` ``(batch, coil, ky, kx)``, `csm` ``(batch, [map,] coil, y, x)`` on the HR grid, `mask`
     ``(ky, kx)`` or ``(batch, 1, ky, kx)``, `target` and `lr_target` complex ``(batch, y, x)``,
     `noise_std` ``(batch,)``.
     """
@@ -53,8 +53,16 @@ class TrainingScan:
 
     @property
     def sense(self) -> SenseOperator:
-        """The operator on the HR grid."""
-        return SenseOperator(self.csm, self.mask)
+        """The operator on the HR grid, with all map sets."""
+        return SenseOperator(self.csm, self.mask, has_map_axis=self.csm.ndim == 5)
+
+    def with_one_map(self) -> "TrainingScan":
+        """Return the scans with the first map set alone, on unit norm."""
+        return replace(self, csm=first_maps(self.csm)) if self.csm.ndim == 5 else self
+
+    def zero_filled(self) -> Tensor:
+        """Return A^H b on the LR grid, of the first map set, complex ``(batch, y, x)``."""
+        return self.with_one_map().sense.at_low_resolution().adjoint(self.kspace)
 
     def __len__(self) -> int:
         return self.kspace.shape[0]
@@ -89,6 +97,13 @@ def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
     return compressor(scan.full), compressor(scan.clean), images
 
 
+def first_maps(csm: Tensor) -> Tensor:
+    """Return the first set of ``(..., map, coil, y, x)``, its norm over coils 1 or 0."""
+    first = csm.select(-4, 0)
+    length = first.abs().square().sum(-3, keepdim=True).sqrt()
+    return first / length.clamp_min(torch.finfo(length.dtype).tiny)
+
+
 def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
     """Return maps ``(coil, y, x)`` from fully sampled LR k-space, in phase with `csm`."""
     block = tuple(min(n, FULL_BLOCK) for n in clean.shape[-2:])
@@ -99,8 +114,11 @@ def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
     return full * phase.conj()
 
 
-def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs") -> TrainingScan:
+def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) -> TrainingScan:
     """Estimate maps from the ACS, truths by coil combination, one scale.
+
+    `n_maps` sets of maps are for models that use more than one (soft-SENSE); scale and truths are
+    those of the first.
 
     Raises
     ------
@@ -108,7 +126,9 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs") -> TrainingScan:
         No usable ACS, or nothing was measured.
     """
     full, clean, hr_images = _compress(scan)
-    csm, _ = espirit_maps(cut_acs(full, scan.mask), (hr_images.shape[-2], hr_images.shape[-1]))
+    hr_shape = (hr_images.shape[-2], hr_images.shape[-1])
+    maps, _ = espirit_maps(cut_acs(full, scan.mask), hr_shape, n_maps=min(n_maps, len(full)))
+    csm = maps if maps.ndim == 3 else first_maps(maps)
     sense = SenseOperator(csm[None], scan.mask)
     kspace = scan.mask * full[None]
     scale = intensity_scale(sense.at_low_resolution().adjoint(kspace))
@@ -117,7 +137,7 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs") -> TrainingScan:
     lr_truth = decimate(truth, lr_shape)
     return TrainingScan(
         kspace=kspace / scale,
-        csm=csm[None],
+        csm=maps[None],
         mask=scan.mask,
         target=(truth.conj() * hr_images).sum(0)[None] / scale,
         lr_target=(lr_truth.conj() * ifft2c(clean)).sum(0)[None] / scale,

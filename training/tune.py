@@ -79,9 +79,9 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> list[d
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     folder, manifest = open_data(config)
+    scans = (scan.with_one_map() for _, scan in validation_scans(config, folder, manifest))
     rows = grid_search(
-        (scan.kspace, scan.sense.at_low_resolution(), 1.0, scan.target[0].abs())
-        for _, scan in validation_scans(config, folder, manifest)
+        (scan.kspace, scan.sense.at_low_resolution(), 1.0, scan.target[0].abs()) for scan in scans
     )
     column = config.model.removeprefix("cg-sense+")
     rows = sorted(rows, key=lambda row: -row[column])

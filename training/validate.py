@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.metrics import psnr, ssim
-from jrsr_core.physics.sense import SenseOperator
 
 from .batches import validation_scans
 from .config import RunConfig
@@ -18,8 +17,8 @@ N_PICTURES = 2
 
 def predict(model: nn.Module, scan: TrainingScan) -> Tensor:
     """Return the HR magnitude of a scan."""
-    sense: SenseOperator = scan.sense
-    return model(scan.kspace, sense, scan.noise_std).image.abs().float()
+    scan = scan if getattr(model, "n_maps", 1) > 1 else scan.with_one_map()
+    return model(scan.kspace, scan.sense, scan.noise_std).image.abs().float()
 
 
 @torch.no_grad()
