@@ -337,8 +337,9 @@ class Run:
     def _log_row(self) -> None:
         state = self.state
         row = {k: v / state.counts[k] for k, v in state.sums.items()}
-        row |= {"step": state.step, "seconds": round(state.seconds, 2), "phase": self.phase.name}
-        row["rate"] = learning_rate(state.step - 1, self.config)
+        last = state.step - 1
+        row |= {"step": state.step, "seconds": round(state.seconds, 2)}
+        row |= {"phase": phase_at(last, self.config).name, "rate": learning_rate(last, self.config)}
         alarm = state.residual > self.config.residual_alarm
         if alarm:
             row["alarm"] = f"running residual {state.residual:.3f}"

@@ -1,5 +1,7 @@
 """Small training data, made once: phantom images of three subjects, and scans of them."""
 
+from functools import cache
+
 import h5py
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def images(tmp_path_factory):
 
 
 def prepared(images, folder, protocol):
-    manifest = open_folder([images], folder, Acquisition(protocol, n_coils=4))
+    manifest = open_folder([images], folder, Acquisition(protocol, n_coils=4, n_maps=2))
     assert len(list(make_all(folder, manifest))) == len(manifest.scans) - len(
         manifest.split("test")
     )
@@ -44,8 +46,17 @@ def scans(images, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def wall_scans(images, tmp_path_factory):
-    return prepared(images, tmp_path_factory.mktemp("wall"), "wall-16x")
+def fixed_batch(tmp_path_factory):
+    """Return a function of the protocol: a folder of two training scans, one of validation."""
+    folder = tmp_path_factory.mktemp("batch")
+    write_images(folder / "x_train.h5", 2, "aa")
+    write_images(folder / "x_val.h5", 1, "b")
+
+    @cache
+    def of(protocol):
+        return prepared(folder, folder / protocol, protocol)
+
+    return of
 
 
 def tiny(data, out, **changes):
