@@ -29,7 +29,7 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Mod
         Gradients of the generator stayed without a finite value.
     """
     run = Run(config, tell)
-    perceptual = run.perceptual.loss if run.perceptual else None
+    nets = run.networks
     for names, scan in run.batches():
         # Generator.
         adversarial = run.phase.name == "full"
@@ -37,22 +37,22 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Mod
         with run.fabric.autocast():
             terms = reconstruction_terms(output, truth, config, run.phase.name)
             if adversarial:
-                run.discriminator.requires_grad_(False)
+                nets.discriminator.requires_grad_(False)
                 pair = magnitudes(output, truth)
-                terms |= detail_terms(pair, truth, config, perceptual, run.generator)
-                terms |= adversarial_terms(run.discriminator, pair, config)
+                terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
+                terms |= adversarial_terms(nets.discriminator, pair, config)
         loss = torch.stack(list(terms.values())).sum()
-        finite = run.update(loss, run.model, run.optimizer)
+        finite = run.update(loss, nets.model, nets.optimizer)
 
         # Discriminator, on the same images.
         if adversarial and finite:
-            run.discriminator.requires_grad_(True)
+            nets.discriminator.requires_grad_(True)
             with run.fabric.autocast():
                 seen = pair.seen(config.flat_threshold)
-                fake, _ = run.discriminator(seen.image.detach(), seen.zero_filled)
-                real, _ = run.discriminator(seen.target, seen.zero_filled)
+                fake, _ = nets.discriminator(seen.image.detach(), seen.zero_filled)
+                real, _ = nets.discriminator(seen.target, seen.zero_filled)
             loss = discriminator_loss(fake, real, config.gan)
-            run.update(loss, run.discriminator, run.discriminator_optimizer)
+            run.update(loss, nets.discriminator, nets.discriminator_optimizer)
             terms["discriminator"] = loss
         run.finish_step(terms, output, finite)
     return run.close()

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .manifest import NAME, Acquisition, Entry, Manifest, build_manifest, make_scan
+from .acquire import make_scan
+from .listing import build_manifest
+from .manifest import NAME, Acquisition, Entry, Manifest
 from .scans import load_scan, save_scan
 from .sources import find_sources
 
@@ -47,7 +49,8 @@ def open_folder(
     found = Manifest.read(folder)
     if found.sha256 != wanted.sha256:
         raise ValueError(f"{folder}: prepared otherwise, {_difference(found, wanted)}")
-    wanted.write(folder)  # the inputs may have moved
+    if found.paths != wanted.paths:
+        wanted.write(folder)
     return wanted
 
 

@@ -11,6 +11,7 @@ maps:
 On disk half-precision safetensors of 2 to 6 MB for a 256 x 232 image.
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def save_scan(path: Path, scan: TrainingScan) -> None:
     for name, value in vars(scan).items():
         real = torch.view_as_real(value) if value.is_complex() else value
         tensors[name] = real.to(torch.float32 if name == "noise_std" else torch.float16)
-    partial = path.with_suffix(".partial")
+    # Several processes may make the same scan at once.
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
     partial.replace(path)
 

@@ -94,8 +94,8 @@ def test_phases_of_a_run(scans, tmp_path):
 
     class Watched(Run):
         def finish_step(self, terms, output, finite):
-            state = {k: v.clone() for k, v in self.model.state_dict().items()}
-            d = next(self.discriminator.parameters()).detach().clone()
+            state = {k: v.clone() for k, v in self.networks.model.state_dict().items()}
+            d = next(self.networks.discriminator.parameters()).detach().clone()
             watched.append((self.phase.name, state, d, set(terms)))
             super().finish_step(terms, output, finite)
 
@@ -236,7 +236,7 @@ def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
     run = Run(tiny(scans, tmp_path / "b", init=str(tmp_path / "a")))
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
-    assert torch.equal(run.model.state_dict()[name], expected)
+    assert torch.equal(run.networks.model.state_dict()[name], expected)
 
 
 def test_validation_and_pictures(scans, tmp_path):
@@ -279,7 +279,7 @@ def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monk
         (output.image - truth.target.abs()).abs().mean().backward()
     assert networks == {torch.bfloat16}
     assert physics == {torch.complex64}
-    without = [n for n, p in run.model.named_parameters() if p.grad is None]
+    without = [n for n, p in run.networks.model.named_parameters() if p.grad is None]
     assert not without, "the weights cast for the solve must not be used again"
 
 

@@ -11,14 +11,9 @@ from safetensors.torch import load_file
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
-from training.manifest import (
-    Acquisition,
-    Entry,
-    Manifest,
-    build_manifest,
-    check_subjects,
-    make_scan,
-)
+from training.acquire import make_scan
+from training.listing import build_manifest
+from training.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.prepare import make_all, open_folder, scan_path
 from training.scans import collate, load_scan, unpack_scan
 from training.sources import find_sources
@@ -186,13 +181,16 @@ def test_varied_scans_cannot_share_a_batch(images, tmp_path):
 def test_a_batch_is_its_scans(scans):
     entries = Manifest.read(scans).split("train")[:2]
     tensors = [load_file(scan_path(scans, e)) for e in entries]
-    batch = unpack_scan(collate(tensors))
-    for i, one in enumerate(map(unpack_scan, tensors)):
+    two_maps = unpack_scan(collate(tensors))
+    assert two_maps.csm.shape[1] == two_maps.sense.csm.shape[1] == 2
+    batch = two_maps.with_one_map()
+    assert torch.allclose(batch.csm.abs().square().sum(1).amax(), torch.tensor(1.0), atol=1e-3)
+    for i, one in enumerate(unpack_scan(t).with_one_map() for t in tensors):
         assert torch.equal(batch.sense(batch.target)[i], one.sense(one.target)[0])
         assert float(batch.noise_std[i]) == float(one.noise_std[0])
     assert batch.mask.ndim == 2, "one mask for all"
     tensors[1]["mask"] = 1 - tensors[1]["mask"]
-    both = unpack_scan(collate(tensors))
+    both = unpack_scan(collate(tensors)).with_one_map()
     assert both.mask.shape[:2] == (2, 1)
     assert float(both.sense(both.target)[0].abs().sum()) > 0
 

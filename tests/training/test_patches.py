@@ -16,16 +16,16 @@ def gradients(run, patch):
     """Gradient of the supervised loss on the first batch."""
     names, scan = next(iter(run.batches()))
     config = run.config
-    run.model.zero_grad(set_to_none=True)
+    run.networks.model.zero_grad(set_to_none=True)
     if patch:
-        output, scan, _ = patch_output(run.model, scan, config, run.generator)
+        output, scan, _ = patch_output(run.networks.model, scan, config, run.generator)
     else:
-        output = run.model(scan.kspace, scan.sense, scan.noise_std)
+        output = run.networks.model(scan.kspace, scan.sense, scan.noise_std)
     loss = (output.image - scan.target.abs()).abs().mean()
     loss = loss + (output.low_resolution - scan.lr_target).abs().mean()
     loss.backward()
     assert len(names) == config.batch
-    return loss.detach(), {n: p.grad for n, p in run.model.named_parameters()}
+    return loss.detach(), {n: p.grad for n, p in run.networks.model.named_parameters()}
 
 
 def moved_weights(model):
@@ -41,7 +41,7 @@ def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeyp
     monkeypatch.setattr("tests.training.conftest.SIZE", shape)
     data = prepared(write_images(tmp_path / "stack.h5"), tmp_path / "scans", "brain-5x")
     run = Run(tiny(data, tmp_path / "run", patch=64))
-    moved_weights(run.model)
+    moved_weights(run.networks.model)
     whole, patch = gradients(run, False), gradients(run, True)
     assert torch.allclose(whole[0], patch[0], rtol=1e-4)
     for name, gradient in whole[1].items():
@@ -51,19 +51,19 @@ def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeyp
 
 def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path):
     run = Run(tiny(scans, tmp_path, patch=26, patch_margin=6))
-    moved_weights(run.model)
+    moved_weights(run.networks.model)
     _, whole = gradients(run, False)
     name = "sr.conv_up.weight"
     parts = []
     _, scan = next(iter(run.batches()))
     for seed in range(24):
-        run.model.zero_grad(set_to_none=True)
+        run.networks.model.zero_grad(set_to_none=True)
         generator = torch.Generator().manual_seed(seed)
-        output, truth, points = patch_output(run.model, scan, run.config, generator)
+        output, truth, points = patch_output(run.networks.model, scan, run.config, generator)
         assert output.image.shape[-1] < scan.target.shape[-1]
         assert points.shape == scan.lr_target.shape
         (output.image - truth.target.abs()).abs().mean().backward()
-        parts.append(run.model.get_parameter(name).grad.clone())
+        parts.append(run.networks.model.get_parameter(name).grad.clone())
     mean = torch.stack(parts).mean(0).flatten()
     cosine = torch.nn.functional.cosine_similarity(mean, whole[name].flatten(), dim=0)
     assert float(cosine) > 0.8
