@@ -69,6 +69,7 @@ class RunConfig:
     clip_norm: float = 1.0
     ema: float = 0.999
     sequential: float = 0.0  # share of the run that trains the reconstruction alone
+    recon_from: str = ""  # weights card or run folder whose reconstruction is taken, and frozen
     psnr_share: float = 0.0  # share of the run without perceptual and adversarial losses
     bad_steps: int = 3  # steps in a row without a finite gradient that end the run
 
@@ -132,6 +133,8 @@ class RunConfig:
             raise ValueError(
                 f"batch is {self.batch}, not a multiple of {self.devices * self.nodes} processes"
             )
+        if self.recon_from and not 0 < self.sequential < 1:
+            raise ValueError("recon_from is for recipes with a sequential share between 0 and 1")
         if self.patch and self.patch <= 2 * self.patch_margin:
             raise ValueError(f"patch is {self.patch}, its margins alone take {self.patch_margin}")
         if self.patch and self.backward != "jfb":

@@ -15,7 +15,7 @@ from .log import read_log
 from .manifest import NAME, Manifest
 from .run import CONFIG
 
-PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", "init")
+PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", "init", "recon_from")
 """Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
 
 

@@ -21,7 +21,7 @@ from .checkpoint import (
 from .config import RunConfig
 from .discriminators import build_discriminator
 from .fixed_points import set_backward, set_iterations, takes_start
-from .parts import compile_networks, split_parts
+from .parts import NAMES, compile_networks, split_parts
 from .patches import check_patches
 
 
@@ -101,6 +101,8 @@ def build_networks(config: RunConfig, device: torch.device) -> Networks:
     _check(model, config)
     if config.init:
         load_start(model, config.init)
+    if config.recon_from:
+        load_recon(model, config.recon_from)
     model = model.to(device, memory_format=torch.channels_last).train()
     set_backward(model, config)
     set_iterations(model, config.max_iterations)
@@ -122,7 +124,15 @@ def _adam(module: nn.Module, config: RunConfig) -> torch.optim.Adam:
     return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, eps=eps)
 
 
-def load_start(model: nn.Module, init: str) -> None:
+def _weights_of(source: str) -> dict[str, Tensor]:
+    """Return the weights of a card, or the averaged ones of a run's folder."""
+    path = Path(source)
+    if path.is_dir():
+        return part(read_checkpoint(path)[0], "average")
+    return load_weights(path)[0].state_dict()
+
+
+def load_start(model: nn.Module, source: str) -> None:
     """Start from a weights card, or from the averaged weights of a run's folder.
 
     Raises
@@ -130,9 +140,17 @@ def load_start(model: nn.Module, init: str) -> None:
     CheckpointError
         Weights of another model.
     """
-    path = Path(init)
-    if path.is_dir():
-        tensors = part(read_checkpoint(path)[0], "average")
-    else:
-        tensors = load_weights(path)[0].state_dict()
-    load_matching(model, tensors, init)
+    load_matching(model, _weights_of(source), source)
+
+
+def load_recon(model: nn.Module, source: str) -> None:
+    """Take the reconstruction of another system, or one that has weights of its own.
+
+    Raises
+    ------
+    CheckpointError
+        Weights of another reconstruction.
+    """
+    tensors = _weights_of(source)
+    whole = next((part(tensors, name) for name, _ in NAMES if part(tensors, name)), tensors)
+    load_matching(split_parts(model)[0], whole, source)

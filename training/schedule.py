@@ -2,7 +2,7 @@
 
 A run has up to three phases, in this order:
 
-    recon   the reconstruction alone (share `sequential`); frozen afterwards
+    recon   the reconstruction alone (share `sequential`, none with `recon_from`); frozen afterwards
     psnr    pixel and reconstruction losses only (share `psnr_share` of the rest)
     full    all losses of the recipe
 
@@ -31,7 +31,7 @@ class Phase:
 
 def phase_at(step: int, config: RunConfig) -> Phase:
     """Return the phase of a step."""
-    n_recon = round(config.sequential * config.steps)
+    n_recon = 0 if config.recon_from else round(config.sequential * config.steps)
     if step < n_recon:
         return Phase("recon", 0, n_recon)
     n_psnr = round(config.psnr_share * (config.steps - n_recon))

@@ -14,7 +14,7 @@ import torch
 from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.sense import SenseOperator
 from training import adversarial, supervised
-from training.checkpoint import CheckpointError, read_checkpoint
+from training.checkpoint import CheckpointError, part, read_checkpoint
 from training.errors import TrainingDiverged
 from training.fit import fit
 from training.log import read_log
@@ -229,6 +229,16 @@ def test_a_folder_of_another_run_is_refused(scans, tmp_path):
     (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"cut off")
     with pytest.raises(CheckpointError, match="not a checkpoint of ours, or cut off"):
         fit(tiny(scans, tmp_path / "a", steps=2))
+
+
+def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "b", sequential=0.5, recon_from=str(tmp_path / "a")))
+    a, b = (part(weights(tmp_path / name), "average") for name in "ab")
+    same = {key for key, value in b.items() if torch.equal(value, a[key])}
+    assert same >= {k for k in b if k.startswith("rec.")}
+    assert "sr.conv_up.weight" not in same
+    assert [r["phase"] for r in read_log(tmp_path / "b")] == ["full"] * 4
 
 
 def test_init_starts_from_the_average_of_a_run(scans, tmp_path):

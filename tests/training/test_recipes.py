@@ -88,6 +88,7 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         ("batch: 3\ndevices: 2", "batch is 3, not a multiple of 2 processes"),
         ("psnr_share: 1.5", r"psnr_share is 1.5, a share is from 0 to 1"),
         ("steps: true", "steps is bool, expected int"),
+        ("recon_from: x", "recon_from is for recipes with a sequential share"),
         ("patch: 16", "patch is 16, its margins alone take 8"),
     ],
 )
