@@ -60,7 +60,8 @@ def build_manifest(
     Raises
     ------
     ValueError
-        A subject in two splits, no usable slice, `variety` on measured k-space.
+        A subject in two splits, no usable slice, no training slice to draw from, `variety` on
+        measured k-space.
     """
     splits = assign_splits(sources, acquisition.seed)
     slices = [(s, i) for s, source in enumerate(sources) for i in _usable(source)]
@@ -77,7 +78,10 @@ def build_manifest(
 
     scans = [entry(n, s, i) for n, (s, i) in enumerate(slices)]
     if n_scans is not None:
-        train = [x for x in scans if x.split == "train"] or scans
+        train = [x for x in scans if x.split == "train"]
+        if not train:
+            names = ", ".join(x.path.name for x in sources)
+            raise ValueError(f"{names}: no training slice to draw {n_scans} scans from")
         draw = random.Random(acquisition.seed)
         chosen = [train[draw.randrange(len(train))] for _ in range(n_scans)]
         held_out = [x for x in scans if x.split == "val"]

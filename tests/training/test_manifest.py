@@ -95,6 +95,15 @@ def test_files_that_share_a_subject_across_splits_are_refused(tmp_path):
         build_manifest(find_sources([tmp_path]), SMALL)
 
 
+def test_scans_are_drawn_from_training_slices(images, tmp_path):
+    manifest = manifest_of(images, SMALL, 9)
+    assert len(manifest.split("train")) == 9
+    assert len(manifest.scans) > 9, "those of validation as well"
+    only = write_images(tmp_path / "x_val.h5")
+    with pytest.raises(ValueError, match=r"x_val.h5: no training slice to draw 2 scans from"):
+        manifest_of(only, SMALL, 2)
+
+
 def test_preparation_goes_on_where_it_stopped(images, tmp_path):
     manifest = open_folder([images], tmp_path, SMALL)
     first = next(make_all(tmp_path, manifest))
