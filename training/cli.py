@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .errors import TrainingDiverged
+
 app = typer.Typer(
     name="jrsr-train",
     help="Train and judge the networks of JRSR. Research use only.",
@@ -18,34 +20,65 @@ app = typer.Typer(
 
 @app.command()
 def prepare(
-    images: Annotated[Path, typer.Argument(help="HDF5 file with a data set 'slices'.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files or folders: HDF5 (image stack, fastMRI, MoDL, ISMRMRD), NIfTI, DICOM."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the scans.")],
-    scans: Annotated[int, typer.Option(min=1, help="How many scans to simulate.")] = 2000,
+    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
+    scans: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many; default one per slice.")
+    ] = None,
+    vary: Annotated[bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix.")] = False,
+    truth_maps: Annotated[str, typer.Option(help="full or acs.")] = "full",
+    hr_limit: Annotated[int, typer.Option(min=0, help="Longest side of HR images, 0: any.")] = 0,
+    n_maps: Annotated[int, typer.Option(min=1, max=2, help="Map sets; DL-ESPIRiT: 2.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    share: Annotated[str, typer.Option(help="i/n: make every n-th scan from the i-th.")] = "0/1",
+    workers: Annotated[int, typer.Option(min=0, help="Processes.")] = 0,
 ) -> None:
     """Simulate and calibrate training scans once; an interrupted run goes on."""
-    from .prepare import prepare as run
+    from rich.progress import track
 
-    first, step = (int(part) for part in share.split("/"))
-    made = run(images, out, scans, seed=seed, share=(first, step))
-    typer.echo(f"{out}: {made} new scans")
+    from .manifest import Acquisition
+    from .prepare import make_all, open_folder
+    from .variety import Variety
+
+    variety = Variety() if vary else None
+    acquisition = Acquisition(
+        protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=variety
+    )
+    manifest = open_folder(inputs, out, acquisition, scans)
+    entries = make_all(out, manifest, workers=workers)
+    counts = {name: len(manifest.split(name)) for name in ("train", "val", "test")}
+    total = counts["train"] + counts["val"]
+    for _ in track(entries, "preparing", total=total, disable=not sys.stderr.isatty()):
+        pass
+    listed = ", ".join(f"{n} {name}" for name, n in counts.items())
+    typer.echo(f"{out}: {listed} scans, manifest {manifest.sha256[:12]}")
 
 
 @app.command()
-def fit(recipe: Annotated[Path, typer.Argument(help="YAML of a run.")]) -> None:
+def fit(
+    recipe: Annotated[Path, typer.Argument(help="YAML of a run.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value, as in the recipe.")
+    ] = None,
+) -> None:
     """Train, or go on from the checkpoint in the run's folder."""
     from .config import load_recipe
-    from .supervised import fit as run
+    from .fit import fit as run
 
-    config = load_recipe(recipe)
+    config = load_recipe(recipe, changes)
 
     def tell(row: dict) -> None:
-        loss, residual = f"loss {row['loss']:.4f}", f"residual {row['residual']:.1e}"
-        typer.echo(f"step {row['step']} of {config.n_steps}  {loss}  {residual}")
+        shown = ("loss", "residual", "val_psnr", "val_ssim", "bicubic", "sinc", "alarm")
+        cells = [f"{k} {row[k]:.4g}" if k != "alarm" else row[k] for k in shown if k in row]
+        typer.echo(f"step {row['step']} of {config.steps}  " + "  ".join(cells))
 
-    run(config, tell=tell)
-    typer.echo(f"{config.out}: {config.n_steps} steps done")
+    run(config, tell)
+    typer.echo(f"{config.out}: done")
 
 
 Models = Annotated[
@@ -161,7 +194,7 @@ def tune(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],
-    data: Annotated[str, typer.Option(help="What it was trained on, for the card.")],
+    data: Annotated[str, typer.Option(help="What it was trained on, in your words.")] = "",
     rows: Annotated[Path | None, typer.Option(help="CSV whose figures go on the card.")] = None,
     commit: Annotated[str | None, typer.Option(help="Commit that trained it.")] = None,
 ) -> None:
@@ -172,9 +205,16 @@ def export(
 
 
 def main() -> None:
-    """Run; every failure is one line on stderr and exit code 1, wrong usage is 2."""
+    """Run; every failure is one line on stderr.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
+    130 interrupted.
+    """
     try:
         app(standalone_mode=True)
+    except TrainingDiverged as error:
+        sys.stderr.write(f"jrsr-train: {error}\n")
+        sys.exit(3)
     except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
         sys.stderr.write(f"jrsr-train: {' '.join(str(error).split())}\n")
         sys.exit(1)

@@ -25,7 +25,12 @@ from torch.nn import functional
 from ..arrays import to_channels, to_complex
 from ..physics.sense import SenseOperator
 from ..physics.solvers import SolverReport
-from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
+from .fixed_point import (
+    JACOBIAN_FREE,
+    FixedPointSettings,
+    differentiable,
+    solve_fixed_point,
+)
 from .layers import RRDB, conv3, zero_init
 
 AVERAGING = 0.97
@@ -94,6 +99,7 @@ class RecModule(nn.Module):
         self.rho = nn.Parameter(torch.zeros(()))
         self.evaluation = EVALUATION
         self.training_settings = TRAINING
+        self.backward_settings = JACOBIAN_FREE
 
     @property
     def eta(self) -> Tensor:
@@ -122,7 +128,7 @@ class RecModule(nn.Module):
         """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b / g^2 where None.
 
         While gradients are on, the solve itself runs without a graph and one application of T at
-        its end carries the Jacobian-free gradient.
+        its end carries the gradient, in the way of `backward_settings`.
         """
         default = self.training_settings if self.training else self.evaluation
 
@@ -132,8 +138,10 @@ class RecModule(nn.Module):
         with torch.no_grad():
             start = zero_filled / sense.scale**2 if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
+        # Autocast would hand on the weights it has cast without a graph.
+        torch.clear_autocast_cache()
         if torch.is_grad_enabled():
-            fixed_point = jacobian_free(step, fixed_point)
+            fixed_point = differentiable(step, fixed_point, self.backward_settings)
         return fixed_point, report
 
 
