@@ -166,6 +166,8 @@ class Server:
             sock, address = listening.accept()
         except OSError as error:
             log.warning("connection lost before it was accepted: %s", error)
+            # Where there are too many open files, the next attempt fails as well.
+            time.sleep(0.1)
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         name = f"{address[0]}:{address[1]}"

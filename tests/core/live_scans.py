@@ -88,7 +88,10 @@ def in_buckets(lines: LineList, trigger: str = "repetition") -> list[LineList]:
 
 
 def assert_same(a: Made, b: Made) -> None:
-    """Bit by bit, in every field that makes pixels; whether maps are kept is not one of them."""
+    """Bit by bit, in every field.
+
+    Only whether maps are worth keeping may differ: nobody knows how many images are to come.
+    """
     assert type(a) is type(b)
     for field in fields(a):
         if field.name == "is_acs_shared":
