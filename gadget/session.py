@@ -27,6 +27,7 @@ from .stages import live_scan, reconstruct, to_results
 
 log = logging.getLogger("jrsr")
 
+ABORT_SECONDS = 1.0
 DRAIN_SECONDS = 600.0
 """How long a peer that was told of a failure may go on sending."""
 
@@ -147,7 +148,8 @@ class Session:
     def abort(self, reason: str) -> None:
         """End the session from another thread: the peer is told, computing stops."""
         try:
-            self._connection.socket.write(self._error(reason) + UINT16.pack(Id.CLOSE))
+            last = self._error(reason) + UINT16.pack(Id.CLOSE)
+            self._connection.socket.write_soon(last, ABORT_SECONDS)
         except PeerGone as error:
             log.error("peer gone before it was told: %s", error)
         self._connection.socket.hang_up()

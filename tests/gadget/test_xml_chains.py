@@ -8,7 +8,7 @@ import pytest
 
 from gadget import handler
 from gadget.configuration import properties_of, settings_of
-from gadget.server import Engines
+from gadget.engines import Engines
 from gadget.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
