@@ -32,8 +32,12 @@ class ImageWriter:
         self.path = Path(path)
         self.overwrite = overwrite
         check_target(self.path, overwrite=overwrite)
-        check_space(self.path.parent, 0)
         self._temporary = temporary_beside(self.path)
+        try:
+            check_space(self.path.parent, 0)
+        except OSError:
+            self._temporary.unlink()
+            raise
         h5py.File(self._temporary, "w").close()
         self._dataset = ismrmrd.Dataset(str(self._temporary), DATASET)
         self._dataset.write_xml_header(header_xml.encode("utf-8"))

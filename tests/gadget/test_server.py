@@ -421,7 +421,7 @@ def test_stopping_twice_ends_what_is_going_on(scan, caplog):
     with resident(grace=1000.0) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: server.health.n_open == 1)
+        wait_until(lambda: any(talk._session for talk in server._open.values()))
         server.stop()
         server.stop()
         peer.finish()
@@ -434,7 +434,7 @@ def test_grace_has_an_end(scan):
     with resident(grace=0.1) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: server.health.n_open == 1)
+        wait_until(lambda: any(talk._session for talk in server._open.values()))
         server.stop()
         peer.finish()
         assert peer.answer.errors == ["the server was stopped"] and peer.answer.is_closed
