@@ -4,7 +4,8 @@ from jrsr_core.models.registry import has_consistency
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.mrd.readout import lr_readout_size, readout_size
-from jrsr_core.weights import system_name
+from jrsr_core.trust import unlike_any
+from jrsr_core.weights import CardError, system_cards, system_name
 
 from .check import Inspection, SpaceInspection
 from .settings import Settings
@@ -54,7 +55,28 @@ def _space_rows(
         ("averages", str(space.n_averages)),
         ("calibration", _calibration(space, found.plan)),
         ("would do", _intention(space, found.plan, settings)),
+        ("unlike training", _unlike_training(space, found.plan, settings)),
     ]
+
+
+def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    """Name what is outside the range of the weights, as far as the header tells."""
+    try:
+        cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
+    except (CardError, OSError) as error:
+        return f"not known: {error}"
+    if not cards:
+        return "has no weights"
+    if not any(card.range for card in cards):
+        return "not known: the card is silent"
+    found = unlike_any(
+        cards,
+        n_coils=min(plan.n_coils, settings.n_virtual_coils),
+        acceleration=space.acceleration,
+        n_acs=min(space.acs),
+        hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
+    )
+    return "; ".join(found) or "nothing, as far as the header tells"
 
 
 def _kind(space: SpaceInspection, plan: ScanPlan) -> str:

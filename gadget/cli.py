@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import complain, say
+from .console import complain, log_to, say
 from .errors import Exit, describe, exit_code
 from .settings import Settings, split_pairs
 
@@ -29,7 +29,8 @@ Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other property.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other property: jrsr settings."),
 ]
 
 
@@ -37,19 +38,42 @@ Pairs = Annotated[
 def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="mrd, png, or both: mrd,png.")] = "mrd",
+    formats: Annotated[
+        str, typer.Option("--format", help="One or several: mrd,dicom,nifti,png,report.")
+    ] = "mrd",
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
+    report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
     overwrite: Overwrite = False,
+    verbose: Verbose = False,
+    log_file: Annotated[
+        Path | None, typer.Option("--log", help="Append all that is said, with its time.")
+    ] = None,
 ) -> int:
-    """Reconstruct scans into high-resolution images."""
+    """Reconstruct scans into high-resolution images.
+
+    \b
+    jrsr recon scan.h5                         scan_jrsr.h5 beside it: ISMRMRD images
+    jrsr recon scan.h5 -o out --format dicom   a folder of DICOM images in out/
+    jrsr recon scan.h5 --report                and a page that shows what to trust
+    jrsr recon day1/ day2/ -o out              every scan of two folders
+    jrsr recon scan.h5 --model cg-sense+sinc   the same without a network
+    jrsr recon scan.h5 --set maps=hallucination --set noise_file=noise.h5
+
+    \b
+    Formats: mrd (ISMRMRD), dicom (folder), nifti, png (one picture), report (one page).
+    Exit code: 0 done, 1 failed, 2 wrong usage or a scan we decline, 3 done but some images are
+    fallback images, 130 interrupted. Nothing is left half written.
+    """  # noqa: D301
     settings = _settings(pairs, model, device)
     from .outputs import parse_formats
     from .replay import Request, find_scans, replay
 
-    request = Request(find_scans(inputs), output, parse_formats(formats), overwrite)
-    return replay(request, settings)
+    wanted = parse_formats(f"{formats},report" if report else formats)
+    request = Request(find_scans(inputs), output, wanted, overwrite)
+    with log_to(log_file, verbose=verbose):
+        return replay(request, settings)
 
 
 def simulate(
@@ -97,7 +121,7 @@ def demo(
     pairs: Pairs = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Simulate, reconstruct, compare with CG-SENSE + bicubic, draw a picture."""
+    """Simulate, reconstruct, compare with CG-SENSE + bicubic, draw a picture and a report."""
     settings = _settings(pairs, model, device)
     from .demo import run_demo
 
@@ -194,6 +218,16 @@ def health(host: Host = "127.0.0.1", port: Port = 18000) -> int:
     from .client import ask_health
 
     say(ask_health(host, port))
+    return Exit.DONE
+
+
+@app.command()
+def settings() -> int:
+    """List all properties of --set, of <property> and of MRD clients, with their defaults."""
+    from .settings_help import settings_lines
+
+    for line in settings_lines():
+        say(line)
     return Exit.DONE
 
 

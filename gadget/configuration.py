@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import fields
 from typing import Any
 
 from .errors import UsageError
@@ -52,6 +53,8 @@ def _property(element: ET.Element) -> tuple[str, str]:
 def parameters_of(text: str) -> dict[str, Any]:
     """Return the parameters of a JSON text: ``{"parameters": {...}}``, or the inner object.
 
+    A property may be written without its underscores.
+
     Raises
     ------
     UsageError
@@ -64,7 +67,9 @@ def parameters_of(text: str) -> dict[str, Any]:
     inner = value.get("parameters", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
         raise UsageError(f"parameters are {type(inner).__name__}, expected a JSON object")
-    return {name: v for name, v in inner.items() if name not in NOT_OURS}
+    # Names of OpenRecon are letters and digits only.
+    plain = {f.name.replace("_", ""): f.name for f in fields(Settings)}
+    return {plain.get(name, name): v for name, v in inner.items() if name not in NOT_OURS}
 
 
 def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:

@@ -45,9 +45,9 @@ class Entry:
 def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
     """Write scan, truth, images and picture into `folder` and return the table."""
     names = {k: folder / f"{k}.h5" for k in ("scan", "truth", "images")}
-    picture = folder / "comparison.png"
+    picture, report = folder / "comparison.png", folder / "report.html"
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (*names.values(), picture):
+    for path in (*names.values(), picture, report):
         check_target(path, overwrite=overwrite)
     say("simulating a 12-coil brain-5x scan of the phantom")
     request = ScanRequest(n_coils=12)
@@ -55,8 +55,9 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
         found = inspect_scan(scan.header, scan.heads, settings)
-        engine = make_engine(settings)
-        replay_scan(scan, found, {"mrd": names["images"]}, engine, settings, overwrite)
+        engine = make_engine(settings, with_maps=True)
+        targets = {"mrd": names["images"], "report": report}
+        replay_scan(scan, found, targets, engine, settings, overwrite)
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     temporary = temporary_beside(picture)
@@ -67,7 +68,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         temporary.unlink(missing_ok=True)
     header = ("", "PSNR [dB]", "SSIM", "time [s]")
     rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
-    return [*table([header, *rows]), f"picture: {picture}"]
+    return [*table([header, *rows]), f"picture: {picture}", f"report: {report}"]
 
 
 def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:

@@ -1,6 +1,7 @@
 """What replay writes: one writer per format, all behind `write(result)` in a context.
 
-A format is a name in `FORMATS`; each writer leaves its file only when the scan is complete.
+A format is a name in `FORMATS`; each writer leaves its file, or folder, only when the scan is
+complete.
 """
 
 from contextlib import ExitStack
@@ -9,10 +10,14 @@ from types import TracebackType
 from typing import Protocol
 
 from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_beside
-from jrsr_core.mrd.plan import ScanPlan
 
 from .errors import UsageError
+from .export.dicom_writer import SUFFIX, DicomWriter
+from .export.folder import check_folder
+from .export.nifti_writer import NiftiWriter, require_nibabel
 from .export.picture import central_planes, magnitude_mosaic, pick_tiles
+from .job import ScanJob
+from .report import ReportWriter
 from .settings import nearest
 from .stages import Result
 
@@ -30,27 +35,51 @@ class Writer(Protocol):
 class MrdWriter(ImageWriter):
     """ISMRMRD file with the group ``/dataset/image_<series>``."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
-        super().__init__(path, plan.header.xml, overwrite=overwrite)
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job.header_xml, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         """Append the image with its header."""
         super().write(result.mrd)
 
 
+class DicomFolderWriter(DicomWriter):
+    """Folder of classic MR images, a series per image series."""
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job.header_xml, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Add the planes of the image."""
+        self.write_image(result.mrd)
+
+
+class NiftiFileWriter(NiftiWriter):
+    """Compressed NIfTI, a file per stack of slices."""
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Add the planes of the image."""
+        self.write_image(result.mrd)
+
+
 class PngWriter:
     """One picture of all images, or of evenly spread ones where there are many."""
 
-    def __init__(self, path: Path, plan: ScanPlan, *, overwrite: bool) -> None:
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
         self.path = path
         self._overwrite = overwrite
         check_target(path, overwrite=overwrite)
-        self._wanted = pick_tiles(len(plan.groups))
+        self._wanted = pick_tiles(len(job.found.plan.groups))
         self._tiles: list = []
         self._n_seen = 0
 
     def write(self, result: Result) -> None:
         """Keep the magnitude if the picture shows it, of a volume its three central planes."""
+        if result.map_name:
+            return
         if self._n_seen in self._wanted:
             self._tiles += central_planes(result.image.magnitude.cpu().numpy())
         self._n_seen += 1
@@ -74,7 +103,17 @@ class PngWriter:
             temporary.unlink(missing_ok=True)
 
 
-FORMATS = {"mrd": (".h5", MrdWriter), "png": (".png", PngWriter)}
+FORMATS = {
+    "mrd": (".h5", MrdWriter),
+    "dicom": ("_dicom", DicomFolderWriter),
+    "nifti": (".nii.gz", NiftiFileWriter),
+    "png": (".png", PngWriter),
+    "report": (".html", ReportWriter),
+}
+"""Name -> (what the target's name ends with, writer)."""
+
+OTHER_SUFFIXES = (".png", ".gz", ".nii", ".html")
+"""Suffixes of an output file that mean another format than mrd."""
 
 
 def parse_formats(text: str) -> list[str]:
@@ -89,6 +128,8 @@ def parse_formats(text: str) -> list[str]:
     for name in names or [""]:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}{nearest(name, FORMATS)}")
+    if "nifti" in names:
+        require_nibabel()
     return list(dict.fromkeys(names))
 
 
@@ -96,7 +137,8 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
     """Return where the images of a scan go.
 
     Without `output`: beside the scan, as ``<scan>_jrsr``. With a file name (it has a suffix): that
-    file, for one scan only. Otherwise `output` is a folder.
+    file, for one scan only, and other formats beside it under the same name. Otherwise `output` is
+    a folder.
     """
     suffix = FORMATS[format_name][0]
     name = f"{source.stem}_jrsr{suffix}"
@@ -106,22 +148,26 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
         return output / name
     if not single:
         raise UsageError(f"{output} is a file name, several scans need a folder")
-    if format_name == "mrd" and output.suffix.lower() != FORMATS["png"][0]:
+    if format_name == "mrd" and output.suffix.lower() not in OTHER_SUFFIXES:
         return output
-    return output.with_suffix(suffix)
+    stem = output.name.removesuffix(".gz").rpartition(".")[0] or output.name
+    return output.with_name(stem + suffix)
 
 
 def check_paths(paths: list[Path], *, overwrite: bool) -> None:
-    """Raise before any work if one of the files may not be written."""
+    """Raise before any work if one of the targets may not be written."""
     for path in paths:
-        check_target(path, overwrite=overwrite)
+        if path.name.endswith(FORMATS["dicom"][0]):
+            check_folder(path, SUFFIX, overwrite=overwrite)
+        else:
+            check_target(path, overwrite=overwrite)
 
 
 def open_writers(
-    stack: ExitStack, paths: dict[str, Path], plan: ScanPlan, *, overwrite: bool
+    stack: ExitStack, paths: dict[str, Path], job: ScanJob, *, overwrite: bool
 ) -> list[Writer]:
     """Enter one writer per format on the stack."""
     return [
-        stack.enter_context(FORMATS[name][1](path, plan, overwrite=overwrite))
+        stack.enter_context(FORMATS[name][1](path, job, overwrite=overwrite))
         for name, path in paths.items()
     ]

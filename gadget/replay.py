@@ -18,9 +18,11 @@ from .check import Inspection, check_model, inspect_scan
 from .console import complain, progress, say
 from .engine import Engine
 from .errors import Exit, ScanError, UsageError, describe, exit_code
+from .job import ScanJob
 from .outputs import check_paths, open_writers, target_path
 from .settings import Settings
 from .stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
+from .summary import Summary
 
 SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
@@ -55,6 +57,7 @@ def replay(request: Request, settings: Settings) -> Exit:
 
 
 def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings: Settings) -> Exit:
+    with_maps = any("report" in paths for paths in targets.values())
     engine: Engine | None = None
     codes = [Exit.DONE]
     for source, paths in targets.items():
@@ -62,7 +65,7 @@ def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings:
             # The model is loaded once the first scan has proved to be one.
             with ScanFile(source) as scan:
                 found = inspect_scan(scan.header, scan.heads, settings)
-                engine = engine or make_engine(settings)
+                engine = engine or make_engine(settings, with_maps=with_maps)
                 codes.append(replay_scan(scan, found, paths, engine, settings, overwrite))
         except Exception as error:
             if len(targets) == 1:
@@ -85,31 +88,20 @@ def replay_scan(
     start = time.perf_counter()
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
-    slices = make_assembler(scan, found.plan, settings)
-    n_images = n_fallback = 0
-    sizes: dict[str, None] = {}
+    job = ScanJob(scan.path, found, make_assembler(scan, found.plan, settings), engine, settings)
+    done = Summary(scan.path.name)
     with ExitStack() as stack:
-        writers = open_writers(stack, paths, found.plan, overwrite=overwrite)
-        tick = stack.enter_context(progress(slices.n_steps, scan.path.name))
-        images = reconstruct(file_tasks(slices), engine, settings, tick)
+        writers = open_writers(stack, paths, job, overwrite=overwrite)
+        tick = stack.enter_context(progress(job.slices.n_steps, scan.path.name))
+        images = reconstruct(file_tasks(job.slices), engine, settings, tick)
         for result in to_results(images, found.plan.header, settings):
-            n_images += 1
-            sizes[" x ".join(map(str, result.image.image.shape))] = None
-            n_fallback += result.is_fallback
-            if result.is_fallback:
-                complain(f"{scan.path.name}: image {n_images}: {result.image.report.fallback}")
+            done.add(result)
             for writer in writers:
                 writer.write(result)
-    seconds = time.perf_counter() - start
-    note = f", {n_fallback} of them fallback images" if n_fallback else ""
     files = ", ".join(map(str, paths.values()))
-    images = f"{_count(n_images)} {' and '.join(sizes)}{note}"
-    say(f"{scan.path.name}: {images} in {seconds:.1f} s -> {files}")
-    return Exit.FALLBACK if n_fallback else Exit.DONE
-
-
-def _count(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"
+    done.warn()
+    say(f"{done.line()} in {time.perf_counter() - start:.1f} s -> {files}")
+    return Exit.FALLBACK if done.n_fallback else Exit.DONE
 
 
 def find_scans(inputs: list[Path]) -> list[Path]:

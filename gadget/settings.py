@@ -13,6 +13,9 @@ _CHOICES = {
     "output": ("magnitude", "complex"),
     "trigger": ("slice", "repetition", "measurement", "bucket"),
 }
+MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
+"""Maps that may be asked for, and by how much their series is above that of the images."""
+
 _RANGES = {
     "n_virtual_coils": (1, 1024),
     "kernel_width": (3, 16),
@@ -57,6 +60,9 @@ class Settings:
     trigger
         When a live scan has all lines of an image: after the last line of the `slice`, of the
         `repetition`, of the `measurement`, or with the `bucket` that brings them.
+    maps
+        Extra series, parted by commas: `hallucination`, `taken_back`, `unmeasured`; empty, or
+        `none`, for none.
     spool_dir
         Folder for the raw data of images that failed; empty for none.
     """
@@ -77,6 +83,7 @@ class Settings:
     batch_size: int = 4
     time_limit: float = 0.0
     trigger: str = "slice"
+    maps: str = ""
     spool_dir: str = ""
 
     def __post_init__(self) -> None:
@@ -88,11 +95,21 @@ class Settings:
                 raise UsageError(f"{name} is {getattr(self, name)}, expected {low} to {high}")
         if not re.fullmatch(rf"{_DEVICE}(\s*,\s*{_DEVICE})*", self.device):
             raise UsageError(f"device is {self.device!r}, expected auto, cpu, cuda or cuda:n")
+        for name in self.map_names:
+            _check_choice("maps", name, tuple(MAPS))
+            if self.series_index + MAPS[name] > _RANGES["series_index"][1]:
+                raise UsageError(f"series_index is {self.series_index}, too large for maps={name}")
 
     @property
     def devices(self) -> list[str]:
         """Names of the devices."""
         return [name.strip() for name in self.device.split(",")]
+
+    @property
+    def map_names(self) -> list[str]:
+        """Names of the maps."""
+        names = [name.strip() for name in self.maps.split(",")]
+        return [name for name in names if name not in ("", "none")]
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[str], **explicit: Any) -> "Settings":

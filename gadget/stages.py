@@ -23,6 +23,7 @@ from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
 from jrsr_core.mrd.live import LiveScan, Task
+from jrsr_core.mrd.maps import to_mrd_map
 from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import ScanPlan
@@ -32,16 +33,20 @@ from jrsr_core.volume import Tick
 from .check import check_model
 from .engine import Engine
 from .errors import UsageError, describe
-from .settings import Settings
+from .settings import MAPS, Settings
 from .spool import spool
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One finished image: as arrays and as the message that goes out."""
+    """One finished image, or a map of it: as arrays and as the message that goes out.
+
+    `map_name` is the name of the map in `mrd`; empty for the image itself.
+    """
 
     image: ReconImage
     mrd: ismrmrd.Image
+    map_name: str = ""
 
     @property
     def is_fallback(self) -> bool:
@@ -94,8 +99,10 @@ def _noise_of(path: str) -> NoiseData:
     return noise
 
 
-def make_reconstructor(settings: Settings, device: str | None = None) -> Reconstructor:
-    """Load the model on a device.
+def make_reconstructor(
+    settings: Settings, device: str | None = None, *, with_maps: bool = False
+) -> Reconstructor:
+    """Load the model on a device; `with_maps` even where no series of them is asked for.
 
     Raises
     ------
@@ -114,13 +121,14 @@ def make_reconstructor(settings: Settings, device: str | None = None) -> Reconst
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
         crop=settings.crop,
+        with_maps=with_maps or bool(settings.map_names),
     )
 
 
-def make_engine(settings: Settings) -> Engine:
-    """Load the model once for all scans; raises as `make_reconstructor`."""
+def make_engine(settings: Settings, *, with_maps: bool = False) -> Engine:
+    """Load the model once for all scans; arguments and errors as `make_reconstructor`."""
     return Engine(
-        partial(make_reconstructor, settings),
+        partial(make_reconstructor, settings, with_maps=with_maps),
         settings.devices,
         batch_size=settings.batch_size,
     )
@@ -222,18 +230,24 @@ def to_results(
     settings: Settings,
     numbering: Numbering | None = None,
 ) -> Iterator[Result]:
-    """Remove phase oversampling and put headers on; `numbering` is that of earlier calls."""
+    """Remove phase oversampling and put headers on; `numbering` is that of earlier calls.
+
+    The maps of an image follow it; fallback images have none.
+    """
     numbering = numbering or Numbering(header.encodings)
     for image in images:
         counters = image.counters
         cropped = crop_to_fov(image, header.encodings[counters.encoding].recon_fov_mm)
-        yield Result(
+        series = settings.series_index + numbering.series(counters)
+        number = numbering.number(counters)
+        mrd = to_mrd_image(
             cropped,
-            to_mrd_image(
-                cropped,
-                header,
-                series_index=settings.series_index + numbering.series(counters),
-                image_index=numbering.number(counters),
-                as_complex=settings.output == "complex",
-            ),
+            header,
+            series_index=series,
+            image_index=number,
+            as_complex=settings.output == "complex",
         )
+        yield Result(cropped, mrd)
+        for name in settings.map_names if cropped.maps else ():
+            places = {"series_index": series + MAPS[name], "image_index": number}
+            yield Result(cropped, to_mrd_map(cropped, name, header, **places), name)

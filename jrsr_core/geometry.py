@@ -209,13 +209,23 @@ class KSpaceVolume:
 
 @dataclass(frozen=True)
 class ReconReport:
-    """What happened while one image was made; `n_readout` are the samples of a readout."""
+    """What happened while one image was made.
+
+    `n_readout` counts the samples of a readout, which may be more than the LR grid has.
+    `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
+    `unmeasured` are the sizes of the maps relative to the image (`quality`); `snr_db` as in
+    `trust`.
+    """
 
     model: str
     weights_sha256: str = ""
     iterations: int = 0
     fixed_point_residual: float = float("nan")
     kspace_residual: float = float("nan")
+    expected_residual: float = float("nan")
+    taken_back: float = float("nan")
+    unmeasured: float = float("nan")
+    snr_db: float = float("nan")
     noise_std: float = float("nan")
     scale: float = 1.0
     acceleration: float = 1.0
@@ -238,6 +248,7 @@ class ReconImage:
 
     `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
     on the LR grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
+    `maps` has what was asked for of `quality.MAP_NAMES`, float32, shape and scale of `image`.
     """
 
     image: Tensor
@@ -246,6 +257,7 @@ class ReconImage:
     counters: Counters
     stamp: AcquisitionStamp
     report: ReconReport
+    maps: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def magnitude(self) -> Tensor:

@@ -28,10 +28,9 @@ from .models.interfaces import JointModel, ModelOutput
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
 from .physics.sense import SenseOperator
-from .quality import kspace_residual
+from .quality import expected_residual, hallucination_maps, kspace_residual, relative_size
+from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
 from .weights import WeightsCard, load_system
-
-CONVERGED = 0.05
 
 
 class Reconstructor:
@@ -45,6 +44,8 @@ class Reconstructor:
         Its name, for reports.
     cards
         Of its weights: none, one, or one per part.
+    with_maps
+        Whether images come with the maps of `quality`.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Reconstructor:
         cards: tuple[WeightsCard, ...] = (),
         settings: CalibrationSettings | None = None,
         device: str | torch.device = "cpu",
+        with_maps: bool = False,
     ) -> None:
+        self.with_maps = with_maps
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.name = name
@@ -93,12 +96,7 @@ class Reconstructor:
         seconds = (time.perf_counter() - start) / len(slices)
         parts = [_sample(output, i) for i in range(len(slices))]
         return [
-            _finish(
-                slice_,
-                part.image[0],
-                part.low_resolution[0],
-                self._report(slice_, own, part, own.seconds + seconds),
-            )
+            self._image(slice_, own, part, own.seconds + seconds)
             for slice_, own, part in zip(slices, calibrated, parts, strict=True)
         ]
 
@@ -106,6 +104,25 @@ class Reconstructor:
     def weights_sha256(self) -> str:
         """Hash of the weights, of two parts joined by "+"; empty for models without."""
         return "+".join(card.sha256 for card in self.cards)
+
+    def _image(
+        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
+    ) -> ReconImage:
+        maps = self.maps(output, calibrated)
+        report = self._report(slice_, calibrated, output, total)
+        sizes = {k: relative_size(maps[k], output.image) for k in maps if k != "hallucination"}
+        image = _finish(
+            slice_,
+            output.image[0],
+            output.low_resolution[0],
+            dataclasses.replace(report, **sizes),
+        )
+        scaled = {name: (report.scale * value[0]).cpu() for name, value in maps.items()}
+        return dataclasses.replace(image, maps=scaled)
+
+    def maps(self, output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
+        """Return the maps of `quality` where they are wanted."""
+        return hallucination_maps(output, calibrated) if self.with_maps else {}
 
     def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
         """Return the slice with its arrays on our device."""
@@ -143,23 +160,33 @@ class Reconstructor:
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
     ) -> ReconReport:
         residual = math.nan if output.residual is None else float(output.residual.max())
-        warnings = []
-        if residual > CONVERGED:
-            warnings.append(f"fixed point residual {residual:.3f} is above {CONVERGED}")
+        noise_std = float(calibrated.noise_std)
+        snr_db = signal_to_noise_db(output.low_resolution, noise_std)
+        residuals = kspace_residual(output, calibrated), expected_residual(calibrated)
+        unlike = unlike_any(
+            self.cards,
+            n_coils=calibrated.kspace.shape[1],
+            acceleration=slice_.acceleration,
+            n_acs=min(calibrated.acs_shape),
+            hr_size=calibrated.sense.image_shape,
+            noise_db=snr_db,
+        )
         return ReconReport(
             model=self.name,
             weights_sha256=self.weights_sha256,
             iterations=output.iterations,
             fixed_point_residual=residual,
-            kspace_residual=kspace_residual(output, calibrated),
-            noise_std=float(calibrated.noise_std) * calibrated.scale,
+            kspace_residual=residuals[0],
+            expected_residual=residuals[1],
+            snr_db=snr_db,
+            noise_std=noise_std * calibrated.scale,
             scale=calibrated.scale,
             acceleration=slice_.acceleration,
             acs_shape=calibrated.acs_shape,
             n_readout=slice_.kspace.shape[-1],
             n_virtual_coils=calibrated.kspace.shape[1],
             seconds={"calibration": calibrated.seconds, **output.seconds, "total": total},
-            warnings=tuple(warnings),
+            warnings=(*unlike, *not_converged(residual), *contradicts(*residuals)),
         )
 
     @torch.inference_mode()
@@ -222,6 +249,8 @@ def _sample(output: ModelOutput, index: int) -> ModelOutput:
         image=output.image[one],
         low_resolution=output.low_resolution[one],
         residual=None if output.residual is None else output.residual[one],
+        prior=None if output.prior is None else output.prior[one],
+        prior_weight=None if output.prior_weight is None else output.prior_weight[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )
 
@@ -271,6 +300,7 @@ def load_reconstructor(
     kernel_width: int = 6,
     threshold: float = 0.02,
     crop: float = 0.9,
+    with_maps: bool = False,
 ) -> Reconstructor:
     """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
@@ -286,5 +316,10 @@ def load_reconstructor(
     where = pick_device(device)
     system = load_system(model, preset=preset, weights=str(weights or ""))
     return Reconstructor(
-        system.model, name=system.name, cards=system.cards, settings=settings, device=where
+        system.model,
+        name=system.name,
+        cards=system.cards,
+        settings=settings,
+        device=where,
+        with_maps=with_maps,
     )

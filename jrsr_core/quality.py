@@ -1,26 +1,43 @@
-"""How far a finished image agrees with what was measured.
+"""How far a finished image agrees with what was measured, and what in it was not measured at all.
 
     residual = |M (A x - b)| / |b|   over the measured samples of all coils
 
 At the level of the noise, sqrt(n_samples) sigma / |b|, an image explains the measurement; above
-it something was changed, below it noise was fitted. A magnitude image gets the smooth phase of
-the LR reconstruction before the test.
+it something was changed, below it noise was fitted.
+
+Two maps say where a network may have made something up (ours; after Bhadra et al., IEEE TMI 2021,
+who part hallucinations into those within the measured space and those in the null space). x_SR is
+the image of the networks, x the image that was delivered:
+
+    taken_back = |x_SR - x|,                        x = argmin |A x - b|^2 + mu |x - x_SR|^2
+    unmeasured = |mu (A^H A + mu)^-1 x_SR|
+    hallucination = taken_back + unmeasured
+
+`taken_back` contradicts the measurement: for a true x_SR it is noise. A system without that last
+step delivers x_SR itself, contradictions included. `unmeasured` is the share of x that no sample
+supports; it has the edges of the object as well and need not be wrong, but nothing measured vouches
+for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. All in image units. A magnitude
+image gets the smooth phase of the LR reconstruction first.
 """
 
 import torch
 from torch import Tensor
 
 from .calibration.calibrate import CalibratedSlice
+from .models.consistency import DataConsistency
 from .models.interfaces import ModelOutput
 from .models.phase import smooth_phase
+from .physics.sense import SenseOperator
+from .physics.solvers import conjugate_gradient
+
+MAP_NAMES = ("hallucination", "taken_back", "unmeasured")
+N_ITER = 12
+TOLERANCE = 1e-4
 
 
 def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
     """Return the relative k-space residual of the HR image of one slice."""
-    image = output.image
-    if not image.is_complex():
-        _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
-        image = image * phase
+    image = _with_phase(output.image, output, calibrated)
     difference = calibrated.sense.single_map()(image) - calibrated.kspace
     return float(_relative(difference, calibrated.kspace))
 
@@ -30,7 +47,45 @@ def expected_residual(calibrated: CalibratedSlice) -> float:
     n_coils = calibrated.kspace.shape[1]
     n_samples = n_coils * float(calibrated.sense.mask.sum())
     norm = torch.linalg.vector_norm(calibrated.kspace)
-    return float(calibrated.noise_std * n_samples**0.5 / norm)
+    return float((n_samples * calibrated.noise_std.square().sum()).sqrt() / norm)
+
+
+def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
+    """Return the maps of `MAP_NAMES`, float32 ``(batch, y, x)``, in the units of the output."""
+    sense, mu = calibrated.sense.single_map(), output.prior_weight
+    if output.prior is None:
+        prior = _with_phase(output.image, output, calibrated)
+        mu = DataConsistency().eval().to(prior.device).mu(calibrated.noise_std)
+        residual = sense.adjoint(calibrated.kspace - sense(prior))
+        taken_back = _solve(sense, mu, residual)
+    else:
+        prior = output.prior
+        taken_back = prior - output.image
+    taken_back = taken_back.abs()
+    unmeasured = _solve(sense, mu, mu * prior).abs()
+    maps = (taken_back + unmeasured, taken_back, unmeasured)
+    return dict(zip(MAP_NAMES, maps, strict=True))
+
+
+def relative_size(part: Tensor, image: Tensor) -> float:
+    """Return |part| / |image|, 0 for an empty image."""
+    norm = float(torch.linalg.vector_norm(image))
+    return float(torch.linalg.vector_norm(part)) / norm if norm else 0.0
+
+
+def _solve(sense: SenseOperator, mu: Tensor, rhs: Tensor) -> Tensor:
+    """(A^H A + mu)^-1 rhs."""
+    x, _ = conjugate_gradient(
+        lambda v: sense.gram(v) + mu * v, rhs, n_iter=N_ITER, tolerance=TOLERANCE
+    )
+    return x
+
+
+def _with_phase(image: Tensor, output: ModelOutput, calibrated: CalibratedSlice) -> Tensor:
+    if image.is_complex():
+        return image
+    _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
+    return image * phase
 
 
 def _relative(difference: Tensor, reference: Tensor) -> Tensor:

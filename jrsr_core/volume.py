@@ -18,8 +18,9 @@ from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
 from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
-from .pipeline import CONVERGED, Reconstructor, stack_slices
-from .quality import kspace_residual
+from .pipeline import Reconstructor, stack_slices
+from .quality import expected_residual, kspace_residual, relative_size
+from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
@@ -53,23 +54,24 @@ def reconstruct_volume(
     ValueError
         As `Reconstructor`: no usable ACS, k-space not finite or empty, matrix too small.
     """
-    start = time.perf_counter()
+    begin = time.perf_counter()
     volume, scale = _common_scale(recon, volume)
     target = _Target(volume)
     planes = _calibrated_planes(recon, volume, scale)
-    outputs = []
+    tally = _Tally()
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
         output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
-        target.put(batch, output, float(scale))
-        outputs.append((output, kspace_residual(output, calibrated), calibrated))
+        maps = recon.maps(output, calibrated)
+        target.put(batch, output, float(scale), maps)
+        tally.add(output, calibrated)
         for _ in batch if tick else ():
             tick()
     if not target.is_finite():
         raise ValueError(f"{recon.name} gave an image that is not finite")
-    report = _report(recon, volume, outputs, time.perf_counter() - start)
-    return target.finish(volume, report)
+    report = tally.report(recon, volume, time.perf_counter() - begin)
+    return target.finish(volume, dataclasses.replace(report, **target.map_sizes()))
 
 
 def fallback_volume(
@@ -94,11 +96,25 @@ class _Target:
         n, (ny, nz) = volume.n_positions, volume.mask.shape
         self.image = torch.zeros((n, *hr_shape((ny, nz))), dtype=torch.complex64)
         self.low_resolution = torch.zeros((n, ny, nz), dtype=torch.complex64)
+        self.maps: dict[str, Tensor] = {}
 
-    def put(self, positions: list[int], output: ModelOutput, scale: float) -> None:
+    def put(
+        self,
+        positions: list[int],
+        output: ModelOutput,
+        scale: float,
+        maps: dict[str, Tensor] | None = None,
+    ) -> None:
         self.image[positions] = (scale * output.image).to("cpu", torch.complex64)
         low_resolution = scale * output.low_resolution
         self.low_resolution[positions] = low_resolution.to("cpu", torch.complex64)
+        for name, value in (maps or {}).items():
+            whole = self.maps.setdefault(name, torch.zeros(self.image.shape))
+            whole[positions] = (scale * value).cpu()
+
+    def map_sizes(self) -> dict[str, float]:
+        sizes = {name: relative_size(value, self.image) for name, value in self.maps.items()}
+        return {name: size for name, size in sizes.items() if name != "hallucination"}
 
     def is_finite(self) -> bool:
         return bool(torch.isfinite(torch.view_as_real(self.image)).all())
@@ -112,6 +128,7 @@ class _Target:
             counters=volume.counters,
             stamp=volume.stamp,
             report=report,
+            maps={name: value.permute(2, 1, 0) for name, value in self.maps.items()},
         )
 
 
@@ -155,33 +172,61 @@ def map_sources(volume: KSpaceVolume) -> list[int]:
     return [min(loud, key=lambda s, x=x: abs(s - x)) for x in range(volume.n_positions)]
 
 
-def _report(
-    recon: Reconstructor,
-    volume: KSpaceVolume,
-    outputs: list[tuple[ModelOutput, float, CalibratedSlice]],
-    total: float,
-) -> ReconReport:
-    """Report the worst position, and the sum of the times."""
-    residuals = [float(o.residual.max()) for o, _, _ in outputs if o.residual is not None]
-    residual = max(residuals, default=math.nan)
-    seconds: dict[str, float] = {"calibration": sum(c.seconds for _, _, c in outputs)}
-    for output, _, _ in outputs:
+class _Tally:
+    """What the report says of all positions; residuals are those of the whole volume."""
+
+    def __init__(self) -> None:
+        self.residual, self.power = math.nan, 0.0
+        self.energy = self.contradicted = self.explained = 0.0
+        self.iterations = 0
+        self.seconds: dict[str, float] = {"calibration": 0.0}
+        self.first: CalibratedSlice | None = None
+
+    def add(self, output: ModelOutput, calibrated: CalibratedSlice) -> None:
+        """Count a batch of positions."""
+        self.first = self.first or calibrated
+        self.iterations = max(self.iterations, output.iterations)
+        if output.residual is not None:
+            # max() keeps its first argument where the second one is not a number.
+            self.residual = max(float(output.residual.max()), self.residual)
+        energy = float(calibrated.kspace.abs().square().sum())
+        self.energy += energy
+        if energy > 0:
+            self.contradicted += energy * kspace_residual(output, calibrated) ** 2
+            self.explained += energy * expected_residual(calibrated) ** 2
+        power = output.low_resolution.abs().square().mean((-2, -1))
+        self.power = max(self.power, float(power.max()))
+        self.seconds["calibration"] += calibrated.seconds
         for name, value in output.seconds.items():
-            seconds[name] = seconds.get(name, 0.0) + value
-    first = outputs[0][2]
-    warning = f"fixed point residual {residual:.3f} is above {CONVERGED}"
-    return ReconReport(
-        model=recon.name,
-        weights_sha256=recon.weights_sha256,
-        iterations=max(o.iterations for o, _, _ in outputs),
-        fixed_point_residual=residual,
-        kspace_residual=max(r for _, r, _ in outputs),
-        noise_std=volume.noise_std,
-        scale=first.scale,
-        acceleration=volume.acceleration,
-        acs_shape=first.acs_shape,
-        n_readout=volume.n_positions,
-        n_virtual_coils=first.kspace.shape[1],
-        seconds=seconds | {"total": total},
-        warnings=(warning,) if residual > CONVERGED else (),
-    )
+            self.seconds[name] = self.seconds.get(name, 0.0) + value
+
+    def report(self, recon: Reconstructor, volume: KSpaceVolume, total: float) -> ReconReport:
+        """Report the worst equilibrium, the signal of the loudest position, sums of the rest."""
+        first = self.first
+        residuals = [(e / self.energy) ** 0.5 for e in (self.contradicted, self.explained)]
+        snr_db = signal_to_noise_db(torch.tensor(self.power**0.5), float(first.noise_std[0]))
+        unlike = unlike_any(
+            recon.cards,
+            n_coils=first.kspace.shape[1],
+            acceleration=volume.acceleration,
+            n_acs=min(first.acs_shape),
+            hr_size=first.sense.image_shape,
+            noise_db=snr_db,
+        )
+        return ReconReport(
+            model=recon.name,
+            weights_sha256=recon.weights_sha256,
+            iterations=self.iterations,
+            fixed_point_residual=self.residual,
+            kspace_residual=residuals[0],
+            expected_residual=residuals[1],
+            snr_db=snr_db,
+            noise_std=volume.noise_std,
+            scale=first.scale,
+            acceleration=volume.acceleration,
+            acs_shape=first.acs_shape,
+            n_readout=volume.n_positions,
+            n_virtual_coils=first.kspace.shape[1],
+            seconds=self.seconds | {"total": total},
+            warnings=(*unlike, *not_converged(self.residual), *contradicts(*residuals)),
+        )

@@ -26,13 +26,14 @@ LAYERS = {
     "quality": {"arrays", "geometry", "physics", "calibration", "models"},
     "weights": {"models"},
     "intact": {"geometry", "calibration"},
+    "trust": {"weights"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
-        "intact",
+        *("intact", "trust"),
     },
     "volume": {
         *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
-        "pipeline",
+        *("pipeline", "trust"),
     },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }

@@ -40,6 +40,7 @@ class Consistent(JointModel):
         if not image.is_complex():
             _, phase = smooth_phase(output.low_resolution, sense.image_shape)
             image = image * phase
+        output.prior, output.prior_weight = image, self.consistency.mu(noise_std)
         output.image = self.consistency(image, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
         output.seconds = output.seconds | clock.laps

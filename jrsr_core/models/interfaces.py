@@ -27,6 +27,9 @@ class ModelOutput:
         Of the iterative part: applications done and last relative residual per sample.
     seconds
         Wall-clock per part, filled in outside training.
+    prior, prior_weight
+        HR image before it was made consistent with the measurement, and the weight mu it had in
+        that step; None without it.
     """
 
     image: Tensor
@@ -34,6 +37,8 @@ class ModelOutput:
     iterations: int = 0
     residual: Tensor | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    prior: Tensor | None = None
+    prior_weight: Tensor | None = None
 
 
 def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, SenseOperator]:

@@ -102,4 +102,5 @@ class JrsrDc(JointModel):
         clock.lap("sr")
         image = self.consistency(x_sr, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
-        return ModelOutput(image, x_rec, report.iterations, report.residual.flatten(), clock.laps)
+        residual, mu = report.residual.flatten(), self.consistency.mu(noise_std)
+        return ModelOutput(image, x_rec, report.iterations, residual, clock.laps, x_sr, mu)

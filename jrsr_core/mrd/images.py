@@ -47,6 +47,7 @@ def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
         image,
         image=crop_or_pad(image.image, hr_size),
         low_resolution=crop_or_pad(image.low_resolution, lr_size),
+        maps={name: crop_or_pad(value, hr_size) for name, value in image.maps.items()},
         geometry=replace(image.geometry, fov_mm=(*old[:-n_axes], *cropped)),
     )
 

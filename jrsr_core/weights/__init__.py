@@ -6,7 +6,7 @@ architecture does not match is refused, never repaired.
 
 from .card import CardError, WeightsCard
 from .store import find_card, list_weights, load_weights, save_weights, shipped_folder
-from .systems import LoadedSystem, find_system, load_system, system_name
+from .systems import LoadedSystem, find_system, load_system, system_cards, system_name
 
 __all__ = [
     "CardError",
@@ -19,5 +19,6 @@ __all__ = [
     "load_weights",
     "save_weights",
     "shipped_folder",
+    "system_cards",
     "system_name",
 ]

@@ -72,6 +72,14 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     return _shipped(whole, names, preset)
 
 
+def system_cards(
+    system: str, *, preset: str = "auto", weights: str = ""
+) -> tuple[WeightsCard, ...]:
+    """Return the cards of a system, without its weights; raises as `find_system`."""
+    parts = find_system(system, preset=preset, weights=weights)
+    return tuple(WeightsCard.read(part) for part in parts if isinstance(part, Path))
+
+
 def system_name(system: str) -> str:
     """Return the full name of a system written as name or by cards; only cards are read.
 

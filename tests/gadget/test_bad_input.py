@@ -139,7 +139,7 @@ def test_broken_files(command, spoil, words, tmp_path, capfd):
         (("--model", "jrsr-cd"), ("unknown model 'jrsr-cd'", "did you mean 'jrsr-dc'?")),
         (("--set", "modle=jrsr"), ("unknown property 'modle'", "'model'")),
         (("--set", "crop=x"), ("crop is 'x'",)),
-        (("--format", "mrd,dicom2"), ("unknown format 'dicom2'", "mrd")),
+        (("--format", "mrd,dicom2"), ("unknown format 'dicom2'", "did you mean 'dicom'")),
         (("--device", "tpu"), ("device is 'tpu'",)),
         (("--frobnicate",), ("--frobnicate",)),
         (("--set", "preset=huge"), ("preset is 'huge'",)),

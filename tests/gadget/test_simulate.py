@@ -95,7 +95,7 @@ def test_demo(tmp_path, capfd):
     outcome = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "cg-sense+sinc")
     assert outcome.code == 0, outcome.err
     names = sorted(p.name for p in (tmp_path / "demo").iterdir())
-    assert names == ["comparison.png", "images.h5", "scan.h5", "truth.h5"]
+    assert names == ["comparison.png", "images.h5", "report.html", "scan.h5", "truth.h5"]
     for words in ("PSNR", "SSIM", "zero-filled", "cg-sense+bicubic", "cg-sense+sinc"):
         assert words in outcome.out
     again = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "cg-sense+sinc")

@@ -1,0 +1,82 @@
+"""The DICOM folder of a scan: one file per plane, one series per image series."""
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from .dicom import classic_image, make_uid, series_facts
+from .folder import check_folder, folder_beside, publish_folder
+from .labels import Labels
+from .planes import planes_of
+from .store import PlaneStore, Series
+
+SUFFIX = ".dcm"
+IMPLEMENTATION = make_uid("implementation")
+
+
+class DicomWriter:
+    """Context manager that leaves a folder of ``series<n>_<image>.dcm``, complete or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is False, or it holds something else than DICOM files.
+    OSError
+        The folder cannot be written.
+    """
+
+    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
+        self.path = path
+        self._overwrite = overwrite
+        self._labels = Labels(header_xml)
+        check_folder(path, SUFFIX, overwrite=overwrite)
+        self._folder = folder_beside(path)
+        self._store = PlaneStore(self._folder)
+
+    def write_image(self, mrd) -> None:
+        """Keep the planes of an image; they get their scale when the series is complete."""
+        for plane in planes_of(mrd):
+            self._store.add(plane)
+
+    def _save_all(self) -> None:
+        for series in self._store.series.values():
+            self._save(series)
+
+    def _save(self, series: Series) -> None:
+        facts = series_facts(series, self._labels)
+        for plane in self._store.planes(series):
+            name = f"series{series.number:03d}_{plane.number:05d}{SUFFIX}"
+            save(classic_image(plane, facts, self._labels), self._folder / name)
+
+    def __enter__(self) -> "DicomWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._save_all()
+                publish_folder(self._folder, self.path, SUFFIX, overwrite=self._overwrite)
+        finally:
+            self._store.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def save(ds: Dataset, path: Path) -> None:
+    """Write a data set as a DICOM file, explicit VR little endian."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION)
+    meta.ImplementationVersionName = "JRSR"
+    ds.file_meta = meta
+    dcmwrite(path, ds, enforce_file_format=True)

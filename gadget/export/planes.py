@@ -1,0 +1,137 @@
+"""MRD images -> planes in space, the common ground of DICOM and NIfTI.
+
+Only the image header is asked where an image lies. Its `position` is the centre of the field of
+view, which the FFT convention puts on index n//2 of every axis; so the centre of the first voxel is
+
+    first = position - (nx//2) dx read - (ny//2) dy phase - (nz//2) dz slice
+
+and plane z of a volume lies z dz further along the slice direction. Lengths in mm, directions are
+unit vectors in DICOM patient coordinates (L, P, S).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import ismrmrd
+import numpy as np
+
+COUNTERS = ("slice", "contrast", "phase", "repetition", "set", "average")
+MAX_COSINE = 1e-2
+"""Largest cosine of read and phase direction that counts as rounding."""
+
+DEFAULT_AXES = np.eye(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One slice of an image.
+
+    Attributes
+    ----------
+    pixels
+        float32 ``(y, x)``, magnitude in the scanner's own scale.
+    first
+        Centre of the first voxel.
+    row, column, normal
+        Directions of growing x, of growing y, and their right-handed normal.
+    spacing, thickness
+        Pixel ``(y, x)`` and slice, mm.
+    step
+        Distance of the planes of a volume along its slice direction; None for a 2-D image.
+    series, number
+        Series of the image, and number of the plane in it, from 1.
+    counters
+        By the names of `COUNTERS`.
+    meta
+        Attributes of the image.
+    """
+
+    pixels: np.ndarray
+    first: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    spacing: tuple[float, float]
+    thickness: float
+    step: float | None
+    series: int
+    number: int
+    counters: dict[str, int]
+    meta: dict
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit normal of the plane."""
+        return np.cross(self.row, self.column)
+
+    @property
+    def location(self) -> float:
+        """Distance of the plane from the origin along its normal."""
+        return float(self.first @ self.normal)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the model had no part in it."""
+        return bool(self.meta.get("JRSR_fallback"))
+
+
+def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
+    """Yield the planes of an image, 2-D or 3-D.
+
+    Raises
+    ------
+    ValueError
+        Directions that are not perpendicular, an empty field of view, pixels that are not finite.
+    """
+    head = mrd.getHead()
+    volume = np.abs(mrd.data[0]).astype(np.float32)
+    if not np.isfinite(volume).all():
+        raise ValueError(f"image {head.image_index} has pixels that are not finite")
+    nz, ny, nx = volume.shape
+    fov = [float(v) for v in head.field_of_view]
+    if min(fov) <= 0:
+        raise ValueError(f"image {head.image_index}: field of view is {fov} mm")
+    dx, dy, dz = fov[0] / nx, fov[1] / ny, fov[2] / nz
+    read, phase, through = _axes(head)
+    first = np.array([float(v) for v in head.position])
+    first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
+    plane = Plane(
+        pixels=volume[0],
+        first=first,
+        row=read,
+        column=phase,
+        spacing=(dy, dx),
+        thickness=dz,
+        step=dz if nz > 1 else None,
+        series=int(head.image_series_index),
+        number=(int(head.image_index) - 1) * nz + 1,
+        counters={name: int(getattr(head, name)) for name in COUNTERS},
+        meta=dict(mrd.meta),
+    )
+    for z in range(nz):
+        yield replace(
+            plane, pixels=volume[z], first=first + z * dz * through, number=plane.number + z
+        )
+
+
+def _axes(head: ismrmrd.ImageHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return read, phase and slice direction, orthonormal in float64."""
+    read, phase, through = (
+        np.array([float(v) for v in getattr(head, name)])
+        for name in ("read_dir", "phase_dir", "slice_dir")
+    )
+    # Simulated files may leave the directions empty: axial then, as every viewer assumes.
+    if not read.any() and not phase.any():
+        return tuple(DEFAULT_AXES)
+    if not (read.any() and phase.any()):
+        raise ValueError(f"image {head.image_index}: read_dir is {read}, phase_dir is {phase}")
+    read, phase = read / np.linalg.norm(read), phase / np.linalg.norm(phase)
+    if abs(read @ phase) > MAX_COSINE:
+        raise ValueError(
+            f"image {head.image_index}: read_dir and phase_dir are not perpendicular, "
+            f"their cosine is {read @ phase:.3f}"
+        )
+    phase = phase - (phase @ read) * read
+    phase /= np.linalg.norm(phase)
+    normal = np.cross(read, phase)
+    # Left-handed axes occur; planes of a volume then run against the normal.
+    return read, phase, -normal if through @ normal < 0 else normal

@@ -1,0 +1,26 @@
+"""A scan on its way into files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jrsr_core.mrd.assemble import Assembler
+
+from .check import Inspection
+from .engine import Engine
+from .settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class ScanJob:
+    """Where the scan comes from, what is in it, what assembles and what computes it."""
+
+    source: Path
+    found: Inspection
+    slices: Assembler
+    engine: Engine
+    settings: Settings
+
+    @property
+    def header_xml(self) -> str:
+        """Text of the scan header."""
+        return self.found.plan.header.xml
