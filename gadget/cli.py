@@ -39,7 +39,7 @@ def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="One or several: mrd,dicom,nifti,png,report.")
+        str, typer.Option("--format", help="One or several of those below, with commas.")
     ] = "mrd",
     model: Model = None,
     device: Device = None,
@@ -62,7 +62,8 @@ def recon(
     jrsr recon scan.h5 --set maps=hallucination --set noise_file=noise.h5
 
     \b
-    Formats: mrd (ISMRMRD), dicom (folder), nifti, png (one picture), report (one page).
+    Formats: mrd (ISMRMRD), dicom (folder of MR images), enhanced (DICOM, one file per series),
+    nifti, png (one picture), report (one page).
     Exit code: 0 done, 1 failed, 2 wrong usage or a scan we decline, 3 done but some images are
     fallback images, 130 interrupted. Nothing is left half written.
     """  # noqa: D301
@@ -74,6 +75,20 @@ def recon(
     request = Request(find_scans(inputs), output, wanted, overwrite)
     with log_to(log_file, verbose=verbose):
         return replay(request, settings)
+
+
+@app.command()
+def convert(
+    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as recon and send write them.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
+    overwrite: Overwrite = False,
+) -> int:
+    """Turn ISMRMRD images, of Gadgetron as well, into DICOM and NIfTI."""
+    from .convert import ConvertRequest, parse_convertible
+    from .convert import convert as run
+
+    return run(ConvertRequest(images, output, parse_convertible(formats), overwrite))
 
 
 def simulate(

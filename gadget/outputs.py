@@ -12,7 +12,7 @@ from typing import Protocol
 from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_beside
 
 from .errors import UsageError
-from .export.dicom_writer import SUFFIX, DicomWriter
+from .export.dicom_writer import SUFFIX, DicomWriter, EnhancedWriter
 from .export.folder import check_folder
 from .export.nifti_writer import NiftiWriter, require_nibabel
 from .export.picture import central_planes, magnitude_mosaic, pick_tiles
@@ -45,6 +45,17 @@ class MrdWriter(ImageWriter):
 
 class DicomFolderWriter(DicomWriter):
     """Folder of classic MR images, a series per image series."""
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job.header_xml, overwrite=overwrite)
+
+    def write(self, result: Result) -> None:
+        """Add the planes of the image."""
+        self.write_image(result.mrd)
+
+
+class EnhancedFolderWriter(EnhancedWriter):
+    """Folder of Enhanced MR images, one file per image series."""
 
     def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
         super().__init__(path, job.header_xml, overwrite=overwrite)
@@ -106,11 +117,14 @@ class PngWriter:
 FORMATS = {
     "mrd": (".h5", MrdWriter),
     "dicom": ("_dicom", DicomFolderWriter),
+    "enhanced": ("_enhanced", EnhancedFolderWriter),
     "nifti": (".nii.gz", NiftiFileWriter),
     "png": (".png", PngWriter),
     "report": (".html", ReportWriter),
 }
 """Name -> (what the target's name ends with, writer)."""
+
+FOLDERS = tuple(FORMATS[name][0] for name in ("dicom", "enhanced"))
 
 OTHER_SUFFIXES = (".png", ".gz", ".nii", ".html")
 """Suffixes of an output file that mean another format than mrd."""
@@ -157,7 +171,7 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
 def check_paths(paths: list[Path], *, overwrite: bool) -> None:
     """Raise before any work if one of the targets may not be written."""
     for path in paths:
-        if path.name.endswith(FORMATS["dicom"][0]):
+        if path.name.endswith(FOLDERS):
             check_folder(path, SUFFIX, overwrite=overwrite)
         else:
             check_target(path, overwrite=overwrite)

@@ -79,6 +79,8 @@ def _series_description(heads: Sequence[Plane]) -> str:
     if n := sum(head.is_fallback for head in heads):
         return f"JRSR, {n} of {len(heads)} FALLBACK images"
     meta = heads[0].meta
+    if "JRSR_model" not in meta:
+        return f"ISMRMRD series {heads[0].series}"
     return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
 
 
@@ -104,6 +106,8 @@ def derivation(plane: Plane) -> str:
     made = meta.get("JRSR_model", "unknown system")
     if weights := meta.get("JRSR_weights_sha256"):
         made += f", weights sha256 {weights}"
+    if "JRSR_model" not in meta:
+        return f"Converted from ISMRMRD by JRSR {software_version()}"
     text = f"Joint reconstruction and super-resolution by JRSR {software_version()}: {made}; "
     text += f"acquired matrix {size}, acceleration {meta.get('JRSR_acceleration', '?')}. "
     if plane.is_fallback:
@@ -125,6 +129,8 @@ def image_type(plane: Plane) -> list[str]:
     """Return ImageType; M is what converters take for magnitude, the last one is ours."""
     if role := plane.meta.get("JRSR_map", ""):
         return ["DERIVED", "PRIMARY", "OTHER", role.upper()[:16]]
+    if "JRSR_model" not in plane.meta:
+        return ["DERIVED", "PRIMARY", "OTHER", "M"]
     return ["DERIVED", "PRIMARY", "OTHER", "M", "FALLBACK" if plane.is_fallback else "JRSR"]
 
 
@@ -145,7 +151,7 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.ScanOptions = ""
     ds.MRAcquisitionType = "2D" if plane.step is None else "3D"
     ds.RepetitionTime = _entry(labels, "TR", contrast)
-    ds.EchoTime = _entry(labels, "TE", contrast)
+    ds.EchoTime = echo_time(plane, labels)
     ds.EchoTrainLength = None
     ds.EchoNumbers = contrast + 1
     ds.TemporalPositionIdentifier = plane.counters["repetition"] + 1
@@ -165,6 +171,11 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
         ds.AcquisitionMatrix = [0, acquired[-1], acquired[-2], 0]
     acceleration = float(plane.meta.get("JRSR_acceleration", 1.0))
     ds.PercentSampling = decimal(100 / acceleration)
+
+
+def echo_time(plane: Plane, labels: Labels) -> DSfloat | None:
+    """Return the echo time in ms of the plane's contrast, None where the header is silent."""
+    return _entry(labels, "TE", plane.counters["contrast"])
 
 
 def _put_pixels(ds: Dataset, plane: Plane, facts: SeriesFacts) -> None:

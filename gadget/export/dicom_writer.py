@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from .dicom import classic_image, make_uid, series_facts
+from .enhanced import enhanced_image
 from .folder import check_folder, folder_beside, publish_folder
 from .labels import Labels
 from .planes import planes_of
@@ -68,6 +69,14 @@ class DicomWriter:
         finally:
             self._store.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class EnhancedWriter(DicomWriter):
+    """The same with one multi-frame file per series, ``series<n>.dcm``."""
+
+    def _save(self, series: Series) -> None:
+        ds = enhanced_image(series, self._store, self._labels)
+        save(ds, self._folder / f"series{series.number:03d}{SUFFIX}")
 
 
 def save(ds: Dataset, path: Path) -> None:

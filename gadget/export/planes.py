@@ -105,7 +105,8 @@ def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
         series=int(head.image_series_index),
         number=(int(head.image_index) - 1) * nz + 1,
         counters={name: int(getattr(head, name)) for name in COUNTERS},
-        meta=dict(mrd.meta),
+        # What was empty comes back from a file as None.
+        meta={name: "" if value is None else value for name, value in mrd.meta.items()},
     )
     for z in range(nz):
         yield replace(

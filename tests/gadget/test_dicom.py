@@ -16,6 +16,7 @@ nibabel = pytest.importorskip("nibabel")
 
 OBLIQUE = ("--tilt", "20", "--turn", "35")
 SMALL = ("--matrix", "96x112", "--coils", "4", "--acs", "16")
+FORMATS = "mrd,dicom,enhanced,nifti"
 SCANS = {
     "2-D": (*SMALL,),
     "oblique": (*SMALL, "--slices", "3", *OBLIQUE),
@@ -37,7 +38,7 @@ def exported(request, tmp_path_factory):
     scan = str(folder / "scan.h5")
     assert cli._run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
     target = str(folder / "images.h5")
-    assert cli._run(["recon", scan, "-o", target, "--format", "mrd,dicom,nifti", *FAST]) == 0
+    assert cli._run(["recon", scan, "-o", target, "--format", FORMATS, *FAST]) == 0
     return folder
 
 
@@ -140,6 +141,33 @@ def test_dicom3tools_find_no_error(exported):
         assert "MRImage" in run.stderr
     run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
     assert run.returncode == 0 and not run.stdout and not run.stderr, run.stderr
+    enhanced = exported / "images_enhanced" / "series001.dcm"
+    run = subprocess.run(["dciodvfy", enhanced], capture_output=True, text=True)
+    assert "Error" not in run.stderr and "EnhancedMRImage" in run.stderr, run.stderr
+
+
+def test_the_enhanced_image_has_the_same_frames(exported):
+    planes = by_number(exported)
+    ds = pydicom.dcmread(exported / "images_enhanced" / "series001.dcm")
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    frames = ds.PerFrameFunctionalGroupsSequence
+    assert ds.NumberOfFrames == len(planes) == len(frames)
+    pixels = ds.pixel_array.reshape(len(frames), ds.Rows, ds.Columns)
+    indices = set()
+    for (_, classic), frame, values in zip(sorted(planes.items()), frames, pixels, strict=True):
+        np.testing.assert_array_equal(values, classic.pixel_array)
+        position = frame.PlanePositionSequence[0].ImagePositionPatient
+        assert position == classic.ImagePositionPatient
+        axes = frame.PlaneOrientationSequence[0].ImageOrientationPatient
+        assert axes == classic.ImageOrientationPatient
+        assert frame.MREchoSequence[0].EffectiveEchoTime == float(classic.EchoTime)
+        indices.add(tuple(frame.FrameContentSequence[0].DimensionIndexValues))
+    assert len(indices) == len(frames)
+    rescale = shared.PixelValueTransformationSequence[0]
+    assert rescale.RescaleSlope == next(iter(planes.values())).RescaleSlope
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == planes[1].PixelSpacing
+    assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
+    assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
 
 
 @pytest.mark.skipif(not shutil.which("dcmdump"), reason="Debian's dcmtk not installed")

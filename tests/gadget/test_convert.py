@@ -1,0 +1,49 @@
+"""`jrsr convert`: the same DICOM and NIfTI from the images of a file."""
+
+import ismrmrd
+import numpy as np
+import pydicom
+
+from .commands import FAST, assert_one_line, jrsr, write_small_scan
+
+
+def test_converted_later_is_exported_at_once(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    (tmp_path / "later").mkdir()
+    formats = ("--format", "dicom,enhanced,nifti")
+    command = ("recon", tmp_path / "scan.h5", "--format", "mrd,dicom,enhanced,nifti", *FAST)
+    assert jrsr(capfd, *command).code == 0
+    made = jrsr(capfd, "convert", tmp_path / "scan_jrsr.h5", "-o", tmp_path / "later", *formats)
+    assert made.code == 0, made.err
+    assert "2 images" in made.out
+    names = [p.relative_to(tmp_path / "later") for p in (tmp_path / "later").rglob("*.*")]
+    assert len(names) == 4
+    for name in names:
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_images_of_others(tmp_path, capfd):
+    """Without a scan header, without our attributes, without directions, as integers."""
+    image = ismrmrd.Image.from_array(np.arange(48, dtype=np.uint16).reshape(6, 8), transpose=False)
+    image.field_of_view = (160, 120, 5)
+    image.image_index, image.image_series_index = 1, 4
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), "2026-01-01 10:00:00") as dataset:
+        dataset.append_image("image_4", image)
+    assert jrsr(capfd, "convert", tmp_path / "out.h5").code == 0
+    ds = pydicom.dcmread(tmp_path / "out_dicom" / "series004_00001.dcm")
+    values = ds.pixel_array * float(ds.RescaleSlope)
+    np.testing.assert_allclose(values, np.arange(48).reshape(6, 8), atol=0.01)
+    assert list(ds.PixelSpacing) == [20, 20] and "JRSR" not in ds.SeriesDescription
+    assert ds.DerivationDescription.startswith("Converted from ISMRMRD")
+
+
+def test_wrong_usage(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5")
+    (tmp_path / "text.h5").write_text("no")
+    run = ("convert", tmp_path / "scan.h5")
+    assert_one_line(jrsr(capfd, *run), 1, "scan.h5: no ISMRMRD images")
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "text.h5"), 1, "not an HDF5 file")
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 1, "none.h5: does not exist")
+    assert_one_line(jrsr(capfd, *run, "--format", "png"), 2, "images cannot become 'png'")
+    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "nowhere"), 2, "nowhere is not a folder")
+    assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
