@@ -1,12 +1,10 @@
 """What `jrsr check` prints: one screen of names and values."""
 
-from pathlib import Path
-
-from jrsr_core.models.registry import HAS_CONSISTENCY
+from jrsr_core.models.registry import has_consistency
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.mrd.readout import lr_readout_size, readout_size
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights import system_name
 
 from .check import Inspection, SpaceInspection
 from .settings import Settings
@@ -71,18 +69,13 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
     text = f"{n} samples"
     if n_lr is not None:
         text += f" (high resolution already: {n_lr} central ones for the model, "
-        is_used = _model_name(settings.model) in HAS_CONSISTENCY
-        unused = f"the outer ones not used by {settings.model})"
-        text += "all for HR consistency)" if is_used else unused
+        model = system_name(settings.model)
+        unused = f"the outer ones not used by {model})"
+        text += "all for HR consistency)" if has_consistency(model) else unused
     if space.echo < 1:
         text += f", asymmetric echo: {100 * space.echo:.0f} % measured, "
         text += "the rest zero-filled" if space.encoding.is_3d else "the rest left to the model"
     return text
-
-
-def _model_name(model: str) -> str:
-    """Name of a model given by name or by its card."""
-    return WeightsCard.read(Path(model)).model if model.endswith(".json") else model
 
 
 def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
-Model = Annotated[str | None, typer.Option("--model", help="Model name, or a weights card.")]
+Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[

@@ -33,7 +33,7 @@ def properties_of(text: bytes) -> dict[str, Any]:
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
-        if b"<" not in text.partition(b"?>")[2]:
+        if text.startswith(b"<?xml") and text.endswith(b"?>") and text.count(b"<") == 1:
             return {}  # The XML declaration alone: Gadgetron has no configuration to send.
         raise UsageError(f"configuration is not readable as XML: {error}") from None
     is_chain = root.find("stream") is not None

@@ -27,6 +27,7 @@ from .stages import live_scan, reconstruct, to_results
 
 log = logging.getLogger("jrsr")
 
+ABORT_SECONDS = 1.0
 DRAIN_SECONDS = 600.0
 """How long a peer that was told of a failure may go on sending."""
 
@@ -97,6 +98,7 @@ class Session:
         start = time.perf_counter()
         header = parse_header(self._connection.raw_bytes.header)
         scan = live_scan(header, settings)
+        log.info("model loaded: %s on %s", engine.model.name, engine.model.device)
         numbering = Numbering(header.encodings)
         for tasks in self._tasks(scan):
             images = reconstruct(tasks, engine, settings)
@@ -143,11 +145,22 @@ class Session:
         elif isinstance(item, Query):
             self._answer(item)
 
+    def abort(self, reason: str) -> None:
+        """End the session from another thread: the peer is told, computing stops."""
+        try:
+            last = self._error(reason) + UINT16.pack(Id.CLOSE)
+            self._connection.socket.write_soon(last, ABORT_SECONDS)
+        except PeerGone as error:
+            log.error("peer gone before it was told: %s", error)
+        self._connection.socket.hang_up()
+
+    def _error(self, text: str) -> bytes:
+        return error_message(text) if self._understands_error else text_message(f"ERROR {text}")
+
     def _fail(self, text: str) -> None:
         """Tell the peer, let it finish, close."""
-        message = error_message(text) if self._understands_error else text_message(f"ERROR {text}")
         try:
-            self._connection.socket.write(message)
+            self._connection.socket.write(self._error(text))
             self._inbox.drain(DRAIN_SECONDS)
             self._inbox.answered()
             self._connection.socket.write(UINT16.pack(Id.CLOSE))

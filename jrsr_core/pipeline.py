@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .calibration.acs import cut_acs
 from .calibration.cache import CoilCache
 from .calibration.calibrate import (
     CalibratedSlice,
@@ -23,15 +22,14 @@ from .calibration.calibrate import (
     hr_shape,
 )
 from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
-from .models import build_model
+from .intact import check_slice, is_finite, without_bad_samples
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
-from .models.registry import TRAINABLE
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
 from .physics.sense import SenseOperator
 from .quality import kspace_residual
-from .weights import WeightsCard, find_card, load_weights
+from .weights import WeightsCard, load_system
 
 CONVERGED = 0.05
 
@@ -45,8 +43,8 @@ class Reconstructor:
         A joint model, or a reconstruction and an upsampling in sequence.
     name
         Its name, for reports.
-    card
-        Of its weights; None for models without.
+    cards
+        Of its weights: none, one, or one per part.
     """
 
     def __init__(
@@ -54,15 +52,16 @@ class Reconstructor:
         model: JointModel,
         *,
         name: str,
-        card: WeightsCard | None = None,
+        cards: tuple[WeightsCard, ...] = (),
         settings: CalibrationSettings | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.name = name
-        self.card = card
-        self.settings = settings or CalibrationSettings()
+        self.cards = cards
+        settings = settings or CalibrationSettings()
+        self.settings = dataclasses.replace(settings, n_maps=model.n_maps)
         self._shared = CoilCache()
 
     @torch.inference_mode()
@@ -89,7 +88,7 @@ class Reconstructor:
         start = time.perf_counter()
         together = stack_slices(calibrated)
         output = self.model(together.kspace, together.sense, together.noise_std)
-        if not _is_finite(output.image):
+        if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
         parts = [_sample(output, i) for i in range(len(slices))]
@@ -102,6 +101,11 @@ class Reconstructor:
             )
             for slice_, own, part in zip(slices, calibrated, parts, strict=True)
         ]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights, of two parts joined by "+"; empty for models without."""
+        return "+".join(card.sha256 for card in self.cards)
 
     def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
         """Return the slice with its arrays on our device."""
@@ -116,7 +120,7 @@ class Reconstructor:
         ValueError
             As on a call.
         """
-        _check(slice_, self.settings)
+        check_slice(slice_, self.settings.kernel_width)
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
@@ -144,7 +148,7 @@ class Reconstructor:
             warnings.append(f"fixed point residual {residual:.3f} is above {CONVERGED}")
         return ReconReport(
             model=self.name,
-            weights_sha256=self.card.sha256 if self.card else "",
+            weights_sha256=self.weights_sha256,
             iterations=output.iterations,
             fixed_point_residual=residual,
             kspace_residual=kspace_residual(output, calibrated),
@@ -165,12 +169,13 @@ class Reconstructor:
         CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
         images; samples that are not finite count as not measured.
         """
-        slice_ = _without_bad_samples(slice_)
+        slice_ = without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
             sense = calibrated.sense
             central = sense.low_resolution_kspace(calibrated.kspace)
-            low_resolution = calibrated.scale * CgSense()(central, sense.at_low_resolution())
+            low_sense = sense.single_map().at_low_resolution()
+            low_resolution = calibrated.scale * CgSense()(central, low_sense)
             method = "cg-sense+sinc"
         except ValueError:
             central = crop_or_pad(slice_.kspace, slice_.lr_shape)
@@ -192,11 +197,17 @@ def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
     """Put slices of one mask into one batch."""
     if len(slices) == 1:
         return slices[0]
-    csm = torch.cat([s.sense.csm for s in slices])
+    first = slices[0].sense
+    sense = SenseOperator(
+        torch.cat([s.sense.csm for s in slices]),
+        first.mask,
+        has_map_axis=first.coils.has_map_axis,
+        lr_shape=first.lr_shape,
+    )
     return dataclasses.replace(
         slices[0],
         kspace=torch.cat([s.kspace for s in slices]),
-        sense=SenseOperator(csm, slices[0].sense.mask, lr_shape=slices[0].sense.lr_shape),
+        sense=sense,
         noise_std=torch.cat([s.noise_std for s in slices]),
         seconds=sum(s.seconds for s in slices),
     )
@@ -213,34 +224,6 @@ def _sample(output: ModelOutput, index: int) -> ModelOutput:
         residual=None if output.residual is None else output.residual[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )
-
-
-def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
-    ny, nx = slice_.lr_shape
-    smallest = 2 * settings.kernel_width
-    if min(ny, nx) < smallest:
-        raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")
-    if not _is_finite(slice_.kspace):
-        raise ValueError("kspace has samples that are not finite")
-
-
-def _is_finite(x: Tensor) -> bool:
-    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
-
-
-def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
-    if _is_finite(slice_.kspace):
-        return slice_
-    good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
-    kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
-    mask = slice_.mask * good.all(0)
-    acs = slice_.acs
-    if not _is_finite(acs):
-        try:
-            acs = cut_acs(kspace, mask)
-        except ValueError:
-            acs = acs[:, :0, :0]
-    return dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=acs)
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:
@@ -289,23 +272,19 @@ def load_reconstructor(
     threshold: float = 0.02,
     crop: float = 0.9,
 ) -> Reconstructor:
-    """Build the `Reconstructor` of a model name, or of a weights card.
+    """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
-    `model` is a name of `MODEL_NAMES` or the path of a card (``*.json``); `weights` a card for
-    that name instead of the shipped one.
+    `weights` is the card, or the two, for a named system instead of the shipped ones; see
+    `weights.systems`.
 
     Raises
     ------
     ValueError
-        Unknown model, preset or device; a card that does not match.
+        Unknown model, preset or device; no weights; a card that does not match.
     """
     settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
     where = pick_device(device)
-    path = Path(model) if model.endswith(".json") else (Path(weights) if weights else None)
-    if path is None and model not in TRAINABLE:
-        built = build_model(model, preset="compact" if preset == "auto" else preset)
-        return Reconstructor(built, name=model, settings=settings, device=where)
-    network, card = load_weights(path or find_card(model, preset))
-    if not model.endswith(".json") and card.model != model:
-        raise ValueError(f"{path}: card is for {card.model}, model asked for is {model}")
-    return Reconstructor(network, name=card.model, card=card, settings=settings, device=where)
+    system = load_system(model, preset=preset, weights=str(weights or ""))
+    return Reconstructor(
+        system.model, name=system.name, cards=system.cards, settings=settings, device=where
+    )

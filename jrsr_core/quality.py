@@ -21,7 +21,8 @@ def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
     if not image.is_complex():
         _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
         image = image * phase
-    return float(_relative(calibrated.sense(image) - calibrated.kspace, calibrated.kspace))
+    difference = calibrated.sense.single_map()(image) - calibrated.kspace
+    return float(_relative(difference, calibrated.kspace))
 
 
 def expected_residual(calibrated: CalibratedSlice) -> float:

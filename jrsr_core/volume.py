@@ -58,8 +58,8 @@ def reconstruct_volume(
     target = _Target(volume)
     planes = _calibrated_planes(recon, volume, scale)
     outputs = []
-    for start in range(0, volume.n_positions, batch_size):
-        batch = list(range(start, min(start + batch_size, volume.n_positions)))
+    for first in range(0, volume.n_positions, batch_size):
+        batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
         output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         target.put(batch, output, float(scale))
@@ -83,7 +83,8 @@ def fallback_volume(
         target.put([x], ModelOutput(plane.image[None], plane.low_resolution[None]), 1.0)
         if tick:
             tick()
-    return target.finish(volume, plane.report)
+    report = dataclasses.replace(plane.report, n_readout=volume.n_positions)
+    return target.finish(volume, report)
 
 
 class _Target:
@@ -132,10 +133,12 @@ def _calibrated_planes(
     """Yield the calibrated planes in order; the maps last made are kept, shared ones longer."""
     known, coils = -1, None
     for x, source in enumerate(map_sources(volume)):
+        start = time.perf_counter()
         if source != known:
             known, coils = source, recon.coils_of_plane(volume, source)
         plane = recon.on_device(volume.position(x))
-        yield calibrate(plane, recon.settings, coils, scale)
+        calibrated = calibrate(plane, recon.settings, coils, scale)
+        yield dataclasses.replace(calibrated, seconds=time.perf_counter() - start)
 
 
 def map_sources(volume: KSpaceVolume) -> list[int]:
@@ -169,7 +172,7 @@ def _report(
     warning = f"fixed point residual {residual:.3f} is above {CONVERGED}"
     return ReconReport(
         model=recon.name,
-        weights_sha256=recon.card.sha256 if recon.card else "",
+        weights_sha256=recon.weights_sha256,
         iterations=max(o.iterations for o, _, _ in outputs),
         fixed_point_residual=residual,
         kspace_residual=max(r for _, r, _ in outputs),

@@ -15,7 +15,8 @@ from gadgetron.external.connection import Connection
 
 from jrsr_core.interrupt import Cancelled
 
-from .wire import PeerGone, ProtocolError
+from .messages import Text
+from .wire import PeerGone
 
 MAX_BYTES = 2**30
 SILENCE = 2.0
@@ -100,6 +101,25 @@ class Inbox:
         if isinstance(self._end, PeerGone):
             raise Cancelled(str(self._end))
 
+    def first_texts(self) -> list[Text]:
+        """Return the texts that come before anything else, as soon as something else has come."""
+        with self._changed:
+            while (
+                self._end is None
+                and self._n_bytes <= self._max_bytes
+                and all(isinstance(item, Text) for item in self._items)
+            ):
+                self._changed.wait()
+            return self._take_while(lambda item: isinstance(item, Text))
+
+    def _take_while(self, belongs: Callable[[Any], bool]) -> list[Any]:
+        taken = []
+        while self._items and belongs(self._items[0]):
+            taken.append(self._items.popleft())
+            self._n_bytes -= taken[-1].n_bytes
+        self._changed.notify_all()
+        return taken
+
     def batches(self) -> Iterator[list[Any]]:
         """Yield what has come in, at least one message at a time, until CLOSE.
 
@@ -112,10 +132,7 @@ class Inbox:
             with self._changed:
                 while not self._items and self._end is None:
                     self._changed.wait()
-                items = list(self._items)
-                self._items.clear()
-                self._n_bytes = 0
-                self._changed.notify_all()
+                items = self._take_while(lambda _: True)
             if items:
                 yield items
             elif isinstance(self._end, StopIteration):
@@ -133,7 +150,7 @@ class Inbox:
             self._items.clear()
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._end is not None, seconds)
-        if isinstance(self._end, ProtocolError):
+        if not isinstance(self._end, StopIteration | PeerGone | None):
             drain_bytes(self._connection.socket.socket, seconds)
 
 

@@ -126,6 +126,24 @@ class Stream:
         except OSError as error:
             raise PeerGone(f"connection lost: {error.strerror or error}") from None
 
+    def write_soon(self, data: bytes, seconds: float) -> None:
+        """Send from another thread than the one that serves the peer, or give up.
+
+        Raises
+        ------
+        PeerGone
+            If the peer does not read, within so many seconds.
+        """
+        if not self._lock.acquire(timeout=seconds):
+            raise PeerGone("the peer does not read")
+        try:
+            self.socket.settimeout(seconds)
+            self.socket.sendall(data)
+        except OSError as error:
+            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+        finally:
+            self._lock.release()
+
     def close(self) -> None:
         """Do nothing: gadgetron's own would send a second CLOSE; `hang_up` ends the connection."""
 

@@ -4,6 +4,7 @@ Heads are taken from the stored chunks directly: asking HDF5 for the field ``hea
 read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -115,8 +116,12 @@ class ScanFile:
 
 
 def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
-    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`."""
-    with h5py.File(path, "w") as file:
+    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`.
+
+    It is made in memory: where the disk is full, HDF5 would take the process down with it.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
         text = file.create_dataset(f"{DATASET}/xml", (1,), h5py.special_dtype(vlen=bytes))
         text[0] = header_xml.encode("utf-8")
         rows = file.create_dataset(
@@ -136,6 +141,7 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
                 block["traj"][i] = nothing
                 block["data"][i] = line.view(np.float32).reshape(-1)
             rows[start : start + len(heads)] = block
+    Path(path).write_bytes(made.getbuffer())
 
 
 def _open(path: Path) -> h5py.File:

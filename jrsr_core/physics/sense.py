@@ -108,6 +108,36 @@ class SenseOperator(LinearOperator):
         """Return the part of acquired k-space that `at_low_resolution` explains."""
         return crop_or_pad(kspace, self.lr_shape)
 
+    def single_map(self) -> "SenseOperator":
+        """Return the operator of the first map set alone, on unit norm; itself if there is one."""
+        if not self.coils.has_map_axis:
+            return self
+        csm = self.csm.select(-4, 0)
+        length = _norm_over_coils(csm)
+        unit = csm / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-3)
+        return SenseOperator(unit, self.mask, lr_shape=self.lr_shape)
+
+    def with_maps(self, n_maps: int) -> "SenseOperator":
+        """Return the operator with a map axis of `n_maps`; sets that are missing are zero."""
+        csm = self.csm if self.coils.has_map_axis else self.csm.unsqueeze(-4)
+        n_missing = n_maps - csm.shape[-4]
+        if n_missing < 0:
+            raise ValueError(f"sense has {csm.shape[-4]} map sets, {n_maps} are asked for")
+        missing = torch.zeros_like(csm[..., :1, :, :, :]).expand(
+            *csm.shape[:-4], n_missing, *csm.shape[-3:]
+        )
+        return SenseOperator(
+            torch.cat((csm, missing), -4), self.mask, has_map_axis=True, lr_shape=self.lr_shape
+        )
+
+    def first_image(self, x: Tensor) -> Tensor:
+        """Return |S_1| x_1 ``(*batch, y, x)`` of an image with a map axis.
+
+        Maps with soft weights are shorter than 1 where their eigenvalue is; the product is the
+        image that `single_map` would see.
+        """
+        return _norm_over_coils(self.csm.select(-4, 0)) * x.select(-3, 0)
+
     def support(self) -> Tensor:
         """Return 1 where any coil sees the image, else 0, float ``(*batch, [map,] y, x)``."""
         return (self.csm.abs().amax(-3) > 0).to(self.csm.real.dtype)
@@ -126,3 +156,8 @@ class SenseOperator(LinearOperator):
             return self.scale**2 * self.csm.abs().square().sum(-3).amax((-2, -1))
         overlap = torch.einsum("...mcyx,...ncyx->...mnyx", self.csm.conj(), self.csm).abs()
         return self.scale**2 * overlap.sum(-3).amax((-3, -2, -1))
+
+
+def _norm_over_coils(csm: Tensor) -> Tensor:
+    """``(..., coil, y, x)`` -> ``(..., y, x)``."""
+    return csm.abs().square().sum(-3).sqrt()

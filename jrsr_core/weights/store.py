@@ -51,7 +51,9 @@ def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> P
         if path.exists():
             return path
     have = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
-    raise CardError(f"no weights for {model} in preset {preset}; there are: {have}")
+    raise CardError(
+        f"no weights for {model} in preset {preset}; there are: {have} (or name a card, *.json)"
+    )
 
 
 def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
