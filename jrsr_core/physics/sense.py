@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .coils import CoilOperator
 from .fourier import FourierOperator, filter_kspace
+from .lines import LineGram
 from .operator import LinearOperator
 from .resolution import KSpaceCropOperator, Shape, crop_or_pad, decimate, grid_scale
 from .sampling import SamplingOperator
@@ -60,6 +61,7 @@ class SenseOperator(LinearOperator):
         self._chain = self.sampling @ self.crop @ self.fourier @ self.coils
         same_grid = self.image_shape == self.kspace_shape
         self._lines_only = same_grid and bool((mask == mask[..., :1]).all())
+        self._line_gram: LineGram | None = None
 
     @property
     def csm(self) -> Tensor:
@@ -90,12 +92,23 @@ class SenseOperator(LinearOperator):
         Whole readout lines on the acquired grid (H = 1, M constant along kx) leave a filter along
         ky alone, because F_x is unitary: half the work of CG-SENSE on a line mask.
         """
+        needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
+        if self._lines_only and not needs_gradient:
+            return self._gram_of_lines(x)
         coil_images = self.coils(x)
         if self._lines_only:
             filtered = filter_kspace(coil_images, self.mask[..., :1], dim=(-2,))
         else:
             filtered = filter_kspace(coil_images, self.zero_padded_mask())
         return self.scale**2 * self.coils.adjoint(filtered)
+
+    def _gram_of_lines(self, x: Tensor) -> Tensor:
+        lines = self._line_gram
+        if lines is None or not lines.is_for(self.csm):
+            has_map_axis = self.coils.has_map_axis
+            lines = LineGram(self.csm, self.mask[..., :1], has_map_axis=has_map_axis)
+            self._line_gram = lines
+        return self.scale**2 * lines(x)
 
     def at_low_resolution(self) -> "SenseOperator":
         """Return the operator of the same scan on the LR grid: maps decimated, mask cropped."""
