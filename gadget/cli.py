@@ -194,14 +194,37 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds for scans going on, on SIGTERM.")
     ] = 60,
+    idle_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds of silence before a scan is given up; 0: never.")
+    ] = 0,
+    max_memory: Annotated[
+        float | None, typer.Option(min=0.001, help="GiB for lines of all scans; half of the RAM.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="NETWORK", help="Only from there: 10.1.0.0/16.")
+    ] = None,
+    peer_files: Annotated[
+        bool, typer.Option("--peer-files", help="Peers may name files of this machine.")
+    ] = False,
     verbose: Verbose = False,
 ) -> int:
     """Serve Gadgetron's <connect> and MRD clients with one model in memory."""
     settings = _settings(pairs, model, device)
+    from .conversation import Terms
+    from .listening import parse_networks
+    from .protocol.memory import Memory
     from .serve import serve_until_stopped
 
+    memory = Memory(max_memory and int(max_memory * 2**30))
     return serve_until_stopped(
-        settings, host, port, max_connections=max_connections, grace=grace, verbose=verbose
+        settings,
+        host,
+        port,
+        max_connections=max_connections,
+        grace=grace,
+        allow=parse_networks(allow or []),
+        terms=Terms(memory=memory, idle_timeout=idle_timeout, peer_files=peer_files),
+        verbose=verbose,
     )
 
 

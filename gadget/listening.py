@@ -1,6 +1,8 @@
 """Sockets of the server: listening, refusing, shutting."""
 
+import ipaddress
 import socket
+from collections.abc import Sequence
 
 from .errors import UsageError
 from .protocol.inbox import drain_bytes
@@ -8,6 +10,32 @@ from .protocol.messages import error_message, text_message
 from .protocol.wire import UINT16, Id
 
 REFUSAL_SECONDS = 5.0
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Return networks written as ``10.1.0.0/16``, ``fd00::/8`` or one address.
+
+    Raises
+    ------
+    UsageError
+        A text that is none.
+    """
+    try:
+        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    except ValueError as error:
+        raise UsageError(f"allow: {error}") from None
+
+
+def is_allowed(address: str, networks: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks, or there are none."""
+    if not networks:
+        return True
+    # An IPv6 socket of a link-local peer names the interface, one of an IPv4 peer maps it.
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    return any(found in network for network in networks)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -10,17 +10,27 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from .conversation import Conversation
+from .conversation import Conversation, Terms
 from .engine import Engine
 from .engines import Engines
 from .health import Health
-from .listening import REFUSAL_SECONDS, is_client, listen, refuse, shut
-from .protocol.wire import Limits
+from .listening import (
+    REFUSAL_SECONDS,
+    Network,
+    is_allowed,
+    is_client,
+    listen,
+    refuse,
+    shut,
+)
 from .settings import Settings
 
 log = logging.getLogger("jrsr")
+
+MAX_REFUSALS = 32
+"""Connections beyond `max_connections` that are told at the same time."""
 
 
 class Server:
@@ -33,9 +43,13 @@ class Server:
     host, port
         Where to listen: a name stands for all its addresses, IPv4 and IPv6; port 0 for any.
     max_connections
-        Served at once; one more is told so and closed.
+        Served at once; one more is told so and closed, and many more are closed untold.
     grace
         Seconds that scans may go on after `stop`.
+    allow
+        Networks that may connect; others are closed at once. Empty for all.
+    terms
+        What is granted to those that may.
 
     Raises
     ------
@@ -52,14 +66,16 @@ class Server:
         port: int = 18000,
         max_connections: int = 16,
         grace: float = 60.0,
-        limits: Limits | None = None,
+        allow: Sequence[Network] = (),
+        terms: Terms | None = None,
     ) -> None:
         self.settings = settings
         self.health = Health()
         self.engines = Engines(make_engine)
         self.max_connections = max_connections
         self.grace = grace
-        self._limits = limits
+        self._allow = tuple(allow)
+        self._terms = terms or Terms()
         self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
         self._open: dict[threading.Thread, Conversation] = {}
@@ -102,9 +118,17 @@ class Server:
             # Where there are too many open files, the next attempt fails as well.
             time.sleep(0.1)
             return
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         name = f"{address[0]}:{address[1]}"
-        talk = Conversation(sock, name, self.settings, self.engines, self.health_line, self._limits)
+        if not is_allowed(address[0], self._allow):
+            log.warning("%s: not in an allowed network", name)
+            sock.close()
+            return
+        if len(self._open) >= self.max_connections + MAX_REFUSALS:
+            log.warning("%s: too many connections to refuse it politely", name)
+            sock.close()
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        talk = Conversation(sock, name, self.settings, self.engines, self.health_line, self._terms)
         thread = threading.Thread(target=self._thread, args=(sock, talk), name=name, daemon=True)
         with self._lock:
             self._open[thread] = talk

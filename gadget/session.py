@@ -92,6 +92,8 @@ class Session:
             outcome.code, outcome.error = exit_code(error), describe(error)
             log.error("%s", outcome.error, exc_info=outcome.code == Exit.FAILED)
             self._fail(outcome.error)
+        finally:
+            self._inbox.release()
         return outcome
 
     def _serve(self, settings: Settings, engine: Engine) -> None:
@@ -128,6 +130,7 @@ class Session:
     def _tasks(self, scan: LiveScan) -> Iterator[list[Task]]:
         for items in self._inbox.batches():
             tasks = [task for item in items for task in self._take(item, scan)]
+            self._inbox.holds(scan.n_bytes)
             if tasks:
                 yield tasks
         yield list(scan.finish())

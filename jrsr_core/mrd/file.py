@@ -1,6 +1,6 @@
 """ISMRMRD files: read in bulk with bounded memory, write so that a reader never sees half a file.
 
-Heads are taken from the stored chunks directly: asking HDF5 for the field ``head`` alone makes it
+Heads are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes it
 read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
 """
 
@@ -16,9 +16,12 @@ from ismrmrd.hdf5 import acquisition_dtype
 from .errors import BadScan
 from .header import ScanHeader, parse_header
 from .lines import HEAD_DTYPE, LineList
+from .stored import FileLimits, check_group, check_header, check_rows
 
 DATASET = "dataset"
-BLOCK = 128
+BLOCK, BLOCK_BYTES = 128, 2**28
+BROKEN = (OSError, RuntimeError, KeyError, TypeError, OverflowError)
+"""What h5py raises on files that are not what they say."""
 
 
 class ScanFile:
@@ -36,18 +39,21 @@ class ScanFile:
     FileNotFoundError
         No such file.
     BadScan
-        Not HDF5, cut off, no data set, no header, no acquisitions.
+        Not HDF5, cut off, no data set, no header, no acquisitions; links out of the file, or sizes
+        beyond the limits.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, limits: FileLimits = FileLimits()) -> None:  # noqa: B008
         self.path = Path(path)
+        self._limits = limits
         self._file = _open(self.path)
         try:
-            group = _find_dataset(self._file)
+            group = _find_dataset(self._file, self._limits)
+            check_header(group["xml"], self._limits)
             self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
             self._rows = group["data"]
-            self.heads = _read_heads(self._rows)
-        except (OSError, RuntimeError, KeyError) as error:
+            self.heads, self._lengths = _read_heads(self._rows, self._limits)
+        except BROKEN as error:
             self.close()
             raise BadScan(f"unreadable, the file may be cut off ({_line(error)})") from None
         except BaseException:
@@ -64,13 +70,14 @@ class ScanFile:
         """
         first = self.heads[indices[0]]
         n_coils, n_samples = int(first["active_channels"]), int(first["number_of_samples"])
+        stored = self._lengths[indices]
+        if (stored != 2 * n_coils * n_samples).any():
+            wrong = int(np.argmax(stored != 2 * n_coils * n_samples))
+            raise BadScan(
+                f"line {indices[wrong]} holds {int(stored[wrong]) // 2} samples, "
+                f"its head says {n_coils} x {n_samples}"
+            )
         parts = [self._read(run) for run in _strided_runs(indices)]
-        for index, line in zip(indices, (x for part in parts for x in part), strict=True):
-            if line.size != 2 * n_coils * n_samples:
-                raise BadScan(
-                    f"line {index} holds {line.size // 2} samples, "
-                    f"its head says {n_coils} x {n_samples}"
-                )
         flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
         return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
 
@@ -82,16 +89,29 @@ class ScanFile:
         BadScan
             If they cannot be read.
         """
-        for start in range(0, len(self._rows), BLOCK):
+        longest = 4 * int(self._lengths.max(initial=1))
+        at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
+        for start in range(0, len(self._rows), at_once):
             try:
-                yield self._rows[start : start + BLOCK]
-            except (OSError, RuntimeError) as error:
-                raise BadScan(f"lines cannot be read, the file may be cut off ({error})") from None
+                yield self._rows[start : start + at_once]
+            except BROKEN as error:
+                text = f"lines cannot be read, the file may be cut off ({_line(error)})"
+                raise BadScan(text) from None
 
     def waveforms(self) -> np.ndarray:
         """Return the waveforms as records with ``head`` and ``data``; of size 0 without any."""
         found = self._rows.parent.get("waveforms")
-        return np.zeros(0) if found is None else found[()]
+        if found is None:
+            return np.zeros(0)
+        if not _is_rows(found):
+            raise BadScan(f"'{found.name}' holds no waveforms")
+        try:
+            check_rows(found, {"data": "uint32"}, self._limits)
+            return found[()]
+        except BROKEN as error:
+            raise BadScan(
+                f"waveforms cannot be read, the file may be cut off ({_line(error)})"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -111,8 +131,9 @@ class ScanFile:
     def _read(self, run: slice) -> np.ndarray:
         try:
             return self._rows.fields("data")[run]
-        except (OSError, RuntimeError) as error:
-            raise BadScan(f"samples cannot be read, the file may be cut off ({error})") from None
+        except BROKEN as error:
+            text = f"samples cannot be read, the file may be cut off ({_line(error)})"
+            raise BadScan(text) from None
 
 
 def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
@@ -161,8 +182,9 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _find_dataset(file: h5py.File) -> h5py.Group:
+def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
     """Return the group `dataset`, else the only group that holds acquisitions."""
+    check_group(file, limits)
     groups = [g for g in file.values() if isinstance(g, h5py.Group) and _is_rows(g.get("data"))]
     named = file.get(DATASET)
     if isinstance(named, h5py.Group):
@@ -171,6 +193,7 @@ def _find_dataset(file: h5py.File) -> h5py.Group:
         group = groups[0]
     else:
         raise BadScan(f"no group '{DATASET}' in the file, found: {', '.join(file) or 'nothing'}")
+    check_group(group, limits)
     if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
         raise BadScan(f"no header: '{group.name}/xml' is missing")
     if not _is_rows(group.get("data")):
@@ -183,29 +206,12 @@ def _is_rows(data: object) -> bool:
     return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
 
 
-def _read_heads(rows: h5py.Dataset) -> np.ndarray:
-    stored = rows.dtype["head"]
-    missing = sorted(set(HEAD_DTYPE.names) - set(stored.names or ()))
+def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> tuple[np.ndarray, np.ndarray]:
+    missing = sorted(set(HEAD_DTYPE.names) - set(rows.dtype["head"].names or ()))
     if missing:
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
-    if not rows.chunks or rows.id.get_create_plist().get_nfilters():
-        blocks = [rows[i : i + BLOCK]["head"] for i in range(0, len(rows), BLOCK)]
-        return np.concatenate(blocks) if blocks else np.empty(0, stored)
-    layout = rows.id.get_type()
-    row = np.dtype(
-        {
-            "names": ["head"],
-            "formats": [stored],
-            "offsets": [layout.get_member_offset(layout.get_member_index(b"head"))],
-            "itemsize": layout.get_size(),
-        }
-    )
-    heads = np.empty(len(rows), stored)
-    for start in range(0, len(rows), rows.chunks[0]):
-        _, raw = rows.id.read_direct_chunk((start,))
-        part = heads[start : start + rows.chunks[0]]
-        part[:] = np.frombuffer(raw, row)["head"][: len(part)]
-    return heads
+    lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
+    return check_rows(rows, lists, limits)
 
 
 def _strided_runs(indices: np.ndarray) -> list[slice]:

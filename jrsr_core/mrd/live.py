@@ -64,13 +64,15 @@ class LiveScan:
     ----------
     n_lines, n_late
         Lines taken, and lines that came when the image they belong to was complete.
+    n_bytes
+        Memory of the lines that are kept.
     """
 
     def __init__(
         self, header: ScanHeader, rule: str, make_assembler: Callable[..., Assembler]
     ) -> None:
         self.header = header
-        self.n_lines = self.n_late = 0
+        self.n_lines = self.n_late = self.n_bytes = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
         self._trigger = Trigger(rule, header.encodings)
@@ -125,6 +127,7 @@ class LiveScan:
         self._heads.append(record)
         # A line that is set aside is counted by its head.
         self._data.append(data[:, :0] if flags & _REJECTED else data)
+        self.n_bytes += record.nbytes + self._data[-1].nbytes
 
     def _is_image(self, flags: int, space: int) -> bool:
         """Whether a line belongs to an image; `plan_scan` has the last word."""
@@ -171,6 +174,7 @@ class LiveScan:
         self._heads = [heads[stays]]
         self._data = [self._data[i] for i in stays]
         self._units = [self._units[i] for i in stays]
+        self.n_bytes = self._heads[0].nbytes + sum(line.nbytes for line in self._data)
 
 
 def _unit(counters: Counters) -> Unit:

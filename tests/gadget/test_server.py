@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from gadget.conversation import Terms
 from gadget.protocol.wire import Limits
 from gadget.settings import Settings
 from gadget.stages import make_engine
@@ -161,7 +162,7 @@ def test_four_at_once_with_one_model(scan):
     [
         (layouts.properties(modle="jrsr"), "unknown property 'modle', did you mean 'model'?"),
         (layouts.properties(model="jrsrr"), "unknown model 'jrsrr', did you mean 'jrsr'?"),
-        (layouts.properties(weights="/nowhere.json"), "/nowhere.json"),
+        (layouts.properties(weights="/nowhere.json"), "weights names a file of the server"),
         ("<configuration>", "not readable as XML"),
     ],
 )
@@ -288,7 +289,7 @@ def test_bytes_that_make_no_sense(server, scan, junk, words):
 
 
 def test_the_limits_of_the_server(scan):
-    with resident(limits=Limits(line=1000)) as server:
+    with resident(terms=Terms(limits=Limits(line=1000))) as server:
         answer = gadgetron(server, scan, scan.lines_alone)
         assert "at most 1000 are accepted" in answer.errors[0] and answer.is_closed
 
