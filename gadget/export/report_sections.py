@@ -186,7 +186,7 @@ class ScanPage:
         entries = [
             ("k-space residual", f"{residual:.3f}", f"noise alone explains {expected:.3f}"),
             ("against the measurement", _percent(_mean(made, "taken_back")), "of the image"),
-            ("without a measurement", _percent(_mean(made, "unmeasured")), "of the image"),
+            ("from the network", _percent(_mean(made, "unmeasured")), "of the image"),
             ("signal to noise", f"{_mean(made, 'snr_db'):.1f} dB", self._noise_source()),
         ]
         iterations = max(r.iterations for r in made)
@@ -294,7 +294,7 @@ class ScanPage:
 
 _MAPS = (
     ("taken_back", "Against the measurement", "drawn, but the measured samples say otherwise", ""),
-    ("unmeasured", "Without a measurement", "no sample supports it, nor contradicts it", ""),
+    ("unmeasured", "From the network", "its share of the image, beside that of the samples", ""),
     ("hallucination", "Hallucination map", "sum of both", "main"),
 )
 _HOW_TO_READ = (
