@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from ..arrays import to_channels, to_complex
 from ..physics.sense import SenseOperator
-from ..physics.solvers import SolverReport
+from ..physics.solvers import SolverReport, conjugate_gradient
 from .fixed_point import (
     JACOBIAN_FREE,
     FixedPointSettings,
@@ -39,8 +39,11 @@ AVERAGING = 0.97
 HR_AVERAGING = 0.9
 """On the HR grid D makes three quarters of k-space, and x follows it by 1 - a per step."""
 
-EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
+EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4, memory=8)
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
+
+N_START = 8
+"""Steps of CG from A^H b before the networks are asked; each costs a tenth of theirs."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,25 @@ class RecModule(nn.Module):
 
         On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1.
         """
+        return sense.support() * self._unprojected(x, zero_filled, sense, conditions)
+
+    def _unprojected(
+        self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
+    ) -> Tensor:
         s = x - self.eta / sense.scale**2 * (sense.gram(x) - zero_filled)
-        return sense.support() * self.prox(s, conditions)
+        return self.prox(s, conditions)
+
+    def start(self, zero_filled: Tensor, sense: SenseOperator) -> Tensor:
+        """Return where to begin: the fixed point of the untrained module, nearly."""
+        x0 = zero_filled / sense.scale**2
+        if self.training:
+            return x0
+        a = torch.sigmoid(self.prox.averaging)
+        weight = sense.scale**2 * (1 - a) / (a * self.eta)
+        x0, _ = conjugate_gradient(
+            lambda x: sense.gram(x) + weight * x, zero_filled, x0=x0, n_iter=N_START
+        )
+        return x0
 
     def forward(
         self,
@@ -125,18 +145,20 @@ class RecModule(nn.Module):
         x0: Tensor | None = None,
         settings: FixedPointSettings | None = None,
     ) -> tuple[Tensor, SolverReport]:
-        """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b / g^2 where None.
+        """Return the fixed point ``(batch, y, x)`` from `x0`, `start` where None.
 
         While gradients are on, the solve itself runs without a graph and one application of T at
         its end carries the gradient, in the way of `backward_settings`.
         """
         default = self.training_settings if self.training else self.evaluation
 
+        support = sense.support()
+
         def step(x: Tensor) -> Tensor:
-            return self.step(x, zero_filled, sense, conditions)
+            return support * self._unprojected(x, zero_filled, sense, conditions)
 
         with torch.no_grad():
-            start = zero_filled / sense.scale**2 if x0 is None else x0
+            start = self.start(zero_filled, sense) if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
         # Autocast would hand on the weights it has cast without a graph.
         torch.clear_autocast_cache()
