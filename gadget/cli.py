@@ -27,6 +27,9 @@ app = typer.Typer(
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Untrusted = Annotated[
+    bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other property.")
@@ -42,13 +45,20 @@ def recon(
     device: Device = None,
     pairs: Pairs = None,
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
 ) -> int:
     """Reconstruct scans into high-resolution images."""
     settings = _settings(pairs, model, device)
     from .outputs import parse_formats
     from .replay import Request, find_scans, replay
 
-    request = Request(find_scans(inputs), output, parse_formats(formats), overwrite)
+    request = Request(
+        find_scans(inputs, untrusted=untrusted),
+        output,
+        parse_formats(formats),
+        overwrite,
+        untrusted,
+    )
     return replay(request, settings)
 
 
@@ -112,18 +122,19 @@ def check(
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
+    untrusted: Untrusted = False,
 ) -> int:
     """Show what is in a scan and whether and how it would be reconstructed."""
     settings = _settings(pairs, model, device)
     from jrsr_core.mrd.errors import UnsupportedScan
-    from jrsr_core.mrd.file import ScanFile
 
     from .check import check_model, inspect_scan
     from .check_report import report_lines
+    from .replay import open_scan
 
     check_model(settings)
     try:
-        with ScanFile(scan) as file:
+        with open_scan(scan, untrusted=untrusted) as file:
             rows = report_lines(inspect_scan(file.header, file.heads, settings), settings)
     except UnsupportedScan as error:
         complain(f"{scan.name}: declined: {describe(error)}")
