@@ -27,6 +27,9 @@ app = typer.Typer(
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Untrusted = Annotated[
+    bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
     list[str] | None,
@@ -46,6 +49,7 @@ def recon(
     pairs: Pairs = None,
     report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
     verbose: Verbose = False,
     log_file: Annotated[
         Path | None, typer.Option("--log", help="Append all that is said, with its time.")
@@ -72,7 +76,8 @@ def recon(
     from .replay import Request, find_scans, replay
 
     wanted = parse_formats(f"{formats},report" if report else formats)
-    request = Request(find_scans(inputs), output, wanted, overwrite)
+    scans = find_scans(inputs, untrusted=untrusted)
+    request = Request(scans, output, wanted, overwrite, untrusted)
     with log_to(log_file, verbose=verbose):
         return replay(request, settings)
 
@@ -151,18 +156,19 @@ def check(
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
+    untrusted: Untrusted = False,
 ) -> int:
     """Show what is in a scan and whether and how it would be reconstructed."""
     settings = _settings(pairs, model, device)
     from jrsr_core.mrd.errors import UnsupportedScan
-    from jrsr_core.mrd.file import ScanFile
 
     from .check import check_model, inspect_scan
     from .check_report import report_lines
+    from .replay import open_scan
 
     check_model(settings)
     try:
-        with ScanFile(scan) as file:
+        with open_scan(scan, untrusted=untrusted) as file:
             rows = report_lines(inspect_scan(file.header, file.heads, settings), settings)
     except UnsupportedScan as error:
         complain(f"{scan.name}: declined: {describe(error)}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 
 from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.guarded import GuardedScan
 
 from .check import Inspection, check_model, inspect_scan
 from .console import complain, progress, say
@@ -29,12 +30,13 @@ SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 @dataclass(frozen=True)
 class Request:
-    """What to replay and where to put it."""
+    """What to replay and where to put it; `untrusted` files are read by a child with limits."""
 
     sources: list[Path]
     output: Path | None
     formats: list[str]
     overwrite: bool = False
+    untrusted: bool = False
 
     def paths(self, source: Path) -> dict[str, Path]:
         """Target of every format for one scan."""
@@ -53,20 +55,25 @@ def replay(request: Request, settings: Settings) -> Exit:
     targets = {source: request.paths(source) for source in request.sources}
     with _output_folder(request.output):
         _check_targets(request, targets)
-        return _replay_all(targets, request.overwrite, settings)
+        return _replay_all(targets, request, settings)
 
 
-def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings: Settings) -> Exit:
+def open_scan(path: Path, *, untrusted: bool) -> ScanFile | GuardedScan:
+    """Open a scan here, or in a child; raises as either."""
+    return GuardedScan(path) if untrusted else ScanFile(path)
+
+
+def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings: Settings) -> Exit:
     with_maps = any("report" in paths for paths in targets.values())
     engine: Engine | None = None
     codes = [Exit.DONE]
     for source, paths in targets.items():
         try:
             # The model is loaded once the first scan has proved to be one.
-            with ScanFile(source) as scan:
+            with open_scan(source, untrusted=request.untrusted) as scan:
                 found = inspect_scan(scan.header, scan.heads, settings)
                 engine = engine or make_engine(settings, with_maps=with_maps)
-                codes.append(replay_scan(scan, found, paths, engine, settings, overwrite))
+                codes.append(replay_scan(scan, found, paths, engine, settings, request.overwrite))
         except Exception as error:
             if len(targets) == 1:
                 raise ScanError(source.name, error) from error
@@ -77,7 +84,7 @@ def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings:
 
 
 def replay_scan(
-    scan: ScanFile,
+    scan: ScanFile | GuardedScan,
     found: Inspection,
     paths: dict[str, Path],
     engine: Engine,
@@ -104,8 +111,10 @@ def replay_scan(
     return Exit.FALLBACK if done.n_fallback else Exit.DONE
 
 
-def find_scans(inputs: list[Path]) -> list[Path]:
+def find_scans(inputs: list[Path], *, untrusted: bool = False) -> list[Path]:
     """Return the files to replay; a folder stands for the scans in it.
+
+    Of `untrusted` folders every file counts: none is opened to see what it is.
 
     Raises
     ------
@@ -122,7 +131,7 @@ def find_scans(inputs: list[Path]) -> list[Path]:
             found[path] = None
             continue
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in SCAN_SUFFIXES)
-        scans = [p for p in files if _holds_acquisitions(p)]
+        scans = [p for p in files if untrusted or _holds_acquisitions(p)]
         if not scans:
             raise UsageError(f"{path}: no ISMRMRD scans in this folder")
         found |= dict.fromkeys(scans)
@@ -148,7 +157,7 @@ def _holds_acquisitions(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
-    except OSError:
+    except Exception:
         # Broken files count as scans, so that the user hears of them.
         return True
 

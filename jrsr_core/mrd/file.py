@@ -6,6 +6,7 @@ read every sample as well and never give that memory back (h5py 3.16 with HDF5 2
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -13,14 +14,14 @@ import h5py
 import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype
 
-from .errors import BadScan
+from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader, parse_header
 from .lines import HEAD_DTYPE, LineList
 from .stored import FileLimits, check_group, check_header, check_rows
 
 DATASET = "dataset"
 BLOCK, BLOCK_BYTES = 128, 2**28
-BROKEN = (OSError, RuntimeError, KeyError, TypeError, OverflowError)
+BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
 """What h5py raises on files that are not what they say."""
 
 
@@ -48,14 +49,12 @@ class ScanFile:
         self._limits = limits
         self._file = _open(self.path)
         try:
-            group = _find_dataset(self._file, self._limits)
-            check_header(group["xml"], self._limits)
-            self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
-            self._rows = group["data"]
-            self.heads, self._lengths = _read_heads(self._rows, self._limits)
-        except BROKEN as error:
-            self.close()
-            raise BadScan(f"unreadable, the file may be cut off ({_line(error)})") from None
+            with _reading("unreadable"):
+                group = _find_dataset(self._file, self._limits)
+                check_header(group["xml"], self._limits)
+                self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
+                self._rows = group["data"]
+                self.heads, self._lengths = _read_heads(self._rows, self._limits)
         except BaseException:
             self.close()
             raise
@@ -92,11 +91,9 @@ class ScanFile:
         longest = 4 * int(self._lengths.max(initial=1))
         at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
         for start in range(0, len(self._rows), at_once):
-            try:
-                yield self._rows[start : start + at_once]
-            except BROKEN as error:
-                text = f"lines cannot be read, the file may be cut off ({_line(error)})"
-                raise BadScan(text) from None
+            with _reading("lines cannot be read"):
+                rows = self._rows[start : start + at_once]
+            yield rows
 
     def waveforms(self) -> np.ndarray:
         """Return the waveforms as records with ``head`` and ``data``; of size 0 without any."""
@@ -105,13 +102,9 @@ class ScanFile:
             return np.zeros(0)
         if not _is_rows(found):
             raise BadScan(f"'{found.name}' holds no waveforms")
-        try:
+        with _reading("waveforms cannot be read"):
             check_rows(found, {"data": "uint32"}, self._limits)
             return found[()]
-        except BROKEN as error:
-            raise BadScan(
-                f"waveforms cannot be read, the file may be cut off ({_line(error)})"
-            ) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -129,11 +122,8 @@ class ScanFile:
         self.close()
 
     def _read(self, run: slice) -> np.ndarray:
-        try:
+        with _reading("samples cannot be read"):
             return self._rows.fields("data")[run]
-        except BROKEN as error:
-            text = f"samples cannot be read, the file may be cut off ({_line(error)})"
-            raise BadScan(text) from None
 
 
 def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
@@ -182,6 +172,17 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what h5py raises into `BadScan`."""
+    try:
+        yield
+    except (BadScan, UnsupportedScan):
+        raise
+    except BROKEN as error:
+        raise BadScan(f"{what}, the file may be cut off ({_line(error)})") from None
+
+
 def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
     """Return the group `dataset`, else the only group that holds acquisitions."""
     check_group(file, limits)
@@ -207,11 +208,33 @@ def _is_rows(data: object) -> bool:
 
 
 def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> tuple[np.ndarray, np.ndarray]:
-    missing = sorted(set(HEAD_DTYPE.names) - set(rows.dtype["head"].names or ()))
-    if missing:
+    stored = rows.dtype["head"]
+    if missing := sorted(_lacking(stored, HEAD_DTYPE)):
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
-    return check_rows(rows, lists, limits)
+    heads, lengths = check_rows(rows, lists, limits)
+    if stored == HEAD_DTYPE:
+        return heads, lengths
+    made = np.zeros(len(heads), HEAD_DTYPE)
+    for name in HEAD_DTYPE.names:
+        for inner in HEAD_DTYPE[name].names or ():
+            made[name][inner] = heads[name][inner]
+        if HEAD_DTYPE[name].names is None:
+            made[name] = heads[name]
+    return made, lengths
+
+
+def _lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
+    """Yield the fields that are missing or of another kind."""
+    for name in wanted.names:
+        if name not in (stored.names or ()):
+            yield name
+        elif wanted[name].names:
+            yield from _lacking(stored[name], wanted[name])
+        elif stored[name].shape != wanted[name].shape or not np.can_cast(
+            stored[name].base, wanted[name].base, "same_kind"
+        ):
+            yield name
 
 
 def _strided_runs(indices: np.ndarray) -> list[slice]:

@@ -13,6 +13,7 @@ import numpy as np
 from ..geometry import Counters, KSpaceSlice, KSpaceVolume
 from .assemble import Assembler, ScanMemory
 from .calibration_lines import SEPARATE
+from .errors import BadScan
 from .header import ScanHeader
 from .lines import (
     CALIBRATION,
@@ -116,8 +117,10 @@ class LiveScan:
 
     def _take(self, record: np.ndarray, head: np.void, data: np.ndarray) -> None:
         self.n_lines += 1
-        flags, unit = int(head["flags"]), None
-        if self._is_image(flags, int(head["encoding_space_ref"])):
+        flags, space, unit = int(head["flags"]), int(head["encoding_space_ref"]), None
+        if self._is_image(flags, space):
+            if space >= (n := len(self.header.encodings)):
+                raise BadScan(f"lines refer to encoding {space}, the header has {n}")
             if self._trigger.is_late(head):
                 self.n_late += 1
                 return

@@ -170,6 +170,15 @@ def rows_never_written(file):
     file.create_dataset("dataset/data", (2**40,), kind, chunks=(64,), maxshape=(None,))
 
 
+def other_counters(file):
+    kind = file["dataset/data"].dtype
+    head = {n: kind["head"][n] for n in kind["head"].names}
+    head["idx"] = np.dtype([(n.replace("con", "kon"), "u2") for n in head["idx"].names])
+    fields = {"head": np.dtype(list(head.items()))} | {n: kind[n] for n in ("traj", "data")}
+    del file["dataset/data"]
+    file.create_dataset("dataset/data", (4,), np.dtype(list(fields.items())), chunks=(4,))
+
+
 def few_rows_never_written(file):
     kind = file["dataset/data"].dtype
     del file["dataset/data"]
@@ -189,6 +198,7 @@ def few_rows_never_written(file):
         (wide_header, "header of 5000 bytes, at most 4000"),
         (wide_chunks, "chunks of .* bytes, at most"),
         (rows_never_written, "has 1099511627776 rows, at most"),
+        (other_counters, "acquisition heads lack contrast"),
         (few_rows_never_written, "rows from 0 on were never written"),
     ],
 )
