@@ -46,6 +46,12 @@ def recon(
     pairs: Pairs = None,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out scans whose output is there.")
+    ] = False,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+    ] = "",
 ) -> int:
     """Reconstruct scans into high-resolution images."""
     settings = _settings(pairs, model, device)
@@ -58,6 +64,8 @@ def recon(
         parse_formats(formats),
         overwrite,
         untrusted,
+        resume,
+        cluster,
     )
     return replay(request, settings)
 
