@@ -50,6 +50,12 @@ def recon(
     report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out scans whose output is there.")
+    ] = False,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+    ] = "",
     verbose: Verbose = False,
     log_file: Annotated[
         Path | None, typer.Option("--log", help="Append all that is said, with its time.")
@@ -77,7 +83,7 @@ def recon(
 
     wanted = parse_formats(f"{formats},report" if report else formats)
     scans = find_scans(inputs, untrusted=untrusted)
-    request = Request(scans, output, wanted, overwrite, untrusted)
+    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster)
     with log_to(log_file, verbose=verbose):
         return replay(request, settings)
 

@@ -129,10 +129,19 @@ class Session:
 
     def _tasks(self, scan: LiveScan) -> Iterator[list[Task]]:
         for items in self._inbox.batches():
-            tasks = [task for item in items for task in self._take(item, scan)]
+            tasks: list[Task] = []
+            failure = None
+            try:
+                for item in items:
+                    tasks.extend(self._take(item, scan))
+            except ValueError as error:
+                # What was complete before has its images all the same.
+                failure = error
             self._inbox.holds(scan.n_bytes)
             if tasks:
                 yield tasks
+            if failure is not None:
+                raise failure
         yield list(scan.finish())
 
     def _take(self, item: object, scan: LiveScan) -> Iterator[Task]:

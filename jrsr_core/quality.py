@@ -17,8 +17,9 @@ the image of the networks, x the image that was delivered:
 step delivers x_SR itself, contradictions included. `unmeasured` is the share of x that x_SR stands
 for and the samples do not: all of it where nothing was measured, mu / (A^H A + mu) of it where
 something was, which is much where noise is high. It has the edges of the object as well and need
-not be wrong, but nothing measured vouches for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. All in image units. A magnitude
-image gets the smooth phase of the LR reconstruction first.
+not be wrong, but nothing measured vouches for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A +
+mu)^-1 x_SR. All in image units. A magnitude image gets the smooth phase of the LR reconstruction
+first.
 """
 
 import torch

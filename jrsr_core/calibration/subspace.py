@@ -22,6 +22,9 @@ N_ITER = 3
 N_SQUARINGS = 6
 SMALL = 19
 """Up to 19 coils PyTorch multiplies a batch of column vectors by loops of its own, fast ones."""
+NOTHING = 1e-6
+"""Trace of G that counts as zero."""
+
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """Complex numbers of G held at a time: what a CPU's cache has room for (2 MiB), 512 MiB on a GPU,
 which needs large batches."""
@@ -99,8 +102,9 @@ def _coarse_vectors(field: Tensor, n_vectors: int) -> Tensor:
 
 
 def _unit_trace(field: Tensor) -> Tensor:
+    # Where no kernel sees anything the trace is rounding, of either sign; eigenvalues are below 1.
     trace = field.diagonal(dim1=-2, dim2=-1).real.sum(-1)
-    return field / trace.clamp_min(torch.finfo(trace.dtype).tiny)[..., None, None]
+    return field / trace.clamp_min(NOTHING)[..., None, None]
 
 
 def _interpolate(coarse: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -103,11 +103,12 @@ def test_lost_lines_cost_no_image(scan, n_lost):
 
 def test_a_coil_that_is_lost_in_the_middle_is_told(scan):
     lines = copied(scan.lines)
-    for i in range(len(lines.heads) // 2, len(lines.heads)):
+    for i in range(3 * len(lines.heads) // 4, len(lines.heads)):
         lines.heads["active_channels"][i] = 3
         lines.data[i] = lines.data[i][:3]
     answer = sent(scan, lines)
     assert "mixed coil counts: 3, 4" in answer.errors[0] and answer.is_closed
+    assert_images(answer.images, scan.expected()[:1])
 
 
 def test_a_line_of_an_encoding_that_is_not_there_is_told(scan):
