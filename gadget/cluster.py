@@ -68,6 +68,7 @@ def _on_device(recon: Reconstructor, device: str) -> Reconstructor:
         cards=recon.cards,
         settings=recon.settings,
         device=device,
+        with_maps=recon.with_maps,
     )
 
 
@@ -85,8 +86,8 @@ class ClusterEngine:
         No cluster there.
     """
 
-    def __init__(self, settings: Settings, address: str) -> None:
-        recon = make_reconstructor(settings, "cpu")
+    def __init__(self, settings: Settings, address: str, *, with_maps: bool = False) -> None:
+        recon = make_reconstructor(settings, "cpu", with_maps=with_maps)
         self.model = recon
         self._local = Engine(lambda _: recon, ["cpu"], batch_size=settings.batch_size)
         _connect(address)

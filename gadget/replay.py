@@ -81,7 +81,7 @@ def open_scan(path: Path, *, untrusted: bool) -> ScanFile | GuardedScan:
 
 
 def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings: Settings) -> Exit:
-    with_maps = any("report" in paths for paths in targets.values())
+    with_maps = "report" in request.formats
     engine: Engine | None = None
     codes = [Exit.DONE]
     for source, paths in targets.items():
@@ -112,7 +112,7 @@ def _replay_on_cluster(
         from .cluster import ClusterEngine
     except ImportError as error:
         raise UsageError(f"--cluster needs the extra gadgetron-jrsr[cluster] ({error})") from None
-    engine = ClusterEngine(settings, request.cluster)
+    engine = ClusterEngine(settings, request.cluster, with_maps="report" in request.formats)
 
     def one(source: Path) -> Exit:
         try:
