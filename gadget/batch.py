@@ -1,7 +1,8 @@
 """One device at work: a batch of slices, or a volume, whatever its memory has room for.
 
 A batch that does not fit is halved; a single slice that does not fit goes to the CPU. A slice that
-fails, or takes longer than the time limit, has its error as outcome.
+fails, or takes longer than the time limit, has its error as outcome, whatever it is: the thread
+that computes may be that of another scan.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +13,23 @@ import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.interrupt import Cancelled, Check, time_limit, watched
+from jrsr_core.interrupt import Check, time_limit, watched
 from jrsr_core.pipeline import Reconstructor
 from jrsr_core.volume import Tick, reconstruct_volume
 
 NO_ROOM = (torch.cuda.OutOfMemoryError, MemoryError)
-FAILURES = (ValueError, RuntimeError, MemoryError)
 
 
 @dataclass(eq=False)
 class Job:
-    """One slice on its way; `owner` raises when nobody waits for it any more."""
+    """One slice on its way.
+
+    `owner` raises when nobody waits for it any more, `seconds` is what it may take; 0 for no limit.
+    """
 
     slice_: KSpaceSlice
     owner: Check
+    seconds: float = 0.0
     outcome: ReconImage | Exception | None = None
 
 
@@ -36,7 +40,7 @@ class Worker:
     ----------
     load
         Gives a `Reconstructor` on the CPU when it is needed.
-    batch_size, time_limit
+    batch_size
         As in `Engine`.
     """
 
@@ -45,11 +49,9 @@ class Worker:
         recon: Reconstructor,
         load: Callable[[str], Reconstructor],
         batch_size: int,
-        time_limit: float,
     ) -> None:
         self.recon = recon
         self.batch_size = batch_size
-        self.time_limit = time_limit
         self._load = load
         self._cpu: Reconstructor | None = None
 
@@ -73,7 +75,7 @@ class Worker:
                 ready.append(job)
             except NO_ROOM:
                 self._on_cpu(job)
-            except (*FAILURES, Cancelled) as error:
+            except Exception as error:
                 job.outcome = error
         if ready:
             self._model(ready, calibrated)
@@ -82,7 +84,7 @@ class Worker:
         try:
             with self._limited(*jobs):
                 images = self.recon.batch([job.slice_ for job in jobs], calibrated)
-        except (*FAILURES, Cancelled) as error:
+        except Exception as error:
             if len(jobs) > 1:
                 # Too large, or one of them is to blame: the others shall have their images.
                 self._in_halves(jobs, calibrated)
@@ -104,7 +106,7 @@ class Worker:
         try:
             with self._limited(job):
                 job.outcome = self._on_the_cpu()(job.slice_)
-        except (*FAILURES, Cancelled) as error:
+        except Exception as error:
             job.outcome = error
 
     def _on_the_cpu(self) -> Reconstructor:
@@ -114,12 +116,15 @@ class Worker:
         self._cpu = self._cpu or self._load("cpu")
         return self._cpu
 
-    def compute_volume(self, volume: KSpaceVolume, tick: Tick) -> ReconImage:
-        """Return the image of a volume; raises as `reconstruct_volume`."""
+    def compute_volume(self, volume: KSpaceVolume, tick: Tick, seconds: float) -> ReconImage:
+        """Return the image of a volume; raises as `reconstruct_volume`.
+
+        `seconds` is what a readout position may take, on average.
+        """
         recon, size = self.recon, self.batch_size
         while True:
             try:
-                with time_limit(self.time_limit * volume.n_positions):
+                with time_limit(seconds * volume.n_positions):
                     return reconstruct_volume(recon, volume, batch_size=size, tick=tick)
             except NO_ROOM:
                 if size > 1:
@@ -139,7 +144,8 @@ class Worker:
             if len(gone) == len(jobs):
                 raise gone[0]
 
-        with watched(owners), time_limit(self.time_limit * len(jobs)):
+        limits = [job.seconds for job in jobs]
+        with watched(owners), time_limit(sum(limits) if all(limits) else 0.0):
             yield
 
     def _release(self) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 from jrsr_core.calibration.calibrate import SR_FACTOR
 from jrsr_core.geometry import Encoding
 from jrsr_core.models import MODEL_NAMES, PRESETS
+from jrsr_core.models.registry import CONSISTENT, PARTS
 from jrsr_core.mrd.calibration_lines import acs_size, calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.placement import line_counts, lines_outside
 from jrsr_core.mrd.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import lr_readout_size, measured_share, readout_size
+from jrsr_core.weights import CardError, find_system
 
 from .errors import UsageError
 from .settings import Settings, nearest
@@ -141,8 +143,15 @@ def _pattern(heads: np.ndarray) -> bytes:
 
 
 def check_model(settings: Settings) -> None:
-    """Raise `UsageError` for an unknown model or preset."""
-    if not settings.model.endswith(".json") and settings.model not in MODEL_NAMES:
-        raise UsageError(f"unknown model {settings.model!r}{nearest(settings.model, MODEL_NAMES)}")
+    """Raise `UsageError` for an unknown model or preset, `CardError` where weights are missing."""
     if settings.preset not in ("auto", *PRESETS):
         raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
+    base = settings.model.removesuffix(CONSISTENT)
+    if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
+        raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
+    try:
+        find_system(settings.model, preset=settings.preset, weights=settings.weights)
+    except CardError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error

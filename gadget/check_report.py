@@ -1,13 +1,11 @@
 """What `jrsr check` prints: one screen of names and values."""
 
-from pathlib import Path
-
-from jrsr_core.models.registry import HAS_CONSISTENCY, TRAINABLE
+from jrsr_core.models.registry import has_consistency
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.mrd.readout import lr_readout_size, readout_size
-from jrsr_core.trust import unlike_training
-from jrsr_core.weights import CardError, WeightsCard, find_card
+from jrsr_core.trust import unlike_any
+from jrsr_core.weights import CardError, system_cards, system_name
 
 from .check import Inspection, SpaceInspection
 from .settings import Settings
@@ -63,28 +61,22 @@ def _space_rows(
 
 def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
     """Name what is outside the range of the weights, as far as the header tells."""
-    if not settings.model.endswith(".json") and settings.model not in TRAINABLE:
-        return "has no weights"
     try:
-        card = _card(settings)
+        cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
     except (CardError, OSError) as error:
         return f"not known: {error}"
-    hr = space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix
-    found = unlike_training(
-        card,
+    if not cards:
+        return "has no weights"
+    if not any(card.range for card in cards):
+        return "not known: the card is silent"
+    found = unlike_any(
+        cards,
         n_coils=min(plan.n_coils, settings.n_virtual_coils),
         acceleration=space.acceleration,
         n_acs=min(space.acs),
-        hr_size=hr,
+        hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
     )
-    if not card.range:
-        return "not known: the card is silent"
     return "; ".join(found) or "nothing, as far as the header tells"
-
-
-def _card(settings: Settings) -> WeightsCard:
-    path = settings.model if settings.model.endswith(".json") else settings.weights
-    return WeightsCard.read(Path(path) if path else find_card(settings.model, settings.preset))
 
 
 def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
@@ -99,18 +91,13 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
     text = f"{n} samples"
     if n_lr is not None:
         text += f" (high resolution already: {n_lr} central ones for the model, "
-        is_used = _model_name(settings.model) in HAS_CONSISTENCY
-        unused = f"the outer ones not used by {settings.model})"
-        text += "all for HR consistency)" if is_used else unused
+        model = system_name(settings.model)
+        unused = f"the outer ones not used by {model})"
+        text += "all for HR consistency)" if has_consistency(model) else unused
     if space.echo < 1:
         text += f", asymmetric echo: {100 * space.echo:.0f} % measured, "
         text += "the rest zero-filled" if space.encoding.is_3d else "the rest left to the model"
     return text
-
-
-def _model_name(model: str) -> str:
-    """Name of a model given by name or by its card."""
-    return WeightsCard.read(Path(model)).model if model.endswith(".json") else model
 
 
 def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:

@@ -25,8 +25,11 @@ app = typer.Typer(
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
-Model = Annotated[str | None, typer.Option("--model", help="Model name, or a weights card.")]
+Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Untrusted = Annotated[
+    bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
     list[str] | None,
@@ -46,6 +49,13 @@ def recon(
     pairs: Pairs = None,
     report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out scans whose output is there.")
+    ] = False,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+    ] = "",
     verbose: Verbose = False,
     log_file: Annotated[
         Path | None, typer.Option("--log", help="Append all that is said, with its time.")
@@ -72,7 +82,8 @@ def recon(
     from .replay import Request, find_scans, replay
 
     wanted = parse_formats(f"{formats},report" if report else formats)
-    request = Request(find_scans(inputs), output, wanted, overwrite)
+    scans = find_scans(inputs, untrusted=untrusted)
+    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster)
     with log_to(log_file, verbose=verbose):
         return replay(request, settings)
 
@@ -151,18 +162,19 @@ def check(
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
+    untrusted: Untrusted = False,
 ) -> int:
     """Show what is in a scan and whether and how it would be reconstructed."""
     settings = _settings(pairs, model, device)
     from jrsr_core.mrd.errors import UnsupportedScan
-    from jrsr_core.mrd.file import ScanFile
 
     from .check import check_model, inspect_scan
     from .check_report import report_lines
+    from .replay import open_scan
 
     check_model(settings)
     try:
-        with ScanFile(scan) as file:
+        with open_scan(scan, untrusted=untrusted) as file:
             rows = report_lines(inspect_scan(file.header, file.heads, settings), settings)
     except UnsupportedScan as error:
         complain(f"{scan.name}: declined: {describe(error)}")
@@ -194,14 +206,37 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds for scans going on, on SIGTERM.")
     ] = 60,
+    idle_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds of silence before a scan is given up; 0: never.")
+    ] = 0,
+    max_memory: Annotated[
+        float | None, typer.Option(min=0.001, help="GiB for lines of all scans; half of the RAM.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="NETWORK", help="Only from there: 10.1.0.0/16.")
+    ] = None,
+    peer_files: Annotated[
+        bool, typer.Option("--peer-files", help="Peers may name files of this machine.")
+    ] = False,
     verbose: Verbose = False,
 ) -> int:
     """Serve Gadgetron's <connect> and MRD clients with one model in memory."""
     settings = _settings(pairs, model, device)
+    from .conversation import Terms
+    from .listening import parse_networks
+    from .protocol.memory import Memory
     from .serve import serve_until_stopped
 
+    memory = Memory(max_memory and int(max_memory * 2**30))
     return serve_until_stopped(
-        settings, host, port, max_connections=max_connections, grace=grace, verbose=verbose
+        settings,
+        host,
+        port,
+        max_connections=max_connections,
+        grace=grace,
+        allow=parse_networks(allow or []),
+        terms=Terms(memory=memory, idle_timeout=idle_timeout, peer_files=peer_files),
+        verbose=verbose,
     )
 
 

@@ -18,7 +18,7 @@ from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.output import ImageWriter, check_target
 
 from .console import complain, progress, say
-from .errors import Exit, UsageError
+from .errors import Exit, UsageError, describe
 from .protocol.connection import CONFIG_FILE_BYTES, READERS
 from .protocol.messages import (
     WAVEFORM_HEAD,
@@ -70,11 +70,11 @@ def send_scan(request: SendRequest) -> Exit:
         Nobody answers, the server reports an error, or no image came; no output is left then.
     """
     check_target(request.output, overwrite=request.overwrite)
-    opening = _opening(request)
+    opening, parameters = _opening(request), _parameters(request)
     start = time.perf_counter()
     with ScanFile(request.scan) as scan, _connect(request) as sock:
         sender = threading.Thread(
-            target=_send, args=(sock, opening, scan), name="sender", daemon=True
+            target=_send, args=(sock, opening, parameters, scan), name="sender", daemon=True
         )
         sender.start()
         try:
@@ -103,7 +103,11 @@ def ask_health(host: str, port: int) -> str:
         try:
             stream.write(UINT16.pack(Id.QUERY) + UINT64.pack(0) + UINT64.pack(1))
             stream.write(UINT64.pack(len(query)) + query)
-            if stream.number(UINT16) != Id.RESPONSE:
+            number = stream.number(UINT16)
+            if number == Id.ERROR:
+                reason = decode(stream.sized("error", UINT64, stream.limits.text))
+                raise ServerFailure(f"{host} port {port}: {reason}")
+            if number != Id.RESPONSE:
                 raise ServerFailure(f"{host} port {port} is no jrsr server")
             stream.number(UINT64)
             return decode(stream.sized("response", UINT64, stream.limits.text))
@@ -126,26 +130,29 @@ def _connect(request: SendRequest) -> socket.socket:
 
 
 def _opening(request: SendRequest) -> bytes:
-    """Return the configuration message, and parameters if there are any."""
+    """Return the configuration message."""
     if request.chain is not None:
         if not request.chain.is_file():
             raise FileNotFoundError(f"chain {request.chain}: no such file")
-        opening = config_message(request.chain.read_bytes())
-    else:
-        name = request.config.encode("utf-8")
-        if len(name) >= CONFIG_FILE_BYTES:
-            raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
-        opening = UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
-    if request.parameters:
-        opening += text_message(json.dumps({"parameters": request.parameters}))
-    return opening
+        return config_message(request.chain.read_bytes())
+    name = request.config.encode("utf-8")
+    if len(name) >= CONFIG_FILE_BYTES:
+        raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
+    return UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
 
 
-def _send(sock: socket.socket, opening: bytes, scan: ScanFile) -> None:
+def _parameters(request: SendRequest) -> bytes:
+    """Return the message with the parameters, which comes after the header."""
+    if not request.parameters:
+        return b""
+    return text_message(json.dumps({"parameters": request.parameters}))
+
+
+def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile) -> None:
     """Send everything; a server that hangs up has told the receiver why."""
     stream = Stream(sock)
     try:
-        stream.write(opening + header_message(scan.header.xml))
+        stream.write(opening + header_message(scan.header.xml) + parameters)
         for message in _lines(scan):
             stream.write(message)
         for message in _waveforms(scan):
@@ -187,7 +194,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
     ):
         for item in _messages(Stream(sock), request):
             if isinstance(item, Passenger) and item.id == Id.IMAGE:
-                image = ismrmrd.Image.deserialize_from(BytesIO(item.payload).read)
+                image = _image(item, scan.path.name)
                 n_fallback += bool(image.meta.get("JRSR_fallback", ""))
                 n_images += 1
                 writer.write(image)
@@ -199,6 +206,14 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         if not n_images:
             raise ServerFailure(f"{scan.path.name}: the server returned no image")
     return n_images, n_fallback
+
+
+def _image(message: Passenger, name: str) -> ismrmrd.Image:
+    try:
+        return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
+    except Exception as error:
+        reason = describe(error)
+        raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
 
 
 def _messages(stream: Stream, request: SendRequest) -> Iterator[object]:

@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import fields
 from typing import Any
 
+from jrsr_core.mrd.xml_tree import XmlError, parse_xml
+
 from .errors import UsageError
 from .settings import Settings, nearest
 
@@ -32,11 +34,11 @@ def properties_of(text: bytes) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        root = ET.fromstring(text)
-    except ET.ParseError as error:
-        if b"<" not in text.partition(b"?>")[2]:
+        root = parse_xml(text)
+    except XmlError as error:
+        if text.startswith(b"<?xml") and text.endswith(b"?>") and text.count(b"<") == 1:
             return {}  # The XML declaration alone: Gadgetron has no configuration to send.
-        raise UsageError(f"configuration is not readable as XML: {error}") from None
+        raise UsageError(f"configuration {error}") from None
     is_chain = root.find("stream") is not None
     nodes = root.findall(".//external/configuration") if is_chain else [root]
     return dict(_property(element) for node in nodes for element in node.iter("property"))
@@ -62,6 +64,8 @@ def parameters_of(text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise UsageError("parameters are nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"parameters are not readable as JSON: {error}") from None
     inner = value.get("parameters", value) if isinstance(value, dict) else value

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.calibrate import hr_shape
+from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
 from jrsr_core.geometry import KSpaceSlice
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.mrd.file import ScanFile
@@ -22,7 +23,6 @@ from jrsr_core.physics.resolution import sinc_interpolate
 
 from .check import inspect_scan
 from .console import say, table
-from .export.picture import captioned, encode_png, mosaic, to_grey
 from .replay import replay_scan
 from .scan_request import ScanRequest
 from .settings import Settings

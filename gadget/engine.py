@@ -46,16 +46,12 @@ class Engine:
     batch_size
         Slices of one batch on a GPU, and readout positions of a volume on any device. On a CPU
         slices are computed one by one: a batch would be no faster.
-    time_limit
-        Seconds that one slice, or one readout position, may take; 0 for no limit.
     """
 
-    def __init__(
-        self, load: Load, devices: list[str], *, batch_size: int = 4, time_limit: float = 0.0
-    ) -> None:
+    def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
         self.batch_size = batch_size
         self.statistics = Statistics()
-        workers = [Worker(load(name), load, batch_size, time_limit) for name in devices]
+        workers = [Worker(load(name), load, batch_size) for name in devices]
         self.model = workers[0].recon
         self._free = deque(workers)
         self._queue: deque[Job] = deque()
@@ -71,15 +67,19 @@ class Engine:
         """How many slices a caller does well to bring together."""
         return self.batch_size if self.model.device.type == "cuda" else 1
 
-    def run(self, slices: list[KSpaceSlice]) -> list[ReconImage | Exception]:
+    def run(
+        self, slices: list[KSpaceSlice], time_limit: float = 0.0
+    ) -> list[ReconImage | Exception]:
         """Return images in the order of the slices, or for each the error that prevented it.
+
+        `time_limit` is in seconds per slice; 0 for no limit.
 
         Raises
         ------
         Exception
             What the watch of the caller raises (`jrsr_core.interrupt`), and nothing else.
         """
-        jobs = [Job(slice_, current_check()) for slice_ in slices]
+        jobs = [Job(slice_, current_check(), time_limit) for slice_ in slices]
         with self._changed:
             self._queue.extend(jobs)
         try:
@@ -112,10 +112,13 @@ class Engine:
             batch.append(self._queue.popleft())
         return batch
 
-    def run_volume(self, volume: KSpaceVolume, tick: Tick) -> ReconImage:
-        """Compute a volume; raises as `reconstruct_volume`, and what the caller's watch raises."""
+    def run_volume(self, volume: KSpaceVolume, tick: Tick, time_limit: float = 0.0) -> ReconImage:
+        """Compute a volume; raises as `reconstruct_volume`, and what the caller's watch raises.
+
+        `time_limit` is in seconds per readout position; 0 for no limit.
+        """
         with self._a_device() as worker:
-            return worker.compute_volume(volume, tick)
+            return worker.compute_volume(volume, tick, time_limit)
 
     def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
         """Return an image without the model; see `Reconstructor.fallback`."""

@@ -29,10 +29,13 @@ def reconstruct(connection: Any) -> None:
         log.critical("%s", error, exc_info=True)
         _last_words(connection.socket.socket, f"{type(error).__name__}: {error}")
         code = 1
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Also when nobody reads our output any more.
+        os._exit(code)
 
 
 def _serve(connection: Any) -> int:

@@ -5,14 +5,17 @@ when the last image is in; an error or an interrupt leaves nothing behind.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 
 from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.guarded import GuardedScan
 
 from .check import Inspection, check_model, inspect_scan
 from .console import complain, progress, say
@@ -24,17 +27,27 @@ from .settings import Settings
 from .stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
 from .summary import Summary
 
+if TYPE_CHECKING:
+    from .cluster import ClusterEngine
+
 SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to replay and where to put it."""
+    """What to replay and where to put it.
+
+    `untrusted` files are read by a child with limits, `resume` skips scans whose output is there,
+    `cluster` is the address of a Ray cluster, or "local".
+    """
 
     sources: list[Path]
     output: Path | None
     formats: list[str]
     overwrite: bool = False
+    untrusted: bool = False
+    resume: bool = False
+    cluster: str = ""
 
     def paths(self, source: Path) -> dict[str, Path]:
         """Target of every format for one scan."""
@@ -51,38 +64,89 @@ def replay(request: Request, settings: Settings) -> Exit:
     """
     check_model(settings)
     targets = {source: request.paths(source) for source in request.sources}
+    if request.resume:
+        done = {s for s, paths in targets.items() if all(p.exists() for p in paths.values())}
+        targets = {source: paths for source, paths in targets.items() if source not in done}
+        say(f"{_count(len(done), 'scan')} finished before, {len(targets)} to do")
     with _output_folder(request.output):
         _check_targets(request, targets)
-        return _replay_all(targets, request.overwrite, settings)
+        if request.cluster:
+            return _replay_on_cluster(targets, request, settings)
+        return _replay_all(targets, request, settings)
 
 
-def _replay_all(targets: dict[Path, dict[str, Path]], overwrite: bool, settings: Settings) -> Exit:
-    with_maps = any("report" in paths for paths in targets.values())
+def open_scan(path: Path, *, untrusted: bool) -> ScanFile | GuardedScan:
+    """Open a scan here, or in a child; raises as either."""
+    return GuardedScan(path) if untrusted else ScanFile(path)
+
+
+def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings: Settings) -> Exit:
+    with_maps = "report" in request.formats
     engine: Engine | None = None
     codes = [Exit.DONE]
     for source, paths in targets.items():
         try:
             # The model is loaded once the first scan has proved to be one.
-            with ScanFile(source) as scan:
+            with open_scan(source, untrusted=request.untrusted) as scan:
                 found = inspect_scan(scan.header, scan.heads, settings)
                 engine = engine or make_engine(settings, with_maps=with_maps)
-                codes.append(replay_scan(scan, found, paths, engine, settings, overwrite))
+                codes.append(replay_scan(scan, found, paths, engine, settings, request.overwrite))
         except Exception as error:
             if len(targets) == 1:
                 raise ScanError(source.name, error) from error
             complain(f"{source.name}: {describe(error)}")
             codes.append(exit_code(error))
+    return _gravest(codes)
+
+
+def _gravest(codes: Iterable[Exit]) -> Exit:
     order = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
-    return max(codes, key=order.index)
+    return max(codes, key=order.index, default=Exit.DONE)
+
+
+def _replay_on_cluster(
+    targets: dict[Path, dict[str, Path]], request: Request, settings: Settings
+) -> Exit:
+    """Several scans at once, as many as there are workers; one bar for all of them."""
+    try:
+        from .cluster import ClusterEngine
+    except ImportError as error:
+        raise UsageError(f"--cluster needs the extra gadgetron-jrsr[cluster] ({error})") from None
+    engine = ClusterEngine(settings, request.cluster, with_maps="report" in request.formats)
+
+    def one(source: Path) -> Exit:
+        try:
+            with open_scan(source, untrusted=request.untrusted) as scan:
+                found = inspect_scan(scan.header, scan.heads, settings)
+                paths = targets[source]
+                return replay_scan(
+                    scan, found, paths, engine, settings, request.overwrite, has_bar=False
+                )
+        except Exception as error:
+            complain(f"{source.name}: {describe(error)}")
+            return exit_code(error)
+
+    codes = []
+    with (
+        closing(engine),
+        ThreadPoolExecutor(engine.n_workers) as pool,
+        progress(len(targets), "scans") as tick,
+    ):
+        for code in pool.map(one, targets):
+            codes.append(code)
+            tick()
+    return _gravest(codes)
 
 
 def replay_scan(
-    scan: ScanFile,
+    scan: ScanFile | GuardedScan,
     found: Inspection,
     paths: dict[str, Path],
-    engine: Engine,
+    engine: "Engine | ClusterEngine",
     settings: Settings,
     overwrite: bool = False,
+    *,
+    has_bar: bool = True,
 ) -> Exit:
     """Reconstruct one open scan, inspected before, into its files."""
     start = time.perf_counter()
@@ -92,7 +156,10 @@ def replay_scan(
     done = Summary(scan.path.name)
     with ExitStack() as stack:
         writers = open_writers(stack, paths, job, overwrite=overwrite)
-        tick = stack.enter_context(progress(job.slices.n_steps, scan.path.name))
+        bar = nullcontext(lambda: None)
+        if has_bar:
+            bar = progress(job.slices.n_steps, scan.path.name)
+        tick = stack.enter_context(bar)
         images = reconstruct(file_tasks(job.slices), engine, settings, tick)
         for result in to_results(images, found.plan.header, settings):
             done.add(result)
@@ -104,8 +171,14 @@ def replay_scan(
     return Exit.FALLBACK if done.n_fallback else Exit.DONE
 
 
-def find_scans(inputs: list[Path]) -> list[Path]:
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def find_scans(inputs: list[Path], *, untrusted: bool = False) -> list[Path]:
     """Return the files to replay; a folder stands for the scans in it.
+
+    Of `untrusted` folders every file counts: none is opened to see what it is.
 
     Raises
     ------
@@ -122,7 +195,7 @@ def find_scans(inputs: list[Path]) -> list[Path]:
             found[path] = None
             continue
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in SCAN_SUFFIXES)
-        scans = [p for p in files if _holds_acquisitions(p)]
+        scans = [p for p in files if untrusted or _holds_acquisitions(p)]
         if not scans:
             raise UsageError(f"{path}: no ISMRMRD scans in this folder")
         found |= dict.fromkeys(scans)
@@ -148,7 +221,7 @@ def _holds_acquisitions(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
-    except OSError:
+    except Exception:
         # Broken files count as scans, so that the user hears of them.
         return True
 
@@ -157,7 +230,7 @@ def _check_targets(request: Request, targets: dict[Path, dict[str, Path]]) -> No
     paths = [path for group in targets.values() for path in group.values()]
     if len(set(paths)) < len(paths):
         raise UsageError("several scans have one name and would write the same file")
-    for source in request.sources:
+    for source in targets:
         if source.resolve() in {p.resolve() for p in paths}:
             raise UsageError(f"{source} would be replaced by its own images")
     check_paths(paths, overwrite=request.overwrite)

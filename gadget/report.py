@@ -82,7 +82,7 @@ class ReportWriter:
             system=header.system,
             field_t=header.field_strength_t,
             settings=asdict(job.settings),
-            card=job.engine.model.card,
+            cards=job.engine.model.cards,
             reports=self._seen.reports,
             shown=self._seen.shown,
             hr_shape=self._seen.shape,

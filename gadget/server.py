@@ -10,82 +10,27 @@ import selectors
 import socket
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
 
-from .configuration import named_properties, parameters_of, properties_of, settings_of
+from .conversation import Conversation, Terms
 from .engine import Engine
-from .errors import Exit, UsageError, describe
-from .protocol.connection import PeerConnection
-from .protocol.inbox import Inbox, drain_bytes
-from .protocol.messages import Query, error_message, response_message, text_message
-from .protocol.wire import UINT16, Id, Limits, PeerGone, ProtocolError, Stream
-from .session import Outcome, Session
+from .engines import Engines
+from .health import Health
+from .listening import (
+    REFUSAL_SECONDS,
+    Network,
+    is_allowed,
+    is_client,
+    listen,
+    refuse,
+    shut,
+)
 from .settings import Settings
 
 log = logging.getLogger("jrsr")
 
-HANDSHAKE_SECONDS = 30.0
-REFUSAL_SECONDS = 5.0
-MAX_ENGINES = 4
-SCAN_ONLY = (
-    "on_failure",
-    "output",
-    "series_index",
-    "trigger",
-    "spool_dir",
-    "prewhiten",
-    "noise_file",
-)
-"""Settings that need no engine of their own."""
-
-
-class Engines:
-    """Engines by the settings they were made with; the one unused for longest goes first."""
-
-    def __init__(self, make: Callable[[Settings], Engine]) -> None:
-        self._make = make
-        self._kept: OrderedDict[tuple, Engine] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, settings: Settings) -> Engine:
-        """Return the engine of these settings; raises as the making of one."""
-        names = (f.name for f in fields(settings) if f.name not in SCAN_ONLY)
-        key = tuple(getattr(settings, name) for name in names)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = self._make(settings)
-                while len(self._kept) > MAX_ENGINES:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
-
-    def waiting(self) -> int:
-        """Slices that wait in all queues."""
-        with self._lock:
-            return sum(engine.n_waiting for engine in self._kept.values())
-
-
-@dataclass
-class Health:
-    """What the server has done, on one line."""
-
-    started: float = field(default_factory=time.monotonic)
-    n_open: int = 0
-    n_scans: int = 0
-    n_failed: int = 0
-    n_images: int = 0
-    n_fallback: int = 0
-
-    def line(self, n_waiting: int) -> str:
-        """Return the health line."""
-        up = time.monotonic() - self.started
-        return (
-            f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
-            f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
-            f"{self.n_fallback} of them fallback images"
-        )
+MAX_REFUSALS = 32
+"""Connections beyond `max_connections` that are told at the same time."""
 
 
 class Server:
@@ -98,9 +43,13 @@ class Server:
     host, port
         Where to listen: a name stands for all its addresses, IPv4 and IPv6; port 0 for any.
     max_connections
-        Served at once; one more is told so and closed.
+        Served at once; one more is told so and closed, and many more are closed untold.
     grace
         Seconds that scans may go on after `stop`.
+    allow
+        Networks that may connect; others are closed at once. Empty for all.
+    terms
+        What is granted to those that may.
 
     Raises
     ------
@@ -117,18 +66,19 @@ class Server:
         port: int = 18000,
         max_connections: int = 16,
         grace: float = 60.0,
-        limits: Limits | None = None,
+        allow: Sequence[Network] = (),
+        terms: Terms | None = None,
     ) -> None:
         self.settings = settings
         self.health = Health()
         self.engines = Engines(make_engine)
         self.max_connections = max_connections
         self.grace = grace
-        self._limits = limits
-        self._sockets = _listen(host, port)
+        self._allow = tuple(allow)
+        self._terms = terms or Terms()
+        self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
-        self._threads: set[threading.Thread] = set()
-        self._open: set[socket.socket] = set()
+        self._open: dict[threading.Thread, Conversation] = {}
         self._lock = threading.Lock()
 
     @property
@@ -165,147 +115,60 @@ class Server:
             sock, address = listening.accept()
         except OSError as error:
             log.warning("connection lost before it was accepted: %s", error)
+            # Where there are too many open files, the next attempt fails as well.
+            time.sleep(0.1)
+            return
+        name = f"{address[0]}:{address[1]}"
+        if not is_allowed(address[0], self._allow):
+            log.warning("%s: not in an allowed network", name)
+            sock.close()
+            return
+        if len(self._open) >= self.max_connections + MAX_REFUSALS:
+            log.warning("%s: too many connections to refuse it politely", name)
+            sock.close()
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        name = f"{address[0]}:{address[1]}"
-        thread = threading.Thread(target=self._thread, args=(sock, name), name=name, daemon=True)
+        talk = Conversation(sock, name, self.settings, self.engines, self.health_line, self._terms)
+        thread = threading.Thread(target=self._thread, args=(sock, talk), name=name, daemon=True)
         with self._lock:
-            self._threads.add(thread)
-            self._open.add(sock)
+            self._open[thread] = talk
         thread.start()
+
+    def _thread(self, sock: socket.socket, talk: Conversation) -> None:
+        outcome = None
+        try:
+            if self.health.opened() > self.max_connections:
+                reason = f"{self.max_connections} connections are served already"
+                sock.settimeout(REFUSAL_SECONDS)
+                refuse(sock, reason, is_client(sock))
+            else:
+                outcome = talk.run()
+        except Exception:
+            log.exception("%s: connection failed", talk.name)
+        finally:
+            shut(sock)
+            sock.close()
+            with self._lock:
+                del self._open[threading.current_thread()]
+            self.health.closed(outcome)
+            log.info("health: %s", self.health_line())
 
     def _finish(self) -> None:
         for listening in self._sockets:
             listening.close()
         end = time.monotonic() + self.grace
-        log.info("stopping: %d connections may go on for %g s", len(self._threads), self.grace)
-        while self._threads and time.monotonic() < end:
+        log.info("stopping: %d connections may go on for %g s", len(self._open), self.grace)
+        while self._open and time.monotonic() < end and not _was_stopped_twice(self._woken):
             time.sleep(0.02)
-            if _was_stopped_twice(self._woken):
-                break
-        for sock in list(self._open):
-            # Its thread sees a peer that has gone, and computing stops.
-            _shut(sock)
-        for thread in list(self._threads):
+        with self._lock:
+            left = dict(self._open)
+        for talk in left.values():
+            talk.abort("the server was stopped")
+        for thread in left:
             thread.join(2.0)
+        for woken in (self._wake, self._woken):
+            woken.close()
         log.info("stopped: %s", self.health_line())
-
-    def _thread(self, sock: socket.socket, name: str) -> None:
-        with self._lock:
-            self.health.n_open += 1
-            is_one_too_many = self.health.n_open > self.max_connections
-        try:
-            if is_one_too_many:
-                reason = f"{self.max_connections} connections are served already"
-                sock.settimeout(REFUSAL_SECONDS)
-                _refuse(sock, reason, _is_client(sock))
-            else:
-                self._count(self._converse(sock, name))
-        except Exception:
-            log.exception("%s: connection failed", name)
-        finally:
-            with self._lock:
-                self.health.n_open -= 1
-                self._open.discard(sock)
-                self._threads.discard(threading.current_thread())
-            _shut(sock)
-            sock.close()
-            log.info("health: %s", self.health_line())
-
-    def _count(self, outcome: Outcome | None) -> None:
-        if outcome is None:
-            return
-        with self._lock:
-            self.health.n_scans += 1
-            self.health.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
-            self.health.n_images += outcome.n_images
-            self.health.n_fallback += outcome.n_fallback
-
-    def _converse(self, sock: socket.socket, name: str) -> Outcome | None:
-        sock.settimeout(HANDSHAKE_SECONDS)
-        answered: list[Query] = []
-
-        def answer(stream: Stream, query: Query) -> None:
-            answered.append(query)
-            stream.write(response_message(query.correlation, self.health_line()))
-
-        is_client = _is_client(sock)
-        try:
-            peer = PeerConnection(sock, self._limits, answer)
-        except ProtocolError as error:
-            log.error("%s: %s", name, error)
-            _refuse(sock, describe(error), is_client)
-            return Outcome(Exit.FAILED, error=describe(error))
-        except (PeerGone, TimeoutError) as error:
-            if not answered:
-                log.warning("%s: %s", name, describe(error))
-            return None
-        sock.settimeout(None)
-        log.info("%s: %s", name, "Gadgetron" if peer.is_gadgetron else "MRD client")
-        inbox = Inbox(peer, waits=peer.is_gadgetron)
-        session = Session(
-            peer,
-            inbox,
-            understands_error=peer.is_gadgetron,
-            answer=lambda query: answer(peer.socket, query),
-        )
-        return session.run(lambda: self._prepare(peer))
-
-    def _prepare(self, peer: PeerConnection) -> tuple[Settings, Engine]:
-        from jrsr_core.models import MODEL_NAMES
-
-        properties = [properties_of(peer.raw_bytes.config)]
-        if peer.config_name is not None:
-            properties.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
-        properties += [parameters_of(text.text) for text in peer.parameters]
-        settings = settings_of(self.settings, *properties)
-        return settings, self.engines.get(settings)
-
-
-def _listen(host: str, port: int) -> list[socket.socket]:
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
-    except OSError as error:
-        raise UsageError(f"host {host!r}: {error.strerror or error}") from None
-    sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            # One port for all addresses, also where any will do.
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(socket.create_server((address[0], chosen), family=family, backlog=64))
-    except OSError as error:
-        for listening in sockets:
-            listening.close()
-        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return sockets
-
-
-def _is_client(sock: socket.socket) -> bool:
-    """Whether the first message is one that only MRD clients send."""
-    try:
-        return sock.recv(2, socket.MSG_PEEK) == UINT16.pack(Id.CONFIG_FILE)
-    except OSError:
-        return False
-
-
-def _refuse(sock: socket.socket, reason: str, is_client: bool) -> None:
-    """Tell a peer of either kind, and close."""
-    try:
-        sock.settimeout(REFUSAL_SECONDS)
-        sock.sendall(text_message(f"ERROR {reason}") if is_client else error_message(reason))
-        drain_bytes(sock, REFUSAL_SECONDS)
-        sock.sendall(UINT16.pack(Id.CLOSE))
-    except OSError:
-        pass
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def _was_stopped_twice(woken: socket.socket) -> bool:

@@ -27,6 +27,7 @@ from .stages import live_scan, reconstruct, to_results
 
 log = logging.getLogger("jrsr")
 
+ABORT_SECONDS = 1.0
 DRAIN_SECONDS = 600.0
 """How long a peer that was told of a failure may go on sending."""
 
@@ -91,12 +92,15 @@ class Session:
             outcome.code, outcome.error = exit_code(error), describe(error)
             log.error("%s", outcome.error, exc_info=outcome.code == Exit.FAILED)
             self._fail(outcome.error)
+        finally:
+            self._inbox.release()
         return outcome
 
     def _serve(self, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
         header = parse_header(self._connection.raw_bytes.header)
         scan = live_scan(header, settings)
+        log.info("model loaded: %s on %s", engine.model.name, engine.model.device)
         numbering = Numbering(header.encodings)
         for tasks in self._tasks(scan):
             images = reconstruct(tasks, engine, settings)
@@ -125,9 +129,19 @@ class Session:
 
     def _tasks(self, scan: LiveScan) -> Iterator[list[Task]]:
         for items in self._inbox.batches():
-            tasks = [task for item in items for task in self._take(item, scan)]
+            tasks: list[Task] = []
+            failure = None
+            try:
+                for item in items:
+                    tasks.extend(self._take(item, scan))
+            except ValueError as error:
+                # What was complete before has its images all the same.
+                failure = error
+            self._inbox.holds(scan.n_bytes)
             if tasks:
                 yield tasks
+            if failure is not None:
+                raise failure
         yield list(scan.finish())
 
     def _take(self, item: object, scan: LiveScan) -> Iterator[Task]:
@@ -143,11 +157,22 @@ class Session:
         elif isinstance(item, Query):
             self._answer(item)
 
+    def abort(self, reason: str) -> None:
+        """End the session from another thread: the peer is told, computing stops."""
+        try:
+            last = self._error(reason) + UINT16.pack(Id.CLOSE)
+            self._connection.socket.write_soon(last, ABORT_SECONDS)
+        except PeerGone as error:
+            log.error("peer gone before it was told: %s", error)
+        self._connection.socket.hang_up()
+
+    def _error(self, text: str) -> bytes:
+        return error_message(text) if self._understands_error else text_message(f"ERROR {text}")
+
     def _fail(self, text: str) -> None:
         """Tell the peer, let it finish, close."""
-        message = error_message(text) if self._understands_error else text_message(f"ERROR {text}")
         try:
-            self._connection.socket.write(message)
+            self._connection.socket.write(self._error(text))
             self._inbox.drain(DRAIN_SECONDS)
             self._inbox.answered()
             self._connection.socket.write(UINT16.pack(Id.CLOSE))

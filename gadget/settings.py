@@ -36,7 +36,8 @@ class Settings:
     Attributes
     ----------
     model, preset, weights
-        System by name, its size, and a weights card; empty for the shipped one.
+        System by name, by card (``*.json``), or ``RECON+UPSAMPLE`` of a name or a card each;
+        its size; the card for a name, or two joined by "+", empty for what is shipped.
     n_virtual_coils, kernel_width, threshold, crop
         Calibration: coils kept by compression, ESPIRiT kernel, singular value and map thresholds.
     device

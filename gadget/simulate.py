@@ -77,7 +77,11 @@ def write_simulation(
 
 
 def _check_slab(request: ScanRequest) -> None:
-    if request.calibration == "volume" and request.slices < 2:
+    if request.calibration != "volume":
+        return
+    if request.protocol == "wall-16x":
+        raise UsageError("calibration volume is for 2-D slices, wall-16x is a 3-D scan")
+    if request.slices < 2:
         raise UsageError(f"calibration volume needs at least 2 slices, not {request.slices}")
 
 

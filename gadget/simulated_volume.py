@@ -79,8 +79,6 @@ def _check(request: ScanRequest) -> None:
     for name in ("slices", "readout_pixel"):
         if getattr(request, name) != 1:
             raise UsageError(f"{name} is {getattr(request, name)}, a 3-D scan is written with 1")
-    if request.calibration == "volume":
-        raise UsageError("calibration volume is for 2-D slices, this is a 3-D scan")
 
 
 def _objects(request: ScanRequest, protocol: Protocol) -> Tensor:

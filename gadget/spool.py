@@ -1,5 +1,6 @@
 """Raw data of images that failed, saved for later: nothing that was acquired shall be lost."""
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -20,15 +21,18 @@ def spool(task: Task, folder: str) -> Path | None:
     header, counters = task.assembler.plan.header, task.counters
     name = re.sub(r"[^\w.-]+", "_", header.protocol_name or "scan")
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = _unused(Path(folder), f"{name}_{stamp}_slice{counters.slice}_rep{counters.repetition}")
-    temporary = None
+    stem = f"{name[:100]}_{stamp}_slice{counters.slice}_rep{counters.repetition}"
+    path = temporary = None
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        path = _reserved(Path(folder), stem)
         temporary = temporary_beside(path)
         write_scan(temporary, header.xml, task.lines())
-        publish(temporary, path, overwrite=False)
+        publish(temporary, path, overwrite=True)
     except (OSError, ValueError, RuntimeError) as error:
         complain(f"raw data of slice {counters.slice} not saved in {folder}: {describe(error)}")
+        if path is not None:
+            path.unlink(missing_ok=True)
         return None
     finally:
         if temporary is not None:
@@ -37,9 +41,13 @@ def spool(task: Task, folder: str) -> Path | None:
     return path
 
 
-def _unused(folder: Path, stem: str) -> Path:
-    path, n = folder / f"{stem}.h5", 1
-    while path.exists():
-        n += 1
-        path = folder / f"{stem}_{n}.h5"
-    return path
+def _reserved(folder: Path, stem: str) -> Path:
+    """Make an empty file with a new name: other scans may fail in the same second."""
+    for n in itertools.count(1):
+        path = folder / (f"{stem}.h5" if n == 1 else f"{stem}_{n}.h5")
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError

@@ -131,7 +131,6 @@ def make_engine(settings: Settings, *, with_maps: bool = False) -> Engine:
         partial(make_reconstructor, settings, with_maps=with_maps),
         settings.devices,
         batch_size=settings.batch_size,
-        time_limit=settings.time_limit,
     )
 
 
@@ -160,7 +159,7 @@ def reconstruct(
     """
     works = (_assemble(task, settings) for task in tasks)
     while batch := list(islice(works, engine.slices_at_once)):
-        for work, outcome in zip(batch, _outcomes(batch, engine, tick), strict=True):
+        for work, outcome in zip(batch, _outcomes(batch, engine, settings, tick), strict=True):
             yield _image_of(work, outcome, engine, settings, tick)
 
 
@@ -169,16 +168,17 @@ def _assemble(task: Task, settings: Settings) -> _Work:
         return _Work(task, task.assemble())
     except BadSamples as error:
         if settings.on_failure == "stop":
+            _keep(task, settings)
             raise
         return _Work(task, error.rest, describe(error))
 
 
 def _outcomes(
-    batch: list[_Work], engine: Engine, tick: Tick
+    batch: list[_Work], engine: Engine, settings: Settings, tick: Tick
 ) -> Iterator[ReconImage | Exception | None]:
     """Yield what the model made of each work: slices together, volumes by themselves."""
     slices = [w.made for w in batch if not w.reason and isinstance(w.made, KSpaceSlice)]
-    made = iter(engine.run(slices))
+    made = iter(engine.run(slices, settings.time_limit))
     for work in batch:
         if work.reason:
             yield None
@@ -186,13 +186,17 @@ def _outcomes(
             yield next(made)
             tick()
         else:
-            yield _volume(work.made, engine, tick)
+            yield _volume(work.made, engine, settings, tick)
 
 
-def _volume(volume: KSpaceVolume, engine: Engine, tick: Tick) -> ReconImage | Exception:
+def _volume(
+    volume: KSpaceVolume, engine: Engine, settings: Settings, tick: Tick
+) -> ReconImage | Exception:
     try:
-        return engine.run_volume(volume, tick)
-    except (ValueError, RuntimeError, MemoryError) as error:
+        return engine.run_volume(volume, tick, settings.time_limit)
+    except Cancelled:
+        raise
+    except Exception as error:
         return error
 
 
@@ -208,11 +212,16 @@ def _image_of(
     if isinstance(outcome, Cancelled):
         raise outcome
     reason = work.reason or describe(outcome)
+    _keep(work.task, settings)
     if settings.on_failure == "stop":
         raise UnsupportedScan(f"slice {work.made.counters.slice}: {reason}") from outcome
-    if settings.spool_dir:
-        spool(work.task, settings.spool_dir)
     return engine.fallback(work.made, reason, tick)
+
+
+def _keep(task: Task, settings: Settings) -> None:
+    """Save the raw data of an image that failed, if asked for."""
+    if settings.spool_dir:
+        spool(task, settings.spool_dir)
 
 
 def to_results(

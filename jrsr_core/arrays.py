@@ -15,9 +15,15 @@ def to_channels(image: Tensor) -> Tensor:
 
 
 def to_complex(channels: Tensor) -> Tensor:
-    """Real ``(*batch, 2, y, x)`` -> complex ``(*batch, y, x)``; inverse of `to_channels`."""
+    """Real ``(*batch, 2, y, x)`` -> complex ``(*batch, y, x)``; inverse of `to_channels`.
+
+    Half-precision channels, as a network under autocast returns them, give complex64: here the
+    networks end and the physics begins.
+    """
     if channels.shape[-3] != 2:
         raise ValueError(f"to_complex needs 2 channels (real, imaginary), got {channels.shape[-3]}")
+    if channels.dtype in (torch.bfloat16, torch.float16):
+        channels = channels.float()
     return torch.complex(channels.select(-3, 0), channels.select(-3, 1))
 
 

@@ -104,8 +104,8 @@ class KSpaceSlice:
     is_acs_shared
         Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
     lr_readout
-        Samples along kx of the LR grid, where the readout was acquired at high resolution: `kspace`
-        and `mask` then reach beyond it. None: all of them are the LR grid.
+        Samples along kx of the LR grid where `kspace` reaches beyond it, because the readout was
+        acquired at high resolution; None if it does not.
     """
 
     kspace: Tensor
@@ -121,10 +121,9 @@ class KSpaceSlice:
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
         n_coils, *grid = self.kspace.shape
-        if self.lr_readout is not None and not self.lr_readout <= grid[1] <= 2 * self.lr_readout:
-            raise ValueError(
-                f"lr_readout is {self.lr_readout}, kspace has {grid[1]} samples along kx"
-            )
+        n_lr = self.lr_readout
+        if n_lr is not None and not n_lr <= grid[1] <= 2 * n_lr:
+            raise ValueError(f"lr_readout is {n_lr}, kspace has {grid[1]} samples along kx")
         if list(self.mask.shape) != grid:
             raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
         if self.acs.shape[0] != n_coils:
@@ -181,11 +180,9 @@ class KSpaceVolume:
             raise ValueError(
                 f"mask is {tuple(self.mask.shape)}, hybrid is {tuple(self.hybrid.shape[2:])}"
             )
-        if self.acs.shape[:2] != self.hybrid.shape[:2]:
-            raise ValueError(
-                f"acs has (x, coil) {tuple(self.acs.shape[:2])}, "
-                f"hybrid has {tuple(self.hybrid.shape[:2])}"
-            )
+        acs, hybrid = tuple(self.acs.shape[:2]), tuple(self.hybrid.shape[:2])
+        if acs != hybrid:
+            raise ValueError(f"acs has (x, coil) {acs}, hybrid has {hybrid}")
 
     @property
     def n_positions(self) -> int:
@@ -250,7 +247,7 @@ class ReconImage:
     """A finished image.
 
     `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
-    on the acquired grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
+    on the LR grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
     `maps` has what was asked for of `quality.MAP_NAMES`, float32, shape and scale of `image`.
     """
 

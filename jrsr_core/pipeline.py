@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .calibration.acs import cut_acs
 from .calibration.cache import CoilCache
 from .calibration.calibrate import (
     CalibratedSlice,
@@ -23,16 +22,15 @@ from .calibration.calibrate import (
     hr_shape,
 )
 from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
-from .models import build_model
+from .intact import check_slice, is_finite, without_bad_samples
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
-from .models.registry import TRAINABLE
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
 from .physics.sense import SenseOperator
 from .quality import expected_residual, hallucination_maps, kspace_residual, relative_size
-from .trust import contradicts, not_converged, signal_to_noise_db, unlike_training
-from .weights import WeightsCard, find_card, load_weights
+from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
+from .weights import WeightsCard, load_system
 
 
 class Reconstructor:
@@ -44,8 +42,8 @@ class Reconstructor:
         A joint model, or a reconstruction and an upsampling in sequence.
     name
         Its name, for reports.
-    card
-        Of its weights; None for models without.
+    cards
+        Of its weights: none, one, or one per part.
     with_maps
         Whether images come with the maps of `quality`.
     """
@@ -55,7 +53,7 @@ class Reconstructor:
         model: JointModel,
         *,
         name: str,
-        card: WeightsCard | None = None,
+        cards: tuple[WeightsCard, ...] = (),
         settings: CalibrationSettings | None = None,
         device: str | torch.device = "cpu",
         with_maps: bool = False,
@@ -64,8 +62,9 @@ class Reconstructor:
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.name = name
-        self.card = card
-        self.settings = settings or CalibrationSettings()
+        self.cards = cards
+        settings = settings or CalibrationSettings()
+        self.settings = dataclasses.replace(settings, n_maps=model.n_maps)
         self._shared = CoilCache()
 
     @torch.inference_mode()
@@ -92,7 +91,7 @@ class Reconstructor:
         start = time.perf_counter()
         together = stack_slices(calibrated)
         output = self.model(together.kspace, together.sense, together.noise_std)
-        if not _is_finite(output.image):
+        if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
         parts = [_sample(output, i) for i in range(len(slices))]
@@ -100,6 +99,11 @@ class Reconstructor:
             self._image(slice_, own, part, own.seconds + seconds)
             for slice_, own, part in zip(slices, calibrated, parts, strict=True)
         ]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights, of two parts joined by "+"; empty for models without."""
+        return "+".join(card.sha256 for card in self.cards)
 
     def _image(
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
@@ -133,7 +137,7 @@ class Reconstructor:
         ValueError
             As on a call.
         """
-        _check(slice_, self.settings)
+        check_slice(slice_, self.settings.kernel_width)
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
@@ -159,8 +163,8 @@ class Reconstructor:
         noise_std = float(calibrated.noise_std)
         snr_db = signal_to_noise_db(output.low_resolution, noise_std)
         residuals = kspace_residual(output, calibrated), expected_residual(calibrated)
-        unlike = unlike_training(
-            self.card,
+        unlike = unlike_any(
+            self.cards,
             n_coils=calibrated.kspace.shape[1],
             acceleration=slice_.acceleration,
             n_acs=min(calibrated.acs_shape),
@@ -169,7 +173,7 @@ class Reconstructor:
         )
         return ReconReport(
             model=self.name,
-            weights_sha256=self.card.sha256 if self.card else "",
+            weights_sha256=self.weights_sha256,
             iterations=output.iterations,
             fixed_point_residual=residual,
             kspace_residual=residuals[0],
@@ -192,12 +196,13 @@ class Reconstructor:
         CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
         images; samples that are not finite count as not measured.
         """
-        slice_ = _without_bad_samples(slice_)
+        slice_ = without_bad_samples(slice_)
         try:
             calibrated = self.calibrated(slice_)
             sense = calibrated.sense
             central = sense.low_resolution_kspace(calibrated.kspace)
-            low_resolution = calibrated.scale * CgSense()(central, sense.at_low_resolution())
+            low_sense = sense.single_map().at_low_resolution()
+            low_resolution = calibrated.scale * CgSense()(central, low_sense)
             method = "cg-sense+sinc"
         except ValueError:
             central = crop_or_pad(slice_.kspace, slice_.lr_shape)
@@ -219,11 +224,17 @@ def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
     """Put slices of one mask into one batch."""
     if len(slices) == 1:
         return slices[0]
-    csm = torch.cat([s.sense.csm for s in slices])
+    first = slices[0].sense
+    sense = SenseOperator(
+        torch.cat([s.sense.csm for s in slices]),
+        first.mask,
+        has_map_axis=first.coils.has_map_axis,
+        lr_shape=first.lr_shape,
+    )
     return dataclasses.replace(
         slices[0],
         kspace=torch.cat([s.kspace for s in slices]),
-        sense=SenseOperator(csm, slices[0].sense.mask, lr_shape=slices[0].sense.lr_shape),
+        sense=sense,
         noise_std=torch.cat([s.noise_std for s in slices]),
         seconds=sum(s.seconds for s in slices),
     )
@@ -242,34 +253,6 @@ def _sample(output: ModelOutput, index: int) -> ModelOutput:
         prior_weight=None if output.prior_weight is None else output.prior_weight[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )
-
-
-def _check(slice_: KSpaceSlice, settings: CalibrationSettings) -> None:
-    ny, nx = slice_.lr_shape
-    smallest = 2 * settings.kernel_width
-    if min(ny, nx) < smallest:
-        raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")
-    if not _is_finite(slice_.kspace):
-        raise ValueError("kspace has samples that are not finite")
-
-
-def _is_finite(x: Tensor) -> bool:
-    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
-
-
-def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
-    if _is_finite(slice_.kspace):
-        return slice_
-    good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
-    kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
-    mask = slice_.mask * good.all(0)
-    acs = slice_.acs
-    if not _is_finite(acs):
-        try:
-            acs = cut_acs(kspace, mask)
-        except ValueError:
-            acs = acs[:, :0, :0]
-    return dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=acs)
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:
@@ -319,27 +302,24 @@ def load_reconstructor(
     crop: float = 0.9,
     with_maps: bool = False,
 ) -> Reconstructor:
-    """Build the `Reconstructor` of a model name, or of a weights card.
+    """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
-    `model` is a name of `MODEL_NAMES` or the path of a card (``*.json``); `weights` a card for
-    that name instead of the shipped one.
+    `weights` is the card, or the two, for a named system instead of the shipped ones; see
+    `weights.systems`.
 
     Raises
     ------
     ValueError
-        Unknown model, preset or device; a card that does not match.
+        Unknown model, preset or device; no weights; a card that does not match.
     """
     settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
     where = pick_device(device)
-    path = Path(model) if model.endswith(".json") else (Path(weights) if weights else None)
-    if path is None and model not in TRAINABLE:
-        built = build_model(model, preset="compact" if preset == "auto" else preset)
-        return Reconstructor(
-            built, name=model, settings=settings, device=where, with_maps=with_maps
-        )
-    network, card = load_weights(path or find_card(model, preset))
-    if not model.endswith(".json") and card.model != model:
-        raise ValueError(f"{path}: card is for {card.model}, model asked for is {model}")
+    system = load_system(model, preset=preset, weights=str(weights or ""))
     return Reconstructor(
-        network, name=card.model, card=card, settings=settings, device=where, with_maps=with_maps
+        system.model,
+        name=system.name,
+        cards=system.cards,
+        settings=settings,
+        device=where,
+        with_maps=with_maps,
     )

@@ -14,10 +14,12 @@ the image of the networks, x the image that was delivered:
     hallucination = taken_back + unmeasured
 
 `taken_back` contradicts the measurement: for a true x_SR it is noise. A system without that last
-step delivers x_SR itself, contradictions included. `unmeasured` is the share of x that no sample
-supports; it has the edges of the object as well and need not be wrong, but nothing measured vouches
-for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. All in image units. A magnitude
-image gets the smooth phase of the LR reconstruction first.
+step delivers x_SR itself, contradictions included. `unmeasured` is the share of x that x_SR stands
+for and the samples do not: all of it where nothing was measured, mu / (A^H A + mu) of it where
+something was, which is much where noise is high. It has the edges of the object as well and need
+not be wrong, but nothing measured vouches for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A +
+mu)^-1 x_SR. All in image units. A magnitude image gets the smooth phase of the LR reconstruction
+first.
 """
 
 import torch
@@ -27,6 +29,7 @@ from .calibration.calibrate import CalibratedSlice
 from .models.consistency import DataConsistency
 from .models.interfaces import ModelOutput
 from .models.phase import smooth_phase
+from .physics.sense import SenseOperator
 from .physics.solvers import conjugate_gradient
 
 MAP_NAMES = ("hallucination", "taken_back", "unmeasured")
@@ -37,7 +40,8 @@ TOLERANCE = 1e-4
 def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
     """Return the relative k-space residual of the HR image of one slice."""
     image = _with_phase(output.image, output, calibrated)
-    return float(_relative(calibrated.sense(image) - calibrated.kspace, calibrated.kspace))
+    difference = calibrated.sense.single_map()(image) - calibrated.kspace
+    return float(_relative(difference, calibrated.kspace))
 
 
 def expected_residual(calibrated: CalibratedSlice) -> float:
@@ -50,17 +54,17 @@ def expected_residual(calibrated: CalibratedSlice) -> float:
 
 def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
     """Return the maps of `MAP_NAMES`, float32 ``(batch, y, x)``, in the units of the output."""
-    sense, mu = calibrated.sense, output.prior_weight
+    sense, mu = calibrated.sense.single_map(), output.prior_weight
     if output.prior is None:
         prior = _with_phase(output.image, output, calibrated)
         mu = DataConsistency().eval().to(prior.device).mu(calibrated.noise_std)
         residual = sense.adjoint(calibrated.kspace - sense(prior))
-        taken_back = _solve(calibrated, mu, residual)
+        taken_back = _solve(sense, mu, residual)
     else:
         prior = output.prior
         taken_back = prior - output.image
     taken_back = taken_back.abs()
-    unmeasured = _solve(calibrated, mu, mu * prior).abs()
+    unmeasured = _solve(sense, mu, mu * prior).abs()
     maps = (taken_back + unmeasured, taken_back, unmeasured)
     return dict(zip(MAP_NAMES, maps, strict=True))
 
@@ -71,9 +75,8 @@ def relative_size(part: Tensor, image: Tensor) -> float:
     return float(torch.linalg.vector_norm(part)) / norm if norm else 0.0
 
 
-def _solve(calibrated: CalibratedSlice, mu: Tensor, rhs: Tensor) -> Tensor:
+def _solve(sense: SenseOperator, mu: Tensor, rhs: Tensor) -> Tensor:
     """(A^H A + mu)^-1 rhs."""
-    sense = calibrated.sense
     x, _ = conjugate_gradient(
         lambda v: sense.gram(v) + mu * v, rhs, n_iter=N_ITER, tolerance=TOLERANCE
     )

@@ -66,6 +66,12 @@ def unlike_training(card: WeightsCard | None, **figures: float) -> list[str]:
     return found
 
 
+def unlike_any(cards: Iterable[WeightsCard], **figures: float) -> list[str]:
+    """Return what `unlike_training` says of each of the cards of a system, once."""
+    found = (text for card in cards for text in unlike_training(card, **figures))
+    return list(dict.fromkeys(found))
+
+
 def training_ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
     """Return (low, high) by the names of the card; a fully sampled scan counts as acceleration 1.
 

@@ -20,7 +20,7 @@ from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
 from .pipeline import Reconstructor, stack_slices
 from .quality import expected_residual, kspace_residual, relative_size
-from .trust import contradicts, not_converged, signal_to_noise_db, unlike_training
+from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
@@ -59,8 +59,8 @@ def reconstruct_volume(
     target = _Target(volume)
     planes = _calibrated_planes(recon, volume, scale)
     tally = _Tally()
-    for start in range(0, volume.n_positions, batch_size):
-        batch = list(range(start, min(start + batch_size, volume.n_positions)))
+    for first in range(0, volume.n_positions, batch_size):
+        batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
         output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         maps = recon.maps(output, calibrated)
@@ -85,7 +85,8 @@ def fallback_volume(
         target.put([x], ModelOutput(plane.image[None], plane.low_resolution[None]), 1.0)
         if tick:
             tick()
-    return target.finish(volume, plane.report)
+    report = dataclasses.replace(plane.report, n_readout=volume.n_positions)
+    return target.finish(volume, report)
 
 
 class _Target:
@@ -149,10 +150,12 @@ def _calibrated_planes(
     """Yield the calibrated planes in order; the maps last made are kept, shared ones longer."""
     known, coils = -1, None
     for x, source in enumerate(map_sources(volume)):
+        start = time.perf_counter()
         if source != known:
             known, coils = source, recon.coils_of_plane(volume, source)
         plane = recon.on_device(volume.position(x))
-        yield calibrate(plane, recon.settings, coils, scale)
+        calibrated = calibrate(plane, recon.settings, coils, scale)
+        yield dataclasses.replace(calibrated, seconds=time.perf_counter() - start)
 
 
 def map_sources(volume: KSpaceVolume) -> list[int]:
@@ -202,8 +205,8 @@ class _Tally:
         first = self.first
         residuals = [(e / self.energy) ** 0.5 for e in (self.contradicted, self.explained)]
         snr_db = signal_to_noise_db(torch.tensor(self.power**0.5), float(first.noise_std[0]))
-        unlike = unlike_training(
-            recon.card,
+        unlike = unlike_any(
+            recon.cards,
             n_coils=first.kspace.shape[1],
             acceleration=volume.acceleration,
             n_acs=min(first.acs_shape),
@@ -212,7 +215,7 @@ class _Tally:
         )
         return ReconReport(
             model=recon.name,
-            weights_sha256=recon.card.sha256 if recon.card else "",
+            weights_sha256=recon.weights_sha256,
             iterations=self.iterations,
             fixed_point_residual=self.residual,
             kspace_residual=residuals[0],

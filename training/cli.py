@@ -1,4 +1,4 @@
-"""The `jrsr-train` command: prepare, fit, evaluate, table, export."""
+"""The `jrsr-train` command: prepare, fit, evaluate, table, figure, export."""
 
 import json
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .errors import TrainingDiverged
 
 app = typer.Typer(
     name="jrsr-train",
@@ -18,64 +20,159 @@ app = typer.Typer(
 
 @app.command()
 def prepare(
-    images: Annotated[Path, typer.Argument(help="HDF5 file with a data set 'slices'.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files or folders: HDF5 (image stack, fastMRI, MoDL, ISMRMRD), NIfTI, DICOM."
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the scans.")],
-    scans: Annotated[int, typer.Option(min=1, help="How many scans to simulate.")] = 2000,
+    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
+    scans: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many; default one per slice.")
+    ] = None,
+    vary: Annotated[bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix.")] = False,
+    truth_maps: Annotated[str, typer.Option(help="full or acs.")] = "full",
+    hr_limit: Annotated[int, typer.Option(min=0, help="Longest side of HR images, 0: any.")] = 0,
+    n_maps: Annotated[int, typer.Option(min=1, max=2, help="Map sets; DL-ESPIRiT: 2.")] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    share: Annotated[str, typer.Option(help="i/n: make every n-th scan from the i-th.")] = "0/1",
+    workers: Annotated[int, typer.Option(min=0, help="Processes.")] = 0,
 ) -> None:
     """Simulate and calibrate training scans once; an interrupted run goes on."""
-    from .prepare import prepare as run
+    from rich.progress import track
 
-    first, step = (int(part) for part in share.split("/"))
-    made = run(images, out, scans, seed=seed, share=(first, step))
-    typer.echo(f"{out}: {made} new scans")
+    from .manifest import Acquisition
+    from .prepare import make_all, open_folder
+    from .variety import Variety
+
+    variety = Variety() if vary else None
+    acquisition = Acquisition(
+        protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=variety
+    )
+    manifest = open_folder(inputs, out, acquisition, scans)
+    entries = make_all(out, manifest, workers=workers)
+    counts = {name: len(manifest.split(name)) for name in ("train", "val", "test")}
+    total = counts["train"] + counts["val"]
+    for _ in track(entries, "preparing", total=total, disable=not sys.stderr.isatty()):
+        pass
+    listed = ", ".join(f"{n} {name}" for name, n in counts.items())
+    typer.echo(f"{out}: {listed} scans, manifest {manifest.sha256[:12]}")
 
 
 @app.command()
-def fit(recipe: Annotated[Path, typer.Argument(help="YAML of a run.")]) -> None:
+def fit(
+    recipe: Annotated[Path, typer.Argument(help="YAML of a run.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value, as in the recipe.")
+    ] = None,
+) -> None:
     """Train, or go on from the checkpoint in the run's folder."""
     from .config import load_recipe
-    from .supervised import fit as run
+    from .fit import fit as run
 
-    config = load_recipe(recipe)
+    config = load_recipe(recipe, changes)
 
     def tell(row: dict) -> None:
-        loss, residual = f"loss {row['loss']:.4f}", f"residual {row['residual']:.1e}"
-        typer.echo(f"step {row['step']} of {config.n_steps}  {loss}  {residual}")
+        shown = ("loss", "residual", "val_psnr", "val_ssim", "bicubic", "sinc", "alarm")
+        cells = [f"{k} {row[k]:.4g}" if k != "alarm" else row[k] for k in shown if k in row]
+        typer.echo(f"step {row['step']} of {config.steps}  " + "  ".join(cells))
 
-    run(config, tell=tell)
-    typer.echo(f"{config.out}: {config.n_steps} steps done")
+    run(config, tell)
+    typer.echo(f"{config.out}: done")
+
+
+Models = Annotated[
+    str, typer.Option(help="SYSTEM or LABEL=SYSTEM, by commas: names, cards, RECON+UPSAMPLE, +dc.")
+]
+Data = Annotated[
+    Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of them.")
+]
+ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
+SqueezeNet = Annotated[
+    Path | None, typer.Option(help="ONNX file of SqueezeNet 1.1, for the feature distance.")
+]
+AlexNet = Annotated[Path | None, typer.Option(help="torchvision's weights of AlexNet, for LPIPS.")]
+Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
+Proposed = Annotated[str | None, typer.Option(help="Compare all others with this system.")]
+Kind = Annotated[
+    str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
+]
 
 
 @app.command()
 def evaluate(
-    models: Annotated[str, typer.Option(help="Names or weights cards, separated by commas.")],
-    data: Annotated[Path, typer.Option(help="HDF5 file with a data set 'slices'.")],
+    models: Models,
+    data: Data,
     out: Annotated[Path, typer.Option(help="CSV; rows already there are kept.")],
-    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
-    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the file; all.")] = None,
+    protocol: ProtocolName = "brain-5x",
+    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the data; all.")] = None,
+    squeezenet: SqueezeNet = None,
+    alexnet: AlexNet = None,
+    lpips_heads: Heads = None,
 ) -> None:
     """Simulate the protocol on test slices and judge every system: one CSV row per slice."""
     from rich.progress import track
 
-    from .evaluate import evaluate as run
-    from .evaluate import n_rows
+    from .evaluate import Evaluation
 
-    names = models.split(",")
-    rows = run(names, protocol, data, out, slices)
-    total = n_rows(names, data, slices)
-    for _ in track(rows, "evaluating", total=total, disable=not sys.stderr.isatty()):
+    distances = _distances(squeezenet, alexnet, lpips_heads)
+    rows = Evaluation(models.split(","), protocol, data, out, slices, distances)
+    for _ in track(rows, "evaluating", total=len(rows), disable=not sys.stderr.isatty()):
         pass
     table(out)
 
 
-@app.command()
-def table(rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")]) -> None:
-    """Print mean and standard deviation over slices as a Markdown table."""
-    from .tables import markdown
+def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None) -> dict:
+    from jrsr_core.metrics.perceptual import feature_distance, lpips
 
-    typer.echo(markdown(rows))
+    found = {}
+    if squeezenet is not None:
+        found["feature_distance"] = feature_distance(squeezenet)
+    if (alexnet is None) != (heads is None):
+        raise ValueError("LPIPS needs both --alexnet and --lpips-heads, only one is given")
+    if alexnet is not None and heads is not None:
+        found["lpips"] = lpips(alexnet, heads)
+    return found
+
+
+@app.command()
+def table(
+    rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")],
+    proposed: Proposed = None,
+    kind: Kind = "all",
+    style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
+) -> None:
+    """Print mean and standard deviation over slices, the best in bold; compare with a system."""
+    from .tables import latex, markdown
+
+    styles = {"markdown": markdown, "latex": latex}
+    if style not in styles:
+        raise ValueError(f"format is {style!r}, known: {', '.join(styles)}")
+    typer.echo(styles[style](rows, kind=kind, proposed=proposed))
+
+
+@app.command()
+def figure(
+    models: Models,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="PNG file.")],
+    protocol: ProtocolName = "brain-5x",
+    index: Annotated[int, typer.Option("--slice", min=0, help="Which slice of the data.")] = 0,
+    zoom: Annotated[
+        str | None, typer.Option(help="y,x,size of the part to magnify; the most detailed one.")
+    ] = None,
+    squeezenet: SqueezeNet = None,
+    alexnet: AlexNet = None,
+    lpips_heads: Heads = None,
+) -> None:
+    """Draw images, magnified parts and error maps of one slice, scores in the corner."""
+    from .figures import draw_figure
+
+    distances = _distances(squeezenet, alexnet, lpips_heads)
+    png = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(png)
+    typer.echo(str(out))
 
 
 @app.command()
@@ -97,7 +194,7 @@ def tune(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],
-    data: Annotated[str, typer.Option(help="What it was trained on, for the card.")],
+    data: Annotated[str, typer.Option(help="What it was trained on, in your words.")] = "",
     rows: Annotated[Path | None, typer.Option(help="CSV whose figures go on the card.")] = None,
     commit: Annotated[str | None, typer.Option(help="Commit that trained it.")] = None,
 ) -> None:
@@ -108,9 +205,16 @@ def export(
 
 
 def main() -> None:
-    """Run; every failure is one line on stderr and exit code 1, wrong usage is 2."""
+    """Run; every failure is one line on stderr.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
+    130 interrupted.
+    """
     try:
         app(standalone_mode=True)
+    except TrainingDiverged as error:
+        sys.stderr.write(f"jrsr-train: {error}\n")
+        sys.exit(3)
     except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
         sys.stderr.write(f"jrsr-train: {' '.join(str(error).split())}\n")
         sys.exit(1)

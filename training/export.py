@@ -1,7 +1,7 @@
 """From a training folder to weights that the package ships: safetensors and a card."""
 
-import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -9,36 +9,46 @@ from torch import nn
 from jrsr_core.models import build_model
 from jrsr_core.weights import save_weights
 
+from .checkpoint import RunState, load_matching, part, read_checkpoint
 from .evaluate import current_commit, summarise
-from .supervised import RunState, read_checkpoint
+from .log import read_log
+from .manifest import NAME, Manifest
+from .run import CONFIG
+
+PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", "init", "recon_from")
+"""Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
 
 
 def averaged_model(folder: Path) -> tuple[nn.Module, dict, RunState]:
-    """Return the averaged network of a run, its configuration and its state."""
-    path = folder / "config.json"
+    """Return the averaged network of a run, its configuration and its state.
+
+    Raises
+    ------
+    ValueError
+        Not the folder of a run, or weights that do not fit its recipe.
+    """
+    path = folder / CONFIG
     if not path.exists():
-        raise ValueError(f"{folder}: no config.json, this is not a training folder")
+        raise ValueError(f"{folder}: no {CONFIG}, this is not a training folder")
     config = json.loads(path.read_text())
     tensors, state = read_checkpoint(folder)
     model = build_model(config["model"], preset=config["preset"])
-    prefix = "average."
-    model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
+    load_matching(model, part(tensors, "average"), str(folder))
     return model.eval(), config, state
 
 
-def data_hash(scans: Path) -> str:
-    """sha256 over names and sizes of the prepared scans; empty where the folder is gone."""
-    files = sorted(scans.glob("scan_*.safetensors"))
-    listing = "\n".join(f"{p.name} {p.stat().st_size}" for p in files)
-    return hashlib.sha256(listing.encode()).hexdigest() if files else ""
-
-
-def variety_of(scans: Path) -> dict:
-    """Return what the prepared scans were drawn from; empty where the folder is gone."""
-    path = scans / "variety.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+def data_facts(config: dict) -> tuple[str, dict]:
+    """Return what a run was trained on, and the range of its scans, for the card."""
+    folder = Path(config["data_folder"])
+    if not (folder / NAME).exists():
+        return "", {}
+    manifest = Manifest.read(folder)
+    inputs = ", ".join(f"{s['name']} ({s['kind']})" for s in manifest.sources)
+    n_scans, subjects = manifest.split("train"), {s.subject for s in manifest.split("train")}
+    text = f"{len(n_scans)} scans of {len(subjects)} subjects from {inputs}"
+    acquisition = asdict(manifest.acquisition)
+    variety = acquisition.pop("variety") or {}
+    return text, {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
 
 
 def metrics_of(rows: Path) -> dict:
@@ -54,25 +64,35 @@ def metrics_of(rows: Path) -> dict:
 
 
 def export(
-    folder: Path, out: Path, *, data: str, rows: Path | None = None, commit: str | None = None
+    folder: Path, out: Path, *, data: str = "", rows: Path | None = None, commit: str | None = None
 ) -> Path:
     """Write weights and card of a run to the folder `out`; return the card's path.
 
-    `rows` adds the figures of an evaluation, `commit` names the code that trained (the current
-    checkout where None).
+    `data` replaces the description of the data, `rows` adds the figures of an evaluation to those
+    of the run's last validation, `commit` names the code that trained (the current checkout where
+    None).
     """
     model, config, state = averaged_model(folder)
-    public = {k: v for k, v in config.items() if k not in ("scans", "out")}
+    text, scanned = data_facts(config)
+    figures = {"validation": row} if (row := last_validation(folder)) else {}
+    public = {k: v for k, v in config.items() if k not in PRIVATE}
+    seen = state.step * config["batch"]
     return save_weights(
         model,
         out,
         config["model"],
         config["preset"],
         training=public
-        | {"steps_done": state.step, "samples_seen": state.step, "seconds": round(state.seconds)},
-        data=data,
-        data_sha256=data_hash(Path(config["scans"])),
+        | {"steps_done": state.step, "samples_seen": seen, "seconds": round(state.seconds)},
+        data=data or text,
+        data_sha256=config["data_sha256"],
         commit=current_commit() if commit is None else commit,
-        metrics=metrics_of(rows) if rows else {},
-        range=variety_of(Path(config["scans"])),
+        metrics=figures | (metrics_of(rows) if rows else {}),
+        range=scanned,
     )
+
+
+def last_validation(folder: Path) -> dict:
+    """Return the figures of the last validation of a run; empty where there was none."""
+    rows = [r for r in read_log(folder) if "val_psnr" in r]
+    return {k: round(v, 4) for k, v in rows[-1].items()} if rows else {}

@@ -1,28 +1,189 @@
-"""CSV rows of `evaluate` as a Markdown table; never touches a model."""
+"""CSV rows of `evaluate` as tables like the paper's 1 to 4, Markdown or LaTeX; no model is run.
 
+Mean and standard deviation over slices, the best in bold. With a proposed system every other one
+is compared with it on the slices both have: difference of PSNR (proposed minus other), its 95 %
+interval by bootstrap over subjects, and the p value of a paired sign-flip test over subjects.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from .evaluate import BOUND, summarise
+from .evaluate import BOUND, read_rows, summarise
+from .paired import Comparison, compare
+
+ABLATION = ("sr", "recon", "recon-sr", "recon+sr")
+COMPARISON = (
+    *(
+        f"{r}+{s}"
+        for r in ("cg-sense", "modl", "dl-espirit")
+        for s in ("bicubic", "medsrgan", "bebygan")
+    ),
+    "t2net",
+)
+KINDS = {"ablation": ABLATION, "comparison": COMPARISON}
 
 
-def markdown(rows: Path) -> str:
-    """Mean and standard deviation over slices; the best in bold, the bound set apart."""
-    lines = [
-        "| protocol | system | PSNR [dB] | SSIM | k-space residual | s / slice | slices |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    entries = summarise(rows)
-    for entry in entries:
-        same = [e for e in entries if e["protocol"] == entry["protocol"]]
-        rivals = [e for e in same if e["model"] != BOUND] or same
-        cells = [entry["protocol"], entry["model"]]
-        for column, digits in (("psnr", 2), ("ssim", 4)):
-            mean, sd = entry[column]
-            text = f"{mean:.{digits}f} ± {sd:.{digits}f}"
-            best = max(e[column][0] for e in rivals)
-            cells.append(f"**{text}**" if mean == best else text)
-        cells.append(f"{entry['kspace_residual'][0]:.4f}")
-        cells.append(f"{entry['seconds_total'][0]:.2f}")
-        cells.append(str(entry["slices"]))
-        lines.append("| " + " | ".join(cells) + " |")
+@dataclass(frozen=True)
+class Column:
+    """One metric: heading, digits, and whether the largest or the smallest is best."""
+
+    name: str
+    heading: str
+    digits: int
+    best: Callable | None
+    with_sd: bool = True
+
+
+COLUMNS = (
+    Column("psnr", "PSNR [dB]", 2, max),
+    Column("ssim", "SSIM", 4, max),
+    Column("lpips", "LPIPS", 4, min),
+    Column("feature_distance", "feature distance", 4, min),
+    Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
+    Column("seconds_total", "s / slice", 2, None, with_sd=False),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of cells; `bold` holds (row, column) of the best."""
+
+    headings: list[str]
+    cells: list[list[str]]
+    bold: set[tuple[int, int]]
+
+
+def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
+    """Entries of a kind of table, in the order of the paper, the proposed system last."""
+    if kind == "all":
+        return entries
+    order = [*KINDS[kind], *([proposed] if proposed else [])]
+    chosen = [e for e in entries if e["model"] in order]
+    if not chosen:
+        raise ValueError(f"no row of a system of the {kind} table: {', '.join(order)}")
+    protocols = list(dict.fromkeys(e["protocol"] for e in entries))
+    return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
+
+
+def _best(entries: list[dict], column: Column, protocol: str) -> float | None:
+    same = [e for e in entries if e["protocol"] == protocol and e[column.name] is not None]
+    rivals = [e for e in same if e["model"] != BOUND] or same
+    if column.best is None or not rivals:
+        return None
+    return column.best(e[column.name][0] for e in rivals)
+
+
+def _cell(value: tuple[float, float] | None, column: Column) -> str:
+    if value is None:
+        return ""
+    mean, sd = (f"{v:.{column.digits}f}" for v in value)
+    return f"{mean} ± {sd}" if column.with_sd else mean
+
+
+def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) -> Comparison:
+    """Compare the PSNR of two systems on the slices that both have.
+
+    Raises
+    ------
+    ValueError
+        No such slice.
+    """
+    scores: dict[str, dict[tuple[str, str], float]] = {proposed: {}, other: {}}
+    subjects = {}
+    for row in rows:
+        if row["protocol"] == protocol and row["model"] in scores:
+            place = (row["file"], row["slice"])
+            scores[row["model"]][place] = float(row["psnr"])
+            # A slice of no named subject stands for itself.
+            subjects[place] = row["subject"] or "/".join(place)
+    common = scores[proposed].keys() & scores[other].keys()
+    if not common:
+        raise ValueError(f"{proposed} and {other} have no slice of {protocol} in common")
+    differences: dict[str, list[float]] = {}
+    for place in sorted(common):
+        difference = scores[proposed][place] - scores[other][place]
+        differences.setdefault(subjects[place], []).append(difference)
+    return compare(differences)
+
+
+def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
+    if entry["model"] == proposed:
+        return ["", ""]
+    found = compare_systems(rows, entry["protocol"], proposed, entry["model"])
+    difference = f"{found.difference:+.2f}"
+    if found.n_subjects < 2:
+        return [difference, ""]
+    p = f"{found.p_value:.4f}" if found.p_value >= 1e-4 else "< 0.0001"
+    return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
+
+
+def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) -> Table:
+    """Return the table of a CSV.
+
+    Parameters
+    ----------
+    kind
+        "ablation" (tables 1 and 2 of the paper), "comparison" (3 and 4), or "all" systems.
+    proposed
+        The system that the others are compared with.
+
+    Raises
+    ------
+    ValueError
+        Unknown kind, no rows of it, or no row of the proposed system.
+    """
+    if kind not in ("all", *KINDS):
+        raise ValueError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
+    rows, entries = read_rows(path), summarise(path)
+    if not entries:
+        raise ValueError(f"{path}: no rows")
+    if proposed and proposed not in {e["model"] for e in entries}:
+        known = ", ".join(dict.fromkeys(e["model"] for e in entries))
+        raise ValueError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
+    entries = _chosen(entries, kind, proposed)
+    columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
+    headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
+    headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
+    cells, bold = [], set()
+    for i, entry in enumerate(entries):
+        cells.append([entry["protocol"], entry["model"]])
+        for column in columns:
+            best = _best(entries, column, entry["protocol"])
+            value = entry[column.name]
+            if value is not None and value[0] == best:
+                bold.add((i, len(cells[i])))
+            cells[i].append(_cell(value, column))
+        cells[i].append(str(entry["slices"]))
+        cells[i] += _compared(rows, entry, proposed) if proposed else []
+    return Table(headings, cells, bold)
+
+
+def markdown(rows: Path, *, kind: str = "all", proposed: str | None = None) -> str:
+    """Return the table as Markdown; arguments as in `make_table`."""
+    table = make_table(rows, kind=kind, proposed=proposed)
+    lines = [f"| {' | '.join(table.headings)} |", "|---" * len(table.headings) + "|"]
+    for i, cells in enumerate(table.cells):
+        marked = [f"**{c}**" if (i, j) in table.bold else c for j, c in enumerate(cells)]
+        lines.append(f"| {' | '.join(marked)} |")
     return "\n".join(lines)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$"} | {c: f"\\{c}" for c in "_%&#$"}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def latex(rows: Path, *, kind: str = "all", proposed: str | None = None) -> str:
+    """Return the table as a LaTeX tabular that needs no package; arguments as in `make_table`."""
+    table = make_table(rows, kind=kind, proposed=proposed)
+    lines = [rf"\begin{{tabular}}{{ll{'c' * (len(table.headings) - 2)}}}", r"\hline"]
+    lines.append(" & ".join(_latex_text(h) for h in table.headings) + r" \\")
+    lines.append(r"\hline")
+    for i, cells in enumerate(table.cells):
+        texts = [_latex_text(c) for c in cells]
+        marked = [rf"\textbf{{{c}}}" if (i, j) in table.bold else c for j, c in enumerate(texts)]
+        lines.append(" & ".join(marked) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"])

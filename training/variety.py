@@ -1,7 +1,7 @@
-"""Random scans of one image: the variety the weights have to stand.
+"""Scans of one image or of one fully sampled k-space: as a protocol says, or varied.
 
-Coils, phase, noise, mask, matrix, pixel size, contrast and shading are drawn anew for every scan;
-the narrow protocol alone gives weights that fail on real scans.
+Varied scans draw coils, phase, noise, mask, matrix, pixel size, contrast and shading anew; the
+narrow protocol alone gives weights that fail on real scans.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 from jrsr_core.simulation.coils import random_coils
@@ -124,21 +125,51 @@ class DrawnScan:
     noise_std: float
 
 
-def scan_image(
-    image: Tensor, mask: Tensor, n_coils: int, noise_db: float, generator: Generator
+def _acquire(
+    image: Tensor, csm: Tensor, mask: Tensor, noise_db: float, generator: Generator
 ) -> DrawnScan:
-    """Simulate coils, phase and noise over the HR magnitude `image` ``(y, x)``."""
-    shape: Shape = (image.shape[0], image.shape[1])
+    """Simulate k-space of the complex HR `image` ``(y, x)`` seen by `csm`, with noise."""
+    coil_images = csm * image
+    shape: Shape = (image.shape[-2], image.shape[-1])
     lr_shape: Shape = (mask.shape[0], mask.shape[1])
-    local = float(torch.rand((), generator=generator) ** 2)
-    csm = random_coils(n_coils, shape, generator, local=local)
-    strength = uniform(0.0, 2.0, generator)
-    coil_images = csm * (image * random_phase(shape, generator, strength))
-    scale = grid_scale(lr_shape, shape)
-    clean = scale * crop_or_pad(fft2c(coil_images), lr_shape)
+    clean = grid_scale(lr_shape, shape) * crop_or_pad(fft2c(coil_images), lr_shape)
     std = float(clean.abs().square().sum(0).mean().sqrt()) * 10 ** (-noise_db / 20)
     noise = std * torch.randn(clean.shape, dtype=torch.complex64, generator=generator)
     return DrawnScan(mask, clean + noise, clean, coil_images, std)
+
+
+def scan_image(
+    image: Tensor, mask: Tensor, n_coils: int, noise_db: float, generator: Generator
+) -> DrawnScan:
+    """Simulate random coils, phase and noise over the HR magnitude `image` ``(y, x)``."""
+    shape: Shape = (image.shape[0], image.shape[1])
+    local = float(torch.rand((), generator=generator) ** 2)
+    csm = random_coils(n_coils, shape, generator, local=local)
+    strength = uniform(0.0, 2.0, generator)
+    phase = random_phase(shape, generator, strength)
+    return _acquire(image * phase, csm, mask, noise_db, generator)
+
+
+def scan_as_protocol(
+    image: Tensor, protocol: Protocol, mask: Tensor, generator: Generator
+) -> DrawnScan:
+    """Scan the HR magnitude `image` ``(y, x)`` as `simulate_protocol` does."""
+    shape: Shape = (image.shape[0], image.shape[1])
+    csm = random_coils(protocol.n_coils, shape, generator)
+    phase = random_phase(shape, generator)
+    return _acquire(image * phase, csm, mask, protocol.noise_db, generator)
+
+
+def scan_kspace(kspace: Tensor, mask: Tensor) -> DrawnScan:
+    """Undersample measured, fully sampled k-space ``(coil, ky, kx)`` of even size.
+
+    It has its own noise, which the truth keeps as well.
+    """
+    shape: Shape = (kspace.shape[-2], kspace.shape[-1])
+    lr_shape: Shape = (mask.shape[0], mask.shape[1])
+    full = grid_scale(lr_shape, shape) * crop_or_pad(kspace, lr_shape)
+    std = estimate_noise_std(full, torch.ones_like(mask))
+    return DrawnScan(mask, full, full, ifft2c(kspace), float(std))
 
 
 def draw_scan(

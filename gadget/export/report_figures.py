@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 
+from jrsr_core.drawing import to_grey
 from jrsr_core.geometry import ReconReport
 from jrsr_core.mrd.images import software_version
 from jrsr_core.trust import FIGURES, training_ranges
 from jrsr_core.weights import WeightsCard
 
 from .page import bar, cards, figure, legend, line_chart, section, table
-from .picture import to_grey
 from .small_png import data_uri, encode_small
 
 COVERAGE = ((17, 22, 28), (62, 74, 88), (47, 127, 196), (242, 163, 58))
@@ -34,7 +34,7 @@ def figures_section(reports: list[ReconReport], *, has_noise_lines: bool) -> str
     entries = [
         ("k-space residual", f"{residual:.3f}", f"noise alone explains {expected:.3f}"),
         ("against the measurement", _percent(_mean(made, "taken_back")), "of the image"),
-        ("without a measurement", _percent(_mean(made, "unmeasured")), "of the image"),
+        ("from the network", _percent(_mean(made, "unmeasured")), "of the image"),
         ("signal to noise", f"{_mean(made, 'snr_db'):.1f} dB", source),
     ]
     iterations = max(r.iterations for r in made)
@@ -61,7 +61,10 @@ def figures_section(reports: list[ReconReport], *, has_noise_lines: bool) -> str
 
 
 def measurement_section(
-    report: ReconReport, codes: np.ndarray, coils: list[np.ndarray], card: WeightsCard | None
+    report: ReconReport,
+    codes: np.ndarray,
+    coils: list[np.ndarray],
+    weights: tuple[WeightsCard, ...],
 ) -> str:
     """Return what was measured: k-space coverage, coils, and whether the training was alike."""
     picture = encode_small(codes, np.array(COVERAGE, np.uint8))
@@ -87,7 +90,7 @@ def measurement_section(
         f"<small>sensitivities from {report.acs_shape[0]} x {report.acs_shape[1]} samples, "
         "each on its own scale</small></figcaption></figure>"
     )
-    rows = _training_rows(report, codes, card)
+    rows = _training_rows(report, codes, weights)
     below = ""
     if rows:
         header = ("", "this scan", "training", "")
@@ -99,7 +102,7 @@ def measurement_section(
 
 
 def _training_rows(
-    report: ReconReport, codes: np.ndarray, card: WeightsCard | None
+    report: ReconReport, codes: np.ndarray, weights: tuple[WeightsCard, ...]
 ) -> list[tuple[str, str, str, str]]:
     rows: list[tuple[str, str, str, str]] = []
     if report.fallback:
@@ -111,7 +114,8 @@ def _training_rows(
         "hr_size": tuple(codes.shape),
         "noise_db": (report.snr_db,),
     }
-    for name, (low, high) in training_ranges(card).items():
+    ranges = [item for card in weights for item in training_ranges(card).items()]
+    for name, (low, high) in ranges:
         label = FIGURES[name][0]
         is_fine = not any(w.startswith(label) for w in report.warnings)
         mark = '<span class="good">inside</span>' if is_fine else '<b class="warn">outside</b>'
@@ -120,10 +124,10 @@ def _training_rows(
     return rows
 
 
-def settings_section(scan_sha256: str, settings: dict, card: WeightsCard | None) -> str:
+def settings_section(scan_sha256: str, settings: dict, weights: tuple[WeightsCard, ...]) -> str:
     """Return everything that it takes to do it again."""
     rows = [("scan sha256", scan_sha256), ("software", f"JRSR {software_version()}")]
-    if card:
+    for card in weights:
         rows += [
             ("weights", f"{card.model} {card.preset}"),
             ("weights sha256", card.sha256),

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from jrsr_core.drawing import to_grey
 from jrsr_core.geometry import Counters, ReconReport
 from jrsr_core.mrd.images import software_version
 from jrsr_core.mrd.maps import WHITE
@@ -13,7 +14,6 @@ from jrsr_core.trust import group_warnings
 from jrsr_core.weights import WeightsCard
 
 from .page import figure, gallery, heat_scale, section
-from .picture import to_grey
 from .report_figures import figures_section, measurement_section, settings_section
 from .small_png import data_uri, encode_small, heat_palette
 from .views import View
@@ -49,7 +49,7 @@ class ScanPage:
     system: str
     field_t: float | None
     settings: dict
-    card: WeightsCard | None
+    cards: tuple[WeightsCard, ...]
     reports: list[ReconReport]
     shown: list[ShownImage]
     hr_shape: tuple[int, ...]
@@ -67,8 +67,8 @@ class ScanPage:
             yield self._gallery()
         yield figures_section(self.reports, has_noise_lines=self.has_noise_lines)
         report = self._hero.report
-        yield measurement_section(report, self.coverage, self.coils, self.card)
-        yield settings_section(self.scan_sha256, self.settings, self.card)
+        yield measurement_section(report, self.coverage, self.coils, self.cards)
+        yield settings_section(self.scan_sha256, self.settings, self.cards)
         yield f"<footer>{RESEARCH} JRSR {software_version()}.</footer>"
 
     @property
@@ -110,9 +110,9 @@ class ScanPage:
         return "all images" if n == len(self.reports) else f"{n} of {len(self.reports)} images"
 
     def _model(self) -> str:
-        if self.card is None:
+        if not self.cards:
             return self.reports[0].model
-        return f"{self.card.model} {self.card.preset} {self.card.sha256[:8]}"
+        return " + ".join(f"{c.model} {c.preset} {c.sha256[:8]}" for c in self.cards)
 
     def _comparison(self) -> str:
         image = self._hero
@@ -187,7 +187,7 @@ class ScanPage:
 
 _MAPS = (
     ("taken_back", "Against the measurement", "drawn, but the measured samples say otherwise", ""),
-    ("unmeasured", "Without a measurement", "no sample supports it, nor contradicts it", ""),
+    ("unmeasured", "From the network", "its share of the image, beside that of the samples", ""),
     ("hallucination", "Hallucination map", "sum of both", "main"),
 )
 _HOW_TO_READ = (

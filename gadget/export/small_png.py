@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from .picture import png_chunk
+from jrsr_core.drawing import png_chunk
 
 # Dark to light, in equal steps of lightness, told apart by the colour-blind as well.
 _NODES = ((0, 0, 4), (60, 15, 110), (150, 38, 103), (225, 85, 45), (250, 175, 40), (252, 250, 190))

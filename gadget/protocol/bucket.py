@@ -31,9 +31,9 @@ def read_bucket(stream: Stream) -> Lines:
     total = sum(data_sizes[1:]) + sum(reference_sizes[1:]) + sum(waveform_sizes[1:])
     checked("bucket", total, stream.limits.message)
     heads, data = _read_lines(stream, "data", data_sizes)
-    _skip_statistics(stream)
+    _skip_statistics(stream, meta[8])
     reference_heads, reference = _read_lines(stream, "reference", reference_sizes)
-    _skip_statistics(stream)
+    _skip_statistics(stream, meta[9])
     waveforms = _read_waveforms(stream, waveform_sizes)
     # This is how Gadgetron decides that a line goes into the data part.
     only = has_flag(reference_heads, CALIBRATION) | has_flag(reference_heads, PHASE_CORRECTION)
@@ -71,11 +71,17 @@ def _read_lines(stream: Stream, part: str, sizes: list[int]) -> tuple[np.ndarray
     return heads, [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def _skip_statistics(stream: Stream) -> None:
+def _skip_statistics(stream: Stream, told: int) -> None:
     """Read past the sets of counters; the heads say the same."""
-    n_spaces = checked("bucket statistics", stream.number(UINT64), 2**16)
-    for _ in range(n_spaces * N_COUNTERS):
-        stream.read(2 * checked("bucket statistics", stream.number(UINT64), 2**16))
+    checked("bucket statistics", told, stream.limits.message)
+    n_sets = N_COUNTERS * checked("bucket encoding spaces", stream.number(UINT64), 2**16)
+    left = told - 8 * (1 + n_sets)
+    for _ in range(n_sets):
+        n_bytes = 2 * checked("bucket statistics", stream.number(UINT64), 2**16)
+        left -= n_bytes
+        if left < 0:
+            raise ProtocolError(f"bucket statistics are longer than the {told} bytes told")
+        stream.read(n_bytes)
 
 
 def _read_waveforms(stream: Stream, sizes: list[int]) -> list[Passenger]:

@@ -5,12 +5,13 @@ accept become a `PeerConnection`, which reads any header and tells the two kinds
 """
 
 import socket
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
 import ismrmrd
 from gadgetron.external.connection import Connection
+
+from jrsr_core.mrd.xml_tree import XmlError, parse_xml
 
 from .arrays import read_image_array, read_recon_data
 from .bucket import read_bucket
@@ -27,7 +28,7 @@ from .messages import (
     read_text,
     read_waveform,
 )
-from .wire import UINT16, UINT32, Id, Limits, ProtocolError, Stream
+from .wire import UINT16, UINT32, Id, Limits, ProtocolError, Stream, checked
 
 CONFIG_FILE_BYTES = 1024
 
@@ -89,7 +90,8 @@ def install(connection: Connection, limits: Limits | None = None) -> Connection:
 class PeerConnection(Connection):
     """A connection that was accepted: from Gadgetron (`<connect>`) or from an MRD client.
 
-    `answer` is called for queries that come before the header.
+    `answer` is called for queries that come before the header; all of it has to be there by the
+    `deadline` (`time.monotonic`).
 
     Attributes
     ----------
@@ -115,16 +117,20 @@ class PeerConnection(Connection):
         sock: socket.socket,
         limits: Limits | None = None,
         answer: Callable[[Stream, Query], None] = lambda stream, query: None,
+        deadline: float | None = None,
     ) -> None:
         # What gadgetron's own constructor sets; its parser refuses headers with unknown elements.
         self.socket = Stream(sock, limits)
+        self.socket.deadline = deadline
         self.filters = []
         self._answer = answer
+        self._n_queries = 0
         self.config_name: str | None = None
         self.is_gadgetron = False
         self.parameters: list[Text] = []
         config = self._read_config()
         self.raw_bytes = Connection.Struct(config=config, header=self._read_header())
+        self.socket.deadline = None
         install(self)
 
     def _read_config(self) -> bytes:
@@ -133,7 +139,7 @@ class PeerConnection(Connection):
         if number == Id.CONFIG_FILE:
             self.config_name = decode(self.socket.read(CONFIG_FILE_BYTES).partition(b"\0")[0])
         elif number == Id.CONFIG:
-            text = bytes(self.socket.sized("configuration", UINT32, self.socket.limits.text))
+            text = bytes(self.socket.sized("configuration", UINT32, self.socket.limits.config))
             self.is_gadgetron = _is_node_configuration(text)
         else:
             raise ProtocolError(f"message id {number} came first, expected a configuration")
@@ -143,6 +149,8 @@ class PeerConnection(Connection):
         number = self._id_or_query()
         while number == Id.TEXT:
             self.parameters.append(read_text(self.socket))
+            n_bytes = sum(text.n_bytes + 2 for text in self.parameters)
+            checked("texts before the header", n_bytes, self.socket.limits.text)
             number = self._id_or_query()
         if number != Id.HEADER:
             raise ProtocolError(f"message id {number} came, expected the header")
@@ -151,6 +159,9 @@ class PeerConnection(Connection):
     def _id_or_query(self) -> int:
         number = self.socket.number(UINT16)
         while number == Id.QUERY:
+            self._n_queries += 1
+            if self._n_queries > self.socket.limits.queries:
+                raise ProtocolError(f"more than {self.socket.limits.queries} queries came")
             self._answer(self.socket, read_query(self.socket))
             number = self.socket.number(UINT16)
         return number
@@ -159,8 +170,8 @@ class PeerConnection(Connection):
 def _is_node_configuration(text: bytes) -> bool:
     """Whether this is the `<configuration>` of an `<external>` node, not a whole chain or JSON."""
     try:
-        root = ET.fromstring(text)
-    except ET.ParseError:
+        root = parse_xml(text)
+    except XmlError:
         # Without a configuration Gadgetron sends the XML declaration alone.
         return text.strip(b"\0 \r\n\t").startswith(b"<?xml") or not text.strip(b"\0 \r\n\t")
     return root.tag == "configuration" and root.find("stream") is None

@@ -47,12 +47,13 @@ class Lines:
     @property
     def n_bytes(self) -> int:
         """Memory it takes."""
-        return sum(line.nbytes for line in self.lines.data)
+        passing = sum(waveform.n_bytes for waveform in self.waveforms)
+        return self.lines.heads.nbytes + sum(line.nbytes for line in self.lines.data) + passing
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text message."""
+    """A text message of so many bytes."""
 
     text: str
     n_bytes: int = 0
@@ -69,14 +70,16 @@ class Query:
 
 def read_text(stream: Stream) -> Text:
     """Read the payload of TEXT."""
-    return Text(decode(stream.sized("text", UINT32, stream.limits.text)))
+    data = stream.sized("text", UINT32, stream.limits.text)
+    return Text(decode(data), len(data))
 
 
 def read_query(stream: Stream) -> Query:
     """Read the payload of QUERY: reserved, correlation, text."""
     stream.number(UINT64)
     correlation = stream.number(UINT64)
-    return Query(correlation, decode(stream.sized("query", UINT64, stream.limits.text)))
+    data = stream.sized("query", UINT64, stream.limits.text)
+    return Query(correlation, decode(data), len(data))
 
 
 def read_acquisition(stream: Stream) -> Lines:

@@ -7,11 +7,15 @@ then only as fast as the bytes arrive.
 
 import socket
 import struct
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
 
 CHUNK = 2**24
+GRAIN = 2**20
+"""Bytes of a message after which `Stream.claim` is asked again."""
 
 UINT16, UINT32, UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 
@@ -47,13 +51,17 @@ class PeerGone(ConnectionError):
 class Limits:
     """Largest sizes accepted from the wire, in bytes.
 
-    `text` is for configuration, header, text messages and meta attributes, `line` for one
-    acquisition or waveform, `message` for a bucket, image or array.
+    `config` is for the configuration, `text` for header, meta attributes, one text message and all
+    those before the header, `line` for one acquisition or waveform, `message` for a bucket, image
+    or array, `scan` for what of one scan is in memory, and `queries` counts those before a header.
     """
 
+    config: int = 2**20
     text: int = 2**24
     line: int = 2**28
-    message: int = 2**35
+    message: int = 2**34
+    scan: int = 2**34
+    queries: int = 1000
 
 
 class Stream:
@@ -65,11 +73,18 @@ class Stream:
     ----------
     limits
         `Limits`.
+    claim
+        Asked with a number of bytes before they are allocated; may wait, or raise.
+    deadline
+        `time.monotonic` after which reading is a `TimeoutError`, however much comes; None for none.
     """
 
     def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
         self.socket = sock
         self.limits = limits or Limits()
+        self.claim: Callable[[int], None] = lambda n_bytes: None
+        self.deadline: float | None = None
+        self._unclaimed = 0
         self._lock = Lock()
 
     def read(self, n_bytes: int) -> bytearray:
@@ -80,21 +95,31 @@ class Stream:
         PeerGone
             If the connection ends before.
         TimeoutError
-            If the socket has a time-out.
+            If the socket has a time-out, or the deadline is over.
         """
+        self._count(min(n_bytes, CHUNK))
         data = bytearray(min(n_bytes, CHUNK))
         done = 0
         while done < n_bytes:
             if done == len(data):
+                self._count(min(n_bytes - done, CHUNK))
                 data.extend(bytes(min(n_bytes - done, CHUNK)))
             done += self._receive(memoryview(data)[done:], done, n_bytes)
         return data
 
+    def _count(self, n_bytes: int) -> None:
+        self._unclaimed += n_bytes
+        if self._unclaimed >= GRAIN:
+            n_bytes, self._unclaimed = self._unclaimed, 0
+            self.claim(n_bytes)
+
     def _receive(self, target: memoryview, done: int, n_bytes: int) -> int:
         try:
+            if self.deadline is not None:
+                self.socket.settimeout(max(self.deadline - time.monotonic(), 1e-3))
             n = self.socket.recv_into(target)
         except TimeoutError:
-            raise
+            raise TimeoutError("nothing came from the peer for too long") from None
         except OSError as error:
             raise PeerGone(f"connection lost: {error.strerror or error}") from None
         finally:
@@ -125,6 +150,24 @@ class Stream:
                 self.socket.sendall(data)
         except OSError as error:
             raise PeerGone(f"connection lost: {error.strerror or error}") from None
+
+    def write_soon(self, data: bytes, seconds: float) -> None:
+        """Send from another thread than the one that serves the peer, or give up.
+
+        Raises
+        ------
+        PeerGone
+            If the peer does not read, within so many seconds.
+        """
+        if not self._lock.acquire(timeout=seconds):
+            raise PeerGone("the peer does not read")
+        try:
+            self.socket.settimeout(seconds)
+            self.socket.sendall(data)
+        except OSError as error:
+            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Do nothing: gadgetron's own would send a second CLOSE; `hang_up` ends the connection."""

@@ -26,12 +26,16 @@ MIN_OWN_LINES = 6
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Coil compression and ESPIRiT, as the command line names them."""
+    """Coil compression and ESPIRiT, as the command line names them.
+
+    `n_maps` sets of maps are what a model asks for (soft-SENSE), not what a user chooses.
+    """
 
     n_virtual_coils: int = 12
     kernel_width: int = 6
     threshold: float = 0.02
     crop: float = 0.9
+    n_maps: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +116,7 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         hr_shape(slice_.lr_shape),
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
+        n_maps=min(settings.n_maps, acs.shape[0]),
         crop=settings.crop,
     )
     return CoilCalibration(compressor, acs, csm)
@@ -137,13 +142,15 @@ def calibrate(
     mask = slice_.mask
     coils = coils or calibrate_coils(slice_, settings)
     kspace = slice_.kspace if coils.compressor is None else coils.compressor(slice_.kspace)
-    sense = SenseOperator(coils.csm[None], mask, lr_shape=slice_.lr_shape)
+    sense = SenseOperator(
+        coils.csm[None], mask, has_map_axis=coils.csm.ndim == 4, lr_shape=slice_.lr_shape
+    )
     noise_std = slice_.noise_std
     if noise_std is None:
         noise_std = _estimated_noise(kspace, mask, coils.acs)
     if scale is None:
         central = sense.low_resolution_kspace(kspace[None])
-        scale = intensity_scale(sense.at_low_resolution().adjoint(central))
+        scale = intensity_scale(sense.single_map().at_low_resolution().adjoint(central))
     return CalibratedSlice(
         kspace=kspace[None] / scale,
         sense=sense,

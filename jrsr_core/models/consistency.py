@@ -8,9 +8,6 @@ the noise variance over the variance of the error of x_SR, which is learned as t
 (tau_1 sigma)^2: a noisier scan has a worse prior image as well. Outside training tau is taken
 `CAUTION` times as large: on a scan unlike the simulated ones the networks err more than they did in
 training, the measurement does not.
-
-Backward by the implicit function theorem, one more solve with the same matrix (as MoDL does,
-Aggarwal et al., TMI 2019):  dL/dx_SR = mu w,  dL/dmu = Re<w, x_SR - x>,  (A^H A + mu) w = dL/dx.
 """
 
 import math
@@ -18,39 +15,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..arrays import inner_product
 from ..physics.sense import SenseOperator
-from ..physics.solvers import conjugate_gradient
+from .implicit import regularised_solve
 
 CAUTION = 4.0
-
-
-class _ImplicitSolve(torch.autograd.Function):
-    """x(prior, mu) with the gradient of the exact solution."""
-
-    @staticmethod
-    def forward(ctx, prior, mu, zero_filled, sense, n_iter):
-        """Solve by CG from x_SR."""
-        rhs = zero_filled + mu * prior
-        x, _ = conjugate_gradient(
-            lambda v: sense.gram(v) + mu * v, rhs, x0=prior, n_iter=n_iter, tolerance=1e-6
-        )
-        ctx.save_for_backward(prior, mu, x)
-        ctx.sense, ctx.n_iter = sense, n_iter
-        return x
-
-    @staticmethod
-    def backward(ctx, grad):
-        """Solve with the same matrix for the gradient."""
-        prior, mu, x = ctx.saved_tensors
-        w, _ = conjugate_gradient(
-            lambda v: ctx.sense.gram(v) + mu * v,
-            grad,
-            x0=grad / mu,
-            n_iter=ctx.n_iter,
-            tolerance=1e-6,
-        )
-        return mu * w, inner_product(w, prior - x, 2), None, None, None
 
 
 class DataConsistency(nn.Module):
@@ -73,4 +41,4 @@ class DataConsistency(nn.Module):
         self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, noise_std: Tensor
     ) -> Tensor:
         """Return the consistent image; `zero_filled` is A^H b on the HR grid."""
-        return _ImplicitSolve.apply(prior, self.mu(noise_std), zero_filled, sense, self.n_iter)
+        return regularised_solve(prior, self.mu(noise_std), zero_filled, sense, self.n_iter)

@@ -6,7 +6,12 @@ Anderson:  x_(k+1) = beta sum_i a_i T(x_i) + (1 - beta) sum_i a_i x_i,  the a_i 
            (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal. 2011)
 Residual:  |T(x) - x| / (|T(x)| + eps), per sample; the iterate of least residual is kept, so
            that a solve that diverges still returns something.
-Jacobian-free backward (Fung et al., AAAI 2022): T is applied once more with the graph on.
+
+Gradient of a loss with dL/dx* = v:  dL/dtheta = (dT/dtheta)^T g,  (I - J^T) g = v,  J = dT/dx:
+    jfb       g = v                                     (Fung et al., AAAI 2022)
+    neumann   g = sum_(i<=k) (J^T)^i v                  (Gilton et al., TCI 2021)
+    implicit  g by the solver above on g = J^T g + v    (Bai et al., NeurIPS 2019)
+All apply T once with the graph on; the last two multiply by J^T within the backward pass.
 """
 
 from collections.abc import Callable
@@ -22,6 +27,7 @@ from ..physics.solvers import SolverReport
 Map = Callable[[Tensor], Tensor]
 EPS = 1e-8
 SOLVERS = ("picard", "anderson")
+BACKWARDS = ("jfb", "neumann", "implicit")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,25 @@ class FixedPointSettings:
             raise ValueError(f"solver is {self.solver!r}, known: {', '.join(SOLVERS)}")
         if self.n_iter < 1 or self.memory < 1:
             raise ValueError(f"n_iter {self.n_iter} and memory {self.memory} must be at least 1")
+
+
+@dataclass(frozen=True)
+class BackwardSettings:
+    """How a fixed point is differentiated: `n_terms` of "neumann", `solver` of "implicit"."""
+
+    method: str = "jfb"
+    n_terms: int = 5
+    solver: FixedPointSettings = FixedPointSettings(n_iter=30, tolerance=1e-3)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run."""
+        if self.method not in BACKWARDS:
+            raise ValueError(f"backward is {self.method!r}, known: {', '.join(BACKWARDS)}")
+        if self.n_terms < 1:
+            raise ValueError(f"n_terms is {self.n_terms}, at least 1 is needed")
+
+
+JACOBIAN_FREE = BackwardSettings()
 
 
 class _Best:
@@ -124,9 +149,32 @@ def solve_fixed_point(
     return best.x, SolverReport(iteration, best.residual, stopped_by)
 
 
-def jacobian_free(step: Map, fixed_point: Tensor) -> Tensor:
-    """Apply T once with the graph on, at the detached fixed point.
+def differentiable(
+    step: Map, fixed_point: Tensor, settings: BackwardSettings = JACOBIAN_FREE, *, n_dims: int = 2
+) -> Tensor:
+    """Apply T once with the graph on at the detached fixed point; backward as `settings` say."""
+    x = fixed_point.detach()
+    if settings.method == "jfb":
+        return step(x)
+    x.requires_grad_()
+    fx = step(x)
+    # The hook sits on a copy: products with J^T go through `fx` and must not meet the hook again.
+    out = fx.clone()
+    if not fx.requires_grad:
+        return out
 
-    The gradient is (dT/dtheta)^H v, the zeroth term of the exact (dT/dtheta)^H (I - J^H)^(-1) v.
-    """
-    return step(fixed_point.detach())
+    def times_jacobian(g: Tensor) -> Tensor:
+        return torch.autograd.grad(fx, x, g, retain_graph=True)[0]
+
+    def hook(v: Tensor) -> Tensor:
+        if settings.method == "implicit":
+            return solve_fixed_point(
+                lambda g: times_jacobian(g) + v, v, settings.solver, n_dims=n_dims
+            )[0]
+        g = v
+        for _ in range(settings.n_terms):
+            g = times_jacobian(g) + v
+        return g
+
+    out.register_hook(hook)
+    return out

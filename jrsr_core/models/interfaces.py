@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from ..physics.sense import SenseOperator
+from .clock import Clock
 
 
 @dataclass
@@ -40,8 +41,18 @@ class ModelOutput:
     prior_weight: Tensor | None = None
 
 
+def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, SenseOperator]:
+    """Return the k-space of the LR grid and its operator."""
+    return sense.low_resolution_kspace(kspace), sense.at_low_resolution()
+
+
 class ReconModel(nn.Module):
-    """Undersampled k-space -> image on the grid of `sense`."""
+    """Undersampled k-space -> image on the grid of `sense`.
+
+    `n_maps` is the number of coil map sets it makes use of (soft-SENSE).
+    """
+
+    n_maps = 1
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
@@ -64,6 +75,8 @@ class UpsampleModel(nn.Module):
 class JointModel(nn.Module):
     """k-space and the operator on the HR grid -> HR image and LR reconstruction."""
 
+    n_maps = 1
+
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
@@ -78,11 +91,16 @@ class TwoStage(JointModel):
         super().__init__()
         self.recon = recon
         self.upsample = upsample
+        self.n_maps = recon.n_maps
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
         """Reconstruct, then upsample."""
-        central = sense.low_resolution_kspace(kspace)
-        low_resolution = self.recon(central, sense.at_low_resolution(), noise_std)
-        return ModelOutput(self.upsample(low_resolution), low_resolution)
+        clock = Clock()
+        lr_kspace, lr_sense = at_low_resolution(kspace, sense)
+        low_resolution = self.recon(lr_kspace, lr_sense, noise_std)
+        clock.lap("rec")
+        image = self.upsample(low_resolution)
+        clock.lap("sr")
+        return ModelOutput(image, low_resolution, seconds=clock.laps)

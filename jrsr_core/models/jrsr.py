@@ -8,7 +8,6 @@ smooth phase taken out before the SR module and put back after it, and data cons
     x_SR = up(x_rec) + p SR(...),   image = argmin |A x - b|^2 + mu(sigma) |x - x_SR|^2
 """
 
-import time
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..arrays import to_channels, to_complex
 from ..physics.resolution import sinc_interpolate
 from ..physics.sense import SenseOperator
+from .clock import Clock
 from .consistency import DataConsistency
 from .interfaces import JointModel, ModelOutput
 from .phase import smooth_phase
@@ -50,7 +50,7 @@ class Jrsr(JointModel):
         settings=None,
     ) -> ModelOutput:
         """Return the HR magnitude and x_rec; `noise_std` is not used by this model."""
-        clock = _Clock()
+        clock = Clock()
         lr_sense = sense.at_low_resolution()
         zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
         x_rec, report = self.rec(zero_filled, lr_sense, x0=x0, settings=settings)
@@ -91,7 +91,7 @@ class JrsrDc(JointModel):
         """Return the consistent HR image; `noise_std` ``(batch,)`` in the units of `kspace`."""
         if noise_std is None:
             raise ValueError("jrsr-dc needs noise_std, the noise of one k-space sample")
-        clock = _Clock()
+        clock = Clock()
         lr_sense = sense.at_low_resolution()
         zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
         shape = (zero_filled.shape[-2], zero_filled.shape[-1])
@@ -104,18 +104,3 @@ class JrsrDc(JointModel):
         clock.lap("consistency")
         residual, mu = report.residual.flatten(), self.consistency.mu(noise_std)
         return ModelOutput(image, x_rec, report.iterations, residual, clock.laps, x_sr, mu)
-
-
-class _Clock:
-    """Wall-clock laps; on a GPU it waits for the work in flight."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now

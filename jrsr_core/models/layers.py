@@ -28,6 +28,23 @@ def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (x - mean) / std, mean and std of every sample of ``(batch, channel, y, x)``."""
+    std, mean = torch.std_mean(x, (-3, -2, -1), keepdim=True)
+    std = std.clamp_min(torch.finfo(x.dtype).tiny)
+    return (x - mean) / std, mean, std
+
+
+def shift_to_grid(up: Tensor, lr_shape: tuple[int, int]) -> Tensor:
+    """Move a twofold upsampled map such that LR pixel j lies at HR pixel 2j + N//2 - 2 (M//2).
+
+    Upsampling layers put LR pixel j on HR pixels 2j and 2j + 1. For an odd LR size M the grids
+    share their origin n//2 only if these are moved by one, so that j is at 2j + 1.
+    """
+    shifts = [size % 2 for size in lr_shape]
+    return torch.roll(up, shifts, (-2, -1)) if any(shifts) else up
+
+
 class ResidualDenseBlock(nn.Module):
     """Five densely connected 3x3 convolutions with a scaled residual."""
 

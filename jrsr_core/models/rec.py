@@ -24,13 +24,26 @@ from torch.nn import functional
 
 from ..arrays import to_channels, to_complex
 from ..physics.sense import SenseOperator
-from ..physics.solvers import SolverReport
-from .fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
+from ..physics.solvers import SolverReport, conjugate_gradient
+from .fixed_point import (
+    JACOBIAN_FREE,
+    FixedPointSettings,
+    differentiable,
+    solve_fixed_point,
+)
 from .layers import RRDB, conv3, zero_init
 
-AVERAGING = 0.97  # a at the start: lambda = 0.03
-EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4)
+AVERAGING = 0.97
+"""a at the start: lambda = 0.03."""
+
+HR_AVERAGING = 0.9
+"""On the HR grid D makes three quarters of k-space, and x follows it by 1 - a per step."""
+
+EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4, memory=8)
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
+
+N_START = 8
+"""Steps of CG from A^H b before the networks are asked; each costs a tenth of theirs."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class RecConfig:
 class ProximalNetwork(nn.Module):
     """Gamma without P: complex ``(batch, y, x)``, condition maps ``(batch, n, y, x)``."""
 
-    def __init__(self, config: RecConfig) -> None:
+    def __init__(self, config: RecConfig, averaging: float = AVERAGING) -> None:
         super().__init__()
         self.unshuffle = config.unshuffle
         n_pixels = config.unshuffle**2
@@ -63,7 +76,7 @@ class ProximalNetwork(nn.Module):
             for _ in range(config.n_blocks)
         )
         self.conv_out = zero_init(conv3(config.features, 2 * n_pixels))
-        self.averaging = nn.Parameter(torch.tensor(math.log(AVERAGING / (1 - AVERAGING))))
+        self.averaging = nn.Parameter(torch.tensor(math.log(averaging / (1 - averaging))))
 
     def forward(self, s: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Return a s + (1 - a) D(s)."""
@@ -83,12 +96,13 @@ class ProximalNetwork(nn.Module):
 class RecModule(nn.Module):
     """Fixed point of proximal gradient descent with a learned proximal operator."""
 
-    def __init__(self, config: RecConfig) -> None:
+    def __init__(self, config: RecConfig, averaging: float = AVERAGING) -> None:
         super().__init__()
-        self.prox = ProximalNetwork(config)
+        self.prox = ProximalNetwork(config, averaging)
         self.rho = nn.Parameter(torch.zeros(()))
         self.evaluation = EVALUATION
         self.training_settings = TRAINING
+        self.backward_settings = JACOBIAN_FREE
 
     @property
     def eta(self) -> Tensor:
@@ -98,9 +112,29 @@ class RecModule(nn.Module):
     def step(
         self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
     ) -> Tensor:
-        """One application of T: a gradient step on the data term, then Gamma."""
-        s = x - self.eta * (sense.gram(x) - zero_filled)
-        return sense.support() * self.prox(s, conditions)
+        """One application of T: a gradient step on the data term, then Gamma.
+
+        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1.
+        """
+        return sense.support() * self._unprojected(x, zero_filled, sense, conditions)
+
+    def _unprojected(
+        self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
+    ) -> Tensor:
+        s = x - self.eta / sense.scale**2 * (sense.gram(x) - zero_filled)
+        return self.prox(s, conditions)
+
+    def start(self, zero_filled: Tensor, sense: SenseOperator) -> Tensor:
+        """Return where to begin: the fixed point of the untrained module, nearly."""
+        x0 = zero_filled / sense.scale**2
+        if self.training:
+            return x0
+        a = torch.sigmoid(self.prox.averaging)
+        weight = sense.scale**2 * (1 - a) / (a * self.eta)
+        x0, _ = conjugate_gradient(
+            lambda x: sense.gram(x) + weight * x, zero_filled, x0=x0, n_iter=N_START
+        )
+        return x0
 
     def forward(
         self,
@@ -111,21 +145,25 @@ class RecModule(nn.Module):
         x0: Tensor | None = None,
         settings: FixedPointSettings | None = None,
     ) -> tuple[Tensor, SolverReport]:
-        """Return the fixed point ``(batch, y, x)`` from `x0`, A^H b where None.
+        """Return the fixed point ``(batch, y, x)`` from `x0`, `start` where None.
 
         While gradients are on, the solve itself runs without a graph and one application of T at
-        its end carries the Jacobian-free gradient.
+        its end carries the gradient, in the way of `backward_settings`.
         """
         default = self.training_settings if self.training else self.evaluation
 
+        support = sense.support()
+
         def step(x: Tensor) -> Tensor:
-            return self.step(x, zero_filled, sense, conditions)
+            return support * self._unprojected(x, zero_filled, sense, conditions)
 
         with torch.no_grad():
-            start = zero_filled if x0 is None else x0
+            start = self.start(zero_filled, sense) if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
+        # Autocast would hand on the weights it has cast without a graph.
+        torch.clear_autocast_cache()
         if torch.is_grad_enabled():
-            fixed_point = jacobian_free(step, fixed_point)
+            fixed_point = differentiable(step, fixed_point, self.backward_settings)
         return fixed_point, report
 
 

@@ -1,85 +1,130 @@
-"""Every system by name and preset: an explicit table, configurations as values."""
+"""Every system by name and preset.
+
+A system is a joint model, or a reconstruction and an upsampling in sequence, ``RECON+UPSAMPLE``;
+``+dc`` behind either adds HR data consistency. The two parts of a sequence are built, trained and
+stored on their own as well, under their own names.
+"""
 
 import difflib
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 
 from torch import nn
 
+from .ablations import Ablation
+from .bebygan import BebyGan
 from .cg_sense import CgSense, ZeroFilled
-from .interfaces import JointModel, TwoStage
+from .consistent import Consistent
+from .dl_espirit import DlEspirit
+from .interfaces import TwoStage
 from .interpolation import BicubicUpsample, SincUpsample
-from .jrsr import Jrsr, JrsrConfig, JrsrDc
-from .rec import RecConfig
-from .sr import SrConfig
+from .jrsr import Jrsr, JrsrDc
+from .medsrgan import MedSrgan
+from .modl import Modl
+from .presets import CONFIGS, PRESETS
+from .t2net import T2Net
 
-PRESETS = ("paper", "compact", "tiny")
+CONSISTENT = "+dc"
 
-_PUBLISHED = {
-    "paper": JrsrConfig(),
-    "compact": JrsrConfig(RecConfig(32, 16), SrConfig(32, 16, 4)),
-    "tiny": JrsrConfig(RecConfig(8, 4), SrConfig(8, 4, 1)),
+JOINTS = {
+    "jrsr": Jrsr,
+    "jrsr-dc": JrsrDc,
+    "sr": Ablation,
+    "recon": Ablation,
+    "recon-sr": Ablation,
+    "recon+sr": Ablation,
+    "t2net": T2Net,
 }
-
-_DC_RECS = {
-    "paper": RecConfig(64, 32, n_conditions=2),
-    "compact": RecConfig(64, 32, unshuffle=2, n_conditions=2),
-    "tiny": RecConfig(8, 4, unshuffle=2, n_conditions=2),
+RECONS = {"zero-filled": ZeroFilled, "cg-sense": CgSense, "modl": Modl, "dl-espirit": DlEspirit}
+UPSAMPLES = {
+    "sinc": SincUpsample,
+    "bicubic": BicubicUpsample,
+    "bicubic-naive": partial(BicubicUpsample, aligned=False),
+    "medsrgan": MedSrgan,
+    "bebygan": BebyGan,
 }
+PARTS = RECONS | UPSAMPLES
+
+MODEL_NAMES = (*JOINTS, *(f"{recon}+{upsample}" for recon in RECONS for upsample in UPSAMPLES))
 
 
-def _with_consistency(preset: str) -> JrsrConfig:
-    """Zero-filled and x_rec (2 + 2 channels) and two condition maps in, complex detail out."""
-    sr = replace(_PUBLISHED[preset].sr, n_in=6, n_out=2, residual_output=True)
-    return JrsrConfig(_DC_RECS[preset], sr)
+def split_name(name: str) -> tuple[str, ...]:
+    """Return the parts of a sequence, or the one name of a joint model or a part.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the nearest one is named.
+    """
+    if name in JOINTS or name in PARTS:
+        return (name,)
+    recon, _, upsample = name.partition("+")
+    if recon in RECONS and upsample in UPSAMPLES:
+        return (recon, upsample)
+    near = difflib.get_close_matches(name, MODEL_NAMES, 1, 0.0)
+    hint = f", nearest: {near[0]}" if near else ""
+    raise ValueError(f"unknown model {name!r}{hint} (known: {', '.join(MODEL_NAMES)})")
 
 
-def _jrsr(preset: str) -> JointModel:
-    return Jrsr(_PUBLISHED[preset])
+def without_consistency(name: str) -> tuple[str, bool]:
+    """Return the name without ``+dc``, and whether it had it."""
+    base = name.removesuffix(CONSISTENT)
+    if base != name and base == "jrsr-dc":
+        raise ValueError("jrsr-dc has HR data consistency already, leave out +dc")
+    return base, base != name
 
 
-def _jrsr_dc(preset: str) -> JointModel:
-    return JrsrDc(_with_consistency(preset))
+def has_weights(name: str) -> bool:
+    """Whether the system, or one of its parts, is trained."""
+    base, _ = without_consistency(name)
+    return any(part in CONFIGS for part in split_name(base))
 
 
-_BUILDERS = {
-    "jrsr": _jrsr,
-    "jrsr-dc": _jrsr_dc,
-    "zero-filled+sinc": lambda preset: TwoStage(ZeroFilled(), SincUpsample()),
-    "cg-sense+bicubic": lambda preset: TwoStage(CgSense(), BicubicUpsample()),
-    "cg-sense+sinc": lambda preset: TwoStage(CgSense(), SincUpsample()),
-}
-
-MODEL_NAMES = tuple(_BUILDERS)
-TRAINABLE = ("jrsr", "jrsr-dc")
-HAS_CONSISTENCY = ("jrsr-dc",)
-"""Systems that bring the HR image into agreement with all that was measured."""
+TRAINABLE = tuple(name for name in MODEL_NAMES if has_weights(name))
 
 
-_CONFIGS = {"jrsr": _PUBLISHED.__getitem__, "jrsr-dc": _with_consistency}
+def has_consistency(name: str) -> bool:
+    """Whether the system brings the HR image into agreement with all that was measured."""
+    return name == "jrsr-dc" or name.endswith(CONSISTENT)
 
 
 def architecture(name: str, preset: str) -> dict:
-    """Every size of a trainable system as a plain dictionary, for the weights card."""
-    if name not in _CONFIGS:
+    """Every size of a trainable system or part as a plain dictionary, for the weights card."""
+    if not has_weights(name):
         raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
-    return asdict(_CONFIGS[name](preset))
+    base, consistent = without_consistency(name)
+    parts = split_name(base)
+    sizes = [asdict(CONFIGS[p][preset]) if p in CONFIGS else {} for p in parts]
+    found = sizes[0] if len(parts) == 1 else {p: s for p, s in zip(parts, sizes, strict=True)}
+    return {"model": found, "consistency": {}} if consistent else found
 
 
-def build_model(name: str, *, preset: str = "compact") -> JointModel:
-    """Build the system `name` of `MODEL_NAMES` in a preset of `PRESETS`, untrained.
+def build_model(name: str, *, preset: str = "compact") -> nn.Module:
+    """Build a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
+
+    Systems are `JointModel`, parts `ReconModel` or `UpsampleModel`.
 
     Raises
     ------
     ValueError
         Unknown name (the nearest one is named) or preset.
     """
-    if name not in _BUILDERS:
-        near = difflib.get_close_matches(name, MODEL_NAMES, 1, 0.0)
-        hint = f", nearest: {near[0]}" if near else ""
-        raise ValueError(f"unknown model {name!r}{hint} (known: {', '.join(MODEL_NAMES)})")
+    base, consistent = without_consistency(name)
+    parts = split_name(base)
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
-    return _BUILDERS[name](preset)
+    built = [_build_one(part, preset) for part in parts]
+    model = built[0] if len(built) == 1 else TwoStage(*built)
+    if not consistent:
+        return model
+    if base in PARTS:
+        raise ValueError(f"{base} is a part, +dc goes behind a whole system")
+    return Consistent(model)
+
+
+def _build_one(name: str, preset: str) -> nn.Module:
+    make = (JOINTS | PARTS)[name]
+    return make(CONFIGS[name][preset]) if name in CONFIGS else make()
 
 
 def count_parameters(model: nn.Module) -> int:

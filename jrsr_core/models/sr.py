@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import LEAKY_SLOPE, RRDB, conv3, zero_init
+from .layers import LEAKY_SLOPE, RRDB, conv3, shift_to_grid, zero_init
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,8 @@ class SrConfig:
 
 
 def upsample_nearest(x: Tensor, lr_shape: tuple[int, int]) -> Tensor:
-    """Repeat every pixel 2 x 2 such that LR pixel j lands on HR pixel 2j + N//2 - 2 (M//2).
-
-    Plain repetition puts LR pixel j on HR pixels 2j and 2j + 1. For an odd LR size the grids share
-    their origin n//2 only if the copies are 2j and 2j + 1 moved by one, so that j is at 2j + 1.
-    """
-    up = functional.interpolate(x, scale_factor=2, mode="nearest")
-    shifts = [size % 2 for size in lr_shape]
-    return torch.roll(up, shifts, (-2, -1)) if any(shifts) else up
+    """Repeat every pixel 2 x 2, on the HR grid of `lr_shape`."""
+    return shift_to_grid(functional.interpolate(x, scale_factor=2, mode="nearest"), lr_shape)
 
 
 def _pass_through(conv: nn.Conv2d) -> None:

@@ -51,9 +51,17 @@ def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) ->
         rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
     except ValueError:
         return _nothing(reader, chosen, image)
-    counts = sample_counts(heads, block, chosen.encoding).clamp_min(1)
-    kspace = (total / counts[:, None]).unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
-    return kspace[:, rows, columns] if is_plane else kspace[:, rows, :, columns]
+    counts = sample_counts(heads, block, chosen.encoding)
+    kspace = total / counts.clamp_min(1)[:, None]
+    kspace = kspace.unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
+    if not is_plane:
+        return kspace[:, rows, :, columns]
+    kspace = kspace[:, rows, columns]
+    if image.is_3d:
+        return kspace
+    # The ACS of slices is fully sampled along the readout as well.
+    measured = counts.unflatten(0, (block.ny, block.nz))[rows, columns].amin((0, 1))
+    return kspace[..., find_acs(measured[None])[1]]
 
 
 def acs_of_block(block: Tensor, chosen: CalibrationLines, image: Encoding) -> Tensor:

@@ -157,7 +157,6 @@ class Assembler:
             kspace,
             mask,
             acs=self._shared_acs(counters),
-            is_acs_shared=True,
             lr_readout=lr_readout_size(encoding),
             **self._about(counters, lines, finite),
         )
@@ -170,7 +169,7 @@ class Assembler:
         heads = self.source.heads[lines[finite]]
         mask = (counts > 0).to(torch.float32)
         about = self._about(counters, lines, finite)
-        volume = KSpaceVolume(hybrid, mask, acs, is_acs_shared=True, **about)
+        volume = KSpaceVolume(hybrid, mask, acs, **about)
         # Samples that an asymmetric echo lacks are zero, and without noise.
         share = measured_share(heads, encoding) ** 0.5
         noise_std = self._noise_std(counts, heads, share)
@@ -192,8 +191,17 @@ class Assembler:
         return {
             "geometry": slice_geometry(central, encoding),
             "counters": counters,
+            "is_acs_shared": self._is_acs_shared(counters),
             "stamp": acquisition_stamp(central),
         }
+
+    def _is_acs_shared(self, counters: Counters) -> bool:
+        """Whether other images of the slice have come or are announced: their maps are kept."""
+        maxima = self.plan.encoding_of(counters).counter_maxima
+        if any(maxima.get(name) for name in ("contrast", "phase", "repetition", "set")):
+            return True
+        key = (counters.encoding, counters.slice)
+        return sum((c.encoding, c.slice) == key for c in self.plan.groups) > 1
 
     def _shared_acs(self, counters: Counters) -> Tensor:
         """ACS that all images of a slice share, read once."""

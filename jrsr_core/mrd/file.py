@@ -1,10 +1,12 @@
 """ISMRMRD files: read in bulk with bounded memory, write so that a reader never sees half a file.
 
-Heads are taken from the stored chunks directly: asking HDF5 for the field ``head`` alone makes it
+Heads are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes it
 read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
 """
 
+import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -12,12 +14,15 @@ import h5py
 import numpy as np
 from ismrmrd.hdf5 import acquisition_dtype
 
-from .errors import BadScan
+from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader, parse_header
 from .lines import HEAD_DTYPE, LineList
+from .stored import FileLimits, check_group, check_header, check_rows
 
 DATASET = "dataset"
-BLOCK = 128
+BLOCK, BLOCK_BYTES = 128, 2**28
+BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
+"""What h5py raises on files that are not what they say."""
 
 
 class ScanFile:
@@ -35,20 +40,21 @@ class ScanFile:
     FileNotFoundError
         No such file.
     BadScan
-        Not HDF5, cut off, no data set, no header, no acquisitions.
+        Not HDF5, cut off, no data set, no header, no acquisitions; links out of the file, or sizes
+        beyond the limits.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, limits: FileLimits = FileLimits()) -> None:  # noqa: B008
         self.path = Path(path)
+        self._limits = limits
         self._file = _open(self.path)
         try:
-            group = _find_dataset(self._file)
-            self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
-            self._rows = group["data"]
-            self.heads = _read_heads(self._rows)
-        except (OSError, RuntimeError, KeyError) as error:
-            self.close()
-            raise BadScan(f"unreadable, the file may be cut off ({_line(error)})") from None
+            with _reading("unreadable"):
+                group = _find_dataset(self._file, self._limits)
+                check_header(group["xml"], self._limits)
+                self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
+                self._rows = group["data"]
+                self.heads, self._lengths = _read_heads(self._rows, self._limits)
         except BaseException:
             self.close()
             raise
@@ -63,13 +69,14 @@ class ScanFile:
         """
         first = self.heads[indices[0]]
         n_coils, n_samples = int(first["active_channels"]), int(first["number_of_samples"])
+        stored = self._lengths[indices]
+        if (stored != 2 * n_coils * n_samples).any():
+            wrong = int(np.argmax(stored != 2 * n_coils * n_samples))
+            raise BadScan(
+                f"line {indices[wrong]} holds {int(stored[wrong]) // 2} samples, "
+                f"its head says {n_coils} x {n_samples}"
+            )
         parts = [self._read(run) for run in _strided_runs(indices)]
-        for index, line in zip(indices, (x for part in parts for x in part), strict=True):
-            if line.size != 2 * n_coils * n_samples:
-                raise BadScan(
-                    f"line {index} holds {line.size // 2} samples, "
-                    f"its head says {n_coils} x {n_samples}"
-                )
         flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
         return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
 
@@ -81,16 +88,23 @@ class ScanFile:
         BadScan
             If they cannot be read.
         """
-        for start in range(0, len(self._rows), BLOCK):
-            try:
-                yield self._rows[start : start + BLOCK]
-            except (OSError, RuntimeError) as error:
-                raise BadScan(f"lines cannot be read, the file may be cut off ({error})") from None
+        longest = 4 * int(self._lengths.max(initial=1))
+        at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
+        for start in range(0, len(self._rows), at_once):
+            with _reading("lines cannot be read"):
+                rows = self._rows[start : start + at_once]
+            yield rows
 
     def waveforms(self) -> np.ndarray:
         """Return the waveforms as records with ``head`` and ``data``; of size 0 without any."""
         found = self._rows.parent.get("waveforms")
-        return np.zeros(0) if found is None else found[()]
+        if found is None:
+            return np.zeros(0)
+        if not _is_rows(found):
+            raise BadScan(f"'{found.name}' holds no waveforms")
+        with _reading("waveforms cannot be read"):
+            check_rows(found, {"data": "uint32"}, self._limits)
+            return found[()]
 
     def close(self) -> None:
         """Close the file."""
@@ -108,15 +122,17 @@ class ScanFile:
         self.close()
 
     def _read(self, run: slice) -> np.ndarray:
-        try:
+        with _reading("samples cannot be read"):
             return self._rows.fields("data")[run]
-        except (OSError, RuntimeError) as error:
-            raise BadScan(f"samples cannot be read, the file may be cut off ({error})") from None
 
 
 def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
-    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`."""
-    with h5py.File(path, "w") as file:
+    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`.
+
+    It is made in memory: where the disk is full, HDF5 would take the process down with it.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
         text = file.create_dataset(f"{DATASET}/xml", (1,), h5py.special_dtype(vlen=bytes))
         text[0] = header_xml.encode("utf-8")
         rows = file.create_dataset(
@@ -136,6 +152,7 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
                 block["traj"][i] = nothing
                 block["data"][i] = line.view(np.float32).reshape(-1)
             rows[start : start + len(heads)] = block
+    Path(path).write_bytes(made.getbuffer())
 
 
 def _open(path: Path) -> h5py.File:
@@ -155,8 +172,20 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _find_dataset(file: h5py.File) -> h5py.Group:
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what h5py raises into `BadScan`."""
+    try:
+        yield
+    except (BadScan, UnsupportedScan):
+        raise
+    except BROKEN as error:
+        raise BadScan(f"{what}, the file may be cut off ({_line(error)})") from None
+
+
+def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
     """Return the group `dataset`, else the only group that holds acquisitions."""
+    check_group(file, limits)
     groups = [g for g in file.values() if isinstance(g, h5py.Group) and _is_rows(g.get("data"))]
     named = file.get(DATASET)
     if isinstance(named, h5py.Group):
@@ -165,6 +194,7 @@ def _find_dataset(file: h5py.File) -> h5py.Group:
         group = groups[0]
     else:
         raise BadScan(f"no group '{DATASET}' in the file, found: {', '.join(file) or 'nothing'}")
+    check_group(group, limits)
     if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
         raise BadScan(f"no header: '{group.name}/xml' is missing")
     if not _is_rows(group.get("data")):
@@ -177,29 +207,34 @@ def _is_rows(data: object) -> bool:
     return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
 
 
-def _read_heads(rows: h5py.Dataset) -> np.ndarray:
+def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> tuple[np.ndarray, np.ndarray]:
     stored = rows.dtype["head"]
-    missing = sorted(set(HEAD_DTYPE.names) - set(stored.names or ()))
-    if missing:
+    if missing := sorted(_lacking(stored, HEAD_DTYPE)):
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
-    if not rows.chunks or rows.id.get_create_plist().get_nfilters():
-        blocks = [rows[i : i + BLOCK]["head"] for i in range(0, len(rows), BLOCK)]
-        return np.concatenate(blocks) if blocks else np.empty(0, stored)
-    layout = rows.id.get_type()
-    row = np.dtype(
-        {
-            "names": ["head"],
-            "formats": [stored],
-            "offsets": [layout.get_member_offset(layout.get_member_index(b"head"))],
-            "itemsize": layout.get_size(),
-        }
-    )
-    heads = np.empty(len(rows), stored)
-    for start in range(0, len(rows), rows.chunks[0]):
-        _, raw = rows.id.read_direct_chunk((start,))
-        part = heads[start : start + rows.chunks[0]]
-        part[:] = np.frombuffer(raw, row)["head"][: len(part)]
-    return heads
+    lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
+    heads, lengths = check_rows(rows, lists, limits)
+    if stored == HEAD_DTYPE:
+        return heads, lengths
+    made = np.zeros(len(heads), HEAD_DTYPE)
+    for name in HEAD_DTYPE.names:
+        for inner in HEAD_DTYPE[name].names or ():
+            made[name][inner] = heads[name][inner]
+        if HEAD_DTYPE[name].names is None:
+            made[name] = heads[name]
+    return made, lengths
+
+
+def _lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
+    """Yield the fields that are missing or of another kind."""
+    for name in wanted.names:
+        if name not in (stored.names or ()):
+            yield name
+        elif wanted[name].names:
+            yield from _lacking(stored[name], wanted[name])
+        elif stored[name].shape != wanted[name].shape or not np.can_cast(
+            stored[name].base, wanted[name].base, "same_kind"
+        ):
+            yield name
 
 
 def _strided_runs(indices: np.ndarray) -> list[slice]:

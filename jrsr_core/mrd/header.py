@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from ..geometry import Encoding, Vector
 from .errors import BadScan
+from .xml_tree import XmlError, parse_xml
 
 DEFAULT_NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth where the header is silent, as Gadgetron assumes."""
+
+MAX_ENCODINGS = 256
 
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
@@ -45,9 +48,11 @@ def parse_header(xml: bytes | str) -> ScanHeader:
     """
     text = xml.decode("utf-8", errors="replace") if isinstance(xml, bytes) else xml
     root = _root(text.rstrip("\0"))
-    encodings = tuple(_encoding(e, i) for i, e in enumerate(root.findall("encoding")))
-    if not encodings:
-        raise BadScan("header: encoding is missing")
+    found = root.findall("encoding")
+    if not 0 < len(found) <= MAX_ENCODINGS:
+        what = f"{len(found)} encodings, at most {MAX_ENCODINGS} are accepted"
+        raise BadScan(f"header: {what if found else 'encoding is missing'}")
+    encodings = tuple(_encoding(e, i) for i, e in enumerate(found))
     system = (_text(root, f"acquisitionSystemInformation/system{w}") for w in ("Vendor", "Model"))
     return ScanHeader(
         xml=text.rstrip("\0"),
@@ -68,11 +73,9 @@ def parse_header(xml: bytes | str) -> ScanHeader:
 def _root(text: str) -> ET.Element:
     # A declared encoding makes the parser refuse text that is decoded already.
     try:
-        root = ET.fromstring(text.encode("utf-8"))
-    except ET.ParseError as error:
-        raise BadScan(f"header is not readable as XML: {error}") from None
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+        root = parse_xml(text.encode("utf-8", errors="replace"))
+    except XmlError as error:
+        raise BadScan(f"header {error}") from None
     if root.tag != "ismrmrdHeader":
         raise BadScan(f"header is <{root.tag}>, expected <ismrmrdHeader>")
     return root

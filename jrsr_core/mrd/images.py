@@ -136,6 +136,7 @@ def _own_meta(image: ReconImage) -> dict:
         "research_use": RESEARCH_USE,
         "software_version": software_version(),
         "acquired_matrix": acquired,
+        "encoding_space": image.counters.encoding,
         "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, acquired, strict=True)],
     }
     return {f"JRSR_{k}": _value(v) for k, v in (image.report.as_dict() | own).items()}

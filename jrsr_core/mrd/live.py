@@ -5,7 +5,7 @@ then they become `Task`s, and are forgotten. Everything is decided from the line
 `plan_scan` decides it from all of them, so that the file of a scan gives the same images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ..geometry import Counters, KSpaceSlice, KSpaceVolume
 from .assemble import Assembler, ScanMemory
 from .calibration_lines import SEPARATE
+from .errors import BadScan
 from .header import ScanHeader
 from .lines import (
     CALIBRATION,
@@ -23,7 +24,7 @@ from .lines import (
     flag_bits,
 )
 from .plan import plan_scan
-from .trigger import Trigger, Unit
+from .trigger import Trigger, Unit, unit_of
 
 _NOISE = flag_bits(NOISE)
 _REJECTED = flag_bits(*REJECTED) & ~_NOISE
@@ -64,20 +65,25 @@ class LiveScan:
     ----------
     n_lines, n_late
         Lines taken, and lines that came when the image they belong to was complete.
+    n_bytes
+        Memory of the lines that are kept.
     """
 
     def __init__(
         self, header: ScanHeader, rule: str, make_assembler: Callable[..., Assembler]
     ) -> None:
         self.header = header
-        self.n_lines = self.n_late = 0
+        self.n_lines = self.n_late = self.n_bytes = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
         self._trigger = Trigger(rule, header.encodings)
         self._has_reference = any(e.calibration_mode in SEPARATE for e in header.encodings)
         self._heads: list[np.ndarray] = []
         self._data: list[np.ndarray] = []
+        # The unit of each line; None for noise, reference and rejected lines.
+        self._units: list[Unit | None] = []
         self._complete: set[Unit] = set()
+        self._has_news = False
         self._n_tasks = 0
 
     def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
@@ -91,27 +97,40 @@ class LiveScan:
         for i, head in enumerate(lines.heads):
             self._take(lines.heads[i : i + 1], head, lines.data[i])
         if is_bucket:
-            self._complete.update(self._trigger.bucket())
+            self._note(self._trigger.bucket())
         yield from self._tasks(at_end=False)
 
     def finish(self) -> Iterator[Task]:
         """Yield the images that are left when no line comes any more; raises as `add`."""
-        self._complete.update(self._trigger.end())
+        self._note(self._trigger.end())
         yield from self._tasks(at_end=True)
         if self.n_lines and not self._n_tasks:
-            plan_scan(self.header, self._source().heads)
+            # Reference lines without images are images, as in a file; anything else is an error.
+            groups = plan_scan(self.header, np.concatenate(self._heads)).groups
+            self._note(map(_unit, groups))
+            yield from self._tasks(at_end=True)
+
+    def _note(self, complete: Iterable[Unit]) -> None:
+        n = len(self._complete)
+        self._complete.update(complete)
+        self._has_news |= len(self._complete) > n
 
     def _take(self, record: np.ndarray, head: np.void, data: np.ndarray) -> None:
         self.n_lines += 1
-        flags = int(head["flags"])
-        if self._is_image(flags, int(head["encoding_space_ref"])):
+        flags, space, unit = int(head["flags"]), int(head["encoding_space_ref"]), None
+        if self._is_image(flags, space):
+            if space >= (n := len(self.header.encodings)):
+                raise BadScan(f"lines refer to encoding {space}, the header has {n}")
             if self._trigger.is_late(head):
                 self.n_late += 1
                 return
-            self._complete.update(self._trigger.line(head))
+            self._note(self._trigger.line(head))
+            unit = unit_of(head)
+        self._units.append(unit)
         self._heads.append(record)
         # A line that is set aside is counted by its head.
         self._data.append(data[:, :0] if flags & _REJECTED else data)
+        self.n_bytes += record.nbytes + self._data[-1].nbytes
 
     def _is_image(self, flags: int, space: int) -> bool:
         """Whether a line belongs to an image; `plan_scan` has the last word."""
@@ -120,15 +139,22 @@ class LiveScan:
         only_calibrates = flags & _CALIBRATION and not flags & _AND_IMAGING
         return not (only_calibrates and (self._has_reference or space > 0))
 
-    def _source(self) -> LineList:
+    def _source(self) -> tuple[LineList, np.ndarray]:
+        """Return the lines that may be used now, and the indices of all that are kept.
+
+        A unit that is not complete has no part in any decision: it would be another one later.
+        """
         heads = np.concatenate(self._heads)
         self._heads = [heads]
-        return LineList(heads, self._data)
+        usable = [u is None or u in self._complete for u in self._units]
+        indices = np.flatnonzero(usable)
+        return LineList(heads[indices], [self._data[i] for i in indices]), indices
 
     def _tasks(self, *, at_end: bool) -> Iterator[Task]:
-        if not self._complete:
+        if not self._complete or not (self._has_news or at_end):
             return
-        source = self._source()
+        self._has_news = False
+        source, indices = self._source()
         plan = plan_scan(self.header, source.heads)
         assembler = self._make_assembler(source, plan, memory=self._memory)
         ready = [
@@ -139,15 +165,19 @@ class LiveScan:
         for counters in ready:
             self._n_tasks += 1
             yield Task(counters, assembler)
-        self._forget(source, [plan.groups[counters] for counters in ready])
+        self._forget([indices[plan.groups[counters]] for counters in ready])
         self._complete -= set(map(_unit, ready))
 
-    def _forget(self, source: LineList, used: list[np.ndarray]) -> None:
+    def _forget(self, used: list[np.ndarray]) -> None:
         """Drop lines whose images are made or that make none; noise and reference lines stay."""
-        keep = source.heads["flags"] & np.uint64(_REJECTED) == 0
+        (heads,) = self._heads
+        keep = heads["flags"] & np.uint64(_REJECTED) == 0
         keep[np.concatenate([*used, np.zeros(0, np.int64)]).astype(np.int64)] = False
-        self._heads = [source.heads[keep]]
-        self._data = [line for line, stays in zip(source.data, keep, strict=True) if stays]
+        stays = np.flatnonzero(keep)
+        self._heads = [heads[stays]]
+        self._data = [self._data[i] for i in stays]
+        self._units = [self._units[i] for i in stays]
+        self.n_bytes = self._heads[0].nbytes + sum(line.nbytes for line in self._data)
 
 
 def _unit(counters: Counters) -> Unit:

@@ -14,7 +14,7 @@ WHITE = 0.2
 MEANING = {
     "hallucination": "what contradicts the measurement, and what was not measured",
     "taken_back": "what the network drew against the measurement",
-    "unmeasured": "what no measured sample supports",
+    "unmeasured": "what the network, not the samples, stands for",
 }
 
 

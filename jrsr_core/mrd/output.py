@@ -1,6 +1,7 @@
 """Writing images: into a file beside the target, which takes its place only when complete."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,9 @@ import h5py
 import ismrmrd
 
 from .file import DATASET
+
+SPACE_MARGIN = 2**20
+"""Bytes that header, attributes and the structure of a file may take besides the pixels."""
 
 
 class ImageWriter:
@@ -29,6 +33,11 @@ class ImageWriter:
         self.overwrite = overwrite
         check_target(self.path, overwrite=overwrite)
         self._temporary = temporary_beside(self.path)
+        try:
+            check_space(self.path.parent, 0)
+        except OSError:
+            self._temporary.unlink()
+            raise
         h5py.File(self._temporary, "w").close()
         self._dataset = ismrmrd.Dataset(str(self._temporary), DATASET)
         self._dataset.write_xml_header(header_xml.encode("utf-8"))
@@ -36,6 +45,7 @@ class ImageWriter:
 
     def write(self, image: ismrmrd.Image) -> None:
         """Append one image to the group of its series."""
+        check_space(self.path.parent, image.data.nbytes)
         self._dataset.append_image(f"image_{image.image_series_index}", image)
         self.n_images += 1
 
@@ -48,10 +58,11 @@ class ImageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._dataset.close()
-        if kind is None:
-            publish(self._temporary, self.path, overwrite=self.overwrite)
-        else:
+        try:
+            self._dataset.close()
+            if kind is None:
+                publish(self._temporary, self.path, overwrite=self.overwrite)
+        finally:
             self._temporary.unlink(missing_ok=True)
 
 
@@ -65,6 +76,15 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise FileNotFoundError(f"folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"folder {path.parent} is not writable")
+
+
+def check_space(folder: Path, n_bytes: int) -> None:
+    """Raise `OSError` unless so many bytes, and a margin, are free: HDF5 crashes on a full disk."""
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes + SPACE_MARGIN:
+        needed = (n_bytes + SPACE_MARGIN) / 2**20
+        text = f"no space left in {folder}: {needed:.1f} MiB needed, {free / 2**20:.1f} MiB free"
+        raise OSError(text)
 
 
 def temporary_beside(path: Path) -> Path:

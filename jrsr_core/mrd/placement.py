@@ -89,6 +89,8 @@ def line_counts(heads: np.ndarray, encoding: Encoding) -> Tensor:
         If no line lies on the encoded matrix.
     """
     grid = Grid.of(encoding)
+    if not len(heads):
+        return torch.zeros(grid.ny, grid.nz if encoding.is_3d else readout_size(encoding))
     if not (grid.places(heads) >= 0).any():
         names = ("kspace_encode_step_1", "kspace_encode_step_2")
         low, high = ([int(f(heads["idx"][name])) for name in names] for f in (np.min, np.max))

@@ -6,6 +6,7 @@ averages: in a Cartesian scan both only say when a line was measured.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class ScanPlan:
     rejected: dict[str, int] = field(default_factory=dict)
     calibration: dict[tuple[int, int], CalibrationLines] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def spaces(self) -> list[int]:
         """Encoding spaces that have images, in ascending order."""
         return sorted({counters.encoding for counters in self.groups})

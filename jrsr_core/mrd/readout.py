@@ -116,6 +116,9 @@ class Readout:
 
     def __call__(self, samples: Tensor) -> Tensor:
         """Complex ``(..., sample)`` as acquired -> ``(..., n_out)``, echo at ``n_out//2``."""
+        if not samples.numel():
+            # No line is left, or lines of nothing: an FFT of an empty batch is an error of MKL.
+            return samples.new_zeros((*samples.shape[:-1], self.n_out))
         if self.kind.reverse:
             samples = samples.flip(-1)
         low = max(self.start + self._kept.start, 0)
@@ -163,6 +166,8 @@ def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
 
 def measured_share(heads: np.ndarray, encoding: Encoding) -> float:
     """Return the share of the readouts that was measured, 1 without an asymmetric echo."""
+    if not len(heads):
+        return 1.0
     n_samples = 0
     for kind, members in readout_kinds(heads).items():
         span = plan_readout(kind, encoding).span

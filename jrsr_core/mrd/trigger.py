@@ -48,11 +48,11 @@ class Trigger:
 
     def is_late(self, head: np.void) -> bool:
         """Whether the unit of this line was complete before."""
-        return _unit(head) in self._done
+        return unit_of(head) in self._done
 
     def line(self, head: np.void) -> list[Unit]:
         """Take one line that is not late; return the units that are complete with it."""
-        flags, unit = int(head["flags"]), _unit(head)
+        flags, unit = int(head["flags"]), unit_of(head)
         finished = self._open[unit]
         self._in_bucket.add(unit)
         if self.rule == "measurement":
@@ -96,6 +96,7 @@ class Trigger:
         return closed
 
 
-def _unit(head: np.void) -> Unit:
+def unit_of(head: np.void) -> Unit:
+    """Return the unit of a line."""
     idx = head["idx"]
     return Unit(int(head["encoding_space_ref"]), int(idx["slice"]), int(idx["repetition"]))

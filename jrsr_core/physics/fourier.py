@@ -45,6 +45,16 @@ def filter_kspace(image: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -1
     return torch.fft.ifftn(weights * torch.fft.fftn(image, dim=dim), dim=dim)
 
 
+def fft_order(weights: Tensor) -> Tensor:
+    """Move k = 0 from ``n//2`` to index 0 along the last axis."""
+    return torch.fft.ifftshift(weights, dim=-1)
+
+
+def filter_last_axis(image: Tensor, weights: Tensor) -> Tensor:
+    """`filter_kspace` along the last axis for weights in `fft_order`; without gradients."""
+    return torch.fft.ifft(torch.fft.fft(image, dim=-1).mul_(weights), dim=-1)
+
+
 class FourierOperator(LinearOperator):
     """F: centred orthonormal FFT over the last two axes."""
 

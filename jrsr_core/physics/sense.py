@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .coils import CoilOperator
 from .fourier import FourierOperator, filter_kspace
+from .lines import LineGram
 from .operator import LinearOperator
 from .resolution import KSpaceCropOperator, Shape, crop_or_pad, decimate, grid_scale
 from .sampling import SamplingOperator
@@ -60,6 +61,7 @@ class SenseOperator(LinearOperator):
         self._chain = self.sampling @ self.crop @ self.fourier @ self.coils
         same_grid = self.image_shape == self.kspace_shape
         self._lines_only = same_grid and bool((mask == mask[..., :1]).all())
+        self._line_gram: LineGram | None = None
 
     @property
     def csm(self) -> Tensor:
@@ -90,12 +92,23 @@ class SenseOperator(LinearOperator):
         Whole readout lines on the acquired grid (H = 1, M constant along kx) leave a filter along
         ky alone, because F_x is unitary: half the work of CG-SENSE on a line mask.
         """
+        needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
+        if self._lines_only and not needs_gradient:
+            return self._gram_of_lines(x)
         coil_images = self.coils(x)
         if self._lines_only:
             filtered = filter_kspace(coil_images, self.mask[..., :1], dim=(-2,))
         else:
             filtered = filter_kspace(coil_images, self.zero_padded_mask())
         return self.scale**2 * self.coils.adjoint(filtered)
+
+    def _gram_of_lines(self, x: Tensor) -> Tensor:
+        lines = self._line_gram
+        if lines is None or not lines.is_for(self.csm):
+            has_map_axis = self.coils.has_map_axis
+            lines = LineGram(self.csm, self.mask[..., :1], has_map_axis=has_map_axis)
+            self._line_gram = lines
+        return self.scale**2 * lines(x)
 
     def at_low_resolution(self) -> "SenseOperator":
         """Return the operator of the same scan on the LR grid: maps decimated, mask cropped."""
@@ -107,6 +120,36 @@ class SenseOperator(LinearOperator):
     def low_resolution_kspace(self, kspace: Tensor) -> Tensor:
         """Return the part of acquired k-space that `at_low_resolution` explains."""
         return crop_or_pad(kspace, self.lr_shape)
+
+    def single_map(self) -> "SenseOperator":
+        """Return the operator of the first map set alone, on unit norm; itself if there is one."""
+        if not self.coils.has_map_axis:
+            return self
+        csm = self.csm.select(-4, 0)
+        length = _norm_over_coils(csm)
+        unit = csm / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-3)
+        return SenseOperator(unit, self.mask, lr_shape=self.lr_shape)
+
+    def with_maps(self, n_maps: int) -> "SenseOperator":
+        """Return the operator with a map axis of `n_maps`; sets that are missing are zero."""
+        csm = self.csm if self.coils.has_map_axis else self.csm.unsqueeze(-4)
+        n_missing = n_maps - csm.shape[-4]
+        if n_missing < 0:
+            raise ValueError(f"sense has {csm.shape[-4]} map sets, {n_maps} are asked for")
+        missing = torch.zeros_like(csm[..., :1, :, :, :]).expand(
+            *csm.shape[:-4], n_missing, *csm.shape[-3:]
+        )
+        return SenseOperator(
+            torch.cat((csm, missing), -4), self.mask, has_map_axis=True, lr_shape=self.lr_shape
+        )
+
+    def first_image(self, x: Tensor) -> Tensor:
+        """Return |S_1| x_1 ``(*batch, y, x)`` of an image with a map axis.
+
+        Maps with soft weights are shorter than 1 where their eigenvalue is; the product is the
+        image that `single_map` would see.
+        """
+        return _norm_over_coils(self.csm.select(-4, 0)) * x.select(-3, 0)
 
     def support(self) -> Tensor:
         """Return 1 where any coil sees the image, else 0, float ``(*batch, [map,] y, x)``."""
@@ -126,3 +169,8 @@ class SenseOperator(LinearOperator):
             return self.scale**2 * self.csm.abs().square().sum(-3).amax((-2, -1))
         overlap = torch.einsum("...mcyx,...ncyx->...mnyx", self.csm.conj(), self.csm).abs()
         return self.scale**2 * overlap.sum(-3).amax((-3, -2, -1))
+
+
+def _norm_over_coils(csm: Tensor) -> Tensor:
+    """``(..., coil, y, x)`` -> ``(..., y, x)``."""
+    return csm.abs().square().sum(-3).sqrt()

@@ -57,7 +57,9 @@ class WeightsCard:
             raise CardError(f"{path.name}: card has {path.stat().st_size} bytes, limit 1048576")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except RecursionError:
+            raise CardError(f"{path.name}: not a JSON card (nested too deeply)") from None
+        except ValueError as error:
             raise CardError(f"{path.name}: not a JSON card ({error})") from error
         if not isinstance(values, dict):
             raise CardError(f"{path.name}: a card is a JSON object, got {type(values).__name__}")
@@ -70,6 +72,9 @@ class WeightsCard:
         for name in ("model", "preset", "file", "sha256"):
             if not isinstance(values[name], str):
                 raise CardError(f"{path.name}: field {name!r} must be text")
+        for name in ("architecture", "training", "metrics", "range"):
+            if not isinstance(values.get(name, {}), dict):
+                raise CardError(f"{path.name}: field {name!r} must be an object")
         if Path(values["file"]).name != values["file"]:
             raise CardError(f"{path.name}: file {values['file']!r} must lie beside the card")
         return cls(**values)

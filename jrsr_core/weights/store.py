@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import nn
@@ -51,7 +52,9 @@ def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> P
         if path.exists():
             return path
     have = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
-    raise CardError(f"no weights for {model} in preset {preset}; there are: {have}")
+    raise CardError(
+        f"no weights for {model} in preset {preset}; there are: {have} (or name a card, *.json)"
+    )
 
 
 def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
@@ -79,7 +82,10 @@ def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
             f"{path.name}: architecture differs in {key!r}: "
             f"card {card.architecture.get(key)}, model {built.get(key)}"
         )
-    tensors = load_bytes(_checked_bytes(card, path.parent))
+    try:
+        tensors = load_bytes(_checked_bytes(card, path.parent))
+    except SafetensorError as error:
+        raise CardError(f"{card.file}: no safetensors file ({error})") from error
     _check_tensors(card, model, tensors)
     model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
     return model.eval().to(memory_format=torch.channels_last), card

@@ -14,7 +14,7 @@ from jrsr_core.models.rec import condition_maps
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from jrsr_core.weights import find_card, load_weights
-from training.evaluate import as_kspace_slice
+from training.testset import as_kspace_slice
 
 ITERATIONS = (1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 100)
 

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.slice_cost [--repeat 5] [--threads 2]
 
-Every row runs in a process of its own, so that peak memory is that of one model. Presets without
+Every row runs in a process of its own, so that peak memory is that of one model. Systems without
 shipped weights run untrained: the work is the same but for the number of fixed-point iterations,
-which is then set to that of `compact`.
+which is then set to that of `jrsr` compact.
 """
 
 import argparse
@@ -13,7 +13,17 @@ import resource
 import statistics
 import sys
 
-ROWS = (("jrsr", "compact"), ("jrsr-dc", "compact"), ("jrsr", "paper"), ("jrsr-dc", "paper"))
+UPSAMPLES = ("bicubic", "medsrgan", "bebygan")
+OWN = ("jrsr", "jrsr-dc")
+OTHERS = (
+    *("sr", "recon", "recon-sr", "recon+sr", "t2net"),
+    *(f"{r}+{s}" for r in ("cg-sense", "modl", "dl-espirit") for s in UPSAMPLES),
+)
+ROWS = (
+    *((name, "compact") for name in OWN),
+    *((name, "paper") for name in OWN),
+    *((name, "compact") for name in OTHERS),
+)
 PARTS = ("calibration", "rec", "sr", "consistency", "total")
 
 
@@ -23,20 +33,24 @@ def measure(name, preset, repeat, threads, queue):
 
     from jrsr_core.models import build_model
     from jrsr_core.models.fixed_point import FixedPointSettings
+    from jrsr_core.models.rec import RecModule
     from jrsr_core.pipeline import Reconstructor, load_reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from jrsr_core.weights import CardError
-    from training.evaluate import as_kspace_slice
+    from training.testset import as_kspace_slice
 
     torch.set_num_threads(threads)
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
-    iterations = load_reconstructor(name)(slice_).report.iterations
+    shipped = name if name in OWN else "jrsr"
+    iterations = load_reconstructor(shipped)(slice_).report.iterations
     try:
         recon = load_reconstructor(name, preset=preset)
     except CardError:
         model = build_model(name, preset=preset).to(memory_format=torch.channels_last)
-        model.rec.evaluation = FixedPointSettings(n_iter=iterations, tolerance=0.0)
+        for module in model.modules():
+            if isinstance(module, RecModule):
+                module.evaluation = FixedPointSettings(n_iter=iterations, tolerance=0.0)
         recon = Reconstructor(model, name=name)
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     recon(slice_)

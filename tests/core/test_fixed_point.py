@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from jrsr_core.models.fixed_point import FixedPointSettings, jacobian_free, solve_fixed_point
+from jrsr_core.models.fixed_point import (
+    BackwardSettings,
+    FixedPointSettings,
+    differentiable,
+    solve_fixed_point,
+)
 
 
 def contraction(n, radius, seed=0):
@@ -94,32 +99,66 @@ def test_complex_images_converge():
     assert torch.allclose(x, 1 / (1 - factor) * torch.ones_like(x), atol=1e-3)
 
 
-def test_jacobian_free_gradient_points_like_the_implicit_one():
-    """x* = (I - M(w))^(-1) c with M = w B: both gradients in closed form."""
+def linear_problem():
+    """x* = (I - M(w))^(-1) c with M = w B: the exact gradient in closed form."""
     matrix = contraction(12, 0.6, seed=5)
     offset = torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
     weights = torch.rand(12, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
     weights = (0.5 + 0.5 * weights).requires_grad_()
-    target = torch.ones(12, dtype=torch.float64)
 
     def step(x):
         return weights * (matrix @ x) + offset
 
     exact = torch.linalg.solve(torch.eye(12) - weights[:, None] * matrix, offset)
-    (implicit,) = torch.autograd.grad((exact - target).square().sum(), weights)
-    with torch.no_grad():
-        x, _ = solve_fixed_point(
-            step,
-            torch.zeros_like(offset),
-            FixedPointSettings(tolerance=1e-12, n_iter=200),
-            n_dims=1,
-        )
-    assert torch.allclose(x, exact.detach(), atol=1e-8)
-    (free,) = torch.autograd.grad((jacobian_free(step, x) - target).square().sum(), weights)
-    cosine = torch.nn.functional.cosine_similarity(free, implicit, dim=0)
-    assert float(cosine) > 0.8
+    (gradient,) = torch.autograd.grad((exact - 1).square().sum(), weights)
+    return step, weights, exact.detach(), gradient
+
+
+def gradient_of(settings, problem):
+    step, weights, exact, _ = problem
+    x = differentiable(step, exact, settings, n_dims=1)
+    return torch.autograd.grad((x - 1).square().sum(), weights)[0]
+
+
+def test_jacobian_free_gradient_points_like_the_exact_one():
+    problem = linear_problem()
+    free, exact = gradient_of(BackwardSettings("jfb"), problem), problem[-1]
+    assert float(torch.nn.functional.cosine_similarity(free, exact, dim=0)) > 0.8
     # Not the same thing: the test would be empty if J had no influence.
-    assert not torch.allclose(free, implicit, rtol=1e-2)
+    assert not torch.allclose(free, exact, rtol=1e-2)
+
+
+def test_implicit_gradient_is_exact():
+    problem = linear_problem()
+    settings = BackwardSettings("implicit", solver=FixedPointSettings(n_iter=200, tolerance=1e-12))
+    assert torch.allclose(gradient_of(settings, problem), problem[-1], rtol=1e-8)
+
+
+def test_neumann_gradient_comes_closer_with_every_term():
+    problem = linear_problem()
+    errors = [
+        float((gradient_of(BackwardSettings("neumann", n_terms=k), problem) - problem[-1]).norm())
+        for k in (1, 3, 10, 40)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-6 * float(problem[-1].norm())
+
+
+def test_implicit_gradient_of_complex_images():
+    # x* = c / (1 - a): dL/da of |x* - 1|^2 against differentiating the closed form.
+    a = torch.tensor(0.5 + 0.3j, dtype=torch.complex128, requires_grad=True)
+    c = torch.randn(2, 3, 3, dtype=torch.complex128)
+    (exact,) = torch.autograd.grad((c / (1 - a) - 1).abs().square().sum(), a)
+    settings = BackwardSettings("implicit", solver=FixedPointSettings(n_iter=200, tolerance=1e-12))
+    x = differentiable(lambda x: a * x + c, (c / (1 - a)).detach(), settings)
+    (found,) = torch.autograd.grad((x - 1).abs().square().sum(), a)
+    assert torch.allclose(found, exact, rtol=1e-8)
+
+
+@pytest.mark.parametrize("bad", [{"method": "exact"}, {"n_terms": 0}])
+def test_backward_settings_refuse_nonsense(bad):
+    with pytest.raises(ValueError, match=r"backward|n_terms"):
+        BackwardSettings(**bad)
 
 
 @pytest.mark.parametrize("bad", [{"solver": "newton"}, {"n_iter": 0}, {"memory": 0}])

@@ -61,6 +61,15 @@ def test_earlier_noise_replaces_that_of_the_scan():
         whitening(xml, bare, noise=replace(earlier, samples=earlier.samples[:3]))
 
 
+@pytest.mark.parametrize("dwell", [2.0, 0.5])
+def test_noise_of_an_image_goes_with_its_own_dwell_time(dwell):
+    """A contrast of another bandwidth: E|n|^2 goes with 1 / dwell time."""
+    _, _, xml, lines = small_scan(n_slices=2, noise=noise_samples())
+    lines.heads["sample_time_us"][lines.heads["idx"]["slice"] == 1] *= dwell
+    first, second = Assembler(lines, plan_scan(parse_header(xml), lines.heads))
+    assert second.noise_std == pytest.approx(first.noise_std / dwell**0.5)
+
+
 def test_channels_that_are_white_already_stay_as_they_are():
     generator = torch.Generator().manual_seed(0)
     white = torch.randn((4, 65536), dtype=torch.complex64, generator=generator)

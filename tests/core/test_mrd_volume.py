@@ -1,11 +1,14 @@
 """3-D scans: what was put in comes out, and the volume is what its planes are."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from jrsr_core import pipeline
+from jrsr_core.calibration import cache
 from jrsr_core.geometry import Counters
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
@@ -20,6 +23,7 @@ from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.volume import fallback_volume, map_sources, reconstruct_volume
+from tests.laws import random_complex
 
 from .mrd_scans import copied, joined, select
 from .synthetic import coil_profiles, phantom
@@ -180,6 +184,7 @@ def test_without_acs_every_plane_is_a_fallback():
         reconstruct_volume(recon, volume)
     image = fallback_volume(recon, volume, "because")
     assert image.report.fallback == "because" and image.image.shape == (48, 56, 6)
+    assert image.report.n_readout == 6
     assert torch.isfinite(image.magnitude).all() and image.magnitude.max() > 0
 
 
@@ -199,6 +204,58 @@ def test_slice_oversampling_is_cropped_and_the_header_follows():
     assert list(mrd.getHead().field_of_view) == pytest.approx([40.0, 54.0, 45.0])
     assert mrd.meta["JRSR_upsampling_factor"] == ["2.0", "2.0", "1.0"]
     np.testing.assert_array_equal(mrd.data[0], cropped.magnitude.numpy())
+
+
+def test_the_report_tells_the_time_of_the_whole_volume():
+    volume = assembled(*scan(volume_kspace(), torch.ones(20, 24)))
+    start = time.perf_counter()
+    seconds = reconstruct_volume(
+        load_reconstructor("cg-sense+sinc", kernel_width=4), volume
+    ).report.seconds
+    assert 0 < seconds["calibration"] < seconds["total"] < time.perf_counter() - start
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.75])
+def test_noise_of_hybrid_space_counts_what_was_measured(fraction):
+    """Missing samples of an asymmetric echo are zero and bring no noise."""
+    noise = 0.3 * random_complex(5, 20 * 24 * 32 + 4096, seed=4)
+    kspace, noise = noise[:, :-4096].reshape(5, 20, 24, 32), noise[:, -4096:]
+    style = ScanStyle(partial_echo=fraction, oversampling=False)
+    volume = assembled(*scan(kspace, torch.ones(20, 24), style, noise=noise))
+    rms = float(volume.hybrid.abs().square().mean().sqrt())
+    assert volume.noise_std == pytest.approx(rms, rel=0.02)
+    assert volume.acs_noise_std == pytest.approx(rms / fraction**0.5, rel=0.02)
+
+
+def contrasts(n=2):
+    """Volumes of several contrasts, and the plan's assembler."""
+    frames = [
+        make_frame(Counters(contrast=c), (1 + c) * volume_kspace(), torch.ones(20, 24))
+        for c in range(n)
+    ]
+    xml, lines = scan_of_frames(frames, fov_mm=FOV, style=ScanStyle())
+    return list(Assembler(lines, plan_scan(parse_header(xml), lines.heads), n_virtual_coils=3))
+
+
+@pytest.mark.parametrize("max_bytes", [2**29, 4 * 40 * 48 * 3 * 8])
+def test_contrasts_share_the_maps_of_every_position(max_bytes, monkeypatch):
+    one, two = contrasts()
+    assert one.is_acs_shared and one.acs is two.acs
+    torch.testing.assert_close(two.hybrid, 2 * one.hybrid)
+    calls = []
+    real = pipeline.calibrate_coils
+    monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or real(*a))
+    monkeypatch.setattr(cache, "MAX_BYTES", max_bytes)
+    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    first = reconstruct_volume(recon, one)
+    n_first = len(calls)
+    second = reconstruct_volume(recon, two)
+    alone = reconstruct_volume(recon, replace(two, is_acs_shared=False))
+    n_kept = len(calls) - n_first - n_first
+    close(second.image, 2 * first.image, atol=1e-3)
+    assert torch.equal(second.image, alone.image)
+    # With room for four positions these four are not found anew; with enough room, none is.
+    assert n_kept == (0 if max_bytes > 2**20 else n_first - 4)
 
 
 def test_broken_samples_and_lines_outside():

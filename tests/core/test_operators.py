@@ -98,6 +98,13 @@ def sense_hr_lines_two_maps(shape, batch) -> Case:
     return operator, (*batch, MAPS, *hr), (*batch, COILS, *shape)
 
 
+def sense_hr_readout(shape, batch) -> Case:
+    n_lr = (shape[1] + 1) // 2
+    hr = (2 * shape[0], 2 * n_lr)
+    operator = SenseOperator(_csm(hr, batch, 0), _mask(shape, batch), lr_shape=(shape[0], n_lr))
+    return operator, (*batch, *hr), (*batch, COILS, *shape)
+
+
 MAKERS = [
     fourier,
     coils,
@@ -111,6 +118,7 @@ MAKERS = [
     sense_two_maps,
     sense_hr,
     sense_hr_lines_two_maps,
+    sense_hr_readout,
 ]
 
 
@@ -130,6 +138,22 @@ def test_laws(make, shape, batch):
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 def test_operators_hold_no_weights(make):
     assert not make((8, 7), ())[0].state_dict()
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_the_centre_of_an_hr_readout_is_a_scan_at_low_resolution(shape):
+    wide, domain, codomain = sense_hr_readout(shape, (2,))
+    x, y = random_complex(*domain, seed=1), random_complex(*codomain, seed=2)
+    plain = SenseOperator(wide.csm, wide.low_resolution_kspace(wide.mask))
+    assert_close(wide.low_resolution_kspace(wide(x)), plain(x))
+    ours, theirs = wide.at_low_resolution(), plain.at_low_resolution()
+    assert torch.equal(ours.csm, theirs.csm) and torch.equal(ours.mask, theirs.mask)
+    assert wide.low_resolution_kspace(y).shape[-2:] == wide.lr_shape
+
+
+def test_lr_grid_beyond_the_acquired_grid_is_refused():
+    with pytest.raises(ValueError, match=r"LR grid \(8, 9\) exceeds acquired grid \(8, 7\)"):
+        SenseOperator(_csm((16, 18), (), 0), _mask((8, 7), ()), lr_shape=(8, 9))
 
 
 def test_mask_without_coil_axis_means_the_same():

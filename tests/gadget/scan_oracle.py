@@ -72,19 +72,29 @@ def slice_oracle(made, request, counters):
     else:
         acs = cut_acs(kspace, mask)
     std = made.noise_std / request.averages**0.5
-    return KSpaceSlice(kspace, mask, acs, GEOMETRY, counters, noise_std=std)
+    if request.readout_pixel == 1:
+        return KSpaceSlice(kspace, mask, acs, GEOMETRY, counters, noise_std=std)
+    # Half of the samples are the LR grid, whose image has the same scale.
+    n_lr = kspace.shape[-1] // 2
+    kspace, acs, std = (x / 2**0.5 for x in (kspace, acs, std))
+    return KSpaceSlice(kspace, mask, acs, GEOMETRY, counters, noise_std=std, lr_readout=n_lr)
 
 
 def volume_oracle(made, request, counters):
     kspace, lines = averaged(made, request, counters)
     nx = kspace.shape[-1]
-    hybrid = ifft(echo(request, nx) * lines[..., None] * kspace, -1).permute(3, 0, 2, 1)
+
+    def to_hybrid(kspace):
+        return ifft(echo(request, nx) * lines[..., None] * kspace, -1).permute(3, 0, 2, 1)
+
     acs = reference(made, counters)
     if acs is not None:
         acs = ifft(crop_or_pad(acs, (nx,)), -1).permute(3, 0, 2, 1)
     else:
-        acs = cut_acs(hybrid, lines.mT, (40, 40))
+        first, _ = averaged(made, request, replace(counters, contrast=0))
+        acs = cut_acs(to_hybrid(first), lines.mT, (40, 40))
     measured = float(echo(request, nx).mean())
     std = made.noise_std * (measured / request.averages) ** 0.5
     noise = {"noise_std": std, "acs_noise_std": made.noise_std}
-    return KSpaceVolume(hybrid, lines.mT, acs, GEOMETRY, counters, **noise)
+    geometry = replace(GEOMETRY, fov_mm=made.fov_mm)
+    return KSpaceVolume(to_hybrid(kspace), lines.mT, acs, geometry, counters, **noise)

@@ -1,6 +1,7 @@
 """Bad input: one clear line, the documented exit code, and no output left behind."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -324,3 +325,13 @@ def test_small_scan_helper_is_sound(tmp_path, capfd):
     assert small_scan()[1].all()
     write_small_scan(tmp_path / "good.h5")
     assert jrsr(capfd, "recon", tmp_path / "good.h5", *FAST).code == 0
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, capfd, monkeypatch):
+    scan = tmp_path / "scan.h5"
+    write_small_scan(scan)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=2**20 + 1000))
+    outcome = jrsr(capfd, "recon", scan, *FAST)
+    assert_one_line(outcome, FAILED, "scan.h5: no space left in", "1.0 MiB free")
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]

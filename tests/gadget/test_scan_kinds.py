@@ -1,6 +1,7 @@
 """`jrsr simulate`, `check` and `recon` on every kind of scan, and geometry across them."""
 
 import h5py
+import ismrmrd
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from jrsr_core.mrd.simulated import scan_of_frames
 from jrsr_core.mrd.simulated_frames import make_frame
 from jrsr_core.mrd.simulated_header import ScanLabels
 from jrsr_core.physics.fourier import fft2c
+from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.simulation.acquisition import to_low_resolution
 
 from ..core.synthetic import coil_profiles
@@ -59,6 +61,27 @@ KINDS = {
     "whitened before": ((*SMALL, "--no-noise-scan"), ("no noise lines, noise level estimated",)),
     "64 coils": ((*SMALL, "--coils", "64"), ("coils 64", "12 virtual coils")),
     "noise": ((*SMALL, "--noise-scans", "3", "--noise-dwell", "2"), ("24 noise",)),
+    "readout at HR": (
+        (*SMALL, "--readout-pixel", "0.5"),
+        ("112 samples (high resolution already: 56 central", "48 x 56 -> 96 x 112"),
+    ),
+    "two encodings": (
+        (*SMALL, "--second-encoding", "--slices", "2"),
+        ("4 (2 slices)", "encoding 1 2 images", "36 x 42 -> 72 x 84"),
+    ),
+    "reference volume": (
+        (*SMALL, "--calibration", "volume", "--slices", "6"),
+        ("ACS 16 x 28 from 96 lines of a reference volume, at the place of each slice",),
+    ),
+    "3-D contrasts": (
+        (*WALL, "--contrasts", "2", "--repetitions", "2"),
+        ("4 (2 repetitions, 2 contrasts)", "ACS 12 x 12 from one image of each slice for all"),
+    ),
+    "3-D wider": ((*WALL, "--phase-oversampling", "1.5"), ("28 x 48 x 6 -> 56 x 64 x 6",)),
+    "3-D partial echo": (
+        (*WALL, "--partial-echo", "0.75"),
+        ("asymmetric echo: 67 % measured, the rest zero-filled",),
+    ),
     "3-D": (WALL, ("3-D Cartesian", "28 x 32 x 6 -> 56 x 64 x 6", "4 virtual coils")),
     "3-D reference": (
         (*WALL, "--calibration", "separate", "--mask", "regular"),
@@ -75,7 +98,8 @@ def test_check_shows_it_on_one_screen_and_recon_does_it(kind, tmp_path, capfd):
     assert made.code == 0, made.err
     found = jrsr(capfd, "check", scan, *FAST)
     assert found.code == 0 and found.err == ""
-    assert len(found.out.splitlines()) < 25
+    # One screen; a second encoding space has rows of its own.
+    assert len(found.out.splitlines()) < (25 if kind != "two encodings" else 30)
     assert max(map(len, found.out.splitlines()[1:])) <= 100
     for word in words:
         assert word in " ".join(found.out.split()), found.out
@@ -86,6 +110,23 @@ def test_check_shows_it_on_one_screen_and_recon_does_it(kind, tmp_path, capfd):
         objects = truth["truth"][()].squeeze()
     assert images.shape == objects.shape
     assert np.corrcoef(images.ravel(), objects.ravel())[0, 1] > 0.9
+
+
+def test_every_encoding_space_has_a_series_of_its_own(tmp_path, capfd):
+    """The second encoding shows the same object on 3/4 of the matrix, in the same place."""
+    scan = tmp_path / "scan.h5"
+    options = ("--second-encoding", "--slices", "2", "--noise-db", "60", "--mask", "full")
+    assert jrsr(capfd, "simulate", "-o", scan, *SMALL, *options).code == 0
+    done = jrsr(capfd, "recon", scan, *FAST, "--format", "mrd,png", "--set", "series_index=5")
+    assert done.code == 0 and "4 images 96 x 112 and 72 x 84" in done.out
+    with ismrmrd.Dataset(str(tmp_path / "scan_jrsr.h5"), "dataset", False) as dataset:
+        first, second = ([dataset.read_image(f"image_{s}", i) for i in (0, 1)] for s in (5, 6))
+    for one, other in zip(first, second, strict=True):
+        assert geometry_of(one) == geometry_of(other) and one.slice == other.slice
+        assert [i.meta["JRSR_encoding_space"] for i in (one, other)] == ["0", "1"]
+        on_its_grid = sinc_interpolate(torch.from_numpy(one.data[0, 0].copy()), (72, 84))
+        found = torch.from_numpy(other.data[0, 0].copy())
+        assert (on_its_grid - found).norm() < 0.15 * found.norm()
 
 
 @pytest.mark.parametrize(
@@ -135,6 +176,10 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
         (("--matrix", "96"), "matrix is '96', expected two sizes"),
         (("--calibration", "interleaved", "--repetitions", "1"), "needs 2 repetitions, not 1"),
         (("--protocol", "wall-16x", "--slices", "2"), "slices is 2"),
+        (("--protocol", "wall-16x", "--readout-pixel", "0.5"), "readout_pixel is 0.5"),
+        (("--readout-pixel", "0.3"), "readout_pixel is 0.3, expected 0.5 to 1"),
+        (("--calibration", "volume"), "volume needs at least 2 slices, not 1"),
+        (("--protocol", "wall-16x", "--calibration", "volume"), "volume is for 2-D slices"),
     ],
 )
 def test_options_that_make_no_scan(options, words, tmp_path, capfd):

@@ -1,12 +1,23 @@
-"""The jrsr-train command: a complete round on two scans, and failures in one line."""
+"""The jrsr-train command: a complete round, and failures in one line."""
+
+import json
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
 
+import training
 from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.weights import load_weights
+from training import cli
 from training.cli import main
+from training.errors import TrainingDiverged
+
+from .conftest import write_images
+
+RECIPE = Path(training.__file__).parent / "recipes" / "brain-5x-jrsr.yaml"
 
 
 @pytest.fixture
@@ -30,22 +41,32 @@ def test_prepare_fit_export_evaluate_table(run, tmp_path):
     phantom = (255 * brain_phantom((160, 144))).to(torch.uint8).numpy().T
     images = tmp_path / "images.h5"
     with h5py.File(images, "w") as file:
-        file["slices"] = np.stack([phantom])
-    code, out, err = run("prepare", images, "-o", tmp_path / "scans", "--scans", 2)
+        file["slices"] = np.stack([phantom, phantom])
+        file["subject"] = np.array([b"a", b"b"])
+    scans = tmp_path / "scans"
+    code, out, err = run("prepare", images, "-o", scans, "--scans", 2, "--vary", "--seed", 3)
     assert code == 0, err
-    assert "2 new scans" in out
+    assert "2 train, 1 val, 0 test scans" in out
     recipe = tmp_path / "run.yaml"
     recipe.write_text(
-        f"model: jrsr-dc\npreset: tiny\nscans: {tmp_path / 'scans'}\n"
-        f"out: {tmp_path / 'run'}\nn_steps: 50\nn_threads: 1\n"
+        f"model: jrsr-dc\npreset: tiny\ndata: {scans}\nout: {tmp_path / 'run'}\nsteps: 50\n"
+        "batch: 1\nn_threads: 1\nwarm_start: true\nvalidate_every: 50\ndevice: cpu\n"
     )
-    code, out, err = run("fit", recipe)
+    code, out, err = run("fit", recipe, "steps=20", "log_every=20", "validate_every=20")
     assert code == 0, err
-    assert "step 50 of 50" in out
-    code, out, err = run("export", tmp_path / "run", "-o", tmp_path / "weights", "--data", "me")
+    assert "step 20 of 20" in out
+    assert "val_psnr" in out
+    code, out, err = run("export", tmp_path / "run", "-o", tmp_path / "weights")
     assert code == 0, err
     card = tmp_path / "weights" / "jrsr-dc_tiny.json"
-    assert card.exists()
+    facts = json.loads(card.read_text())
+    assert facts["data_sha256"] == json.loads((scans / "manifest.json").read_text())["sha256"]
+    assert facts["data"] == "2 scans of 1 subjects from images.h5 (images)"
+    assert facts["range"]["n_coils"] == [4, 20]
+    assert facts["metrics"]["validation"]["val_psnr"] > 5
+    assert facts["training"]["samples_seen"] == 20
+    assert str(tmp_path) not in card.read_text(), "no places of this machine on a card"
+    load_weights(card)
     rows = tmp_path / "rows.csv"
     code, out, err = run("evaluate", "--models", card, "--data", images, "--out", rows)
     assert code == 0, err
@@ -53,12 +74,31 @@ def test_prepare_fit_export_evaluate_table(run, tmp_path):
     assert run("table", rows)[1] == out
 
 
+def test_the_command_of_the_readme_works_as_written(run, tmp_path):
+    write_images(tmp_path / "x_train.h5", 4, "aabb")
+    write_images(tmp_path / "x_val.h5", 2, "cc")
+    keys = ["preset=tiny", "steps=2", f"data={tmp_path}", f"out={tmp_path / 'run'}", "device=cpu"]
+    code, out, err = run("fit", RECIPE, *keys, "seed=1")
+    assert code == 0, err
+    assert "step 2 of 2  loss" in out
+    assert "the perceptual loss is gradient, and the card will say so" in err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["perceptual_used"] == {"wanted": "vgg19", "used": "gradient", "fallback": True}
+    assert run("export", tmp_path / "run", "-o", tmp_path)[0] == 0
+    card = json.loads((tmp_path / "jrsr_tiny.json").read_text())
+    assert card["training"]["perceptual_used"]["fallback"] is True
+    assert len(list((tmp_path / "run" / "scans").glob("*.safetensors"))) >= 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("fit", "missing.yaml"), "missing.yaml"),
+        (("fit", RECIPE, "sede=1"), "unknown key 'sede', nearest: seed"),
+        (("fit", RECIPE), "key 'data' is missing (give data=...)"),
+        (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
         (("table", "missing.csv"), "missing.csv"),
-        (("export", ".", "-o", "w", "--data", "x"), "no config.json"),
+        (("export", ".", "-o", "w"), "no config.json"),
     ],
 )
 def test_failures_are_one_line(run, tmp_path, monkeypatch, arguments, message):
@@ -67,3 +107,14 @@ def test_failures_are_one_line(run, tmp_path, monkeypatch, arguments, message):
     assert code == 1
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_exit_codes(run, monkeypatch):
+    assert run("fit")[0] == 2
+    for error, expected in ((TrainingDiverged("gone"), 3), (KeyboardInterrupt(), 130)):
+
+        def fail(error=error, **_):
+            raise error
+
+        monkeypatch.setattr(cli, "app", fail)
+        assert run("fit", "x")[0] == expected

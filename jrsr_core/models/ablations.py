@@ -1,0 +1,86 @@
+"""The ablations of the paper (section 4.1): the modules of `Jrsr` alone or simply in series.
+
+sr          image = SR(|A^H b|)
+recon       image = fixed point of PGD on the HR grid with the zero-padded mask (eq. 1)
+recon-sr    image = SR(|x_rec|), trained apart: what the image loses is no matter of Rec
+recon+sr    image = SR(|x_rec|), trained end to end
+
+No SFT anywhere. Each is a value of `AblationConfig`.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..physics.resolution import sinc_interpolate
+from ..physics.sense import SenseOperator
+from .clock import Clock
+from .interfaces import JointModel, ModelOutput, at_low_resolution
+from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule
+from .sr import SrConfig, SrModule
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """Which modules there are; Rec alone works on the HR grid.
+
+    Without `end_to_end` no gradient of the image reaches Rec.
+    """
+
+    rec: RecConfig | None = None
+    sr: SrConfig | None = None
+    end_to_end: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a model of nothing, and an SR module that waits for a condition."""
+        if self.rec is None and self.sr is None:
+            raise ValueError("an ablation needs rec, sr or both, got neither")
+        if self.sr is not None and self.sr.sft != "none":
+            raise ValueError(f"sft is {self.sr.sft!r}, an ablation has 'none'")
+
+
+class Ablation(JointModel):
+    """Rec, SR, or SR after Rec."""
+
+    def __init__(self, config: AblationConfig) -> None:
+        super().__init__()
+        averaging = HR_AVERAGING if config.sr is None else AVERAGING
+        self.rec = RecModule(config.rec, averaging) if config.rec is not None else None
+        self.sr = SrModule(config.sr) if config.sr is not None else None
+        self.end_to_end = config.end_to_end
+
+    def forward(
+        self,
+        kspace: Tensor,
+        sense: SenseOperator,
+        noise_std: Tensor | None = None,
+        *,
+        x0: Tensor | None = None,
+        settings=None,
+    ) -> ModelOutput:
+        """Return the HR image, complex without an SR module; `noise_std` is not used.
+
+        `x0` and `settings` are those of the fixed point; `recon` takes x0 on either grid.
+        """
+        clock = Clock()
+        lr_kspace, lr_sense = at_low_resolution(kspace, sense)
+        if self.sr is None:
+            start = None if x0 is None else sinc_interpolate(x0, sense.image_shape)
+            x, report = self.rec(sense.adjoint(kspace), sense, x0=start, settings=settings)
+            clock.lap("rec")
+            lr_shape = (lr_kspace.shape[-2], lr_kspace.shape[-1])
+            output = ModelOutput(x, sinc_interpolate(x, lr_shape))
+        else:
+            low_resolution, report = lr_sense.adjoint(lr_kspace), None
+            if self.rec is not None:
+                low_resolution, report = self.rec(
+                    low_resolution, lr_sense, x0=x0, settings=settings
+                )
+            clock.lap("rec")
+            seen = low_resolution if self.end_to_end else low_resolution.detach()
+            output = ModelOutput(self.sr(seen.abs()[:, None])[:, 0], low_resolution)
+            clock.lap("sr")
+        output.seconds = clock.laps
+        if report is not None:
+            output.iterations, output.residual = report.iterations, report.residual.flatten()
+        return output

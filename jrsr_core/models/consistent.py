@@ -1,0 +1,47 @@
+"""HR data consistency after any system: the switch ``+dc`` (ours).
+
+    image = argmin |A x - b|^2 + mu(sigma) |x - p x_SR|^2
+
+p is the smooth phase of the LR reconstruction where the system gives a magnitude, 1 where it gives
+a complex image. Without training, mu has the initial values of `DataConsistency`.
+"""
+
+from torch import Tensor
+
+from ..physics.sense import SenseOperator
+from .clock import Clock
+from .consistency import DataConsistency
+from .interfaces import JointModel, ModelOutput
+from .phase import smooth_phase
+
+
+class Consistent(JointModel):
+    """A system, made consistent with the measurement."""
+
+    def __init__(self, model: JointModel) -> None:
+        super().__init__()
+        self.model = model
+        self.consistency = DataConsistency()
+        self.n_maps = model.n_maps
+
+    def forward(
+        self,
+        kspace: Tensor,
+        sense: SenseOperator,
+        noise_std: Tensor | None = None,
+        **solver,
+    ) -> ModelOutput:
+        """Return the complex consistent image; `solver` goes to the model."""
+        if noise_std is None:
+            raise ValueError("+dc needs noise_std, the noise of one k-space sample")
+        output = self.model(kspace, sense, noise_std, **solver)
+        clock = Clock()
+        image, sense = output.image, sense.single_map()
+        if not image.is_complex():
+            _, phase = smooth_phase(output.low_resolution, sense.image_shape)
+            image = image * phase
+        output.prior, output.prior_weight = image, self.consistency.mu(noise_std)
+        output.image = self.consistency(image, sense.adjoint(kspace), sense, noise_std)
+        clock.lap("consistency")
+        output.seconds = output.seconds | clock.laps
+        return output

@@ -1,0 +1,63 @@
+"""The data term as a layer: regularised least squares with the gradient of its exact solution.
+
+    x = argmin |A x - b|^2 + mu |x - z|^2,    (A^H A + mu) x = A^H b + mu z
+
+solved by conjugate gradients. Backward by the implicit function theorem, one more solve with the
+same matrix instead of a graph through the iterations (MoDL: Aggarwal et al., TMI 2019):
+
+    dL/dz = mu w,    dL/dmu = Re<w, z - x>,    (A^H A + mu) w = dL/dx
+"""
+
+import torch
+from torch import Tensor
+
+from ..arrays import inner_product
+from ..physics.sense import SenseOperator
+from ..physics.solvers import conjugate_gradient
+
+TOLERANCE = 1e-6
+
+
+def regularised_solve(
+    prior: Tensor, mu: Tensor, zero_filled: Tensor, sense: SenseOperator, n_iter: int
+) -> Tensor:
+    """Return x by at most `n_iter` steps from z.
+
+    Parameters
+    ----------
+    prior
+        z, complex ``(batch, y, x)``.
+    mu
+        Weight of the prior, ``(batch, 1, 1)``, positive.
+    zero_filled
+        A^H b, of the shape of `prior`.
+    """
+    return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter)
+
+
+class _RegularisedSolve(torch.autograd.Function):
+    """x(z, mu); no gradient to b, which is measured."""
+
+    @staticmethod
+    def forward(ctx, prior, mu, zero_filled, sense, n_iter):
+        """Solve from z."""
+        rhs = zero_filled + mu * prior
+        x, _ = conjugate_gradient(
+            lambda v: sense.gram(v) + mu * v, rhs, x0=prior, n_iter=n_iter, tolerance=TOLERANCE
+        )
+        ctx.save_for_backward(prior, mu, x)
+        ctx.sense, ctx.n_iter = sense, n_iter
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Solve with the same matrix for the gradient."""
+        prior, mu, x = ctx.saved_tensors
+        w, _ = conjugate_gradient(
+            lambda v: ctx.sense.gram(v) + mu * v,
+            grad,
+            x0=grad / mu,
+            n_iter=ctx.n_iter,
+            tolerance=TOLERANCE,
+        )
+        return mu * w, inner_product(w, prior - x, 2), None, None, None

@@ -1,0 +1,85 @@
+"""The sizes of every trainable system and part: paper, compact (a laptop CPU), tiny (tests)."""
+
+from dataclasses import replace
+
+from .ablations import AblationConfig
+from .bebygan import BebyGanConfig
+from .dl_espirit import DlEspiritConfig
+from .jrsr import JrsrConfig
+from .medsrgan import MedSrganConfig
+from .modl import ModlConfig
+from .rec import RecConfig
+from .sr import SrConfig
+from .t2net import T2NetConfig
+
+PRESETS = ("paper", "compact", "tiny")
+
+_JRSR = {
+    "paper": JrsrConfig(),
+    "compact": JrsrConfig(RecConfig(32, 16), SrConfig(32, 16, 4)),
+    "tiny": JrsrConfig(RecConfig(8, 4), SrConfig(8, 4, 1)),
+}
+
+_DC_RECS = {
+    "paper": RecConfig(64, 32, n_conditions=2),
+    "compact": RecConfig(64, 32, unshuffle=2, n_conditions=2),
+    "tiny": RecConfig(8, 4, unshuffle=2, n_conditions=2),
+}
+
+
+def _jrsr_dc(preset: str) -> JrsrConfig:
+    """Zero-filled and x_rec (2 + 2 channels) and two condition maps in, complex detail out."""
+    sr = replace(_JRSR[preset].sr, n_in=6, n_out=2, residual_output=True)
+    return JrsrConfig(_DC_RECS[preset], sr)
+
+
+def _sr(preset: str) -> SrConfig:
+    return replace(_JRSR[preset].sr, sft="none")
+
+
+def _hr_rec(preset: str) -> RecConfig:
+    """Rec on the HR grid; `compact` runs its blocks on half the matrix, that is on the LR one."""
+    return replace(_JRSR[preset].rec, unshuffle=2 if preset == "compact" else 1)
+
+
+def _series(preset: str, *, end_to_end: bool) -> AblationConfig:
+    return AblationConfig(_JRSR[preset].rec, _sr(preset), end_to_end=end_to_end)
+
+
+def _by_preset(make) -> dict:
+    return {preset: make(preset) for preset in PRESETS}
+
+
+CONFIGS = {
+    "jrsr": _JRSR,
+    "jrsr-dc": _by_preset(_jrsr_dc),
+    "sr": _by_preset(lambda preset: AblationConfig(sr=_sr(preset))),
+    "recon": _by_preset(lambda preset: AblationConfig(rec=_hr_rec(preset))),
+    "recon-sr": _by_preset(lambda preset: _series(preset, end_to_end=False)),
+    "recon+sr": _by_preset(lambda preset: _series(preset, end_to_end=True)),
+    "t2net": {
+        "paper": T2NetConfig(),
+        "compact": T2NetConfig(32, 4),
+        "tiny": T2NetConfig(8, 2),
+    },
+    "modl": {
+        "paper": ModlConfig(),
+        "compact": ModlConfig(32),
+        "tiny": ModlConfig(8, 3, 3, 6),
+    },
+    "dl-espirit": {
+        "paper": DlEspiritConfig(),
+        "compact": DlEspiritConfig(32),
+        "tiny": DlEspiritConfig(8, 1, 3),
+    },
+    "medsrgan": {
+        "paper": MedSrganConfig(),
+        "compact": MedSrganConfig(32, 4, 8),
+        "tiny": MedSrganConfig(8, 2, 2),
+    },
+    "bebygan": {
+        "paper": BebyGanConfig(),
+        "compact": BebyGanConfig(32, 16, 4),
+        "tiny": BebyGanConfig(8, 4, 1),
+    },
+}

@@ -1,0 +1,167 @@
+"""How a scan lies in its HDF5 file, checked before HDF5 is asked for a single value.
+
+Refused are links and data sets that lead out of the file, and sizes beyond `FileLimits`. The
+length of every line is read from the stored row itself,
+
+    vlen   uint32 length, 8 bytes address, uint32 index
+
+and compared with a limit: HDF5 would allocate that length before it looks further.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from .errors import BadScan
+
+VLEN = np.dtype([("n", "<u4"), ("address", "<u8"), ("index", "<u4")])
+DEFLATE, SHUFFLE, CHECKSUM = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 3
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """Largest sizes accepted in a file.
+
+    `lines` counts acquisitions or waveforms, `line` and `chunk` are bytes of one line and of one
+    stored chunk of rows (samples not included), `header` bytes of XML, `members` counts the objects
+    of a group.
+    """
+
+    lines: int = 2**24
+    line: int = 2**26
+    chunk: int = 2**28
+    header: int = 2**24
+    members: int = 4096
+
+
+def check_group(group: h5py.Group, limits: FileLimits) -> None:
+    """Raise `BadScan` where a member of a group, or of a group in it, leads out of the file."""
+    if len(group) > limits.members:
+        raise BadScan(f"{group.name} has {len(group)} members, at most {limits.members}")
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise BadScan(f"'{name}' in {group.name} is a {type(link).__name__}, only data is read")
+        member = group[name]
+        if isinstance(member, h5py.Dataset) and (member.is_virtual or member.external):
+            raise BadScan(f"'{name}' in {group.name} lies in other files, which are not read")
+
+
+def check_header(text: h5py.Dataset, limits: FileLimits) -> None:
+    """Raise `BadScan` unless this is one text of a reasonable size."""
+    is_text = h5py.check_string_dtype(text.dtype)
+    if is_text is None or text.size != 1:
+        raise BadScan(f"'{text.name}' holds {text.size} values of {text.dtype}, expected one text")
+    n_bytes = is_text.length
+    if n_bytes is None:
+        n_bytes = max(int(part["n"].max()) for part in stored_rows(text, VLEN, limits))
+    if n_bytes > limits.header:
+        raise BadScan(f"header of {n_bytes} bytes, at most {limits.header} are accepted")
+
+
+def check_rows(
+    rows: h5py.Dataset, vlens: dict[str, str], limits: FileLimits
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return heads ``(n,)`` of rows and the lengths of their ``data``; no list is too long.
+
+    `vlens` are the members that are lists, with the kind of their elements.
+
+    Raises
+    ------
+    BadScan
+        Too many rows, rows of another kind, or lines that are too long.
+    """
+    if len(rows) > limits.lines:
+        raise BadScan(f"{rows.name} has {len(rows)} rows, at most {limits.lines} are accepted")
+    layout = {"head": rows.dtype["head"]}
+    if layout["head"].hasobject:
+        raise BadScan(f"{rows.name}: heads are of no fixed size")
+    for name, element in vlens.items():
+        if name not in rows.dtype.names or h5py.check_vlen_dtype(rows.dtype[name]) != element:
+            raise BadScan(f"{rows.name}: '{name}' is missing or no list of {element}")
+        layout[name] = VLEN
+    kind = rows.id.get_type()
+    offsets = [kind.get_member_offset(kind.get_member_index(name.encode())) for name in layout]
+    row = np.dtype(
+        {
+            "names": list(layout),
+            "formats": list(layout.values()),
+            "offsets": offsets,
+            "itemsize": kind.get_size(),
+        }
+    )
+    heads, lengths = [np.empty(0, layout["head"])], [np.empty(0, np.uint32)]
+    for part in stored_rows(rows, row, limits):
+        heads.append(part["head"].copy())
+        lengths.append(part["data"]["n"].copy())
+        for name, element in vlens.items():
+            longest = int(part[name]["n"].max()) * np.dtype(element).itemsize
+            if longest > limits.line:
+                text = f"{rows.name}: a line of {longest} bytes, at most {limits.line} are accepted"
+                raise BadScan(text)
+    return np.concatenate(heads), np.concatenate(lengths)
+
+
+def stored_rows(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:
+    """Yield the rows of a data set as they are stored, some at a time, none of them empty."""
+    if data.chunks is None:
+        yield from _contiguous(data, row, limits)
+        return
+    per_chunk = data.chunks[0]
+    if per_chunk * row.itemsize > limits.chunk:
+        n_bytes = per_chunk * row.itemsize
+        raise BadScan(f"{data.name}: chunks of {n_bytes} bytes, at most {limits.chunk}")
+    filters = data.id.get_create_plist()
+    pipeline = [filters.get_filter(i) for i in range(filters.get_nfilters())]
+    for start in range(0, len(data), per_chunk):
+        info = data.id.get_chunk_info_by_coord((start,))
+        if info.byte_offset is None:
+            raise BadScan(f"{data.name}: rows from {start} on were never written")
+        if info.size > limits.chunk:
+            raise BadScan(f"{data.name}: a chunk of {info.size} bytes, at most {limits.chunk}")
+        mask, raw = data.id.read_direct_chunk((start,))
+        n_bytes = per_chunk * row.itemsize
+        raw = _decoded(raw, pipeline, mask, n_bytes, data.name)
+        if len(raw) != n_bytes:
+            raise BadScan(f"{data.name}: a chunk of {len(raw)} bytes, expected {n_bytes}")
+        yield np.frombuffer(raw, row)[: len(data) - start]
+
+
+def _contiguous(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:
+    n_rows, offset = data.size, data.id.get_offset()
+    if n_rows and offset is None:
+        raise BadScan(f"{data.name}: never written, or stored within its own description")
+    at_once = max(1, min(limits.chunk, 2**22) // row.itemsize)
+    with open(data.file.filename, "rb") as file:  # noqa: PTH123
+        file.seek(offset or 0)
+        for start in range(0, n_rows, at_once):
+            n_bytes = min(at_once, n_rows - start) * row.itemsize
+            raw = file.read(n_bytes)
+            if len(raw) < n_bytes:
+                raise BadScan(f"{data.name}: the file may be cut off")
+            yield np.frombuffer(raw, row)
+
+
+def _decoded(raw: bytes, pipeline: list[tuple], mask: int, n_bytes: int, name: str) -> bytes:
+    """Undo the filters of a chunk, the last one first; never more than `n_bytes` come out."""
+    for i, (number, _, options, _) in reversed(list(enumerate(pipeline))):
+        if mask >> i & 1:
+            continue
+        if number == CHECKSUM:
+            raw = raw[:-4]
+        elif number == DEFLATE:
+            try:
+                raw = zlib.decompressobj().decompress(raw, n_bytes + 4)
+            except zlib.error as error:
+                raise BadScan(f"{name}: a chunk cannot be decompressed ({error})") from None
+        elif number == SHUFFLE:
+            size = options[0] if options else 1
+            whole = len(raw) // size * size if size else 0
+            shuffled = np.frombuffer(raw[:whole], np.uint8).reshape(size or 1, -1)
+            raw = shuffled.T.tobytes() + raw[whole:]
+        else:
+            raise BadScan(f"{name}: compressed by filter {number}, only deflate is read")
+    return raw

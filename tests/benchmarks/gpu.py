@@ -1,0 +1,221 @@
+"""What one GPU does: floor, measured and ratio of every part.
+
+    python -m tests.benchmarks.gpu [--batch 16] [--n-hr 232x256] [--compile]
+
+Needs PyTorch and NumPy alone, writes nothing, and runs on a CPU as well (a rehearsal: give
+`--preset tiny --batch 2 --n-hr 136x144 --slices 4`). Networks in bfloat16, physics in complex64,
+untrained weights, as many fixed-point iterations as the trained models take (29 and 17); the time
+does not depend on the values. Floors: networks by the peak of a matrix product measured here,
+physics by the bytes each step has to move at the copy speed measured here.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import torch
+
+from jrsr_core.arrays import to_channels
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, SliceGeometry
+from jrsr_core.models import build_model
+from jrsr_core.models.fixed_point import FixedPointSettings
+from jrsr_core.models.rec import condition_maps
+from jrsr_core.pipeline import Reconstructor, stack_slices
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import simulate_protocol
+from jrsr_core.volume import reconstruct_volume
+
+GEOMETRY = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))
+PROTOCOLS = {"brain-5x": (12, 29, 8.0), "wall-16x": (18, 17, 14.0)}
+"""Coils, fixed-point iterations, reach in ms per slice."""
+
+
+class Bench:
+    """Times in seconds on one device, and the two speeds that floors are made of."""
+
+    def __init__(self, device, repeat):
+        self.device, self.repeat = torch.device(device), repeat
+        self.is_gpu = self.device.type == "cuda"
+        self.peak = self._matrix_product()
+        self.bandwidth = self._copy()
+
+    def wait(self):
+        """Wait for work in flight."""
+        if self.is_gpu:
+            torch.cuda.synchronize()
+
+    def median(self, function):
+        """Median of some calls, after two that do not count."""
+        seconds = []
+        for i in range(self.repeat + 2):
+            self.wait()
+            start = time.perf_counter()
+            function()
+            self.wait()
+            seconds.append(time.perf_counter() - start if i > 1 else None)
+        return statistics.median(seconds[2:])
+
+    def _matrix_product(self):
+        n = 8192 if self.is_gpu else 1024
+        a = torch.randn(n, n, device=self.device, dtype=torch.bfloat16)
+        return 2 * n**3 / self.median(lambda: a @ a)
+
+    def _copy(self):
+        a = torch.empty(2**28 if self.is_gpu else 2**24, device=self.device)
+        b = torch.empty_like(a)
+        return 2 * 4 * a.numel() / self.median(lambda: b.copy_(a))
+
+
+def phantom_slice(protocol, n_coils, hr_shape, seed=0):
+    """Return a simulated slice with whitened noise of known level."""
+    made = simulate_protocol(protocol, brain_phantom(hr_shape), n_coils=n_coils, seed=seed)
+    acs = cut_acs(made.kspace, made.mask)
+    return KSpaceSlice(made.kspace, made.mask, acs, GEOMETRY, noise_std=float(made.noise_std))
+
+
+def flops(function):
+    """Return the floating-point operations of a call, counted by PyTorch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def make_recon(options, n_coils, n_iter):
+    """Return `jrsr-dc` with a fixed number of iterations, its networks ready for the device."""
+    model = build_model("jrsr-dc", preset=options.preset).to(memory_format=torch.channels_last)
+    model.rec.evaluation = FixedPointSettings("anderson", n_iter=n_iter, tolerance=0.0, memory=8)
+    recon = Reconstructor(model, name="jrsr-dc", device=options.device)
+    if options.compile:
+        recon.model.rec.prox.blocks = torch.nn.ModuleList(
+            torch.compile(block) for block in recon.model.rec.prox.blocks
+        )
+        recon.model.sr = torch.compile(recon.model.sr)
+    return recon
+
+
+def networks_in_half(bench):
+    """Autocast of the networks; complex tensors stay as they are."""
+    return torch.autocast(bench.device.type, torch.bfloat16)
+
+
+def slice_rows(bench, options, protocol):
+    """Yield name, floor, measured, reach in ms per slice of the parts of one protocol."""
+    n_coils, n_iter, reach = PROTOCOLS[protocol]
+    recon = make_recon(options, n_coils, n_iter)
+    recon.settings = type(recon.settings)(n_virtual_coils=n_coils)
+    slices = [
+        phantom_slice(protocol, n_coils, options.hr_shape, seed) for seed in range(options.batch)
+    ]
+    per_slice = 1e3 / options.batch
+    calibrated = [recon.calibrated(s) for s in slices]
+    t_calibration = bench.median(lambda: [recon.calibrated(s) for s in slices])
+    maps = calibrated[0].sense.csm
+    field_bytes = 8 * maps.numel() * n_coils
+    yield f"{protocol}: calibration", field_bytes / bench.bandwidth * 1e3, t_calibration, per_slice
+    yield from model_rows(bench, recon, stack_slices(calibrated), protocol, n_iter, per_slice)
+
+    def whole():
+        recon.batch(slices, [recon.calibrated(s) for s in slices])
+
+    with networks_in_half(bench):
+        seconds = bench.median(whole)
+    yield f"{protocol}: all of it, reach {reach:g}", None, seconds, per_slice
+
+
+def model_rows(bench, recon, stack, protocol, n_iter, per_slice):
+    """Yield the rows of Rec, SR and HR consistency."""
+    model, sense = recon.model, stack.sense
+    with torch.inference_mode():
+        low = sense.at_low_resolution()
+        zero_filled = low.adjoint(sense.low_resolution_kspace(stack.kspace))
+        shape = tuple(zero_filled.shape[-2:])
+        conditions = condition_maps(stack.noise_std, low, shape)
+        known = to_channels(zero_filled)
+        inputs = torch.cat((known, known, conditions), 1)
+
+        def rec():
+            return model.rec(zero_filled, low, conditions)[0]
+
+        def super_resolve():
+            return model.sr(inputs, known)
+
+        with networks_in_half(bench):
+            rec_flops = flops(lambda: model.rec.prox(zero_filled, conditions))
+            sr_flops = flops(super_resolve)
+            rec_seconds, sr_seconds = bench.median(rec), bench.median(super_resolve)
+        prior = zero_filled.new_zeros((len(zero_filled), *sense.image_shape))
+        back = sense.adjoint(stack.kspace)
+        hr_seconds = bench.median(lambda: model.consistency(prior, back, sense, stack.noise_std))
+    floor = n_iter * rec_flops / bench.peak + n_iter * moved(low, 4) / bench.bandwidth
+    yield f"{protocol}: Rec, {n_iter} iterations", floor * per_slice, rec_seconds, per_slice
+    share = sr_flops / bench.peak / sr_seconds
+    name = f"{protocol}: SR, {share:.0%} of the measured bf16 peak, reach 35 %"
+    yield name, sr_flops / bench.peak * per_slice, sr_seconds, per_slice
+    floor = model.consistency.n_iter * moved(sense, 6) / bench.bandwidth
+    yield f"{protocol}: HR consistency", floor * per_slice, hr_seconds, per_slice
+
+
+def moved(sense, passes):
+    """Return the bytes of so many reads or writes of all coil images."""
+    return 8 * passes * sense.csm.numel()
+
+
+def single_row(bench, options):
+    """Yield the time of one slice alone: what a warm server adds after the last line."""
+    n_coils, n_iter, _ = PROTOCOLS["brain-5x"]
+    recon = make_recon(options, n_coils, n_iter)
+    one = phantom_slice("brain-5x", n_coils, options.hr_shape)
+    with networks_in_half(bench):
+        seconds = bench.median(lambda: recon(one))
+    yield "one slice alone (server: 60)", None, seconds, 1e3
+
+
+def volume_row(bench, options):
+    """Yield the time of a 3-D scan of `slices` readout positions; reach 6000 ms for 336."""
+    n_coils, n_iter, _ = PROTOCOLS["brain-5x"]
+    recon = make_recon(options, n_coils, n_iter)
+    plane = phantom_slice("brain-5x", n_coils, options.hr_shape)
+    hybrid = plane.kspace.expand(options.slices, -1, -1, -1).contiguous()
+    acs = plane.acs.expand(options.slices, -1, -1, -1).contiguous()
+    volume = KSpaceVolume(hybrid, plane.mask, acs, GEOMETRY, noise_std=plane.noise_std)
+    bench.repeat = 1
+    with networks_in_half(bench):
+        seconds = bench.median(lambda: reconstruct_volume(recon, volume, batch_size=options.batch))
+    yield f"volume of {options.slices} positions (336: 6000)", None, seconds, 1e3
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--slices", type=int, default=336)
+    parser.add_argument("--n-hr", default="232x256")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    options.hr_shape = tuple(int(n) for n in options.n_hr.split("x"))
+    bench, out = Bench(options.device, options.repeat), sys.stdout
+    name = torch.cuda.get_device_name() if bench.is_gpu else "CPU"
+    out.write(f"{name}, PyTorch {torch.__version__}, bf16 product {bench.peak / 1e12:.2f} ")
+    out.write(f"TFLOP/s, copy {bench.bandwidth / 1e9:.0f} GB/s\n\n")
+    out.write("| work | floor [ms] | measured [ms] | measured / floor |\n|---|---|---|---|\n")
+    parts = [slice_rows(bench, options, protocol) for protocol in PROTOCOLS]
+    for rows in (*parts, single_row(bench, options), volume_row(bench, options)):
+        for work, floor, seconds, factor in rows:
+            ms = seconds * factor
+            cells = ("", "") if floor is None else (f"{floor:.3f}", f"{ms / floor:.1f}")
+            out.write(f"| {work} | {cells[0]} | {ms:.2f} | {cells[1]} |\n")
+            out.flush()
+    if bench.is_gpu:
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        out.write(f"\npeak memory {peak:.1f} GiB (reach 12)\n")
+
+
+if __name__ == "__main__":
+    main()

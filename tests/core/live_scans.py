@@ -1,0 +1,103 @@
+"""Scans in the pieces in which they may come in, and what is made of them."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gadget.scan_request import ScanRequest
+from gadget.simulate import write_simulation
+from jrsr_core.geometry import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import REJECTED, LineList, flag_bits
+from jrsr_core.mrd.live import LiveScan, Task
+from jrsr_core.mrd.plan import plan_scan
+
+from .mrd_scans import select
+
+Made = KSpaceSlice | KSpaceVolume
+
+
+def simulated(request: ScanRequest, folder: Path) -> tuple[ScanHeader, LineList]:
+    """Header and lines of a scan, as its file has them."""
+    write_simulation(request, folder / "scan.h5")
+    with ScanFile(folder / "scan.h5") as scan:
+        data = [scan.samples(np.array([i]))[0] for i in range(len(scan.heads))]
+        return scan.header, LineList(scan.heads, data)
+
+
+def of_the_file(header: ScanHeader, lines: LineList) -> dict[Counters, Made]:
+    """The images of all lines together."""
+    slices = Assembler(lines, plan_scan(header, lines.heads))
+    return {counters: slices.assemble(counters) for counters in slices.plan.groups}
+
+
+def live(
+    header: ScanHeader,
+    chunks: list[LineList],
+    rule: str,
+    *,
+    buckets: bool = False,
+    at_end: bool = False,
+) -> tuple[dict[Counters, Made], LiveScan]:
+    """The images of a scan that comes in pieces, each made as soon as it is possible.
+
+    With `at_end` all are made in the end, as where computing is slower than the scanner.
+    """
+    scan = LiveScan(header, rule, Assembler)
+    made: dict[Counters, Made] = {}
+
+    waiting: list[Task] = []
+
+    def make(tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            assert task.counters not in made, "made twice"
+            made[task.counters] = task.assemble()
+
+    for chunk in chunks:
+        tasks = scan.add(chunk, is_bucket=buckets)
+        waiting.extend(tasks) if at_end else make(tasks)
+    make([*waiting, *scan.finish()])
+    return made, scan
+
+
+def in_chunks(lines: LineList, n: int) -> list[LineList]:
+    """So many lines at a time."""
+    starts = range(0, len(lines.heads), n)
+    return [select(lines, np.arange(i, min(i + n, len(lines.heads)))) for i in starts]
+
+
+def in_buckets(lines: LineList, trigger: str = "repetition") -> list[LineList]:
+    """Buckets of Gadgetron: one per slice whenever the counter `trigger` changes.
+
+    Noise lines and others that are no image never reach a bucket.
+    """
+    spare = lines.heads["flags"] & np.uint64(flag_bits(*REJECTED)) != 0
+    indices = np.flatnonzero(~spare)
+    values = lines.heads["idx"][trigger][indices]
+    changes = np.flatnonzero(np.diff(values.astype(int))) + 1
+    buckets = []
+    for part in np.split(indices, changes):
+        numbers = lines.heads["idx"]["slice"][part]
+        buckets += [select(lines, part[numbers == s]) for s in np.unique(numbers)]
+    return buckets
+
+
+def assert_same(a: Made, b: Made) -> None:
+    """Bit by bit, in every field.
+
+    Only whether maps are worth keeping may differ: nobody knows how many images are to come.
+    """
+    assert type(a) is type(b)
+    for field in fields(a):
+        if field.name == "is_acs_shared":
+            continue
+        ours, theirs = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(ours, torch.Tensor):
+            assert torch.equal(ours, theirs), field.name
+        else:
+            assert ours == theirs, field.name

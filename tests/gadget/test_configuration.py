@@ -1,0 +1,136 @@
+"""Settings out of what peers send: property elements of both styles, chains, JSON."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from gadget.configuration import named_properties, parameters_of, properties_of, settings_of
+from gadget.errors import UsageError
+from gadget.settings import Settings
+
+from . import layouts
+
+MODELS = ("jrsr", "jrsr-dc", "cg-sense+sinc")
+OLD_STYLE = """<configuration>
+  <!-- a comment -->
+  <property><name> model </name><value>cg-sense+sinc</value></property>
+  <property><name>weights</name><value/></property>
+  <property name="crop" value="0.5"/>
+  <property name="noise_file"><value>a@b.h5</value></property>
+</configuration>"""
+CHAIN = """<?xml version="1.0" encoding="UTF-8"?>
+<configuration><version>2</version><readers/><stream>
+  <gadget><property name="trigger_dimension" value="repetition"/></gadget>
+  <external><execute name="gadget.handler"/>
+    <configuration><property name="device" value="cpu"/></configuration></external>
+</stream></configuration>"""
+
+
+def test_both_styles_of_properties():
+    assert properties_of(OLD_STYLE.encode()) == {
+        "model": "cg-sense+sinc",
+        "weights": "",
+        "crop": "0.5",
+        "noise_file": "a@b.h5",
+    }
+
+
+def test_of_a_chain_only_the_properties_of_the_node():
+    assert properties_of(CHAIN.encode()) == {"device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\0", b" \n", b'<?xml version="1.0"?>\n', b'<?xml version="1.0"?>\0']
+)
+def test_nothing_to_say(text):
+    assert properties_of(text) == {}
+
+
+@pytest.mark.parametrize("tail", ["", "\0", "\n\0"])
+def test_umlauts_and_a_nul_at_the_end(tail):
+    text = layouts.properties(spool_dir="/tmp/Müller") + tail
+    assert properties_of(text.encode()) == {"spool_dir": "/tmp/Müller"}
+    latin = '<?xml version="1.0" encoding="ISO-8859-1"?><configuration/>'
+    latin = latin.replace("/>", '><property name="spool_dir" value="ü"/></configuration>')
+    assert properties_of(latin.encode("latin-1")) == {"spool_dir": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"<configuration>", "not readable as XML"),
+        (b"model=jrsr", "not readable as XML"),
+        (b'<configuration><property value="1"/></configuration>', "property without a name"),
+        (b'{"model": ', "not readable as JSON"),
+        (b'{"parameters": 3}', "parameters are int"),
+    ],
+)
+def test_texts_that_are_no_configuration(text, words):
+    with pytest.raises(UsageError, match=words):
+        properties_of(text)
+
+
+def test_parameters_as_json():
+    inner = {"output": "complex", "config": "jrsr", "customconfig": "", "crop": 0.5}
+    expected = {"output": "complex", "crop": 0.5}
+    for text in (json.dumps(inner), json.dumps({"parameters": inner}), json.dumps(inner) + "\n"):
+        assert parameters_of(text) == properties_of(text.encode()) == expected
+    assert parameters_of('{"parameters": {}}') == {}
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"', "3"])
+def test_json_that_is_no_object(text):
+    with pytest.raises(UsageError, match="expected a JSON object"):
+        parameters_of(text)
+
+
+def test_values_of_any_json_type():
+    found = settings_of(
+        Settings(),
+        {"prewhiten": False, "n_virtual_coils": 4, "time_limit": 3, "crop": "0.5"},
+        {"n_virtual_coils": "5", "output": "complex"},
+    )
+    assert (found.prewhiten, found.n_virtual_coils, found.time_limit) == (False, 5, 3.0)
+    assert (found.crop, found.output) == (0.5, "complex")
+
+
+def test_what_is_not_said_is_as_the_server_has_it():
+    base = Settings(model="cg-sense+sinc", crop=0.3)
+    assert settings_of(base) == base
+    assert settings_of(base, {"crop": 0.4}) == Settings(model="cg-sense+sinc", crop=0.4)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Settings)])
+def test_a_misspelt_property_is_named_with_the_nearest(name):
+    wrong = name[:-1] + "q" if len(name) > 4 else name + "q"
+    with pytest.raises(UsageError, match=f"unknown property '{wrong}', did you mean '{name}'"):
+        settings_of(Settings(), {wrong: "1"})
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"zzz": 1}, "unknown property 'zzz', known: model"),
+        ({"n_virtual_coils": "many"}, "n_virtual_coils is 'many', expected a whole number"),
+        ({"n_virtual_coils": 0}, "n_virtual_coils is 0, expected 1 to 1024"),
+        ({"n_virtual_coils": None}, "n_virtual_coils is 'None'"),
+        ({"crop": "nan"}, "crop is nan, expected 0"),
+        ({"prewhiten": "perhaps"}, "prewhiten is 'perhaps', expected true or false"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"trigger": "slices"}, "trigger is 'slices'"),
+        ({"output": ["a"]}, "output is"),
+    ],
+)
+def test_a_wrong_value_is_named(properties, words):
+    with pytest.raises(UsageError, match=words):
+        settings_of(Settings(), properties)
+
+
+def test_names_of_configurations():
+    for name in ("jrsr", "jrsr.xml", "openrecon", "default", ""):
+        assert named_properties(name, MODELS) == {}
+    for name in ("cg-sense+sinc", "jrsr-dc.xml"):
+        assert named_properties(name, MODELS) == {"model": name.removesuffix(".xml")}
+    with pytest.raises(UsageError, match=r"unknown configuration 'cg-sence\+sinc', did you mean"):
+        named_properties("cg-sence+sinc", MODELS)

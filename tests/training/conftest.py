@@ -1,0 +1,66 @@
+"""Small training data, made once: phantom images of three subjects, and scans of them."""
+
+from functools import cache
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.simulation.phantoms import brain_phantom
+from training.config import RunConfig
+from training.manifest import Acquisition
+from training.prepare import make_all, open_folder
+
+SIZE = (64, 72)
+SUBJECTS = ("a", "a", "b", "c", "c", "d")
+
+
+def write_images(path, n=6, subjects=SUBJECTS):
+    """Write phantom slices in the layout of the open data (readout first)."""
+    phantom = (255 * brain_phantom(SIZE)).to(torch.uint8).numpy().T
+    slices = [np.roll(phantom, 2 * i, 1)[:, :: (-1) ** i] for i in range(n)]
+    with h5py.File(path, "w") as file:
+        file["slices"] = np.stack(slices)
+        file["subject"] = np.array([s.encode() for s in subjects[:n]])
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images") / "stack.h5")
+
+
+def prepared(images, folder, protocol):
+    manifest = open_folder([images], folder, Acquisition(protocol, n_coils=4, n_maps=2))
+    assert len(list(make_all(folder, manifest))) == len(manifest.scans) - len(
+        manifest.split("test")
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scans(images, tmp_path_factory):
+    """A prepared folder, protocol brain-5x: four training scans or more, one of validation."""
+    return prepared(images, tmp_path_factory.mktemp("brain"), "brain-5x")
+
+
+@pytest.fixture(scope="session")
+def fixed_batch(tmp_path_factory):
+    """Return a function of the protocol: a folder of two training scans, one of validation."""
+    folder = tmp_path_factory.mktemp("batch")
+    write_images(folder / "x_train.h5", 2, "aa")
+    write_images(folder / "x_val.h5", 1, "b")
+
+    @cache
+    def of(protocol):
+        return prepared(folder, folder / protocol, protocol)
+
+    return of
+
+
+def tiny(data, out, **changes):
+    """A run of `tiny` on the CPU that takes a second."""
+    values = {"model": "jrsr", "preset": "tiny", "data": str(data), "out": str(out)}
+    values |= {"steps": 4, "batch": 2, "device": "cpu", "tensorboard": False, "log_every": 1}
+    return RunConfig(**(values | changes))

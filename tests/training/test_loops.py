@@ -1,0 +1,303 @@
+"""Both loops: resume bit for bit after a kill, average, phases, NaN, disk full, mismatches."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+from jrsr_core.models.layers import ResidualDenseBlock
+from jrsr_core.physics.sense import SenseOperator
+from training import adversarial, supervised
+from training.checkpoint import CheckpointError, part, read_checkpoint
+from training.errors import TrainingDiverged
+from training.fit import fit
+from training.log import read_log
+from training.run import Run
+from training.schedule import learning_rate, phase_at
+
+from .conftest import tiny
+
+GAN = {"loop": "adversarial", "gamma_adv": 5e-3, "gamma_per": 1.0, "perceptual": "gradient"}
+GAN |= {"gamma_pix": 1e-2}
+
+
+def weights(out):
+    tensors, state = read_checkpoint(out)
+    assert state.step > 0
+    return tensors
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        assert torch.equal(value, b[key]), key
+
+
+KILLED = """
+import json, os, signal, sys, torch
+from training.config import RunConfig
+from training.fit import fit
+torch.set_num_threads(1)
+config = RunConfig(**json.loads(sys.argv[1]))
+def tell(row):
+    if row["step"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+fit(config, tell)
+"""
+
+
+def test_killed_run_goes_on_bit_for_bit(scans, tmp_path):
+    # A checkpoint after every step: the kill in step 3, before its own, leaves that of step 2.
+    changes = {**GAN, "warm_start": True, "later_iterations": 2}
+    config = tiny(scans, tmp_path / "killed", steps=5, checkpoint_minutes=0.0, **changes)
+    call = [sys.executable, "-c", KILLED, json.dumps(vars(config))]
+    killed = subprocess.run(call, capture_output=True, text=True, env=dict(os.environ))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert read_checkpoint(tmp_path / "killed")[1].step == 2
+    fit(config)
+    whole = tiny(scans, tmp_path / "whole", steps=5, **changes)
+    fit(whole)
+    assert_equal(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    steps = [[r["step"] for r in read_log(tmp_path / name)] for name in ("killed", "whole")]
+    assert steps == [[1, 2, 3, 4, 5]] * 2
+    kinds = {k.split(".")[0] for k in weights(tmp_path / "whole")}
+    assert kinds == {"model", "average", "adam", "discriminator", "adam_d", "point"}
+
+
+def test_finished_run_is_left_as_it_is(scans, tmp_path):
+    fit(tiny(scans, tmp_path, steps=2))
+    before = weights(tmp_path)
+    fit(tiny(scans, tmp_path, steps=2))
+    assert_equal(before, weights(tmp_path))
+    assert [r["step"] for r in read_log(tmp_path)] == [1, 2]
+
+
+def test_average_lies_between_start_and_end(scans, tmp_path):
+    average = supervised.fit(tiny(scans, tmp_path, steps=4, learning_rate=1e-2))
+    end = weights(tmp_path)
+    name = "sr.conv_in.weight"
+    assert torch.equal(average.state_dict()[name], end[f"average.{name}"])
+    assert not torch.equal(end[f"average.{name}"], end[f"model.{name}"])
+
+
+def test_phases_of_a_run(scans, tmp_path):
+    config = tiny(scans, tmp_path, steps=8, sequential=0.5, psnr_share=0.5, **GAN)
+    names = [phase_at(s, config).name for s in range(8)]
+    assert names == ["recon"] * 4 + ["psnr"] * 2 + ["full"] * 2
+    watched = []
+
+    class Watched(Run):
+        def finish_step(self, terms, output, finite):
+            state = {k: v.clone() for k, v in self.networks.model.state_dict().items()}
+            d = next(self.networks.discriminator.parameters()).detach().clone()
+            watched.append((self.phase.name, state, d, set(terms)))
+            super().finish_step(terms, output, finite)
+
+    original, adversarial.Run = adversarial.Run, Watched
+    try:
+        adversarial.fit(config)
+    finally:
+        adversarial.Run = original
+    for (_, a, d0, _), (phase, b, d1, terms) in pairwise(watched):
+        moved = {k.split(".")[0] for k in a if not torch.equal(a[k], b[k])}
+        assert moved == ({"rec"} if phase == "recon" else {"sr"}), phase
+        assert torch.equal(d0, d1) == (phase != "full")
+        assert ("adv" in terms) == (phase == "full")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("halving", [1.0] * 5 + [0.5] * 5 + [0.25] * 10 + [0.125] * 10 + [0.0625] * 10),
+        ("constant", [1.0] * 40),
+    ],
+)
+def test_learning_rate(scans, tmp_path, schedule, expected):
+    config = tiny(scans, tmp_path, steps=40, learning_rate=1.0, schedule=schedule)
+    assert [learning_rate(s, config) for s in range(40)] == expected
+
+
+def test_cosine_warms_up_and_ends_low(scans, tmp_path):
+    changes = {"steps": 1000, "warmup_steps": 100, "schedule": "cosine", "learning_rate": 1.0}
+    config = tiny(scans, tmp_path, **changes)
+    rates = [learning_rate(step, config) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates[-1] == pytest.approx(0.02, abs=0.001)
+
+
+def test_schedule_starts_anew_after_the_reconstruction(scans, tmp_path):
+    config = tiny(scans, tmp_path, steps=80, sequential=0.5, learning_rate=1.0)
+    rates = [learning_rate(s, config) for s in range(80)]
+    assert rates[:40] == rates[40:]
+
+
+def poison(monkeypatch, first):
+    """Let the loss of every step from `first` on be NaN."""
+    original = supervised.reconstruction_terms
+
+    def poisoned(output, scan, config, phase):
+        poisoned.step += 1
+        terms = original(output, scan, config, phase)
+        return {k: v * float("nan") for k, v in terms.items()} if poisoned.step > first else terms
+
+    poisoned.step = 0
+    monkeypatch.setattr(supervised, "reconstruction_terms", poisoned)
+
+
+def test_nan_ends_the_run_with_the_last_good_state(scans, tmp_path, monkeypatch):
+    fit(tiny(scans, tmp_path / "good", steps=2, schedule="constant"))
+    poison(monkeypatch, 2)
+    with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* up to step 5"):
+        fit(tiny(scans, tmp_path / "bad", steps=9, schedule="constant"))
+    good, bad = weights(tmp_path / "good"), weights(tmp_path / "bad")
+    assert all(torch.isfinite(v).all() for v in bad.values())
+    name = "model.sr.conv_in.weight"
+    assert torch.equal(good[name], bad[name])
+
+
+def test_one_bad_step_is_stepped_over(scans, tmp_path, monkeypatch):
+    poison(monkeypatch, 3)
+    fit(tiny(scans, tmp_path, steps=5))
+    assert read_checkpoint(tmp_path)[1].bad == 2
+    assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
+
+
+def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path):
+    run = Run(tiny(scans, tmp_path))
+    run.state.step = 1
+    run.save()
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        run.state.step = 2
+        with pytest.raises(CheckpointError, match=r"not written .*previous checkpoint is kept"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys):
+    config = tiny(scans, tmp_path, steps=1, max_iterations=1, residual_alarm=1e-3)
+    fit(config)
+    (row,) = read_log(tmp_path)
+    assert row["residual"] > 1e-3
+    assert row["iterations"] == 1
+    assert "running residual" in row["alarm"]
+    assert "fixed points do not settle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 64}, r"\d training scans, batch is 64"),
+        ({"data": "nowhere"}, "nowhere: no such file"),
+        ({"model": "jrrs"}, "unknown model 'jrrs', nearest: jrsr"),
+        ({"model": "cg-sense+bicubic"}, "has nothing to train"),
+        ({"model": "cg-sense+bicubic", "warm_start": True}, "has nothing to train"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"model": "jrsr-dc", "patch": 20}, "patch is for jrsr"),
+        ({"gamma_per": 1.0, "perceptual": "vgg19"}, "give trunk=FILE"),
+        (
+            {"gamma_per": 1.0, "perceptual": "squeezenet", "trunk": "none.onnx"},
+            "none.onnx: no such file",
+        ),
+        ({"init": "nowhere.json"}, "nowhere.json"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line(scans, tmp_path, changes, message):
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        fit(tiny(**({"data": scans, "out": tmp_path} | changes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_another_run_is_refused(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    with pytest.raises(CheckpointError, match="run with model jrsr, the recipe says jrsr-dc"):
+        fit(tiny(scans, tmp_path / "a", model="jrsr-dc"))
+    with pytest.raises(CheckpointError, match=r"rec.prox.* is \(.*, the recipe.s model has"):
+        fit(tiny(scans, tmp_path / "b", preset="compact", init=str(tmp_path / "a")))
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match="not a checkpoint of ours, or cut off"):
+        fit(tiny(scans, tmp_path / "a", steps=2))
+
+
+def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "b", sequential=0.5, recon_from=str(tmp_path / "a")))
+    a, b = (part(weights(tmp_path / name), "average") for name in "ab")
+    same = {key for key, value in b.items() if torch.equal(value, a[key])}
+    assert same >= {k for k in b if k.startswith("rec.")}
+    assert "sr.conv_up.weight" not in same
+    assert [r["phase"] for r in read_log(tmp_path / "b")] == ["full"] * 4
+
+
+def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    run = Run(tiny(scans, tmp_path / "b", init=str(tmp_path / "a")))
+    name = "sr.conv_in.weight"
+    expected = weights(tmp_path / "a")[f"average.{name}"]
+    assert torch.equal(run.networks.model.state_dict()[name], expected)
+
+
+def test_validation_and_pictures(scans, tmp_path):
+    pytest.importorskip("tensorboard")
+    config = tiny(
+        *(scans, tmp_path),
+        **{"steps": 2, "validate_every": 2, "tensorboard": True, "perceptual": "gradient"},
+        gamma_per=0.1,
+    )
+    fit(config)
+    row = read_log(tmp_path)[-1]
+    assert 5 < row["val_psnr"] < 60
+    assert 0 < row["val_ssim"] < 1
+    assert row["val_perceptual"] > 0
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert b"val_psnr" in content
+    assert b"PNG" in content
+
+
+def note_dtype(monkeypatch, owner, name, seen):
+    """Note the type of what a method returns."""
+    original = getattr(owner, name)
+
+    def noted(self, x):
+        y = original(self, x)
+        seen.add(y.dtype)
+        return y
+
+    monkeypatch.setattr(owner, name, noted)
+
+
+def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monkeypatch):
+    networks, physics = set(), set()
+    note_dtype(monkeypatch, ResidualDenseBlock, "forward", networks)
+    note_dtype(monkeypatch, SenseOperator, "gram", physics)
+    run = Run(tiny(scans, tmp_path, steps=1, precision="bf16-mixed"))
+    for names, scan in run.batches():
+        output, truth = run.predict(names, scan)
+        (output.image - truth.target.abs()).abs().mean().backward()
+    assert networks == {torch.bfloat16}
+    assert physics == {torch.complex64}
+    without = [n for n, p in run.networks.model.named_parameters() if p.grad is None]
+    assert not without, "the weights cast for the solve must not be used again"
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "plain", steps=2))
+    fit(tiny(scans, tmp_path / "compiled", steps=2, compile="eager"))
+    plain, compiled = (weights(tmp_path / n) for n in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    for key, value in plain.items():
+        assert torch.allclose(value, compiled[key], atol=1e-5), key

@@ -1,0 +1,47 @@
+"""The paired test and the bootstrap: exact values, coverage, one subject."""
+
+import math
+
+import numpy as np
+import pytest
+
+from training.paired import MAX_EXACT, compare
+
+
+def test_exact_p_value_by_hand():
+    # Of the 8 sign patterns of (1, 2, 3) only +++ and --- reach |6|.
+    assert compare({"a": [1.0], "b": [2.0], "c": [3.0]}).p_value == pytest.approx(2 / 8)
+    # (1, -1): sums 0, 2, -2, 0, all at least 0.
+    assert compare({"a": [1.0], "b": [-1.0]}).p_value == 1.0
+
+
+def test_slices_of_one_subject_are_one_unit():
+    few = compare({"a": [1.0], "b": [1.0], "c": [1.0]})
+    many = compare({"a": [1.0] * 50, "b": [1.0] * 50, "c": [1.0] * 50})
+    assert few.p_value == many.p_value == 0.25
+    assert many.difference == many.low == many.high == 1.0
+
+
+def test_one_subject_has_no_test_and_no_interval():
+    found = compare({"a": [1.0, 2.0]})
+    assert found.difference == 1.5 and found.n_subjects == 1
+    assert math.isnan(found.p_value) and math.isnan(found.low)
+
+
+def test_many_subjects_by_random_signs():
+    rng = np.random.default_rng(0)
+    n = MAX_EXACT + 6
+    clear = compare({str(i): list(1 + 0.1 * rng.normal(size=3)) for i in range(n)})
+    nothing = compare({str(i): list(rng.normal(size=3)) for i in range(n)})
+    assert clear.p_value < 1e-3 < 0.05 < nothing.p_value
+    assert compare({"a": [1.0], "b": [3.0]}) == compare({"a": [1.0], "b": [3.0]})
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for trial in range(100):
+        subjects = {str(i): list(rng.normal() + 0.2 * rng.normal(size=4)) for i in range(12)}
+        found = compare(subjects, seed=trial)
+        covered += found.low <= 0 <= found.high
+    assert 82 <= covered <= 99

@@ -1,0 +1,81 @@
+"""What every reader looks like."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+_FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
+_FOLDER_SPLIT = re.compile(r"(?:multicoil_|singlecoil_)?(train|val|test)")
+
+
+class SourceError(ValueError):
+    """A file that cannot be used for training; the message is one line."""
+
+
+class Source:
+    """A file or folder with training slices.
+
+    Attributes
+    ----------
+    path
+        The file, or the folder of a DICOM series.
+    kind
+        Name of the format.
+    subjects, splits
+        Per slice; a split is "" where the source has none of its own.
+    """
+
+    kind = ""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.subjects: list[str] = []
+        self.splits: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def read(self, index: int) -> Tensor:
+        """Return an image or k-space, readout along the last axis.
+
+        An image is a float32 magnitude ``(y, x)`` with maximum 1; k-space is complex64
+        ``(coil, ky, kx)``, fully sampled.
+        """
+        raise NotImplementedError
+
+    def files(self) -> list[Path]:
+        """Return the files whose content makes this source."""
+        return [self.path]
+
+    def sha256(self) -> str:
+        """Hash over the content of all files."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def own_split(path: Path) -> str:
+    """Return the split that a file's name, or its folder's, tells; "" where none does.
+
+    `brain_train.h5` and fastMRI's `multicoil_val/file.h5` do, `my_test_data/file.h5` does not.
+    """
+    found = _FILE_SPLIT.search(path.stem.removesuffix(".nii"))
+    found = found or _FOLDER_SPLIT.fullmatch(path.parent.name)
+    return found.group(1) if found else ""
+
+
+def anonymous(identity: str) -> str:
+    """Return a short hash in place of a patient's name or number."""
+    return "p" + hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+
+def normalised(image: Tensor) -> Tensor:
+    """Return the magnitude with maximum 1; zero stays zero."""
+    image = image.clamp_min(0)
+    return image / image.max().clamp_min(1e-12)

@@ -1,0 +1,81 @@
+"""From paths to sources: what a file is, is told by what is in it."""
+
+from pathlib import Path
+
+from .base import Source, SourceError
+from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
+from .raw import IsmrmrdScan
+from .volumes import DicomFolder, Nifti, is_dicom
+
+HDF5_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+def _open_hdf5_source(path: Path) -> Source:
+    with open_hdf5(path) as file:
+        names = set(file)
+        raw = any(hasattr(g, "keys") and {"xml", "data"} <= set(g) for g in file.values())
+    if "slices" in names:
+        return ImageStack(path)
+    if "kspace" in names:
+        return FastMri(path)
+    if {"trnOrg", "tstOrg"} & names:
+        return Modl(path)
+    if raw:
+        return IsmrmrdScan(path)
+    found = ", ".join(sorted(names)) or "nothing"
+    raise SourceError(
+        f"{path.name}: none of slices, kspace, trnOrg, raw data in it; it holds {found}"
+    )
+
+
+def open_source(path: Path) -> Source:
+    """Return the reader of a file, or of a folder of DICOM slices.
+
+    Raises
+    ------
+    SourceError
+        A format we do not read, or nothing in it.
+    FileNotFoundError
+        No such file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        source: Source = DicomFolder(path)
+    elif path.name.endswith(NIFTI_SUFFIXES):
+        source = Nifti(path)
+    elif path.suffix in HDF5_SUFFIXES:
+        source = _open_hdf5_source(path)
+    elif not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    else:
+        raise SourceError(f"{path.name}: known are HDF5, NIfTI and folders of DICOM slices")
+    if not len(source):
+        raise SourceError(f"{path.name}: no slices in it")
+    return source
+
+
+def find_sources(paths: list[Path]) -> list[Source]:
+    """Return the sources of files and folders; a folder stands for the files directly in it.
+
+    Raises
+    ------
+    SourceError
+        A folder with nothing to read in it.
+    FileNotFoundError
+        No such file or folder.
+    """
+    sources = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            sources.append(open_source(path))
+            continue
+        inside = sorted(p for p in path.iterdir() if p.is_file())
+        suffixes = HDF5_SUFFIXES + NIFTI_SUFFIXES
+        found = [open_source(p) for p in inside if p.name.endswith(suffixes)]
+        if any(is_dicom(p) for p in inside if not p.name.endswith(suffixes)):
+            found.append(open_source(path))
+        if not found:
+            raise SourceError(f"{path}: no HDF5, NIfTI or DICOM file in this folder")
+        sources += found
+    return sources

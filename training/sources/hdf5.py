@@ -1,0 +1,136 @@
+"""HDF5: stacks of magnitude images, fastMRI's multi-coil files, MoDL's data set.
+
+Image stack  `slices` (n, readout, phase encode), `subject` (n); own format.
+fastMRI      `kspace` (slice, coil, readout, phase encode), `ismrmrd_header` (XML), attribute
+             `patient_id` (Zbontar et al., arXiv 1811.08839); readout oversampling is removed.
+MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `tst...`
+             (Aggarwal et al., TMI 2019); four subjects of 90 slices to train, one to test.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jrsr_core.physics.fourier import fft, fft2c, ifft
+from jrsr_core.physics.resolution import crop_or_pad
+
+from .base import Source, SourceError, anonymous, normalised, own_split
+
+MODL_SLICES_PER_SUBJECT = 90
+
+
+def open_hdf5(path: Path) -> Any:
+    """Open for reading.
+
+    Raises
+    ------
+    SourceError
+        h5py is not installed, or the file is not HDF5.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise SourceError(f"{path.name}: reading HDF5 needs the package h5py") from error
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{path.name}: not an HDF5 file, or cut off") from error
+
+
+class ImageStack(Source):
+    """Magnitude images; coils, phase and noise have to be simulated."""
+
+    kind = "images"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with open_hdf5(path) as file:
+            n = file["slices"].shape[0]
+            if file["slices"].ndim != 3:
+                raise SourceError(f"{path.name}: slices has shape {file['slices'].shape}, not 3-D")
+            if "subject" in file:
+                names = [s.decode() if isinstance(s, bytes) else str(s) for s in file["subject"][:]]
+            else:
+                names = [path.stem] * n
+        if len(names) != n:
+            raise SourceError(f"{path.name}: {n} slices, but {len(names)} subjects")
+        self.subjects, self.splits = names, [own_split(path)] * n
+
+    def read(self, index: int) -> Tensor:
+        """Return image `index`; the stored first axis is the readout."""
+        with open_hdf5(self.path) as file:
+            stored = torch.from_numpy(file["slices"][index])
+        return normalised(stored.to(torch.float32).T.contiguous())
+
+
+class FastMri(Source):
+    """Multi-coil k-space of one volume."""
+
+    kind = "fastmri"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with open_hdf5(path) as file:
+            shape = file["kspace"].shape
+            if len(shape) != 4:
+                raise SourceError(f"{path.name}: kspace has shape {shape}, not multi-coil (4-D)")
+            patient = file.attrs.get("patient_id", "")
+            self.n_readout = _recon_readout(file, shape[2])
+        subject = anonymous(str(patient)) if patient else path.stem
+        self.subjects = [subject] * shape[0]
+        self.splits = [own_split(path)] * shape[0]
+
+    def read(self, index: int) -> Tensor:
+        """Return slice `index`, readout oversampling removed."""
+        with open_hdf5(self.path) as file:
+            kspace = torch.from_numpy(file["kspace"][index]).to(torch.complex64).mT
+        if kspace.shape[-1] != self.n_readout:
+            kspace = fft(crop_or_pad(ifft(kspace, -1), (self.n_readout,)), -1)
+        return kspace.contiguous()
+
+
+def _recon_readout(file: Any, n_stored: int) -> int:
+    """Readout size of the reconstructed image as the ISMRMRD header states it."""
+    if "ismrmrd_header" not in file:
+        return n_stored
+    text = file["ismrmrd_header"][()]
+    text = text.decode() if isinstance(text, bytes) else str(text)
+    found = re.search(r"<reconSpace>.*?<matrixSize>\s*<x>(\d+)</x>", text, re.DOTALL)
+    return min(int(found.group(1)), n_stored) if found else n_stored
+
+
+class Modl(Source):
+    """Complex images with ESPIRiT maps: the k-space of their product."""
+
+    kind = "modl"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._where: list[tuple[str, int]] = []
+        with open_hdf5(path) as file:
+            for prefix, split in (("trn", "train"), ("tst", "test")):
+                if f"{prefix}Org" not in file:
+                    continue
+                n, *shape = file[f"{prefix}Org"].shape
+                csm = file[f"{prefix}Csm"].shape if f"{prefix}Csm" in file else None
+                if csm is None or csm[0] != n or list(csm[2:]) != shape:
+                    found = "missing" if csm is None else csm
+                    raise SourceError(f"{path.name}: {prefix}Csm is {found}, {prefix}Org has {n}")
+                self._where += [(prefix, i) for i in range(n)]
+                subjects = [f"{prefix}-{i // MODL_SLICES_PER_SUBJECT}" for i in range(n)]
+                self.subjects += subjects if prefix == "trn" else ["tst-0"] * n
+                # A validation subject is taken out of the training ones like anywhere else.
+                self.splits += ["" if split == "train" else split] * n
+
+    def read(self, index: int) -> Tensor:
+        """Return the coil k-space of slice `index`."""
+        prefix, i = self._where[index]
+        with open_hdf5(self.path) as file:
+            image = torch.from_numpy(file[f"{prefix}Org"][i]).to(torch.complex64)
+            csm = torch.from_numpy(file[f"{prefix}Csm"][i]).to(torch.complex64)
+        return fft2c((csm * image).mT.contiguous())
