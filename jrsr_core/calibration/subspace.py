@@ -22,9 +22,6 @@ N_ITER = 3
 N_SQUARINGS = 6
 SMALL = 19
 """Up to 19 coils PyTorch multiplies a batch of column vectors by loops of its own, fast ones."""
-NOTHING = 1e-6
-"""Trace of G that counts as zero."""
-
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """Complex numbers of G held at a time: what a CPU's cache has room for (2 MiB), 512 MiB on a GPU,
 which needs large batches."""
@@ -92,19 +89,19 @@ def _coarse_vectors(field: Tensor, n_vectors: int) -> Tensor:
     """Leading eigenvectors ``(y, x, coil, m)`` of a field, as far as a start has to be right."""
     if n_vectors > 1:
         return torch.linalg.eigh(field)[1][..., -n_vectors:].flip(-1)
-    power = _unit_trace(field)
+    power = _unit_norm(field)
     for _ in range(N_SQUARINGS):
-        power = _unit_trace(power @ power)
+        power = _unit_norm(power @ power)
     # All columns are multiples of the vector; the longest one is that of the largest diagonal.
     longest = power.diagonal(dim1=-2, dim2=-1).real.argmax(-1)[..., None, None]
     column = power.gather(-1, longest.expand(*power.shape[:-1], 1))
     return _orthonormal(column)
 
 
-def _unit_trace(field: Tensor) -> Tensor:
-    # Where no kernel sees anything the trace is rounding, of either sign; eigenvalues are below 1.
-    trace = field.diagonal(dim1=-2, dim2=-1).real.sum(-1)
-    return field / trace.clamp_min(NOTHING)[..., None, None]
+def _unit_norm(field: Tensor) -> Tensor:
+    # Not by the trace: where no coil sees anything, rounding can make it negative.
+    length = torch.linalg.vector_norm(torch.view_as_real(field), dim=(-3, -2, -1))
+    return field / length.clamp_min(torch.finfo(length.dtype).tiny)[..., None, None]
 
 
 def _interpolate(coarse: Tensor, y: Tensor, x: Tensor) -> Tensor:
