@@ -7,6 +7,7 @@ image, byte for byte the first one's.
 """
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     asked = parser.parse_args()
     say = sys.stdout.write
+    logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder, resident() as server:
         scan = serve(Path(folder), slices=3)
         opening = layouts.config(layouts.properties()), layouts.header(scan.header.xml)

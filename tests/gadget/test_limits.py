@@ -88,7 +88,7 @@ def test_fields_of_a_card_that_are_no_objects(name, tmp_path):
         WeightsCard.read(card)
 
 
-def stored(path, row_bytes, at, number):
+def stored(path, at, number):
     """Change the length of a list in the stored rows of an uncompressed file."""
     with h5py.File(path) as file:
         rows = file["dataset/data"]
@@ -107,7 +107,7 @@ def stored(path, row_bytes, at, number):
 def test_the_length_of_a_line_is_checked_before_hdf5_allocates_it(number, tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    assert stored(path, 0, 5, number) == 2 * 4 * 128
+    assert stored(path, 5, number) == 2 * 4 * 128
     with pytest.raises(BadScan, match=f"a line of {4 * number} bytes, at most"):
         ScanFile(path)
 
@@ -115,7 +115,7 @@ def test_the_length_of_a_line_is_checked_before_hdf5_allocates_it(number, tmp_pa
 def test_a_line_of_another_length_is_never_read(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    stored(path, 0, 5, 2**23)
+    stored(path, 5, 2**23)
     with ScanFile(path) as scan, pytest.raises(BadScan, match="line 5 holds 4194304 samples"):
         scan.samples(np.arange(8))
 
