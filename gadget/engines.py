@@ -10,6 +10,7 @@ from .settings import Settings
 
 MAX_ENGINES = 4
 SCAN_ONLY = (
+    "maps",
     "on_failure",
     "output",
     "series_index",
@@ -33,7 +34,8 @@ class Engines:
     def get(self, settings: Settings) -> Engine:
         """Return the engine of these settings; raises as the making of one."""
         names = (f.name for f in fields(settings) if f.name not in SCAN_ONLY)
-        key = tuple(getattr(settings, name) for name in names)
+        # "none" and "" are the same maps.
+        key = (*(getattr(settings, name) for name in names), tuple(settings.map_names))
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = self._make(settings)
