@@ -24,17 +24,11 @@ MAX_LINES = 40
 """Central lines kept of a shared ACS; calibration uses no more."""
 
 
-def read_acs(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
-    """Return the ACS ``(coil, ay, ax)``, in 3-D ``(coil, ay, az, nx)`` with the whole readout.
+def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the measured centre ``(coil, ay, az, ax)`` on the grid of its own scan.
 
     Of size 0 where the centre was not measured; lines that are not finite do not take part.
     """
-    acs = read_block(reader, chosen, image)
-    return acs if not acs.numel() else acs_of_block(acs, chosen, image)
-
-
-def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
-    """Return the measured centre ``(coil, ay, az, ax)`` on the grid of its own scan."""
     is_plane = _has_plane(chosen, image)
     heads = reader.source.heads[chosen.lines]
     try:

@@ -185,7 +185,7 @@ def acs_size(counts: Tensor) -> tuple[int, int]:
 
 
 def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> tuple:
-    """ACS size ``(ay, ax)``, in 3-D ``(ay, az)``, that `read_acs` will find; reads no sample."""
+    """ACS size ``(ay, ax)``, in 3-D ``(ay, az)``, that `read_block` will find; reads no sample."""
     size = acs_size(calibration_counts(heads[chosen.lines], chosen, image))
     if chosen.kind == "volume" and min(size):
         size = (size[0], readout_size(chosen.encoding))
