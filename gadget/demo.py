@@ -17,7 +17,7 @@ from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
 from jrsr_core.geometry import KSpaceSlice
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.mrd.file import ScanFile
-from jrsr_core.mrd.output import check_target, publish, temporary_beside
+from jrsr_core.mrd.output import check_target, write_whole
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 
@@ -60,12 +60,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         replay_scan(scan, found, targets, engine, settings, overwrite)
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
-    temporary = temporary_beside(picture)
-    try:
-        temporary.write_bytes(draw_comparison(truth, entries))
-        publish(temporary, picture, overwrite=overwrite)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(picture, draw_comparison(truth, entries), overwrite=overwrite)
     header = ("", "PSNR [dB]", "SSIM", "time [s]")
     rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
     return [*table([header, *rows]), f"picture: {picture}", f"report: {report}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from jrsr_core.mrd.output import ImageWriter, check_target, publish, temporary_beside
+from jrsr_core.mrd.output import ImageWriter, check_target, write_whole
 
 from .errors import UsageError
 from .export.dicom_writer import SUFFIX, DicomWriter, EnhancedWriter
@@ -104,14 +104,8 @@ class PngWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            return
-        temporary = temporary_beside(self.path)
-        try:
-            temporary.write_bytes(magnitude_mosaic(self._tiles))
-            publish(temporary, self.path, overwrite=self._overwrite)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if kind is None:
+            write_whole(self.path, magnitude_mosaic(self._tiles), overwrite=self._overwrite)
 
 
 FORMATS = {

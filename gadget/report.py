@@ -7,7 +7,7 @@ from types import TracebackType
 
 from jrsr_core.geometry import ReconReport
 from jrsr_core.mrd.errors import BadSamples
-from jrsr_core.mrd.output import check_target, publish, temporary_beside
+from jrsr_core.mrd.output import check_target, write_whole
 
 from .export.page import page
 from .export.report_sections import ScanPage, ShownImage
@@ -102,14 +102,8 @@ class ReportWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            return
-        temporary = temporary_beside(self.path)
-        try:
-            temporary.write_text(self._page(), encoding="utf-8")
-            publish(temporary, self.path, overwrite=self._overwrite)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if kind is None:
+            write_whole(self.path, self._page().encode("utf-8"), overwrite=self._overwrite)
 
 
 def _sha256(path: Path) -> str:

@@ -102,6 +102,16 @@ def temporary_beside(path: Path) -> Path:
     return Path(name)
 
 
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write a file that appears complete or not at all; raises as `publish`."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_bytes(data)
+        publish(temporary, path, overwrite=overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     """Move a finished file to its place; a file that appeared meanwhile is not replaced."""
     if path.exists() and not overwrite:
