@@ -1,4 +1,6 @@
-"""Patch-wise training of `jrsr`: the fixed point on whole images, gradients on patches.
+"""Patch-wise training of `jrsr` and `t2net`.
+
+`jrsr`: the fixed point on whole images, gradients on patches.
 
 With the Jacobian-free gradient the loss sees the reconstruction only through
 
@@ -9,7 +11,10 @@ Gamma and the SR module are convolutions, so their gradient on a patch of s is t
 this patch, but for the border, where a patch is padded with zeros: `patch_margin` LR pixels of it
 stay out of the loss. With the patch as large as the image the gradient is that of whole images.
 
-Not for models that work on the whole image inside the loss (HR data consistency, attention).
+`t2net`: a window of the image takes the place of the image. Its transformer then seeks the most
+similar patch within the window instead of the whole image, which costs the square of the window.
+
+Not for models that need all of k-space inside the loss (unrolled networks, HR data consistency).
 """
 
 from dataclasses import replace
@@ -21,9 +26,13 @@ from jrsr_core.arrays import to_channels
 from jrsr_core.models.fixed_point import solve_fixed_point
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.jrsr import Jrsr
+from jrsr_core.models.layers import mean_and_std
+from jrsr_core.models.t2net import T2Net
 
 from .config import RunConfig
 from .scans import TrainingScan
+
+Window = tuple[slice, slice]
 
 
 def check_patches(model: nn.Module, config: RunConfig) -> None:
@@ -32,12 +41,14 @@ def check_patches(model: nn.Module, config: RunConfig) -> None:
     Raises
     ------
     ValueError
-        The model is not `jrsr`, or a loss needs the whole image.
+        Another model, or a loss needs the whole image.
     """
     if not config.patch:
         return
-    if type(model) is not Jrsr:
-        raise ValueError(f"patch is for jrsr; {config.model} works on the whole image in the loss")
+    if type(model) not in (Jrsr, T2Net):
+        raise ValueError(
+            f"patch is for jrsr and t2net; {config.model} works on the whole image in the loss"
+        )
     if config.gamma_back or config.loop == "adversarial":
         raise ValueError("patch is for pixel, reconstruction and perceptual losses")
 
@@ -68,8 +79,37 @@ def _at(x: Tensor, rows: slice, columns: slice) -> Tensor:
     return x[..., rows, columns]
 
 
+Part = tuple[Tensor, Tensor, Tensor]
+"""HR image and LR reconstruction of a window, and the LR reconstruction of the whole image."""
+
+
+def _jrsr_part(model: Jrsr, scan: TrainingScan, window: Window, x0: Tensor | None):
+    """Return the part, iterations and residual of the fixed point."""
+    sense, rec = scan.sense.at_low_resolution(), model.rec
+    zero_filled = sense.adjoint(scan.kspace)
+    with torch.no_grad():
+        start = zero_filled if x0 is None else x0
+        points, report = solve_fixed_point(
+            lambda x: rec.step(x, zero_filled, sense, None), start, rec.training_settings
+        )
+        gradient = sense.gram(points) - zero_filled
+    torch.clear_autocast_cache()
+    s = points - rec.eta * gradient
+    x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))
+    image = model.sr(_at(zero_filled.abs(), *window)[:, None], to_channels(x_rec))[:, 0]
+    return (image, x_rec, points), report.iterations, report.residual.flatten()
+
+
+def _t2net_part(model: T2Net, scan: TrainingScan, window: Window) -> Part:
+    zero_filled = scan.zero_filled()
+    statistics = mean_and_std(zero_filled.abs()[:, None])
+    seen = _at(zero_filled, *window)
+    image, magnitude = model.branches(seen.abs()[:, None], *statistics)
+    return image, magnitude * torch.sgn(seen), zero_filled
+
+
 def patch_output(
-    model: Jrsr,
+    model: Jrsr | T2Net,
     scan: TrainingScan,
     config: RunConfig,
     generator: Generator,
@@ -80,21 +120,13 @@ def patch_output(
 
     The window is the same for all scans of the batch.
     """
-    sense = scan.sense.at_low_resolution()
-    rec = model.rec
-    zero_filled = sense.adjoint(scan.kspace)
-    with torch.no_grad():
-        start = zero_filled if x0 is None else x0
-        points, report = solve_fixed_point(
-            lambda x: rec.step(x, zero_filled, sense, None), start, rec.training_settings
-        )
-        gradient = sense.gram(points) - zero_filled
-    torch.clear_autocast_cache()
-    s = points - rec.eta * gradient
-    ny, nx = s.shape[-2:]
+    ny, nx = scan.lr_target.shape[-2:]
     window = (_window(ny, config.patch, generator), _window(nx, config.patch, generator))
-    x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))
-    image = model.sr(_at(zero_filled.abs(), *window)[:, None], to_channels(x_rec))[:, 0]
+    n_iter, residual = 0, None
+    if isinstance(model, T2Net):
+        image, x_rec, points = _t2net_part(model, scan, window)
+    else:
+        (image, x_rec, points), n_iter, residual = _jrsr_part(model, scan, window, x0)
     inner = [_inner(w, n, config.patch_margin) for w, n in zip(window, (ny, nx), strict=True)]
     truth_at = [
         slice(w.start + i.start, w.start + i.stop) for w, i in zip(window, inner, strict=True)
@@ -104,8 +136,8 @@ def patch_output(
     output = ModelOutput(
         _at(_unshifted(image, sizes), *(_doubled(i) for i in inner)),
         _at(x_rec, *inner),
-        report.iterations,
-        report.residual.flatten(),
+        n_iter,
+        residual,
     )
     truth = replace(
         scan,

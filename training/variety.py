@@ -29,20 +29,20 @@ from jrsr_core.simulation.protocols import Protocol
 class Variety:
     """Ranges that scans are drawn from; a range of equal ends is a constant."""
 
-    n_coils: tuple[int, int] = (4, 20)
-    noise_db: tuple[float, float] = (18.0, 38.0)
-    acceleration: tuple[float, float] = (1.4, 4.0)
+    n_coils: tuple[int, int] = (4, 32)
+    noise_db: tuple[float, float] = (18.0, 42.0)
+    acceleration: tuple[float, float] = (1.2, 4.5)
     n_acs: tuple[int, int] = (16, 30)
     pixel_zoom: tuple[float, float] = (1.0, 1.3)
-    margin: tuple[float, float] = (1.0, 1.4)
-    hr_size: tuple[int, int] = (144, 272)
+    margin: tuple[float, float] = (1.0, 1.6)
+    hr_size: tuple[int, int] = (144, 320)
     masks: tuple[tuple[str, float], ...] = (
-        ("gaussian", 0.60),
-        ("regular", 0.20),
-        ("random", 0.10),
-        ("full", 0.10),
+        ("gaussian", 0.40),
+        ("regular", 0.35),
+        ("random", 0.13),
+        ("full", 0.12),
     )
-    protocol_share: float = 0.35
+    protocol_share: float = 0.25
 
 
 def _integer(limits: tuple[int, int], generator: Generator) -> int:

@@ -28,10 +28,15 @@ def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
+def mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and std of every sample of ``(batch, channel, y, x)``, the latter above zero."""
+    std, mean = torch.std_mean(x, (-3, -2, -1), keepdim=True)
+    return mean, std.clamp_min(torch.finfo(x.dtype).tiny)
+
+
 def standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return (x - mean) / std, mean and std of every sample of ``(batch, channel, y, x)``."""
-    std, mean = torch.std_mean(x, (-3, -2, -1), keepdim=True)
-    std = std.clamp_min(torch.finfo(x.dtype).tiny)
+    mean, std = mean_and_std(x)
     return (x - mean) / std, mean, std
 
 

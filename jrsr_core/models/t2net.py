@@ -18,7 +18,7 @@ from torch.nn import functional
 from ..physics.sense import SenseOperator
 from .clock import Clock
 from .interfaces import JointModel, ModelOutput, at_low_resolution
-from .layers import conv3, shift_to_grid, standardise
+from .layers import conv3, mean_and_std, shift_to_grid
 from .task_transformer import TaskTransformer
 
 RESIDUAL_SCALE = 0.1
@@ -69,6 +69,21 @@ class T2Net(JointModel):
         self.conv_up, self.conv_out = conv3(nf, 4 * nf), conv3(nf, 1)
         self.tail_rec = nn.Conv2d(nf, 1, 1)
 
+    def branches(self, magnitude: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Return HR and LR magnitude ``(batch, y, x)`` of the zero-filled ``(batch, 1, y, x)``.
+
+        `mean` and `std` are those of the whole image, where `magnitude` is a part of it.
+        """
+        x = (magnitude - mean) / std
+        head_sr, head_rec = self.head_sr(x), self.head_rec(x)
+        x1, x2 = head_sr, head_rec
+        for stage in self.stages:
+            x1, x2 = stage(x1, x2)
+        up = functional.pixel_shuffle(self.conv_up(x1 + head_sr), 2)
+        up = shift_to_grid(up, (x.shape[-2], x.shape[-1]))
+        image = (mean + std * self.conv_out(up))[:, 0]
+        return image, (mean + std * self.tail_rec(x2 + head_rec))[:, 0]
+
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
@@ -79,15 +94,7 @@ class T2Net(JointModel):
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         zero_filled = lr_sense.adjoint(lr_kspace)
-        x, mean, std = standardise(zero_filled.abs()[:, None])
-        head_sr, head_rec = self.head_sr(x), self.head_rec(x)
-        x1, x2 = head_sr, head_rec
-        for stage in self.stages:
-            x1, x2 = stage(x1, x2)
+        seen = zero_filled.abs()[:, None]
+        image, magnitude = self.branches(seen, *mean_and_std(seen))
         clock.lap("rec")
-        up = functional.pixel_shuffle(self.conv_up(x1 + head_sr), 2)
-        up = shift_to_grid(up, (x.shape[-2], x.shape[-1]))
-        image = (mean + std * self.conv_out(up))[:, 0]
-        magnitude = (mean + std * self.tail_rec(x2 + head_rec))[:, 0]
-        clock.lap("sr")
         return ModelOutput(image, magnitude * torch.sgn(zero_filled), seconds=clock.laps)

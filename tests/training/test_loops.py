@@ -205,7 +205,7 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
         ({"model": "cg-sense+bicubic"}, "has nothing to train"),
         ({"model": "cg-sense+bicubic", "warm_start": True}, "has nothing to train"),
         ({"device": "tpu"}, "device is 'tpu'"),
-        ({"model": "jrsr-dc", "patch": 20}, "patch is for jrsr"),
+        ({"model": "jrsr-dc", "patch": 20}, "patch is for jrsr and t2net"),
         ({"gamma_per": 1.0, "perceptual": "vgg19"}, "give trunk=FILE"),
         (
             {"gamma_per": 1.0, "perceptual": "squeezenet", "trunk": "none.onnx"},

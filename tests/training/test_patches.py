@@ -36,11 +36,12 @@ def moved_weights(model):
             p.add_(0.02 * torch.randn(p.shape, generator=generator))
 
 
+@pytest.mark.parametrize("model", ["jrsr", "t2net"])
 @pytest.mark.parametrize("shape", [(64, 72), (62, 70)], ids=["even", "odd"])
-def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeypatch, shape):
+def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeypatch, shape, model):
     monkeypatch.setattr("tests.training.conftest.SIZE", shape)
     data = prepared(write_images(tmp_path / "stack.h5"), tmp_path / "scans", "brain-5x")
-    run = Run(tiny(data, tmp_path / "run", patch=64))
+    run = Run(tiny(data, tmp_path / "run", patch=64, model=model))
     moved_weights(run.networks.model)
     whole, patch = gradients(run, False), gradients(run, True)
     assert torch.allclose(whole[0], patch[0], rtol=1e-4)
