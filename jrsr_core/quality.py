@@ -11,21 +11,23 @@ the image of the networks, x the image that was delivered:
 
     taken_back = |x_SR - x|,                        x = argmin |A x - b|^2 + mu |x - x_SR|^2
     unmeasured = |mu (A^H A + mu)^-1 x_SR|
-    hallucination = taken_back + unmeasured
+    hallucination = taken_back + excess(unmeasured)
 
 `taken_back` contradicts the measurement: for a true x_SR it is noise. A system without that last
 step delivers x_SR itself, contradictions included. `unmeasured` is the share of x that x_SR stands
 for and the samples do not: all of it where nothing was measured, mu / (A^H A + mu) of it where
 something was, which is much where noise is high. It has the edges of the object as well and need
-not be wrong, but nothing measured vouches for it. Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A +
-mu)^-1 x_SR. All in image units. A magnitude image gets the smooth phase of the LR reconstruction
-first.
+not be wrong; what of it is stronger than the measured detail around vouches for is its excess, see
+`detail`. So `hallucination` is noise for a true x_SR too. Exactly x = (A^H A + mu)^-1 A^H b +
+mu (A^H A + mu)^-1 x_SR. All in image units. A magnitude image gets the smooth phase of the LR
+reconstruction first.
 """
 
 import torch
 from torch import Tensor
 
 from .calibration.calibrate import CalibratedSlice
+from .detail import excess_detail
 from .models.consistency import DataConsistency
 from .models.interfaces import ModelOutput
 from .models.phase import smooth_phase
@@ -59,13 +61,13 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
         prior = _with_phase(output.image, output, calibrated)
         mu = DataConsistency().eval().to(prior.device).mu(calibrated.noise_std)
         residual = sense.adjoint(calibrated.kspace - sense(prior))
-        taken_back = _solve(sense, mu, residual)
+        consistent = prior + _solve(sense, mu, residual)
     else:
-        prior = output.prior
-        taken_back = prior - output.image
-    taken_back = taken_back.abs()
-    unmeasured = _solve(sense, mu, mu * prior).abs()
-    maps = (taken_back + unmeasured, taken_back, unmeasured)
+        prior, consistent = output.prior, output.image
+    taken_back = (prior - consistent).abs()
+    unmeasured = _solve(sense, mu, mu * prior)
+    excess = excess_detail(unmeasured, consistent, sense.kspace_shape)
+    maps = (taken_back + excess, taken_back, unmeasured.abs())
     return dict(zip(MAP_NAMES, maps, strict=True))
 
 

@@ -188,12 +188,13 @@ class ScanPage:
 _MAPS = (
     ("taken_back", "Against the measurement", "drawn, but the measured samples say otherwise", ""),
     ("unmeasured", "From the network", "its share of the image, beside that of the samples", ""),
-    ("hallucination", "Hallucination map", "sum of both", "main"),
+    ("hallucination", "Hallucination map", "the first, and what is odd in the second", "main"),
 )
 _HOW_TO_READ = (
     "Bright spots inside the object deserve a second look: a structure seen here and not in the "
     "CG-SENSE image may not exist. Edges are always bright in the second map, because their finest "
-    "detail is beyond what was measured."
+    "detail is beyond what was measured; the hallucination map takes of it what is stronger than "
+    "the measured detail around it."
 )
 
 

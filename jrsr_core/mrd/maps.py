@@ -12,7 +12,7 @@ WHITE = 0.2
 """Part of the image's window at which a map is white: maps of all slices can be compared."""
 
 MEANING = {
-    "hallucination": "what contradicts the measurement, and what was not measured",
+    "hallucination": "what contradicts the measurement, or is finer than its detail allows",
     "taken_back": "what the network drew against the measurement",
     "unmeasured": "what the network, not the samples, stands for",
 }

@@ -3,11 +3,14 @@
     python -m tests.benchmarks.lesions --data brain_test.h5 [--slices 12] [--model jrsr-dc]
 
 Discs of several radii (HR pixels) and contrasts (of the local intensity) are added to the image of
-the networks, before data consistency, at random places inside the object. Area under the ROC curve:
-the probability that the mean of a map over the disc is larger with the disc than without it, over
-all places. `left` is what remains of the disc's contrast in the delivered image. Then the
-correlation of each map with the true error inside the object, beside that of the spread of four
-reconstructions of flipped k-space (an uncertainty map at four times the cost).
+the networks, before data consistency, at random places inside the object; then, in discs of radius
+5, stripes along x with a period of 2.5 pixels, finer than what was measured. Area under the ROC
+curve: the probability that the mean of a map over the disc is larger with the disc than without it,
+over all places. `left` is what remains of its contrast in the delivered image. Then the mean of
+each map inside the object where the network's image is the truth itself, over that of `taken_back`
+there, which is noise; and the correlation of each map with the true error inside the object, beside
+that of the spread of four reconstructions of flipped k-space (an uncertainty map at four times the
+cost).
 """
 
 import argparse
@@ -18,12 +21,15 @@ import numpy as np
 import torch
 
 from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.quality import MAP_NAMES, hallucination_maps
-from training.evaluate import as_kspace_slice, test_slices
+from training.testset import as_kspace_slice, test_slices
 
 RADII = (1.0, 1.5, 2.0, 3.0, 5.0)
+STRIPES, STRIPES_RADIUS, PERIOD = "stripes", 5.0, 2.5
+KINDS = (*RADII, STRIPES)
 CONTRASTS = (0.1, 0.2, 0.4, 0.8)
 N_PLACES = 8
 DISTANCE = 30
@@ -35,6 +41,14 @@ def disc(shape, place, radius):
     y = torch.arange(shape[0])[:, None] - place[0]
     x = torch.arange(shape[1])[None, :] - place[1]
     return 0.5 + 0.5 * torch.tanh((radius - (y**2 + x**2).sqrt()) / 0.7)
+
+
+def planted(kind, shape, place):
+    """A disc of a radius, or a disc of stripes; and where it is."""
+    where = disc(shape, place, STRIPES_RADIUS if kind == STRIPES else kind)
+    if kind != STRIPES:
+        return where, where > 0.5
+    return where * torch.cos(2 * torch.pi * torch.arange(shape[1]) / PERIOD), where > 0.5
 
 
 def places(inside, seed):
@@ -87,59 +101,85 @@ def correlation(a, b, inside):
     return float(np.corrcoef(a[inside].numpy(), b[inside].numpy())[0, 1])
 
 
+class Scores:
+    """What the tables are made of, over all slices."""
+
+    def __init__(self):
+        self.pairs, self.left, self.faithful, self.agreement = {}, {}, {}, {}
+
+    def add_planted(self, model, output, calibrated, inside, seed):
+        """Plant every kind at every contrast, and compare the maps with and without it."""
+        quiet = hallucination_maps(output, calibrated)
+        phase = output.prior / output.prior.abs().clamp_min(1e-6)
+        for kind in KINDS:
+            found = [planted(kind, inside.shape, place) for place in places(inside, seed)]
+            for contrast in CONTRASTS:
+                level = output.prior.abs()[0]
+                heights = [contrast * float(level[where].mean()) for _, where in found]
+                added = sum(h * d for h, (d, _) in zip(heights, found, strict=True)) * phase
+                changed = delivered(model, output.prior + added, calibrated)
+                loud = hallucination_maps(changed, calibrated)
+                kept = ((changed.image - output.image) / phase).real[0]
+                for (d, where), height in zip(found, heights, strict=True):
+                    part = float((kept * d)[where].sum() / d[where].square().sum())
+                    self.left.setdefault(kind, []).append(part / height)
+                    for name in MAP_NAMES:
+                        pair = self.pairs.setdefault((kind, contrast, name), ([], []))
+                        pair[0].append(float(loud[name][0][where].mean()))
+                        pair[1].append(float(quiet[name][0][where].mean()))
+
+    def add_faithful(self, model, output, truth, calibrated, inside):
+        """Maps of the truth itself, as if the networks had drawn it."""
+        _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
+        maps = hallucination_maps(delivered(model, truth * phase, calibrated), calibrated)
+        noise = maps["taken_back"][0][inside].mean()
+        for name in MAP_NAMES:
+            value = float(maps[name][0][inside].mean() / noise)
+            self.faithful.setdefault(name, []).append(value)
+
+    def add_agreement(self, model, output, truth, calibrated, inside):
+        """Correlation of the maps, and of the spread over flips, with the true error."""
+        error = (output.image[0].abs() - truth).abs()
+        maps = hallucination_maps(output, calibrated)
+        candidates = {name: maps[name][0] for name in MAP_NAMES}
+        for name, value in (candidates | {"flips": spread(model, calibrated)}).items():
+            self.agreement.setdefault(name, []).append(correlation(value, error, inside))
+
+
 @torch.inference_mode()
 def main():
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--model", default="jrsr-dc")
     options = parser.parse_args()
-    recon = load_reconstructor(options.model)
-    model = recon.model
-    scores, left, agreement = {}, {}, {}
+    recon, scores = load_reconstructor(options.model), Scores()
     for test in test_slices(options.data, "brain-5x", options.slices):
         calibrated = recon.calibrated(as_kspace_slice(test.scan))
-        output = model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         truth = test.scan.truth / calibrated.scale
         inside = truth > OBJECT * truth.max()
-        quiet = hallucination_maps(output, calibrated)
-        error = (output.image[0].abs() - truth).abs()
-        candidates = {name: quiet[name][0] for name in MAP_NAMES}
-        for name, value in (candidates | {"flips": spread(model, calibrated)}).items():
-            agreement.setdefault(name, []).append(correlation(value, error, inside))
-        phase = output.prior / output.prior.abs().clamp_min(1e-6)
-        for radius in RADII:
-            discs = [disc(truth.shape, place, radius) for place in places(inside, test.index)]
-            for contrast in CONTRASTS:
-                heights = [contrast * float(output.prior.abs()[0][d > 0.5].mean()) for d in discs]
-                added = sum(h * d for h, d in zip(heights, discs, strict=True)) * phase
-                planted = delivered(model, output.prior + added, calibrated)
-                loud = hallucination_maps(planted, calibrated)
-                kept = ((planted.image - output.image) / phase).real[0]
-                for d, height in zip(discs, heights, strict=True):
-                    where = d > 0.5
-                    left.setdefault(radius, []).append(
-                        float(kept[where].mean()) / (height * float(d[where].mean()))
-                    )
-                    for name in MAP_NAMES:
-                        pair = scores.setdefault((radius, contrast, name), ([], []))
-                        pair[0].append(float(loud[name][0][where].mean()))
-                        pair[1].append(float(quiet[name][0][where].mean()))
-    write_tables(scores, left, agreement)
+        scores.add_planted(recon.model, output, calibrated, inside, test.address.index)
+        scores.add_faithful(recon.model, output, truth, calibrated, inside)
+        scores.add_agreement(recon.model, output, truth, calibrated, inside)
+    write_tables(scores)
 
 
-def write_tables(scores, left, agreement):
-    """Print AUC by radius and contrast, then the correlations."""
+def write_tables(scores):
+    """Print AUC by kind and contrast, then the maps of a faithful image, then the correlations."""
     out = sys.stdout
     head = " | ".join(f"{name} {c:.0%}" for name in MAP_NAMES for c in CONTRASTS)
     out.write(f"| radius | left | {head} |\n" + "|---" * (2 + 3 * len(CONTRASTS)) + "|\n")
-    for radius in RADII:
-        cells = [f"{radius:g}", f"{np.mean(left[radius]):.2f}"]
-        cells += [f"{auc(*scores[radius, c, n]):.2f}" for n in MAP_NAMES for c in CONTRASTS]
+    for kind in KINDS:
+        cells = [f"{kind}", f"{np.mean(scores.left[kind]):.2f}"]
+        cells += [f"{auc(*scores.pairs[kind, c, n]):.2f}" for n in MAP_NAMES for c in CONTRASTS]
         out.write(f"| {' | '.join(cells)} |\n")
+    out.write("\n| map of a faithful image | over the noise |\n|---|---|\n")
+    for name, values in scores.faithful.items():
+        out.write(f"| {name} | {np.mean(values):.2f} (largest {np.max(values):.2f}) |\n")
     out.write("\n| map | correlation with the error |\n|---|---|\n")
-    for name, values in agreement.items():
+    for name, values in scores.agreement.items():
         out.write(f"| {name} | {np.mean(values):.2f} (sd {np.std(values):.2f}) |\n")
 
 
