@@ -27,10 +27,10 @@ def test_maps_are_series_of_their_own(tmp_path, capfd):
     with h5py.File(tmp_path / "scan_jrsr.h5") as file:
         assert {"image_1", "image_101", "image_301"} == {k for k in file["dataset"] if "im" in k}
     images = images_of(tmp_path / "scan_jrsr.h5")
-    both = images_of(tmp_path / "scan_jrsr.h5", 101)
+    suspect = images_of(tmp_path / "scan_jrsr.h5", 101)
     unmeasured = images_of(tmp_path / "scan_jrsr.h5", 301)
-    for image, first, second in zip(images, both, unmeasured, strict=True):
-        assert image.data.shape == first.data.shape and (first.data >= second.data).all()
+    for image, first, second in zip(images, suspect, unmeasured, strict=True):
+        assert image.data.shape == first.data.shape and first.data.any()
         assert (first.image_index, first.slice) == (image.image_index, image.slice)
         assert list(first.position) == list(image.position)
         meta = first.meta
