@@ -1,0 +1,93 @@
+"""How the shipped weights do away from one protocol: acceleration, coils, noise, matrix, mask.
+
+    python -m tests.benchmarks.generalisation --data brain_test.h5 [--slices 8] [--models A,B]
+
+The scan is that of brain-5x (LR 116 x 128, 16 coils, 1-D Gaussian 2.5x, 20 lines of ACS, 30 dB)
+with one figure changed at a time. Mean PSNR in dB (SSIM) of the magnitude against the truth,
+nothing rescaled. `bound` is the same scan without undersampling, sinc interpolated.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jrsr_core.metrics import psnr, ssim
+from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.simulation.protocols import load_image, simulate_protocol
+from training.testset import as_kspace_slice, find_slices
+from training.variety import coarser_pixels
+
+START = {"n_coils": 16, "acceleration": 2.5, "mask": "gaussian", "n_acs": 20, "noise_db": 30.0}
+CURVES = {
+    "acceleration, Gaussian": [
+        {"mask": "full", "acceleration": 1.0},
+        *({"acceleration": r} for r in (1.5, 2.0, 2.5, 3.0, 4.0)),
+    ],
+    "acceleration, regular": [{"mask": "regular", "acceleration": r} for r in (2, 3, 4)],
+    "coils": [{"n_coils": n} for n in (4, 8, 16, 32)],
+    "noise": [{"noise_db": db} for db in (20.0, 25.0, 30.0, 35.0, 40.0)],
+    "LR matrix": [{"size": size} for size in ((96, 96), (116, 128), (120, 160))],
+    "2-D masks": [{"mask": "poisson", "acceleration": r} for r in (2.0, 4.0)],
+}
+BOUND = "bound"
+
+
+def sized(image, lr_shape):
+    """Bring an image to twice `lr_shape`: larger pixels where it shrinks, more air around it."""
+    shape = tuple(2 * n for n in lr_shape)
+    zoom = max(n / m for n, m in zip(image.shape, shape, strict=True))
+    image = coarser_pixels(image, zoom) if zoom > 1 else image
+    return crop_or_pad(image, shape).contiguous()
+
+
+def scan(address, size=None, **changes):
+    """One scan of a slice."""
+    image = load_image(address.path, address.index)
+    image = sized(image, size or (116, 128))
+    return simulate_protocol("brain-5x", image, **(START | changes), seed=address.index)
+
+
+def label(change):
+    """What is changed, in words."""
+    return ", ".join(f"{k} {v}" for k, v in change.items() if k != "mask") or "none"
+
+
+def judge(addresses, change, recons):
+    """Mean PSNR and SSIM of every system."""
+    scores = {name: [] for name in (*recons, BOUND)}
+    for address in addresses:
+        made = scan(address, **change)
+        for name in scores:
+            recon = recons["cg-sense+sinc"] if name == BOUND else recons[name]
+            image = recon(as_kspace_slice(made, fully_sampled=name == BOUND)).magnitude
+            scores[name].append((float(psnr(image, made.truth)), float(ssim(image, made.truth))))
+    return {name: np.mean(values, 0) for name, values in scores.items()}
+
+
+@torch.inference_mode()
+def main():
+    """Print one table per figure that is changed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--slices", type=int, default=8)
+    parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
+    options = parser.parse_args()
+    names = list(dict.fromkeys(["cg-sense+sinc", *options.models.split(",")]))
+    recons = {name: load_reconstructor(name) for name in names}
+    addresses = find_slices(options.data, options.slices)
+    for curve, changes in CURVES.items():
+        sys.stdout.write(f"\n| {curve} | {' | '.join([*names, BOUND])} |\n")
+        sys.stdout.write("|---" * (len(names) + 2) + "|\n")
+        for change in changes:
+            means = judge(addresses, change, recons)
+            cells = [f"{p:.2f} ({s:.3f})" for p, s in means.values()]
+            sys.stdout.write(f"| {label(change)} | {' | '.join(cells)} |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
