@@ -1,6 +1,6 @@
 """Do a network's new frequencies exist? Judged by samples of a real scan that it has not seen.
 
-    python -m tests.benchmarks.held_out scan.npy [--models cg-sense+sinc,jrsr,jrsr-dc] [--png out.png]
+    python -m tests.benchmarks.held_out scan.npy [--models A,B] [--png out.png]
 
 The file holds measured k-space (coil, ky, kx), zero where nothing was measured, of even size. Its
 central half along both axes is the LR scan; what was measured outside is held out. For the image x
