@@ -39,7 +39,9 @@ AVERAGING = 0.97
 HR_AVERAGING = 0.9
 """On the HR grid D makes three quarters of k-space, and x follows it by 1 - a per step."""
 
-EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-4, memory=8)
+EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=3e-4, memory=8)
+"""Training stops at 1e-3; going on to 1e-4 takes half as many steps again and gains no PSNR."""
+
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
 
 N_START = 8

@@ -131,10 +131,11 @@ def test_untrained_equilibrium_is_the_tikhonov_solution():
     lr = sense.at_low_resolution()
     rec = RecModule(RecConfig(8, 4)).eval()
     with torch.no_grad():
-        x, report = rec(lr.adjoint(kspace), lr)
+        settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
+        x, report = rec(lr.adjoint(kspace), lr, settings=settings)
     expected = CgSense(regularisation=3 / 97, n_iter=60)(kspace, lr)
     assert report.stopped_by == "tolerance"
-    assert torch.allclose(x, expected, atol=3e-3)
+    assert torch.allclose(x, expected, atol=5e-4)
 
 
 def test_nothing_appears_where_no_coil_sees():
