@@ -9,6 +9,7 @@ from typing import Any
 from .errors import UsageError
 
 _CHOICES = {
+    "precision": ("auto", "32", "bf16"),
     "on_failure": ("fallback", "stop"),
     "output": ("magnitude", "complex"),
     "trigger": ("slice", "repetition", "measurement", "bucket"),
@@ -42,6 +43,9 @@ class Settings:
         Calibration: coils kept by compression, ESPIRiT kernel, singular value and map thresholds.
     device
         auto, cpu, cuda or cuda:n; several, parted by commas, share the work.
+    precision
+        Of the networks behind the reconstruction: 32 (float32), bf16 (bfloat16, faster where the
+        hardware has it) or auto (bf16 on a GPU that has it, 32 on a CPU).
     prewhiten
         Use noise lines: the scan's own, or those of `noise_file`.
     noise_file
@@ -75,6 +79,7 @@ class Settings:
     threshold: float = 0.02
     crop: float = 0.9
     device: str = "auto"
+    precision: str = "auto"
     prewhiten: bool = True
     noise_file: str = ""
     on_failure: str = "fallback"

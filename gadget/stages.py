@@ -121,6 +121,7 @@ def make_reconstructor(
         kernel_width=settings.kernel_width,
         threshold=settings.threshold,
         crop=settings.crop,
+        precision=settings.precision,
         with_maps=with_maps or bool(settings.map_names),
     )
 

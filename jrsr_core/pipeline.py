@@ -25,6 +25,7 @@ from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from .intact import check_slice, is_finite, without_bad_samples
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
+from .models.precision import pick_precision, use_bfloat16
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
 from .physics.sense import SenseOperator
@@ -46,6 +47,8 @@ class Reconstructor:
         Of its weights: none, one, or one per part.
     with_maps
         Whether images come with the maps of `quality`.
+    precision
+        Of the networks behind the reconstruction, see `models.precision`.
     """
 
     def __init__(
@@ -57,10 +60,14 @@ class Reconstructor:
         settings: CalibrationSettings | None = None,
         device: str | torch.device = "cpu",
         with_maps: bool = False,
+        precision: str = "32",
     ) -> None:
         self.with_maps = with_maps
         self.device = torch.device(device)
+        self.precision = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
+        if self.precision == "bf16":
+            use_bfloat16(self.model, self.device.type)
         self.name = name
         self.cards = cards
         settings = settings or CalibrationSettings()
@@ -301,6 +308,7 @@ def load_reconstructor(
     threshold: float = 0.02,
     crop: float = 0.9,
     with_maps: bool = False,
+    precision: str = "auto",
 ) -> Reconstructor:
     """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
@@ -310,7 +318,7 @@ def load_reconstructor(
     Raises
     ------
     ValueError
-        Unknown model, preset or device; no weights; a card that does not match.
+        Unknown model, preset, device or precision; no weights; a card that does not match.
     """
     settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
     where = pick_device(device)
@@ -322,4 +330,5 @@ def load_reconstructor(
         settings=settings,
         device=where,
         with_maps=with_maps,
+        precision=precision,
     )

@@ -155,3 +155,20 @@ def test_refusals_are_one_line():
         dataclasses.replace(slice_, mask=slice_.mask[:-1])
     with pytest.raises(ValueError, match="acs has 3 coils, kspace has 6"):
         dataclasses.replace(slice_, acs=slice_.acs[:3])
+
+
+def test_bfloat16_behind_the_reconstruction_moves_little():
+    _, slice_ = make_slice()
+    full = load_reconstructor("jrsr-dc", precision="32")(slice_)
+    half = load_reconstructor("jrsr-dc", precision="bf16")(slice_)
+    assert half.image.dtype == full.image.dtype
+    assert torch.equal(half.low_resolution, full.low_resolution)
+    assert not torch.equal(half.image, full.image)
+    difference = (half.magnitude - full.magnitude).norm() / full.magnitude.norm()
+    assert float(difference) < 5e-3
+
+
+def test_precision_is_chosen_by_the_device():
+    assert load_reconstructor("jrsr", device="cpu").precision == "32"
+    with pytest.raises(ValueError, match="precision is 'half', known: auto, 32, bf16"):
+        load_reconstructor("jrsr", precision="half")
