@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .batching import sample_of, stack_slices
 from .calibration.cache import CoilCache
 from .calibration.calibrate import (
     CalibratedSlice,
@@ -28,7 +29,6 @@ from .models.interfaces import JointModel, ModelOutput
 from .models.precision import pick_precision, use_bfloat16
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
-from .physics.sense import SenseOperator
 from .quality import expected_residual, hallucination_maps, kspace_residual, relative_size
 from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
 from .weights import WeightsCard, load_system
@@ -101,7 +101,7 @@ class Reconstructor:
         if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
-        parts = [_sample(output, i) for i in range(len(slices))]
+        parts = [sample_of(output, i) for i in range(len(slices))]
         return [
             self._image(slice_, own, part, own.seconds + seconds)
             for slice_, own, part in zip(slices, calibrated, parts, strict=True)
@@ -225,41 +225,6 @@ class Reconstructor:
             n_readout=slice_.kspace.shape[-1],
         )
         return _finish(slice_, image, low_resolution[0], report)
-
-
-def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
-    """Put slices of one mask into one batch."""
-    if len(slices) == 1:
-        return slices[0]
-    first = slices[0].sense
-    sense = SenseOperator(
-        torch.cat([s.sense.csm for s in slices]),
-        first.mask,
-        has_map_axis=first.coils.has_map_axis,
-        lr_shape=first.lr_shape,
-    )
-    return dataclasses.replace(
-        slices[0],
-        kspace=torch.cat([s.kspace for s in slices]),
-        sense=sense,
-        noise_std=torch.cat([s.noise_std for s in slices]),
-        seconds=sum(s.seconds for s in slices),
-    )
-
-
-def _sample(output: ModelOutput, index: int) -> ModelOutput:
-    """One sample of a batch; its share of the time."""
-    n = len(output.image)
-    one = slice(index, index + 1)
-    return dataclasses.replace(
-        output,
-        image=output.image[one],
-        low_resolution=output.low_resolution[one],
-        residual=None if output.residual is None else output.residual[one],
-        prior=None if output.prior is None else output.prior[one],
-        prior_weight=None if output.prior_weight is None else output.prior_weight[one],
-        seconds={name: value / n for name, value in output.seconds.items()},
-    )
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:

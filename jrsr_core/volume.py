@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from .batching import stack_slices
 from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
 from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
-from .pipeline import Reconstructor, stack_slices
+from .pipeline import Reconstructor
 from .quality import expected_residual, kspace_residual, relative_size
 from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
 

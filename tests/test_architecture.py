@@ -28,13 +28,14 @@ LAYERS = {
     "weights": {"models"},
     "intact": {"geometry", "calibration"},
     "trust": {"weights"},
+    "batching": {"physics", "calibration", "models"},
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
-        *("intact", "trust"),
+        *("intact", "trust", "batching"),
     },
     "volume": {
         *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
-        *("pipeline", "trust"),
+        *("batching", "pipeline", "trust"),
     },
     "mrd": {"arrays", "geometry", "physics", "calibration"},
 }

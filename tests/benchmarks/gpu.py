@@ -18,12 +18,13 @@ import time
 import torch
 
 from jrsr_core.arrays import to_channels
+from jrsr_core.batching import stack_slices
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.models import build_model
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.pipeline import Reconstructor, stack_slices
+from jrsr_core.pipeline import Reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from jrsr_core.volume import reconstruct_volume

@@ -1,0 +1,44 @@
+"""Slices of one mask through a model together, and apart again."""
+
+import dataclasses
+
+import torch
+
+from .calibration.calibrate import CalibratedSlice
+from .models.interfaces import ModelOutput
+from .physics.sense import SenseOperator
+
+
+def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
+    """Put slices of one mask into one batch."""
+    if len(slices) == 1:
+        return slices[0]
+    first = slices[0].sense
+    sense = SenseOperator(
+        torch.cat([s.sense.csm for s in slices]),
+        first.mask,
+        has_map_axis=first.coils.has_map_axis,
+        lr_shape=first.lr_shape,
+    )
+    return dataclasses.replace(
+        slices[0],
+        kspace=torch.cat([s.kspace for s in slices]),
+        sense=sense,
+        noise_std=torch.cat([s.noise_std for s in slices]),
+        seconds=sum(s.seconds for s in slices),
+    )
+
+
+def sample_of(output: ModelOutput, index: int) -> ModelOutput:
+    """Return one sample of a batch, with its share of the time."""
+    n = len(output.image)
+    one = slice(index, index + 1)
+    return dataclasses.replace(
+        output,
+        image=output.image[one],
+        low_resolution=output.low_resolution[one],
+        residual=None if output.residual is None else output.residual[one],
+        prior=None if output.prior is None else output.prior[one],
+        prior_weight=None if output.prior_weight is None else output.prior_weight[one],
+        seconds={name: value / n for name, value in output.seconds.items()},
+    )
