@@ -52,4 +52,4 @@ def warm_up(engine: Engine) -> None:
     if isinstance(outcome, Exception):
         raise outcome
     seconds = time.perf_counter() - start
-    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.model.device, seconds)
+    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.place, seconds)
