@@ -86,7 +86,7 @@ class Pool:
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._settled = Condition()
         self._is_closed = False
-        self._was_staffed = False
+        self._was_staffed = self._is_cut_off = False
         self._n_failed_starts = 0
         self._why = ""
         self._last_seen = time.monotonic()
@@ -163,10 +163,10 @@ class Pool:
     def _look_after(self, now: float) -> None:
         if now >= self._next_look:
             self._next_look = now + STAFF_SECONDS
-            try:
+            if self._is_cut_off:
+                self._rejoin(now)
+            else:
                 self._staff(now)
-            except Exception as error:
-                self._cut_off(error)
         for hand in list(self._hands):
             self._look_at(hand, now)
         if self.n_workers:
@@ -177,30 +177,40 @@ class Pool:
 
     def _staff(self, now: float) -> None:
         """Start as many workers as the cluster has room for."""
-        self.n_wanted = self.share.n_workers(ray.cluster_resources())
-        for _ in range(self.n_wanted - len(self._hands)):
-            hand = Hand(self._kind.remote(self.share.device, self.share.gpus or 1.0), now)
-            self._hands.append(hand)
-            self._ask(hand)
+        try:
+            self.n_wanted = self.share.n_workers(ray.cluster_resources())
+            for _ in range(self.n_wanted - len(self._hands)):
+                hand = Hand(self._kind.remote(self.share.device, self.share.gpus or 1.0), now)
+                self._hands.append(hand)
+                self._ask(hand)
+        except Exception as error:
+            self._cut_off(error)
 
     def _cut_off(self, error: Exception) -> None:
-        """Join the cluster anew: its head is gone, and with it all that it had."""
+        """Do without the cluster: its head is gone, and with it all that it had."""
         hands, self._hands = self._hands, []
         self.n_lost += len(hands)
         self.n_wanted = 0
-        self._why = describe(error)
+        self._is_cut_off = True
+        self._why = reason_of(error)
         log.error("no connection to the cluster at %s: %s", self.address, self._why)
         for hand in hands:
             if hand.job:
                 self._again(hand.job)
         with suppress(Exception):
             ray.shutdown()
+
+    def _rejoin(self, now: float) -> None:
         try:
             connect(self.address)
-            self._begin()
-        except Exception as refused:
-            log.debug("%s", describe(refused))
-            self._next_look = time.monotonic() + RETRY_SECONDS
+        except Exception as error:
+            self._why = describe(error)
+            self._next_look = now + RETRY_SECONDS
+            return
+        log.info("joined the cluster at %s again", self.address)
+        self._is_cut_off, self._is_ours = False, True
+        self._begin()
+        self._staff(now)
 
     def _look_at(self, hand: Hand, now: float) -> None:
         """Ask a worker that has nothing to do whether it is there; end one that hangs."""

@@ -140,9 +140,9 @@ def test_a_worker_that_hangs_is_ended_after_the_time_limit(server, scan, pool, f
     monkeypatch.setattr(cluster_pool, "OVERDUE_SECONDS", 0.5)
     lost = pool.n_lost
     fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n == 2
-    answer = ask(server, scan, time_limit=5)
+    answer = ask(server, scan, time_limit=3)
     (fallback,) = answer.fallbacks
-    assert "time limit of 5 s" in fallback.meta and len(answer.images) == SLICES
+    assert "time limit of 3 s" in fallback.meta and len(answer.images) == SLICES
     wait_until(lambda: pool.n_workers == 2 and pool.n_lost == lost + 1, "worker replaced")
 
 
@@ -195,6 +195,18 @@ def test_nobody_left_means_fallback_images_until_somebody_is(
     monkeypatch.undo()
     wait_until(lambda: pool.n_workers == 2, "workers replaced")
     assert_images(ask(server, scan).images, scan.expected())
+
+
+def test_a_cluster_that_is_gone_is_joined_again(server, scan, pool):
+    """Here it is a new one; what was computed for the old one is computed again."""
+    peer = begin(server, scan, scan.lines_alone[:-1], trigger="slice")
+    peer.wait_for(layouts.IMAGE)
+    pool._events.put(partial(pool._cut_off, ConnectionError("the head is gone")))
+    peer.send_meanwhile(layouts.close())
+    answer = peer.finish()
+    assert not answer.errors and not answer.fallbacks
+    assert_images(answer.images, scan.expected())
+    wait_until(lambda: pool.n_workers)
 
 
 def test_sigterm_within_a_scan_lets_it_end(scan, tmp_path):
