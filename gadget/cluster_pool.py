@@ -87,7 +87,8 @@ class Pool:
         self._settled = Condition()
         self._is_closed = False
         self._was_staffed = self._is_cut_off = False
-        self._n_failed_starts = 0
+        self._n_bad_rounds = 0
+        self._is_bad_round = False
         self._why = ""
         self._last_seen = time.monotonic()
         self._next_look = 0.0
@@ -177,6 +178,7 @@ class Pool:
 
     def _staff(self, now: float) -> None:
         """Start as many workers as the cluster has room for."""
+        self._is_bad_round = False
         try:
             self.n_wanted = self.share.n_workers(ray.cluster_resources())
             for _ in range(self.n_wanted - len(self._hands)):
@@ -228,7 +230,7 @@ class Pool:
     def _no_hope(self, now: float) -> str:
         """Return why nobody will compute what waits; empty while somebody may."""
         why = f" ({self._why})" if self._why else ""
-        if not self._was_staffed and self._n_failed_starts and not self._hands:
+        if not self._was_staffed and self._n_bad_rounds >= ATTEMPTS and not self._hands:
             return f"no worker of the cluster could be started{why}"
         patience = PATIENCE if self._was_staffed else START_SECONDS
         if now - self._last_seen > patience:
@@ -249,7 +251,7 @@ class Pool:
         if not hand.where:
             log.info("worker ready: %s", future.result())
         hand.where, hand.is_there, hand.since = future.result(), True, time.monotonic()
-        self._was_staffed, self._n_failed_starts = True, 0
+        self._was_staffed, self._n_bad_rounds = True, 0
 
     def _when_done(self, ref: ray.ObjectRef, then: Callable[[Future], None]) -> None:
         ref.future().add_done_callback(lambda future: self._events.put(partial(then, future)))
@@ -311,10 +313,12 @@ class Pool:
         self._hands.remove(hand)
         self.n_lost += 1
         self._why = reason
-        log.error("worker lost: %s: %s", hand.where or "it never started", self._why)
-        if not hand.where:
-            self._n_failed_starts += 1
-            self._next_look = time.monotonic() + min(60.0, 2.0**self._n_failed_starts)
+        log.warning("worker lost: %s: %s", hand.where or "it never started", self._why)
+        if not hand.where and not self._is_bad_round:
+            # Some of the first ones die where the cluster has just been started.
+            self._is_bad_round = True
+            self._n_bad_rounds += 1
+            self._next_look = time.monotonic() + min(60.0, 2.0**self._n_bad_rounds)
         with suppress(Exception):
             ray.kill(hand.handle)
         for other in self._hands:

@@ -161,11 +161,29 @@ def test_workers_that_cannot_start(tmp_path, capfd, monkeypatch):
             raise RuntimeError("no driver here")
 
     write_small_scan(tmp_path / "s.h5")
+    monkeypatch.setattr(cluster_pool, "ATTEMPTS", 1)
     monkeypatch.setattr(cluster_pool, "ClusterWorker", Broken)
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "o.h5", *ON_CPU)
     assert outcome.code == 1, outcome
     words = "no worker of the cluster could be started (RuntimeError: no driver here)"
     assert words in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+def test_a_worker_that_dies_at_its_start_is_started_again(tmp_path, capfd, monkeypatch):
+    """As happens where the cluster itself has just been started."""
+    mark = tmp_path / "died"
+
+    class Unlucky(ClusterWorker):
+        def __init__(self, device, share):
+            if not mark.exists():
+                mark.touch()
+                os._exit(1)
+            super().__init__(device, share)
+
+    write_small_scan(tmp_path / "s.h5")
+    monkeypatch.setattr(cluster_pool, "ClusterWorker", Unlucky)
+    outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "o.h5", *ON_CPU)
+    assert outcome.code == 0 and mark.exists(), outcome
 
 
 def test_a_worker_that_lost_its_gpu_is_replaced(monkeypatch):
