@@ -24,7 +24,8 @@ def reason_of(error: BaseException) -> str:
     """Return the line that matters of what Ray says of a worker: its own error where it had one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     own = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    return (own[-1:] or lines[:1] or [type(error).__name__])[0][:300]
+    why = [line for line in lines if line.startswith("The actor is dead because")]
+    return (own[-1:] or why or lines or [type(error).__name__])[0][:300]
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 from gadget import cluster_pool  # noqa: E402
 from gadget.cluster import ClusterEngine  # noqa: E402
 from gadget.cluster_connect import Share, share_of  # noqa: E402
+from gadget.cluster_job import reason_of  # noqa: E402
 from gadget.cluster_worker import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
 from gadget.engine import Engine  # noqa: E402
 from gadget.errors import UsageError  # noqa: E402
@@ -167,6 +168,25 @@ def test_workers_that_cannot_start(tmp_path, capfd, monkeypatch):
     assert outcome.code == 1, outcome
     words = "no worker of the cluster could be started (RuntimeError: no driver here)"
     assert words in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "It died.\n  x.py, line 3\n    raise E\n    ^^^^\nValueError: no driver",
+            "ValueError: no driver",
+        ),
+        (
+            "It died.\n\tclass_name: X\nThe actor is dead because its node is.\n",
+            "The actor is dead because its node is.",
+        ),
+        ("It died.\n\tclass_name: X", "It died."),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_reason_is_one_line(said, line):
+    assert reason_of(RuntimeError(said)) == line
 
 
 def test_a_worker_that_dies_at_its_start_is_started_again(tmp_path, capfd, monkeypatch):
