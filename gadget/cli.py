@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cluster_extra import check_share
 from .console import complain, log_to, say
 from .errors import Exit, describe, exit_code
 from .settings import Settings, split_pairs
@@ -29,6 +30,13 @@ Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
 Untrusted = Annotated[
     bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+]
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1, help="Share of a GPU for each worker of a cluster; else 1."),
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Pairs = Annotated[
@@ -53,9 +61,8 @@ def recon(
     resume: Annotated[
         bool, typer.Option("--resume", help="Leave out scans whose output is there.")
     ] = False,
-    cluster: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
-    ] = "",
+    cluster: Cluster = "",
+    gpus_per_worker: GpusPerWorker = None,
     verbose: Verbose = False,
     log_file: Annotated[
         Path | None, typer.Option("--log", help="Append all that is said, with its time.")
@@ -78,12 +85,13 @@ def recon(
     fallback images, 130 interrupted. Nothing is left half written.
     """  # noqa: D301
     settings = _settings(pairs, model, device)
+    check_share(cluster, gpus_per_worker)
     from .outputs import parse_formats
     from .replay import Request, find_scans, replay
 
     wanted = parse_formats(f"{formats},report" if report else formats)
     scans = find_scans(inputs, untrusted=untrusted)
-    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster)
+    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster, gpus_per_worker)
     with log_to(log_file, verbose=verbose):
         return replay(request, settings)
 
@@ -218,10 +226,16 @@ def serve(
     peer_files: Annotated[
         bool, typer.Option("--peer-files", help="Peers may name files of this machine.")
     ] = False,
+    cluster: Cluster = "",
+    gpus_per_worker: GpusPerWorker = None,
     verbose: Verbose = False,
 ) -> int:
-    """Serve Gadgetron's <connect> and MRD clients with one model in memory."""
+    """Serve Gadgetron's <connect> and MRD clients with one model in memory.
+
+    With --cluster the slices are computed by the workers of a Ray cluster.
+    """
     settings = _settings(pairs, model, device)
+    check_share(cluster, gpus_per_worker)
     from .conversation import Terms
     from .listening import parse_networks
     from .protocol.memory import Memory
@@ -236,6 +250,8 @@ def serve(
         grace=grace,
         allow=parse_networks(allow or []),
         terms=Terms(memory=memory, idle_timeout=idle_timeout, peer_files=peer_files),
+        cluster=cluster,
+        gpus_per_worker=gpus_per_worker,
         verbose=verbose,
     )
 

@@ -17,7 +17,7 @@ import torch
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.interrupt import checkpoint, current_check
 from jrsr_core.pipeline import Reconstructor
-from jrsr_core.volume import Tick, fallback_volume
+from jrsr_core.volume import Tick
 
 from .batch import Job, Worker
 
@@ -40,7 +40,7 @@ class Engine:
     Parameters
     ----------
     load
-        Called once per device, and for "cpu" when a slice fits on no GPU.
+        Called once per device, and for "cpu" when a slice fits on no GPU or a GPU is lost.
     devices
         Their names; each computes one batch, or one volume, at a time.
     batch_size
@@ -51,11 +51,25 @@ class Engine:
     def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
         self.batch_size = batch_size
         self.statistics = Statistics()
-        workers = [Worker(load(name), load, batch_size) for name in devices]
-        self.model = workers[0].recon
-        self._free = deque(workers)
+        self._workers = [Worker(name, load, batch_size) for name in devices]
+        self._free = deque(self._workers)
         self._queue: deque[Job] = deque()
         self._changed = Condition()
+
+    @property
+    def model(self) -> Reconstructor:
+        """The model, on the first device."""
+        return self._workers[0].recon
+
+    @property
+    def place(self) -> str:
+        """Where images are computed."""
+        return ", ".join(str(worker.recon.device) for worker in self._workers)
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever runs the server should know: devices that are lost."""
+        return [worker.lost for worker in self._workers if worker.lost]
 
     @property
     def n_waiting(self) -> int:
@@ -123,9 +137,7 @@ class Engine:
     def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
         """Return an image without the model; see `Reconstructor.fallback`."""
         with self._a_device() as worker:
-            if isinstance(made, KSpaceVolume):
-                return fallback_volume(worker.recon, made, reason, tick=tick)
-            return worker.recon.fallback(made, reason)
+            return worker.fallback(made, reason, tick)
 
     @contextmanager
     def _a_device(self) -> Iterator[Worker]:
@@ -149,9 +161,15 @@ class Engine:
             with self._changed:
                 # After an interrupt the slices of others are still to be done.
                 self._queue.extendleft(job for job in reversed(batch) if job.outcome is None)
-                self._free.append(worker)
+                if self._is_needed(worker):
+                    self._free.append(worker)
                 self._count(max(len(batch), 1), time.perf_counter() - start)
                 self._changed.notify_all()
+
+    def _is_needed(self, worker: Worker) -> bool:
+        """Whether a worker goes on: without its device only where no other device is left."""
+        others = any(not w.lost for w in self._workers if w is not worker)
+        return not worker.lost or not others
 
     def _count(self, n: int, seconds: float) -> None:
         done = self.statistics

@@ -48,3 +48,8 @@ class Engines:
         """Slices that wait in all queues."""
         # Without the lock: health is asked for while a model is loaded.
         return sum(engine.n_waiting for engine in list(self._kept.values()))
+
+    def notes(self) -> list[str]:
+        """Return what the engines have to say of their devices, once."""
+        # Without the lock, as above.
+        return list(dict.fromkeys(n for engine in list(self._kept.values()) for n in engine.notes))

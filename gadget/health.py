@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 from .errors import Exit
 from .session import Outcome
@@ -31,11 +32,12 @@ class Health:
                 self.n_images += outcome.n_images
                 self.n_fallback += outcome.n_fallback
 
-    def line(self, n_waiting: int) -> str:
-        """Return the health line."""
+    def line(self, n_waiting: int, notes: Sequence[str] = ()) -> str:
+        """Return the health line; `notes` come last."""
         up = time.monotonic() - self._started
-        return (
+        counts = (
             f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
             f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
             f"{self.n_fallback} of them fallback images"
         )
+        return ", ".join((counts, *notes))

@@ -7,7 +7,7 @@ when the last image is in; an error or an interrupt leaves nothing behind.
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.guarded import GuardedScan
 
 from .check import Inspection, check_model, inspect_scan
+from .cluster_extra import import_cluster
 from .console import complain, progress, say
 from .engine import Engine
 from .errors import Exit, ScanError, UsageError, describe, exit_code
@@ -38,7 +39,7 @@ class Request:
     """What to replay and where to put it.
 
     `untrusted` files are read by a child with limits, `resume` skips scans whose output is there,
-    `cluster` is the address of a Ray cluster, or "local".
+    `cluster` is the address of a Ray cluster, or "local"; a worker has `gpus_per_worker` of a GPU.
     """
 
     sources: list[Path]
@@ -48,6 +49,7 @@ class Request:
     untrusted: bool = False
     resume: bool = False
     cluster: str = ""
+    gpus_per_worker: float | None = None
 
     def paths(self, source: Path) -> dict[str, Path]:
         """Target of every format for one scan."""
@@ -107,12 +109,24 @@ def _gravest(codes: Iterable[Exit]) -> Exit:
 def _replay_on_cluster(
     targets: dict[Path, dict[str, Path]], request: Request, settings: Settings
 ) -> Exit:
-    """Several scans at once, as many as there are workers; one bar for all of them."""
-    try:
-        from .cluster import ClusterEngine
-    except ImportError as error:
-        raise UsageError(f"--cluster needs the extra gadgetron-jrsr[cluster] ({error})") from None
-    engine = ClusterEngine(settings, request.cluster, with_maps="report" in request.formats)
+    """Replay on the workers of a cluster."""
+    cluster = import_cluster()
+    pool = cluster.Pool(
+        request.cluster, device=settings.device, gpus_per_worker=request.gpus_per_worker
+    )
+    with pool:
+        engine = cluster.ClusterEngine(settings, pool, with_maps="report" in request.formats)
+        return _replay_at_once(targets, request, settings, engine, pool.n_wanted)
+
+
+def _replay_at_once(
+    targets: dict[Path, dict[str, Path]],
+    request: Request,
+    settings: Settings,
+    engine: "ClusterEngine",
+    n_scans: int,
+) -> Exit:
+    """Several scans at once; one bar for all of them."""
 
     def one(source: Path) -> Exit:
         try:
@@ -127,11 +141,7 @@ def _replay_on_cluster(
             return exit_code(error)
 
     codes = []
-    with (
-        closing(engine),
-        ThreadPoolExecutor(engine.n_workers) as pool,
-        progress(len(targets), "scans") as tick,
-    ):
+    with ThreadPoolExecutor(n_scans) as pool, progress(len(targets), "scans") as tick:
         for code in pool.map(one, targets):
             codes.append(code)
             tick()

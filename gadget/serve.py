@@ -4,42 +4,75 @@ import logging
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 
+from .check import check_model
+from .cluster_extra import import_cluster
 from .engine import Engine
 from .errors import Exit
 from .server import Server
 from .settings import Settings
 from .stages import make_engine
 
+if TYPE_CHECKING:
+    from .cluster import ClusterEngine
+
 log = logging.getLogger("jrsr")
 
 
 def serve_until_stopped(
-    settings: Settings, host: str, port: int, *, verbose: bool = False, **options: Any
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    cluster: str = "",
+    gpus_per_worker: float | None = None,
+    verbose: bool = False,
+    **options: Any,
 ) -> Exit:
-    """Load the model, listen, serve; SIGTERM or Ctrl-C lets scans end, a second one does not."""
+    """Load the model, listen, serve; SIGTERM or Ctrl-C lets scans end, a second one does not.
+
+    With `cluster`, the address of a Ray cluster, its workers compute.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s [%(threadName)s] %(message)s",
         force=True,
     )
-    server = Server(settings, make_engine, host=host, port=port, **options)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    warm_up(server.engines.get(settings))
-    for address, bound in server.addresses:
-        log.info("listening on %s port %d", address, bound)
-    server.run()
+    with _makes_engines(settings, cluster, gpus_per_worker) as make:
+        server = Server(settings, make, host=host, port=port, **options)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        warm_up(server.engines.get(settings))
+        for address, bound in server.addresses:
+            log.info("listening on %s port %d", address, bound)
+        server.run()
     return Exit.DONE
 
 
-def warm_up(engine: Engine) -> None:
+@contextmanager
+def _makes_engines(
+    settings: Settings, cluster: str, gpus_per_worker: float | None
+) -> Iterator[Callable[[Settings], "Engine | ClusterEngine"]]:
+    """Yield what makes engines: of this machine, or of the one pool of a cluster."""
+    if not cluster:
+        yield make_engine
+        return
+    module = import_cluster()
+    check_model(settings)
+    with module.Pool(cluster, device=settings.device, gpus_per_worker=gpus_per_worker) as pool:
+        yield partial(module.ClusterEngine, pool=pool, is_resident=True)
+
+
+def warm_up(engine: "Engine | ClusterEngine") -> None:
     """Compute one small slice, so that the first scan does not wait for libraries to set up."""
     start = time.perf_counter()
     generator = torch.Generator().manual_seed(0)
@@ -52,4 +85,4 @@ def warm_up(engine: Engine) -> None:
     if isinstance(outcome, Exception):
         raise outcome
     seconds = time.perf_counter() - start
-    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.model.device, seconds)
+    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.place, seconds)

@@ -88,7 +88,7 @@ class Server:
 
     def health_line(self) -> str:
         """Return the health line."""
-        return self.health.line(self.engines.waiting())
+        return self.health.line(self.engines.waiting(), self.engines.notes())
 
     def run(self) -> None:
         """Serve until `stop` is called; then wait for the scans that are going on."""

@@ -100,7 +100,7 @@ class Session:
         start = time.perf_counter()
         header = parse_header(self._connection.raw_bytes.header)
         scan = live_scan(header, settings)
-        log.info("model loaded: %s on %s", engine.model.name, engine.model.device)
+        log.info("model loaded: %s on %s", engine.model.name, engine.place)
         numbering = Numbering(header.encodings)
         for tasks in self._tasks(scan):
             images = reconstruct(tasks, engine, settings)

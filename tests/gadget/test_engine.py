@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gadget.engine import Engine
-from jrsr_core.geometry import Counters, KSpaceSlice, ReconImage, SliceGeometry
+from jrsr_core.geometry import Counters, KSpaceSlice, ReconImage, ReconReport, SliceGeometry
 from jrsr_core.interrupt import Cancelled, TimeLimit, checkpoint, watched
 
 from .peer import PATIENCE, wait_until
@@ -61,7 +61,7 @@ class Fake:
             self.users -= 1
 
     def image(self, slice_: KSpaceSlice) -> ReconImage:
-        report = SimpleNamespace(model=self.name)
+        report = ReconReport(model=self.name)
         value = slice_.kspace.real[0]
         return ReconImage(value, value, GEOMETRY, slice_.counters, slice_.stamp, report)
 

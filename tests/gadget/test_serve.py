@@ -55,3 +55,29 @@ def test_the_client_of_a_server_that_is_killed_is_told(scan, tmp_path):
         assert sending.returncode == 1
         assert f"127.0.0.1 port {port}: connection" in words and len(words.splitlines()) == 1
         assert sorted(p.name for p in tmp_path.iterdir()) == ["serve.log"]
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("recon", "{scan}")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("--cluster", "local"),
+            'jrsr: --cluster needs Ray: pip install "gadgetron-jrsr[cluster]"',
+        ),
+        (("--gpus-per-worker", "0.5"), "jrsr: gpus-per-worker is 0.5, but --cluster is not given"),
+    ],
+)
+def test_a_cluster_needs_its_extra_and_its_option(command, arguments, words, scan, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\")")
+    command = [part.format(scan=scan.path) for part in command]
+    done = subprocess.run(
+        [sys.executable, "-m", "gadget", *command, *arguments],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(words), done.stderr
