@@ -138,4 +138,5 @@ def on_device(recon: Reconstructor, device: str) -> Reconstructor:
         settings=recon.settings,
         device=device,
         with_maps=recon.with_maps,
+        precision=recon.precision,
     )

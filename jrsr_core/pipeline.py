@@ -26,7 +26,7 @@ from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from .intact import check_slice, is_finite, without_bad_samples
 from .models.cg_sense import CgSense
 from .models.interfaces import JointModel, ModelOutput
-from .models.precision import pick_precision, use_bfloat16
+from .models.precision import networks_in, pick_precision
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
 from .quality import expected_residual, hallucination_maps, kspace_residual, relative_size
@@ -48,7 +48,7 @@ class Reconstructor:
     with_maps
         Whether images come with the maps of `quality`.
     precision
-        Of the networks behind the reconstruction, see `models.precision`.
+        Of the networks, see `models.precision`.
     """
 
     def __init__(
@@ -64,10 +64,9 @@ class Reconstructor:
     ) -> None:
         self.with_maps = with_maps
         self.device = torch.device(device)
-        self.precision = pick_precision(precision, self.device)
+        self.precision = precision
+        self._arithmetic = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
-        if self.precision == "bf16":
-            use_bfloat16(self.model, self.device.type)
         self.name = name
         self.cards = cards
         settings = settings or CalibrationSettings()
@@ -97,7 +96,7 @@ class Reconstructor:
         """
         start = time.perf_counter()
         together = stack_slices(calibrated)
-        output = self.model(together.kspace, together.sense, together.noise_std)
+        output = self.model_output(together)
         if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
@@ -106,6 +105,13 @@ class Reconstructor:
             self._image(slice_, own, part, own.seconds + seconds)
             for slice_, own, part in zip(slices, calibrated, parts, strict=True)
         ]
+
+    def model_output(self, calibrated: CalibratedSlice) -> ModelOutput:
+        """Run the model alone, in its precision, on the scale of calibrated k-space."""
+        with networks_in(self._arithmetic, self.device):
+            output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        image = output.image if output.image.is_complex() else output.image.float()
+        return dataclasses.replace(output, image=image)
 
     @property
     def weights_sha256(self) -> str:

@@ -63,7 +63,7 @@ def reconstruct_volume(
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
-        output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        output = recon.model_output(calibrated)
         maps = recon.maps(output, calibrated)
         target.put(batch, output, float(scale), maps)
         tally.add(output, calibrated)

@@ -16,6 +16,7 @@ lambda. eta = 2 sigmoid(rho) stays in (0, 2), where the gradient step does not e
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -138,6 +139,10 @@ class RecModule(nn.Module):
         )
         return x0
 
+    def _solving(self, device_type: str) -> AbstractContextManager:
+        """Float32 for the networks outside training, whose tolerance bfloat16 would not reach."""
+        return nullcontext() if self.training else torch.autocast(device_type, enabled=False)
+
     def forward(
         self,
         zero_filled: Tensor,
@@ -159,7 +164,7 @@ class RecModule(nn.Module):
         def step(x: Tensor) -> Tensor:
             return support * self._unprojected(x, zero_filled, sense, conditions)
 
-        with torch.no_grad():
+        with torch.no_grad(), self._solving(zero_filled.device.type):
             start = self.start(zero_filled, sense) if x0 is None else x0
             fixed_point, report = solve_fixed_point(step, start, settings or default)
         # Autocast would hand on the weights it has cast without a graph.

@@ -23,6 +23,7 @@ from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.models import build_model
 from jrsr_core.models.fixed_point import FixedPointSettings
+from jrsr_core.models.precision import networks_in
 from jrsr_core.models.rec import condition_maps
 from jrsr_core.pipeline import Reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
@@ -140,8 +141,9 @@ def model_rows(bench, recon, stack, protocol, n_iter, per_slice):
             return model.sr(inputs, known)
 
         rec_flops = flops(lambda: model.rec.prox(zero_filled, conditions))
-        sr_flops = flops(super_resolve)
-        rec_seconds, sr_seconds = bench.median(rec), bench.median(super_resolve)
+        rec_seconds = bench.median(rec)
+        with networks_in("bf16", bench.device):
+            sr_flops, sr_seconds = flops(super_resolve), bench.median(super_resolve)
         prior = zero_filled.new_zeros((len(zero_filled), *sense.image_shape))
         back = sense.adjoint(stack.kspace)
         hr_seconds = bench.median(lambda: model.consistency(prior, back, sense, stack.noise_std))

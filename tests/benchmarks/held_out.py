@@ -50,7 +50,7 @@ def low_resolution_scan(kspace, mask, noise_std):
 def explain(recon, scan):
     """Magnitude of a system, and the k-space of all coils that it predicts."""
     calibrated = recon.calibrated(scan)
-    output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+    output = recon.model_output(calibrated)
     image = output.image[0]
     if not image.is_complex():
         image = image * smooth_phase(output.low_resolution, calibrated.sense.image_shape)[1][0]

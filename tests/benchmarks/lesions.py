@@ -157,7 +157,7 @@ def main():
     recon, scores = load_reconstructor(options.model), Scores()
     for test in test_slices(options.data, "brain-5x", options.slices):
         calibrated = recon.calibrated(as_kspace_slice(test.scan))
-        output = recon.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        output = recon.model_output(calibrated)
         truth = test.scan.truth / calibrated.scale
         inside = truth > OBJECT * truth.max()
         scores.add_planted(recon.model, output, calibrated, inside, test.address.index)

@@ -9,6 +9,7 @@ from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, make_compressor
 from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
+from jrsr_core.models.precision import pick_precision
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.pipeline import load_reconstructor, pick_device
 from jrsr_core.quality import expected_residual
@@ -157,10 +158,11 @@ def test_refusals_are_one_line():
         dataclasses.replace(slice_, acs=slice_.acs[:3])
 
 
-def test_bfloat16_behind_the_reconstruction_moves_little():
+@pytest.mark.parametrize("name", ["jrsr", "jrsr-dc"])
+def test_bfloat16_behind_the_fixed_point_moves_little(name):
     _, slice_ = make_slice()
-    full = load_reconstructor("jrsr-dc", precision="32")(slice_)
-    half = load_reconstructor("jrsr-dc", precision="bf16")(slice_)
+    full = load_reconstructor(name, precision="32")(slice_)
+    half = load_reconstructor(name, precision="bf16")(slice_)
     assert half.image.dtype == full.image.dtype
     assert torch.equal(half.low_resolution, full.low_resolution)
     assert not torch.equal(half.image, full.image)
@@ -169,6 +171,7 @@ def test_bfloat16_behind_the_reconstruction_moves_little():
 
 
 def test_precision_is_chosen_by_the_device():
-    assert load_reconstructor("jrsr", device="cpu").precision == "32"
+    assert pick_precision("auto", torch.device("cpu")) == "32"
+    assert pick_precision("bf16", torch.device("cpu")) == "bf16"
     with pytest.raises(ValueError, match="precision is 'half', known: auto, 32, bf16"):
         load_reconstructor("jrsr", precision="half")
