@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Every row of the compact tables at one budget, on one CPU core: train, export, judge.
+#
+#   training/results/compact_rows.sh PROTOCOL IMAGES OUT [STEPS]
+#
+# PROTOCOL is brain-5x or wall-16x, IMAGES a folder with brain_train.h5 and brain_test.h5. All rows see
+# STEPS scans (1500), one per step, drawn from the same 600, with the same optimizer and schedule and
+# pixel losses alone (`psnr_share=1`); a sequence sees as many for its upsampling again. Whatever is
+# there already goes on where it was stopped.
+set -euo pipefail
+protocol=$1 images=$2 out=$3 steps=${4:-1500}
+recipes=$(dirname "$0")/../recipes
+common="preset=compact batch=1 learning_rate=4e-4 schedule=cosine warmup_steps=100 ema=0.998
+    psnr_share=1 precision=bf16-mixed n_threads=1 tensorboard=false validate_every=0"
+
+jrsr-train prepare "$images/brain_train.h5" -o "$out/scans" --protocol "$protocol" \
+    --scans 600 --n-maps 2 --workers 2
+
+models=
+row() { # SYSTEM RECIPE [key=value...]: train, export, remember
+    local system=$1 recipe=$2
+    shift 2
+    # shellcheck disable=SC2086
+    jrsr-train fit "$recipes/$recipe.yaml" data="$out/scans" out="$out/$system" $common \
+        steps="$steps" "$@"
+    jrsr-train export "$out/$system" -o "$out/weights/$system"
+    models+="$system=$(ls "$out/weights/$system"/*.json),"
+}
+
+row jrsr "$protocol-jrsr" warm_start=true
+row jrsr-dc jrsr-dc_compact protocol="$protocol" warm_start=true
+row sr "$protocol-sr"
+row recon "$protocol-recon" warm_start=true
+row recon-sr "$protocol-recon-sr" warm_start=true steps=$((2 * steps))
+row recon+sr "$protocol-recon+sr" warm_start=true
+row t2net "$protocol-t2net" patch=72
+for recon in modl dl-espirit; do
+    row "$recon+bicubic" "$protocol-$recon+bicubic"
+    for upsample in medsrgan bebygan; do
+        row "$recon+$upsample" "$protocol-$recon+$upsample" recon_from="$out/$recon+bicubic"
+    done
+done
+for upsample in medsrgan bebygan; do
+    row "cg-sense+$upsample" "$protocol-cg-sense+$upsample"
+done
+
+jrsr-train evaluate --protocol "$protocol" --data "$images/brain_test.h5" --out "$out/rows.csv" \
+    --models "${models}cg-sense+bicubic,cg-sense+sinc,fully-sampled-lr+sinc"
+jrsr-train table "$out/rows.csv" --proposed jrsr
