@@ -15,9 +15,23 @@ from .test_pipeline import make_slice
 USUAL = {"n_coils": 12, "acceleration": 2.5, "n_acs": 24, "hr_size": (232, 256), "noise_db": 30.0}
 
 
+RANGE = {
+    **{"n_coils": [4, 20], "acceleration": [1.4, 4.0], "n_acs": [16, 30]},
+    **{
+        "hr_size": [144, 272],
+        "noise_db": [18.0, 38.0],
+        "masks": [["gaussian", 0.9], ["full", 0.1]],
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def card():
-    return WeightsCard.read(find_card("jrsr-dc"))
+    return dataclasses.replace(WeightsCard.read(find_card("jrsr-dc")), range=RANGE)
+
+
+def test_the_shipped_weights_know_the_protocol():
+    assert unlike_training(WeightsCard.read(find_card("jrsr-dc")), **USUAL) == []
 
 
 def test_the_protocol_of_the_training_is_not_suspect(card):

@@ -8,6 +8,7 @@ import pytest
 from gadget import console
 from gadget.settings import Settings
 from gadget.settings_help import documented
+from jrsr_core.weights import WeightsCard, find_card
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 
@@ -84,8 +85,9 @@ def test_a_scan_unlike_the_training_is_warned_of_before_and_after(tmp_path, capf
     outcome = jrsr(capfd, "recon", tmp_path / "scan.h5")
     assert outcome.code == 0
     warnings = [line for line in outcome.err.splitlines() if "HR matrix size" in line]
+    low, high = WeightsCard.read(find_card("jrsr-dc")).range["hr_size"]
     assert warnings == [
-        "jrsr: scan.h5: warning: HR matrix size 96 outside 144 to 272 of the training"
+        f"jrsr: scan.h5: warning: HR matrix size 96 outside {low} to {high} of the training"
     ]
     plain = jrsr(capfd, "check", tmp_path / "scan.h5", *FAST)
     assert "has no weights" in plain.out

@@ -9,6 +9,7 @@ from skimage import io
 
 from gadget.export.page import nice_top
 from gadget.export.small_png import encode_small, heat_palette
+from jrsr_core.weights import WeightsCard, find_card
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 
@@ -60,6 +61,7 @@ def test_it_needs_nothing_but_itself(report):
 
 def test_it_says_what_happened(report):
     text = Page(report.read_text()).text
+    card = WeightsCard.read(find_card("jrsr-dc"))
     for words in (
         "a<b>&scan.h5",
         "3 images of 96 x 112",
@@ -67,9 +69,9 @@ def test_it_says_what_happened(report):
         "noise alone explains",
         "from noise lines",
         "6 virtual coils",
-        "HR matrix size 96 outside 144 to 272 of the training",
+        f"HR matrix size 96 outside 144 to {card.range['hr_size'][1]} of the training",
         "weights sha256",
-        "136282ab508fb45958f27fbbcc19824faf348238b883e90f99325bce0c02ddad",
+        card.sha256,
         "n_virtual_coils",
         "Research use only",
     ):
