@@ -86,7 +86,7 @@ def test_a_planted_lesion_lights_up():
 def test_stripes_finer_than_the_measurement_light_up():
     calibrated, truth, _ = measured()
     _, where = lesion(radius=6.0)
-    stripes = 0.1 * where * (-1.0) ** torch.arange(HR[1])
+    stripes = 0.15 * where * (-1.0) ** torch.arange(HR[1])
     phase = truth / truth.abs().clamp_min(1e-6)
     quiet = hallucination_maps(consistent(truth[None], calibrated), calibrated)
     loud = hallucination_maps(consistent((truth + stripes * phase)[None], calibrated), calibrated)
