@@ -1,6 +1,7 @@
 """The networks of a run with their optimizers, and what a checkpoint holds of them."""
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.models import build_model
-from jrsr_core.weights import load_weights
+from jrsr_core.weights import WeightsCard, load_weights
 
+from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import (
     load_matching,
     load_optimizer,
@@ -130,6 +132,14 @@ def _weights_of(source: str) -> dict[str, Tensor]:
     if path.is_dir():
         return part(read_checkpoint(path)[0], "average")
     return load_weights(path)[0].state_dict()
+
+
+def weights_sha256(source: str) -> str:
+    """Return the hash of the weights of a card, or of the checkpoint of a run's folder."""
+    path = Path(source)
+    if not path.is_dir():
+        return WeightsCard.read(path).sha256
+    return hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
 
 
 def load_start(model: nn.Module, source: str) -> None:

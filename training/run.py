@@ -28,7 +28,7 @@ from .errors import TrainingDiverged
 from .fixed_points import FixedPoints, set_iterations
 from .log import RunLog
 from .meter import Meter, take_means
-from .networks import build_networks
+from .networks import build_networks, weights_sha256
 from .parallel import average_gradients, average_statistics, make_fabric
 from .parts import select_trainable, split_parts
 from .patches import patch_output
@@ -100,6 +100,9 @@ class Run:
             "perceptual_used": perceptual,
             "torch": torch.__version__,
         }
+        for key in ("init", "recon_from"):
+            if source := getattr(self.config, key):
+                facts[f"{key}_sha256"] = weights_sha256(source)
         (self.out / CONFIG).write_text(json.dumps(asdict(self.config) | facts, indent=1))
 
     # Checkpoints.

@@ -13,9 +13,11 @@ import torch
 
 from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.weights import WeightsCard
 from training import adversarial, supervised
 from training.checkpoint import CheckpointError, part, read_checkpoint
 from training.errors import TrainingDiverged
+from training.export import export
 from training.fit import fit
 from training.log import read_log
 from training.run import Run
@@ -247,6 +249,15 @@ def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
     assert torch.equal(run.networks.model.state_dict()[name], expected)
+
+
+def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    first = WeightsCard.read(export(tmp_path / "a", tmp_path / "weights"))
+    fit(tiny(scans, tmp_path / "b", steps=1, init=str(tmp_path / "weights" / "jrsr_tiny.json")))
+    second = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert "init_sha256" not in first.training
+    assert second.training["init_sha256"] == first.sha256 != second.sha256
 
 
 def test_validation_and_pictures(scans, tmp_path):
