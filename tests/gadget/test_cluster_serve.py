@@ -171,8 +171,9 @@ def test_a_device_that_the_workers_do_not_have_is_told(server, scan):
 def test_a_peer_that_goes_leaves_nothing_in_the_queue(server, scan, pool, fatal):
     fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n <= 2
     stopped = list(pool._hands)
-    peer = begin(server, scan, scan.lines_alone[:-1], trigger="repetition")
-    peer.send_meanwhile(layouts.close())
+    # One sender: another one for CLOSE alone would mix it with the lines.
+    messages = [*scan.lines_alone[:-1], layouts.close()]
+    peer = begin(server, scan, messages, trigger="repetition")
     wait_until(lambda: pool._queue, "more slices than workers")
     peer.drop()
     wait_until(lambda: server.health.n_open == 0 and not pool._queue)
