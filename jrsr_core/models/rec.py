@@ -40,10 +40,11 @@ AVERAGING = 0.97
 HR_AVERAGING = 0.9
 """On the HR grid D makes three quarters of k-space, and x follows it by 1 - a per step."""
 
-EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=3e-4, memory=8)
-"""Training stops at 1e-3; going on to 1e-4 takes half as many steps again and gains no PSNR."""
-
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
+
+EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-3, memory=8)
+"""As far as the training goes: the networks know no closer points. Going on to 1e-4 takes three
+times the steps, costs up to 0.6 dB of PSNR where k-space has gaps and gains 0.03 dB at most."""
 
 N_START = 8
 """Steps of CG from A^H b before the networks are asked; each costs a tenth of theirs."""

@@ -1,38 +1,54 @@
-"""Residual of the fixed point against iterations, Picard and Anderson, shipped weights.
+"""How far to seek the fixed point of the shipped weights: residuals, and what the image gains.
 
-python -m tests.benchmarks.equilibrium [--model jrsr-dc]
+    python -m tests.benchmarks.equilibrium [--model jrsr-dc] [--data brain_test.h5 --slices 4]
+
+Residual against iterations, Picard and Anderson, on the phantom. With `--data` besides: PSNR in dB
+(SSIM; iterations) against the tolerance, on the scans of the generalisation benchmark.
 """
 
 import argparse
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
+from jrsr_core.metrics import psnr, ssim
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
-from jrsr_core.models.rec import condition_maps
+from jrsr_core.models.rec import EVALUATION, condition_maps
+from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from jrsr_core.weights import find_card, load_weights
-from training.testset import as_kspace_slice
+from training.testset import as_kspace_slice, find_slices
+
+from .generalisation import label, scan
 
 ITERATIONS = (1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 100)
+TOLERANCES = (1e-4, 3e-4, 7e-4, 1e-3, 1.5e-3, 2e-3, 3e-3)
+CHANGES = (
+    {},
+    {"acceleration": 4.0},
+    {"n_coils": 4},
+    {"noise_db": 20.0},
+    {"noise_db": 40.0},
+    {"mask": "regular", "acceleration": 4.0},
+    {"mask": "poisson", "acceleration": 4.0},
+)
 
 
-@torch.inference_mode()
-def main():
+def residuals(name):
     """Print one row per number of iterations."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="jrsr-dc")
-    options = parser.parse_args()
-    model, _ = load_weights(find_card(options.model))
-    scan = simulate_protocol("brain-5x", brain_phantom(), n_coils=12)
-    calibrated = calibrate(as_kspace_slice(scan), CalibrationSettings())
+    model, _ = load_weights(find_card(name))
+    phantom = simulate_protocol("brain-5x", brain_phantom(), n_coils=12)
+    calibrated = calibrate(as_kspace_slice(phantom), CalibrationSettings())
     sense = calibrated.sense.at_low_resolution()
     zero_filled = sense.adjoint(calibrated.kspace)
     shape = (zero_filled.shape[-2], zero_filled.shape[-1])
     conditions = None
-    if options.model == "jrsr-dc":
+    if name == "jrsr-dc":
         conditions = condition_maps(calibrated.noise_std, sense, shape)
 
     def step(x):
@@ -40,12 +56,51 @@ def main():
 
     sys.stdout.write("| iterations | Picard | Anderson |\n|---|---|---|\n")
     for n_iter in ITERATIONS:
-        residuals = []
+        found = []
         for solver in ("picard", "anderson"):
             settings = FixedPointSettings(solver, n_iter=n_iter, tolerance=0.0)
             _, report = solve_fixed_point(step, zero_filled, settings)
-            residuals.append(f"{float(report.residual.max()):.2e}")
-        sys.stdout.write(f"| {n_iter} | {' | '.join(residuals)} |\n")
+            found.append(f"{float(report.residual.max()):.2e}")
+        sys.stdout.write(f"| {n_iter} | {' | '.join(found)} |\n")
+
+
+def judge(recon, made, tolerance):
+    """PSNR, SSIM and iterations of one scan."""
+    recon.model.rec.evaluation = replace(EVALUATION, tolerance=tolerance)
+    image = recon(as_kspace_slice(made))
+    magnitude = image.magnitude
+    return (
+        float(psnr(magnitude, made.truth)),
+        float(ssim(magnitude, made.truth)),
+        image.report.iterations,
+    )
+
+
+def tolerances(name, data, n_slices):
+    """Print one row per kind of scan."""
+    recon = load_reconstructor(name)
+    addresses = find_slices(data, n_slices)
+    sys.stdout.write(f"\n| scan | {' | '.join(f'{t:g}' for t in TOLERANCES)} |\n")
+    sys.stdout.write("|---" * (len(TOLERANCES) + 1) + "|\n")
+    for change in CHANGES:
+        scans = [scan(address, **change) for address in addresses]
+        means = [np.mean([judge(recon, made, t) for made in scans], 0) for t in TOLERANCES]
+        cells = [f"{p:.2f} ({s:.3f}; {n:.0f})" for p, s, n in means]
+        sys.stdout.write(f"| {change.get('mask', '')} {label(change)} | {' | '.join(cells)} |\n")
+        sys.stdout.flush()
+
+
+@torch.inference_mode()
+def main():
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="jrsr-dc")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--slices", type=int, default=4)
+    options = parser.parse_args()
+    residuals(options.model)
+    if options.data is not None:
+        tolerances(options.model, options.data, options.slices)
 
 
 if __name__ == "__main__":
