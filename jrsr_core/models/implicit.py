@@ -19,9 +19,14 @@ TOLERANCE = 1e-6
 
 
 def regularised_solve(
-    prior: Tensor, mu: Tensor, zero_filled: Tensor, sense: SenseOperator, n_iter: int
+    prior: Tensor,
+    mu: Tensor,
+    zero_filled: Tensor,
+    sense: SenseOperator,
+    n_iter: int,
+    x0: Tensor | None = None,
 ) -> Tensor:
-    """Return x by at most `n_iter` steps from z.
+    """Return x by at most `n_iter` steps from `x0`, from z where None.
 
     Parameters
     ----------
@@ -32,18 +37,19 @@ def regularised_solve(
     zero_filled
         A^H b, of the shape of `prior`.
     """
-    return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter)
+    start = prior if x0 is None else x0
+    return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter, start.detach())
 
 
 class _RegularisedSolve(torch.autograd.Function):
     """x(z, mu); no gradient to b, which is measured."""
 
     @staticmethod
-    def forward(ctx, prior, mu, zero_filled, sense, n_iter):
-        """Solve from z."""
+    def forward(ctx, prior, mu, zero_filled, sense, n_iter, x0):
+        """Solve from x0."""
         rhs = zero_filled + mu * prior
         x, _ = conjugate_gradient(
-            lambda v: sense.gram(v) + mu * v, rhs, x0=prior, n_iter=n_iter, tolerance=TOLERANCE
+            lambda v: sense.gram(v) + mu * v, rhs, x0=x0, n_iter=n_iter, tolerance=TOLERANCE
         )
         ctx.save_for_backward(prior, mu, x)
         ctx.sense, ctx.n_iter = sense, n_iter
@@ -60,4 +66,4 @@ class _RegularisedSolve(torch.autograd.Function):
             n_iter=ctx.n_iter,
             tolerance=TOLERANCE,
         )
-        return mu * w, inner_product(w, prior - x, 2), None, None, None
+        return mu * w, inner_product(w, prior - x, 2), None, None, None, None

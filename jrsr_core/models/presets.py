@@ -1,6 +1,7 @@
 """The sizes of every trainable system and part: paper, compact (a laptop CPU), tiny (tests)."""
 
 from dataclasses import replace
+from functools import partial
 
 from .ablations import AblationConfig
 from .bebygan import BebyGanConfig
@@ -14,16 +15,18 @@ from .t2net import T2NetConfig
 
 PRESETS = ("paper", "compact", "tiny")
 
+_rec = partial(RecConfig, data_step="implicit")
+
 _JRSR = {
-    "paper": JrsrConfig(),
-    "compact": JrsrConfig(RecConfig(32, 16), SrConfig(32, 16, 4)),
-    "tiny": JrsrConfig(RecConfig(8, 4), SrConfig(8, 4, 1)),
+    "paper": JrsrConfig(_rec()),
+    "compact": JrsrConfig(_rec(32, 16), SrConfig(32, 16, 4)),
+    "tiny": JrsrConfig(_rec(8, 4), SrConfig(8, 4, 1)),
 }
 
 _DC_RECS = {
-    "paper": RecConfig(64, 32, n_conditions=2),
-    "compact": RecConfig(64, 32, unshuffle=2, n_conditions=2),
-    "tiny": RecConfig(8, 4, unshuffle=2, n_conditions=2),
+    "paper": _rec(64, 32, n_conditions=2),
+    "compact": _rec(64, 32, unshuffle=2, n_conditions=2),
+    "tiny": _rec(8, 4, unshuffle=2, n_conditions=2),
 }
 
 
@@ -83,3 +86,11 @@ CONFIGS = {
         "tiny": BebyGanConfig(8, 4, 1),
     },
 }
+
+
+def with_data_step(config, data_step: str | None):
+    """Return the sizes with another way of Rec to its equilibrium; as they are without a Rec."""
+    rec = getattr(config, "rec", None)
+    if data_step is None or rec is None:
+        return config
+    return replace(config, rec=replace(rec, data_step=data_step))

@@ -21,7 +21,7 @@ from .interpolation import BicubicUpsample, SincUpsample
 from .jrsr import Jrsr, JrsrDc
 from .medsrgan import MedSrgan
 from .modl import Modl
-from .presets import CONFIGS, PRESETS
+from .presets import CONFIGS, PRESETS, with_data_step
 from .t2net import T2Net
 
 CONSISTENT = "+dc"
@@ -88,21 +88,26 @@ def has_consistency(name: str) -> bool:
     return name == "jrsr-dc" or name.endswith(CONSISTENT)
 
 
-def architecture(name: str, preset: str) -> dict:
+def architecture(name: str, preset: str, data_step: str | None = None) -> dict:
     """Every size of a trainable system or part as a plain dictionary, for the weights card."""
     if not has_weights(name):
         raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
     base, consistent = without_consistency(name)
     parts = split_name(base)
-    sizes = [asdict(CONFIGS[p][preset]) if p in CONFIGS else {} for p in parts]
+    sizes = [_sizes(p, preset, data_step) for p in parts]
     found = sizes[0] if len(parts) == 1 else {p: s for p, s in zip(parts, sizes, strict=True)}
     return {"model": found, "consistency": {}} if consistent else found
 
 
-def build_model(name: str, *, preset: str = "compact") -> nn.Module:
+def _sizes(part: str, preset: str, data_step: str | None) -> dict:
+    return asdict(with_data_step(CONFIGS[part][preset], data_step)) if part in CONFIGS else {}
+
+
+def build_model(name: str, *, preset: str = "compact", data_step: str | None = None) -> nn.Module:
     """Build a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
 
-    Systems are `JointModel`, parts `ReconModel` or `UpsampleModel`.
+    Systems are `JointModel`, parts `ReconModel` or `UpsampleModel`. `data_step` is that of Rec,
+    "gradient" or "implicit"; that of the preset where None.
 
     Raises
     ------
@@ -113,7 +118,7 @@ def build_model(name: str, *, preset: str = "compact") -> nn.Module:
     parts = split_name(base)
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
-    built = [_build_one(part, preset) for part in parts]
+    built = [_build_one(part, preset, data_step) for part in parts]
     model = built[0] if len(built) == 1 else TwoStage(*built)
     if not consistent:
         return model
@@ -122,9 +127,9 @@ def build_model(name: str, *, preset: str = "compact") -> nn.Module:
     return Consistent(model)
 
 
-def _build_one(name: str, preset: str) -> nn.Module:
+def _build_one(name: str, preset: str, data_step: str | None) -> nn.Module:
     make = (JOINTS | PARTS)[name]
-    return make(CONFIGS[name][preset]) if name in CONFIGS else make()
+    return make(with_data_step(CONFIGS[name][preset], data_step)) if name in CONFIGS else make()
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -12,6 +12,7 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import nn
 
+from ..models.rec import RecModule
 from ..models.registry import architecture, build_model
 from .card import CardError, WeightsCard
 
@@ -70,17 +71,17 @@ def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
     if not path.is_file():
         raise CardError(f"{path}: no such weights card")
     card = WeightsCard.read(path)
+    told, data_step = _with_data_step(card.architecture)
     try:
-        model = build_model(card.model, preset=card.preset)
-        built = _normal(architecture(card.model, card.preset))
+        model = build_model(card.model, preset=card.preset, data_step=data_step)
+        built = _normal(architecture(card.model, card.preset, data_step))
     except ValueError as error:
         raise CardError(f"{path.name}: {error}") from error
-    if built != card.architecture:
-        keys = sorted(set(built) | set(card.architecture))
-        key = next(k for k in keys if built.get(k) != card.architecture.get(k))
+    if built != told:
+        key = next(k for k in sorted(set(built) | set(told)) if built.get(k) != told.get(k))
         raise CardError(
             f"{path.name}: architecture differs in {key!r}: "
-            f"card {card.architecture.get(key)}, model {built.get(key)}"
+            f"card {told.get(key)}, model {built.get(key)}"
         )
     try:
         tensors = load_bytes(_checked_bytes(card, path.parent))
@@ -89,6 +90,24 @@ def load_weights(path: str | Path) -> tuple[nn.Module, WeightsCard]:
     _check_tensors(card, model, tensors)
     model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
     return model.eval().to(memory_format=torch.channels_last), card
+
+
+def _with_data_step(told: dict) -> tuple[dict, str | None]:
+    """Return the architecture of a card and the data step of its Rec, "gradient" before it had any.
+
+    Both are served: the choice is a constant of the network, as its weights are.
+    """
+    inner = told.get("model", told)
+    rec = inner.get("rec") if isinstance(inner, dict) else None
+    if not isinstance(rec, dict):
+        return told, None
+    rec = {**rec, "data_step": rec.get("data_step", "gradient")}
+    inner = {**inner, "rec": rec}
+    return ({**told, "model": inner} if "model" in told else inner), rec["data_step"]
+
+
+def _data_step_of(model: nn.Module) -> str | None:
+    return next((m.data_step for m in model.modules() if isinstance(m, RecModule)), None)
 
 
 def _check_tensors(card: WeightsCard, model: nn.Module, tensors: dict) -> None:
@@ -129,7 +148,7 @@ def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **facts
         preset=preset,
         file=file,
         sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
-        architecture=_normal(architecture(name, preset)),
+        architecture=_normal(architecture(name, preset, _data_step_of(model))),
         **facts,
     )
     path = folder / f"{name}_{preset}.json"
