@@ -138,6 +138,45 @@ def test_untrained_equilibrium_is_the_tikhonov_solution():
     assert torch.allclose(x, expected, atol=5e-4)
 
 
+def test_untrained_implicit_equilibrium_is_a_weaker_tikhonov_solution():
+    # D(s) = c s, so (A^H A + lambda (1 - c) / (1 + c lambda)) x = A^H b with eta = 1.
+    kspace, sense, *_ = scan()
+    lr = sense.at_low_resolution()
+    rec = RecModule(RecConfig(8, 4, data_step="implicit")).eval()
+    with torch.no_grad():
+        settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
+        x, report = rec(lr.adjoint(kspace), lr, settings=settings)
+    weight = 3 / 97
+    expected = CgSense(regularisation=weight * 0.1 / (1 + 0.9 * weight), n_iter=200)(kspace, lr)
+    assert report.stopped_by == "tolerance"
+    assert torch.allclose(x, expected, atol=2e-3)
+
+
+def test_both_data_steps_have_one_equilibrium():
+    kspace, sense, *_ = scan()
+    lr = sense.at_low_resolution()
+    zero_filled = lr.adjoint(kspace)
+    implicit = awake(RecModule(RecConfig(8, 4, data_step="implicit"))).eval()
+    with torch.no_grad():
+        implicit.prox.conv_out.weight.mul_(0.2)  # a contraction
+    gradient = RecModule(RecConfig(8, 4)).eval()
+    gradient.load_state_dict(implicit.state_dict())
+    gradient.prox.identity = implicit.prox.identity
+    settings = FixedPointSettings("anderson", n_iter=200, tolerance=1e-5, memory=8)
+    with torch.no_grad():
+        x, report = implicit(zero_filled, lr, settings=settings)
+        stepped = gradient.step(x, zero_filled, lr, None)
+    assert report.stopped_by == "tolerance"
+    # A gradient step leaves it where it is: by 1 - a of what is missing, and less.
+    assert torch.allclose(stepped, x, atol=1e-4)
+    assert float((x - zero_filled).abs().max()) > 0.1
+
+
+def test_unknown_data_step_is_refused():
+    with pytest.raises(ValueError, match="data_step is 'newton', known: gradient, implicit"):
+        RecConfig(data_step="newton")
+
+
 def test_nothing_appears_where_no_coil_sees():
     kspace, sense, noise, *_ = scan()
     csm = sense.csm.clone()
