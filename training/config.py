@@ -12,8 +12,12 @@ from typing import Any
 import yaml
 
 from jrsr_core.models.fixed_point import BACKWARDS
+from jrsr_core.models.rec import DATA_STEPS
 from jrsr_core.models.registry import PRESETS
 from jrsr_core.simulation.protocols import PROTOCOLS
+
+CONFIG = "config.json"
+"""The settings of a run, in its folder."""
 
 MAX_BASES = 5
 CHOICES = {
@@ -29,6 +33,7 @@ CHOICES = {
     "discriminator_norm": ("batch", "group", "spectral", "none"),
     "gan": ("vanilla", "relativistic"),
     "backward": BACKWARDS,
+    "data_step": ("", *DATA_STEPS),
     "precision": ("32", "bf16-mixed"),
 }
 
@@ -51,6 +56,7 @@ class RunConfig:
     device: str = "auto"
     seed: int = 0
     init: str = ""  # weights card or run folder to start from
+    data_step: str = ""  # of Rec: gradient, as published, or implicit; empty: that of the preset
 
     # Data made on the fly from images or k-space; a prepared folder has its own.
     truth_maps: str = "full"

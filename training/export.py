@@ -10,10 +10,10 @@ from jrsr_core.models import build_model
 from jrsr_core.weights import save_weights
 
 from .checkpoint import RunState, load_matching, part, read_checkpoint
+from .config import CONFIG
 from .evaluate import current_commit, summarise
 from .log import read_log
 from .manifest import NAME, Manifest
-from .run import CONFIG
 
 PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", "init", "recon_from")
 """Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
@@ -32,7 +32,8 @@ def averaged_model(folder: Path) -> tuple[nn.Module, dict, RunState]:
         raise ValueError(f"{folder}: no {CONFIG}, this is not a training folder")
     config = json.loads(path.read_text())
     tensors, state = read_checkpoint(folder)
-    model = build_model(config["model"], preset=config["preset"])
+    step = config.get("data_step") or None
+    model = build_model(config["model"], preset=config["preset"], data_step=step)
     load_matching(model, part(tensors, "average"), str(folder))
     return model.eval(), config, state
 

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.models import build_model
+from jrsr_core.models.rec import data_step_of
 from jrsr_core.weights import WeightsCard, load_weights
 
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import (
+    CheckpointError,
     load_matching,
     load_optimizer,
     pack_module,
@@ -20,7 +23,7 @@ from .checkpoint import (
     part,
     read_checkpoint,
 )
-from .config import RunConfig
+from .config import CONFIG, RunConfig
 from .discriminators import build_discriminator
 from .fixed_points import set_backward, set_iterations, takes_start
 from .parts import NAMES, compile_networks, split_parts
@@ -99,7 +102,7 @@ def build_networks(config: RunConfig, device: torch.device) -> Networks:
         An unknown model, one that does not fit the recipe, weights of another model.
     """
     torch.manual_seed(config.seed)
-    model = build_model(config.model, preset=config.preset)
+    model = build_model(config.model, preset=config.preset, data_step=config.data_step or None)
     _check(model, config)
     if config.init:
         load_start(model, config.init)
@@ -126,12 +129,16 @@ def _adam(module: nn.Module, config: RunConfig) -> torch.optim.Adam:
     return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, eps=eps)
 
 
-def _weights_of(source: str) -> dict[str, Tensor]:
-    """Return the weights of a card, or the averaged ones of a run's folder."""
+def _weights_of(source: str) -> tuple[dict[str, Tensor], str | None]:
+    """Return the weights of a card, or the averaged ones of a run's folder, and their data step."""
     path = Path(source)
-    if path.is_dir():
-        return part(read_checkpoint(path)[0], "average")
-    return load_weights(path)[0].state_dict()
+    if not path.is_dir():
+        model = load_weights(path)[0]
+        return model.state_dict(), data_step_of(model)
+    config = json.loads((path / CONFIG).read_text())
+    step = config.get("data_step") or None
+    model = build_model(config["model"], preset=config["preset"], data_step=step)
+    return part(read_checkpoint(path)[0], "average"), data_step_of(model)
 
 
 def weights_sha256(source: str) -> str:
@@ -142,15 +149,24 @@ def weights_sha256(source: str) -> str:
     return hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
 
 
+def _check_data_step(source: str, data_step: str | None, model: nn.Module) -> None:
+    """Refuse weights whose tensors fit, but mean another iteration."""
+    own = data_step_of(model)
+    if data_step and own and data_step != own:
+        raise CheckpointError(f"{source}: data_step is {data_step}, the recipe's model has {own}")
+
+
 def load_start(model: nn.Module, source: str) -> None:
     """Start from a weights card, or from the averaged weights of a run's folder.
 
     Raises
     ------
     CheckpointError
-        Weights of another model.
+        Weights of another model, or of another way of Rec to its equilibrium.
     """
-    load_matching(model, _weights_of(source), source)
+    tensors, data_step = _weights_of(source)
+    _check_data_step(source, data_step, model)
+    load_matching(model, tensors, source)
 
 
 def load_recon(model: nn.Module, source: str) -> None:
@@ -161,6 +177,7 @@ def load_recon(model: nn.Module, source: str) -> None:
     CheckpointError
         Weights of another reconstruction.
     """
-    tensors = _weights_of(source)
+    tensors, data_step = _weights_of(source)
+    _check_data_step(source, data_step, model)
     whole = next((part(tensors, name) for name, _ in NAMES if part(tensors, name)), tensors)
     load_matching(split_parts(model)[0], whole, source)

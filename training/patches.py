@@ -95,7 +95,15 @@ def _jrsr_part(model: Jrsr, scan: TrainingScan, window: Window, x0: Tensor | Non
         gradient = sense.gram(points) - zero_filled
     torch.clear_autocast_cache()
     s = points - rec.eta * gradient
-    x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))
+    if rec.is_implicit:
+        # The data term couples all pixels and costs little; D around the window has no graph.
+        with torch.no_grad():
+            prior = rec.prox.denoised(s)
+        prior[(..., *window)] = rec.prox.denoised(_at(s, *window))
+        x = rec.data_solve(sense.support() * prior, zero_filled, sense, points)
+        x_rec = _at(x, *window)
+    else:
+        x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))
     image = model.sr(_at(zero_filled.abs(), *window)[:, None], to_channels(x_rec))[:, 0]
     return (image, x_rec, points), report.iterations, report.residual.flatten()
 

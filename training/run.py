@@ -23,7 +23,7 @@ from jrsr_core.models.interfaces import ModelOutput
 from .batches import open_data, train_batches
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import CheckpointError, RunState, part, read_checkpoint, write_checkpoint
-from .config import RunConfig
+from .config import CONFIG, RunConfig
 from .errors import TrainingDiverged
 from .fixed_points import FixedPoints, set_iterations
 from .log import RunLog
@@ -37,8 +37,7 @@ from .scans import TrainingScan
 from .schedule import Phase, learning_rate, phase_at
 from .validate import validate
 
-CONFIG = "config.json"
-FIXED = ("model", "preset", "loop", "discriminator", "discriminator_norm")
+FIXED = ("model", "preset", "data_step", "loop", "discriminator", "discriminator_norm")
 """What cannot change between the beginning of a run and its continuation."""
 
 

@@ -166,9 +166,14 @@ class RecModule(nn.Module):
         s = x - self.eta / sense.scale**2 * (sense.gram(x) - zero_filled)
         if not self.is_implicit:
             return support * self.prox(s, conditions)
-        weight = self.weight(sense).expand(len(x), 1, 1)
-        prior = support * self.prox.denoised(s, conditions)
-        return regularised_solve(prior, weight, zero_filled, sense, N_INNER, x)
+        return self.data_solve(support * self.prox.denoised(s, conditions), zero_filled, sense, x)
+
+    def data_solve(
+        self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, x0: Tensor
+    ) -> Tensor:
+        """Return argmin |A x - b|^2 + lambda |x - prior|^2, from `x0`."""
+        weight = self.weight(sense).expand(len(x0), 1, 1)
+        return regularised_solve(prior, weight, zero_filled, sense, N_INNER, x0)
 
     def weight(self, sense: SenseOperator) -> Tensor:
         """Return lambda of the equilibrium, in the units of A^H A."""
@@ -219,6 +224,11 @@ class RecModule(nn.Module):
         if torch.is_grad_enabled():
             fixed_point = differentiable(step, fixed_point, self.backward_settings)
         return fixed_point, report
+
+
+def data_step_of(model: nn.Module) -> str | None:
+    """Return the data step of the Rec module of a system; None where it has none."""
+    return next((m.data_step for m in model.modules() if isinstance(m, RecModule)), None)
 
 
 def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import nn
 
-from ..models.rec import RecModule
+from ..models.rec import data_step_of
 from ..models.registry import architecture, build_model
 from .card import CardError, WeightsCard
 
@@ -106,10 +106,6 @@ def _with_data_step(told: dict) -> tuple[dict, str | None]:
     return ({**told, "model": inner} if "model" in told else inner), rec["data_step"]
 
 
-def _data_step_of(model: nn.Module) -> str | None:
-    return next((m.data_step for m in model.modules() if isinstance(m, RecModule)), None)
-
-
 def _check_tensors(card: WeightsCard, model: nn.Module, tensors: dict) -> None:
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     found = {k: tuple(v.shape) for k, v in tensors.items()}
@@ -148,7 +144,7 @@ def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **facts
         preset=preset,
         file=file,
         sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
-        architecture=_normal(architecture(name, preset, _data_step_of(model))),
+        architecture=_normal(architecture(name, preset, data_step_of(model))),
         **facts,
     )
     path = folder / f"{name}_{preset}.json"

@@ -371,7 +371,8 @@ class TestConsistencySwitch:
         def misfit(x):
             return float(torch.linalg.vector_norm(sense(x.to(torch.complex64)) - kspace))
 
-        assert misfit(image.image) < 0.7 * misfit(raw.image)
+        # `recon` has solved the same data term already, its noise is left.
+        assert misfit(image.image) < (1.0 if name == "recon" else 0.7) * misfit(raw.image)
 
     def test_is_refused_where_it_makes_no_sense(self):
         kspace, sense, *_ = scan()

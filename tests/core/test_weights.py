@@ -49,6 +49,17 @@ def test_a_card_that_does_not_match_is_refused(card, changes, message):
         load_weights(card)
 
 
+def test_a_card_without_a_data_step_means_the_gradient(card):
+    values = json.loads(card.read_text())
+    del values["architecture"]["rec"]["data_step"]
+    edit(card, architecture=values["architecture"])
+    assert load_weights(card)[0].rec.data_step == "gradient"
+    values["architecture"]["rec"]["data_step"] = "newton"
+    edit(card, architecture=values["architecture"])
+    with pytest.raises(CardError, match="data_step is 'newton'"):
+        load_weights(card)
+
+
 def test_damaged_files_are_refused(card):
     weights = card.with_name("jrsr-dc_tiny.safetensors")
     content = bytearray(weights.read_bytes())

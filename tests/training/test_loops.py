@@ -13,7 +13,7 @@ import torch
 
 from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights import WeightsCard, load_weights
 from training import adversarial, supervised
 from training.checkpoint import CheckpointError, part, read_checkpoint
 from training.errors import TrainingDiverged
@@ -249,6 +249,20 @@ def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
     assert torch.equal(run.networks.model.state_dict()[name], expected)
+
+
+def test_the_published_iteration_is_trained_and_kept_apart(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1, data_step="gradient"))
+    card = export(tmp_path / "a", tmp_path / "weights")
+    assert WeightsCard.read(card).architecture["rec"]["data_step"] == "gradient"
+    assert not load_weights(card)[0].rec.is_implicit
+    for source in (card, tmp_path / "a"):
+        with pytest.raises(CheckpointError, match=r"data_step is gradient, the .* has implicit"):
+            fit(tiny(scans, tmp_path / "b", steps=1, init=str(source)))
+    with pytest.raises(CheckpointError, match="run with data_step gradient, the recipe says"):
+        fit(tiny(scans, tmp_path / "a", steps=2))
+    with pytest.raises(ValueError, match="data_step is 'newton', known: , gradient, implicit"):
+        tiny(scans, tmp_path / "c", data_step="newton")
 
 
 def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
