@@ -1,6 +1,6 @@
-"""Ways to differentiate the fixed point: how good the gradient, what it costs. Shipped weights.
+"""Ways to differentiate the fixed point: how good the gradient, what it costs.
 
-python -m tests.benchmarks.gradients [--model jrsr] [--size 128]
+    python -m tests.benchmarks.gradients [--model NAME or CARD] [--size 128]
 
 The truth is the implicit gradient solved to 1e-7. Columns: cosine with it, ratio of norms, of all
 parameters of the reconstruction together; seconds of the backward pass.
@@ -19,10 +19,11 @@ from jrsr_core.models.fixed_point import (
     differentiable,
     solve_fixed_point,
 )
+from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
+from jrsr_core.pipeline import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.weights import find_card, load_weights
 from training.manifest import Acquisition
 from training.scans import calibrate_scan
 from training.variety import scan_as_protocol
@@ -56,7 +57,7 @@ def main():
     parser.add_argument("--model", default="jrsr")
     parser.add_argument("--size", type=int, default=128)
     options = parser.parse_args()
-    model, _ = load_weights(find_card(options.model))
+    model = load_reconstructor(options.model).model
     image = brain_phantom((options.size, options.size))
     lr_shape = (options.size // 2, options.size // 2)
     protocol = Acquisition("brain-5x", n_coils=8).fitted(lr_shape)
@@ -65,7 +66,7 @@ def main():
     scan = calibrate_scan(scan_as_protocol(image, protocol, mask, generator))
     sense, zero_filled = scan.sense.at_low_resolution(), scan.zero_filled()
     conditions = None
-    if options.model == "jrsr-dc":
+    if isinstance(model, JrsrDc):
         conditions = condition_maps(scan.noise_std, sense, lr_shape)
 
     def step(x):
