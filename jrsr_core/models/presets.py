@@ -23,17 +23,12 @@ _JRSR = {
     "tiny": JrsrConfig(_rec(8, 4), SrConfig(8, 4, 1)),
 }
 
-_DC_RECS = {
-    "paper": _rec(64, 32, n_conditions=2),
-    "compact": _rec(64, 32, unshuffle=2, n_conditions=2),
-    "tiny": _rec(8, 4, unshuffle=2, n_conditions=2),
-}
-
 
 def _jrsr_dc(preset: str) -> JrsrConfig:
-    """Zero-filled and x_rec (2 + 2 channels) and two condition maps in, complex detail out."""
+    """Condition maps in Rec and SR; zero-filled and x_rec (2 + 2) into SR, complex detail out."""
+    rec = replace(_JRSR[preset].rec, n_conditions=2)
     sr = replace(_JRSR[preset].sr, n_in=6, n_out=2, residual_output=True)
-    return JrsrConfig(_DC_RECS[preset], sr)
+    return JrsrConfig(rec, sr)
 
 
 def _sr(preset: str) -> SrConfig:
