@@ -1,6 +1,6 @@
 """Time and peak memory of one brain-5x slice, split into its parts.
 
-    python -m tests.benchmarks.slice_cost [--repeat 5] [--threads 2]
+    python -m tests.benchmarks.slice_cost [SYSTEM ...] [--repeat 5] [--threads 2]
 
 Every row runs in a process of its own, so that peak memory is that of one model. Systems without
 shipped weights run untrained: the work is the same but for the number of fixed-point iterations,
@@ -63,6 +63,8 @@ def measure(name, preset, repeat, threads, queue):
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = sorted({name for name, _ in ROWS})
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", choices=[*names, []])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -70,7 +72,8 @@ def main():
     out = sys.stdout
     out.write(f"| model | preset | {' | '.join(PARTS)} [s] | iterations | peak memory [MiB] |\n")
     out.write("|---" * (len(PARTS) + 4) + "|\n")
-    for name, preset in ROWS:
+    rows = [row for row in ROWS if not options.systems or row[0] in options.systems]
+    for name, preset in rows:
         queue = context.Queue()
         process = context.Process(
             target=measure, args=(name, preset, options.repeat, options.threads, queue)
