@@ -44,8 +44,8 @@ class Settings:
     device
         auto, cpu, cuda or cuda:n; several, parted by commas, share the work.
     precision
-        Of the networks but that of the fixed point: 32 (float32), bf16 (bfloat16, faster where
-        the hardware has it) or auto (bf16 on a GPU that has it, 32 on a CPU).
+        Of the networks: 32 (float32), bf16 (bfloat16, faster where the hardware has it; a fixed
+        point ends in float32) or auto (bf16 on a GPU that has it, 32 on a CPU).
     prewhiten
         Use noise lines: the scan's own, or those of `noise_file`.
     noise_file

@@ -8,6 +8,8 @@ Everything is complex64; real channels exist only inside network layers.
 import torch
 from torch import Tensor
 
+EPS = 1e-8
+
 
 def to_channels(image: Tensor) -> Tensor:
     """Complex ``(*batch, y, x)`` -> real ``(*batch, 2, y, x)``: real part, imaginary part."""
@@ -42,3 +44,8 @@ def inner_product(a: Tensor, b: Tensor, n_dims: int) -> Tensor:
 def norm(a: Tensor, n_dims: int) -> Tensor:
     """l2 norm per sample over the last `n_dims` axes, which are kept with size 1."""
     return inner_product(a, a, n_dims).sqrt()
+
+
+def relative_change(x: Tensor, fx: Tensor, n_dims: int) -> Tensor:
+    """Return |fx - x| / |fx| per sample, the residual of a fixed point; 0 where both are zero."""
+    return norm(fx - x, n_dims) / (norm(fx, n_dims) + EPS)

@@ -20,12 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..arrays import norm
+from ..arrays import norm, relative_change
 from ..interrupt import checkpoint
 from ..physics.solvers import SolverReport
 
 Map = Callable[[Tensor], Tensor]
-EPS = 1e-8
 SOLVERS = ("picard", "anderson")
 BACKWARDS = ("jfb", "neumann", "implicit")
 
@@ -77,7 +76,7 @@ class _Best:
         self.residual = torch.full_like(norm(x0, n_dims), torch.inf)
 
     def update(self, x: Tensor, fx: Tensor) -> Tensor:
-        residual = norm(fx - x, self.n_dims) / (norm(fx, self.n_dims) + EPS)
+        residual = relative_change(x, fx, self.n_dims)
         better = residual < self.residual  # False for NaN: a diverged iterate is never kept
         self.x = torch.where(better, fx, self.x)
         self.residual = torch.where(better, residual, self.residual)

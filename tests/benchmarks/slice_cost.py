@@ -1,6 +1,7 @@
 """Time and peak memory of one brain-5x slice, split into its parts.
 
     python -m tests.benchmarks.slice_cost [SYSTEM ...] [--repeat 5] [--threads 2]
+                                          [--precision 32]
 
 Every row runs in a process of its own, so that peak memory is that of one model. Systems without
 shipped weights run untrained: the work is the same but for the number of fixed-point iterations,
@@ -27,7 +28,7 @@ ROWS = (
 PARTS = ("calibration", "rec", "sr", "consistency", "total")
 
 
-def measure(name, preset, repeat, threads, queue):
+def measure(name, preset, options, queue):
     """Put the medians of one model on the queue."""
     import torch
 
@@ -40,21 +41,21 @@ def measure(name, preset, repeat, threads, queue):
     from jrsr_core.weights import CardError
     from training.testset import as_kspace_slice
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
     shipped = name if name in OWN else "jrsr"
     iterations = load_reconstructor(shipped)(slice_).report.iterations
     try:
-        recon = load_reconstructor(name, preset=preset)
+        recon = load_reconstructor(name, preset=preset, precision=options.precision)
     except CardError:
         model = build_model(name, preset=preset).to(memory_format=torch.channels_last)
         for module in model.modules():
             if isinstance(module, RecModule):
                 module.evaluation = FixedPointSettings(n_iter=iterations, tolerance=0.0)
-        recon = Reconstructor(model, name=name)
+        recon = Reconstructor(model, name=name, precision=options.precision)
     baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     recon(slice_)
-    reports = [recon(slice_).report for _ in range(repeat)]
+    reports = [recon(slice_).report for _ in range(options.repeat)]
     seconds = {part: statistics.median(r.seconds.get(part, 0.0) for r in reports) for part in PARTS}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     queue.put((seconds, reports[0].iterations, peak / 1024, (peak - baseline) / 1024))
@@ -67,6 +68,7 @@ def main():
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", choices=[*names, []])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     out = sys.stdout
@@ -75,9 +77,7 @@ def main():
     rows = [row for row in ROWS if not options.systems or row[0] in options.systems]
     for name, preset in rows:
         queue = context.Queue()
-        process = context.Process(
-            target=measure, args=(name, preset, options.repeat, options.threads, queue)
-        )
+        process = context.Process(target=measure, args=(name, preset, options, queue))
         process.start()
         seconds, iterations, peak, _ = queue.get()
         process.join()

@@ -10,6 +10,7 @@ from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, make
 from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
 from jrsr_core.models.precision import pick_precision
+from jrsr_core.models.rec import IMPLICIT_EVALUATION
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.pipeline import load_reconstructor, pick_device
 from jrsr_core.quality import expected_residual
@@ -159,15 +160,15 @@ def test_refusals_are_one_line():
 
 
 @pytest.mark.parametrize("name", ["jrsr", "jrsr-dc"])
-def test_bfloat16_behind_the_fixed_point_moves_little(name):
+def test_bfloat16_moves_little(name):
     _, slice_ = make_slice()
     full = load_reconstructor(name, precision="32")(slice_)
     half = load_reconstructor(name, precision="bf16")(slice_)
     assert half.image.dtype == full.image.dtype
-    assert torch.equal(half.low_resolution, full.low_resolution)
-    assert not torch.equal(half.image, full.image)
+    assert half.report.fixed_point_residual <= IMPLICIT_EVALUATION.tolerance
+    assert not torch.equal(half.low_resolution, full.low_resolution)
     difference = (half.magnitude - full.magnitude).norm() / full.magnitude.norm()
-    assert float(difference) < 5e-3
+    assert float(difference) < 1e-2
 
 
 def test_precision_is_chosen_by_the_device():
