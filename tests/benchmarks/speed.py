@@ -163,10 +163,11 @@ def networks(folder, repeat):
 
     yield "SR module, paper, 128x116", best(module, repeat), None, None, 2.6, None
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
-    recon = load_reconstructor("jrsr-dc", preset="compact", device="cpu")
-    seconds = best(lambda: recon(slice_), repeat)
-    note = f"{recon(slice_).report.iterations} iterations"
-    yield "whole slice, jrsr-dc compact", seconds, None, None, 0.5, note
+    for name, precision in (("jrsr", "32"), ("jrsr-dc", "32"), ("jrsr-dc", "bf16")):
+        recon = load_reconstructor(name, preset="compact", device="cpu", precision=precision)
+        seconds = best(lambda recon=recon: recon(slice_), repeat)
+        note = f"{recon(slice_).report.iterations} iterations"
+        yield f"whole slice, {name} compact, {precision}", seconds, None, None, 0.5, note
 
 
 PARTS = {
