@@ -16,8 +16,9 @@ from ismrmrd.hdf5 import acquisition_dtype
 
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader, parse_header
+from .heaps import Heaps
 from .lines import HEAD_DTYPE, LineList
-from .stored import FileLimits, check_group, check_header, check_rows
+from .stored import FileLimits, StoredRows, check_group, check_header, check_rows
 
 DATASET = "dataset"
 BLOCK, BLOCK_BYTES = 128, 2**28
@@ -51,10 +52,11 @@ class ScanFile:
         try:
             with _reading("unreadable"):
                 group = _find_dataset(self._file, self._limits)
-                check_header(group["xml"], self._limits)
+                self._heaps = Heaps(self._file)
+                check_header(group["xml"], self._heaps, self._limits)
                 self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
                 self._rows = group["data"]
-                self.heads, self._lengths = _read_heads(self._rows, self._limits)
+                self.heads, self._lengths, self._addresses = _read_heads(self._rows, self._limits)
         except BaseException:
             self.close()
             raise
@@ -91,8 +93,10 @@ class ScanFile:
         longest = 4 * int(self._lengths.max(initial=1))
         at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
         for start in range(0, len(self._rows), at_once):
+            run = slice(start, start + at_once)
             with _reading("lines cannot be read"):
-                rows = self._rows[start : start + at_once]
+                self._heaps.check(self._addresses[run])
+                rows = self._rows[run]
             yield rows
 
     def waveforms(self) -> np.ndarray:
@@ -103,7 +107,7 @@ class ScanFile:
         if not _is_rows(found):
             raise BadScan(f"'{found.name}' holds no waveforms")
         with _reading("waveforms cannot be read"):
-            check_rows(found, {"data": "uint32"}, self._limits)
+            self._heaps.check(check_rows(found, {"data": "uint32"}, self._limits).heaps)
             return found[()]
 
     def close(self) -> None:
@@ -123,6 +127,7 @@ class ScanFile:
 
     def _read(self, run: slice) -> np.ndarray:
         with _reading("samples cannot be read"):
+            self._heaps.check(self._addresses[run])
             return self._rows.fields("data")[run]
 
 
@@ -207,21 +212,22 @@ def _is_rows(data: object) -> bool:
     return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
 
 
-def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> tuple[np.ndarray, np.ndarray]:
+def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
     stored = rows.dtype["head"]
     if missing := sorted(_lacking(stored, HEAD_DTYPE)):
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
-    heads, lengths = check_rows(rows, lists, limits)
+    found = check_rows(rows, lists, limits)
     if stored == HEAD_DTYPE:
-        return heads, lengths
+        return found
+    heads = found.heads
     made = np.zeros(len(heads), HEAD_DTYPE)
     for name in HEAD_DTYPE.names:
         for inner in HEAD_DTYPE[name].names or ():
             made[name][inner] = heads[name][inner]
         if HEAD_DTYPE[name].names is None:
             made[name] = heads[name]
-    return made, lengths
+    return found._replace(heads=made)
 
 
 def _lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """How a scan lies in its HDF5 file, checked before HDF5 is asked for a single value.
 
-Refused are links and data sets that lead out of the file, and sizes beyond `FileLimits`. The
-length of every line is read from the stored row itself,
+Refused are links and data sets that lead out of the file, sizes beyond `FileLimits`, and broken
+heaps (`heaps`). The length of every line is read from the stored row itself,
 
-    vlen   uint32 length, 8 bytes address, uint32 index
+    vlen   uint32 length, uint64 address of the heap, uint32 index in it
 
 and compared with a limit: HDF5 would allocate that length before it looks further.
 """
@@ -11,11 +11,13 @@ and compared with a limit: HDF5 would allocate that length before it looks furth
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from .errors import BadScan
+from .heaps import Heaps
 
 VLEN = np.dtype([("n", "<u4"), ("address", "<u8"), ("index", "<u4")])
 DEFLATE, SHUFFLE, CHECKSUM = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 3
@@ -50,22 +52,30 @@ def check_group(group: h5py.Group, limits: FileLimits) -> None:
             raise BadScan(f"'{name}' in {group.name} lies in other files, which are not read")
 
 
-def check_header(text: h5py.Dataset, limits: FileLimits) -> None:
+def check_header(text: h5py.Dataset, heaps: Heaps, limits: FileLimits) -> None:
     """Raise `BadScan` unless this is one text of a reasonable size."""
     is_text = h5py.check_string_dtype(text.dtype)
     if is_text is None or text.size != 1:
         raise BadScan(f"'{text.name}' holds {text.size} values of {text.dtype}, expected one text")
     n_bytes = is_text.length
     if n_bytes is None:
-        n_bytes = max(int(part["n"].max()) for part in stored_rows(text, VLEN, limits))
+        stored = np.concatenate(list(stored_rows(text, VLEN, limits)))
+        heaps.check(stored["address"])
+        n_bytes = int(stored["n"].max())
     if n_bytes > limits.header:
         raise BadScan(f"header of {n_bytes} bytes, at most {limits.header} are accepted")
 
 
-def check_rows(
-    rows: h5py.Dataset, vlens: dict[str, str], limits: FileLimits
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return heads ``(n,)`` of rows and the lengths of their ``data``; no list is too long.
+class StoredRows(NamedTuple):
+    """Heads ``(n,)``, lengths of ``data`` ``(n,)``, and heaps of all lists ``(n, list)``."""
+
+    heads: np.ndarray
+    lengths: np.ndarray
+    heaps: np.ndarray
+
+
+def check_rows(rows: h5py.Dataset, vlens: dict[str, str], limits: FileLimits) -> StoredRows:
+    """Return what rows consist of; no list is too long. Their heaps are not looked at.
 
     `vlens` are the members that are lists, with the kind of their elements.
 
@@ -94,15 +104,17 @@ def check_rows(
         }
     )
     heads, lengths = [np.empty(0, layout["head"])], [np.empty(0, np.uint32)]
+    heaps = [np.empty((0, len(vlens)), np.uint64)]
     for part in stored_rows(rows, row, limits):
         heads.append(part["head"].copy())
         lengths.append(part["data"]["n"].copy())
+        heaps.append(np.stack([part[name]["address"] for name in vlens], 1))
         for name, element in vlens.items():
             longest = int(part[name]["n"].max()) * np.dtype(element).itemsize
             if longest > limits.line:
                 text = f"{rows.name}: a line of {longest} bytes, at most {limits.line} are accepted"
                 raise BadScan(text)
-    return np.concatenate(heads), np.concatenate(lengths)
+    return StoredRows(np.concatenate(heads), np.concatenate(lengths), np.concatenate(heaps))
 
 
 def stored_rows(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:

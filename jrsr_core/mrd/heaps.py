@@ -1,0 +1,77 @@
+"""The heaps in which an HDF5 file keeps what has no fixed length, walked before HDF5 walks them.
+
+HDF5 (2.0.0) goes from object to object by the sizes it finds. Where one is zero, or so large that
+the sum overflows, it never comes back.
+
+    heap     "GCOL", version, 3 bytes, uint64 size of all; then objects
+    object   uint16 index, uint16 count, 4 bytes, uint64 size; its content, padded to 8 bytes
+    index 0  free space, whose size includes these 16 bytes
+
+(HDF5 File Format Specification 3.0, III.E)
+"""
+
+import os
+import struct
+
+import h5py
+import numpy as np
+
+from .errors import BadScan
+
+HEAP, OBJECT = struct.Struct("<4s4xQ"), struct.Struct("<H6xQ")
+MOST_OBJECTS = 2**16
+"""In one heap: their index has 16 bits."""
+
+REMEMBERED = 2**16
+
+
+class Heaps:
+    """Those of one file; each is walked when it is asked for, and not again soon."""
+
+    def __init__(self, file: h5py.File) -> None:
+        sizes = file.id.get_create_plist().get_sizes()
+        if sizes != (8, 8):
+            raise BadScan(f"addresses and sizes of {sizes} bytes, only those of 8 are read")
+        self._path = file.filename
+        self._base = file.userblock_size
+        self._sound: set[int] = set()
+
+    def check(self, addresses: np.ndarray) -> None:
+        """Raise `BadScan` unless HDF5 can walk the heaps at these addresses; 0 is none."""
+        new = set(np.unique(addresses[addresses != 0]).tolist()) - self._sound
+        if not new:
+            return
+        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
+            for address in sorted(new):
+                _walk(file.fileno(), self._base + address)
+        self._sound = new if len(self._sound) > REMEMBERED else self._sound | new
+
+
+def _walk(file: int, start: int) -> None:
+    if start >= 2**63:
+        raise _broken(start)
+    signature, size = _unpacked(HEAP, file, start)
+    end = start + size
+    if signature != b"GCOL" or end > os.fstat(file).st_size:
+        raise _broken(start)
+    at = start + HEAP.size
+    for _ in range(MOST_OBJECTS):
+        if at + OBJECT.size > end:
+            return
+        index, size = _unpacked(OBJECT, file, at)
+        step = OBJECT.size + (size + 7) // 8 * 8 if index else size
+        if not 0 < step <= end - at:
+            raise _broken(start)
+        at += step
+    raise _broken(start)
+
+
+def _unpacked(layout: struct.Struct, file: int, at: int) -> tuple:
+    raw = os.pread(file, layout.size, at)
+    if len(raw) < layout.size:
+        raise _broken(at)
+    return layout.unpack(raw)
+
+
+def _broken(at: int) -> BadScan:
+    return BadScan(f"the heap at byte {at} is broken, the file may be cut off")
