@@ -28,7 +28,7 @@ row() { # SYSTEM RECIPE [key=value...]: train, export, remember
 }
 
 row jrsr "$protocol-jrsr" warm_start=true
-row jrsr-dc jrsr-dc_compact protocol="$protocol" warm_start=true
+row jrsr-dc jrsr-dc_compact protocol="$protocol" warm_start=true first_iterations=12 later_iterations=5
 row sr "$protocol-sr"
 row recon "$protocol-recon" warm_start=true
 row recon-sr "$protocol-recon-sr" warm_start=true steps=$((2 * steps))
