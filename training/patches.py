@@ -83,7 +83,9 @@ Part = tuple[Tensor, Tensor, Tensor]
 """HR image and LR reconstruction of a window, and the LR reconstruction of the whole image."""
 
 
-def _jrsr_part(model: Jrsr, scan: TrainingScan, window: Window, x0: Tensor | None):
+def _jrsr_part(
+    model: Jrsr, scan: TrainingScan, window: Window, x0: Tensor | None
+) -> tuple[Part, int, Tensor]:
     """Return the part, iterations and residual of the fixed point."""
     sense, rec = scan.sense.at_low_resolution(), model.rec
     zero_filled = sense.adjoint(scan.kspace)
