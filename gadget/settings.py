@@ -38,7 +38,8 @@ class Settings:
     ----------
     model, preset, weights
         System by name, by card (``*.json``), or ``RECON+UPSAMPLE`` of a name or a card each;
-        its size; the card for a name, or two joined by "+", empty for what is shipped.
+        its size: compact, paper, auto (compact on a CPU, on a GPU the largest there is) or largest;
+        the card for a name, or two joined by "+", empty for what is shipped.
     n_virtual_coils, kernel_width, threshold, crop
         Calibration: coils kept by compression, ESPIRiT kernel, singular value and map thresholds.
     device

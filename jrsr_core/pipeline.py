@@ -284,7 +284,8 @@ def load_reconstructor(
     """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
 
     `weights` is the card, or the two, for a named system instead of the shipped ones; see
-    `weights.systems`.
+    `weights.systems`. `preset` "auto" takes `compact` on a CPU and `paper` on a GPU, where there
+    are such weights, "largest" `paper` on both.
 
     Raises
     ------
@@ -293,6 +294,8 @@ def load_reconstructor(
     """
     settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
     where = pick_device(device)
+    if preset == "auto" and where.type == "cuda":
+        preset = "largest"
     system = load_system(model, preset=preset, weights=str(weights or ""))
     return Reconstructor(
         system.model,

@@ -44,11 +44,14 @@ def _checked_bytes(card: WeightsCard, folder: Path) -> bytes:
     return content
 
 
+PREFERRED = {"auto": ("compact", "paper", "tiny"), "largest": ("paper", "compact", "tiny")}
+"""Presets that are tried one after the other; "auto" is made for a CPU."""
+
+
 def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> Path:
-    """Return the card of a shipped model; preset "auto" takes the largest that a CPU can run."""
+    """Return the card of a shipped model in a preset, or the first there is of `PREFERRED`."""
     folder = folder or shipped_folder()
-    presets = ("compact", "paper", "tiny") if preset == "auto" else (preset,)
-    for name in presets:
+    for name in PREFERRED.get(preset, (preset,)):
         path = folder / f"{model}_{name}.json"
         if path.exists():
             return path

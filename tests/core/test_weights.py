@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jrsr_core import pipeline
 from jrsr_core.models import build_model
 from jrsr_core.weights import CardError, find_card, list_weights, load_weights, save_weights
 
@@ -97,6 +98,39 @@ def test_find_card_names_what_there_is(card):
     assert find_card("jrsr-dc", "tiny", card.parent) == card
     with pytest.raises(CardError, match="no weights for jrsr in preset auto; there are: jrsr-dc"):
         find_card("jrsr", folder=card.parent)
+
+
+@pytest.mark.parametrize(
+    ("preset", "there", "taken"),
+    [
+        ("auto", ("compact", "paper", "tiny"), "compact"),
+        ("auto", ("paper", "tiny"), "paper"),
+        ("largest", ("compact", "paper", "tiny"), "paper"),
+        ("largest", ("compact", "tiny"), "compact"),
+        ("tiny", ("compact", "tiny"), "tiny"),
+    ],
+)
+def test_the_first_preset_there_is(preset, there, taken, tmp_path):
+    for name in there:
+        (tmp_path / f"jrsr_{name}.json").touch()
+    assert find_card("jrsr", preset, tmp_path).name == f"jrsr_{taken}.json"
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "expected"),
+    [("cpu", "auto", "auto"), ("cuda", "auto", "largest"), ("cuda", "compact", "compact")],
+)
+def test_a_gpu_takes_the_largest(device, given, expected, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def asked(model, *, preset, weights):
+        raise Asked(preset)
+
+    monkeypatch.setattr(pipeline, "pick_device", lambda _: torch.device(device))
+    monkeypatch.setattr(pipeline, "load_system", asked)
+    with pytest.raises(Asked, match=f"^{expected}$"):
+        pipeline.load_reconstructor("jrsr", preset=given)
 
 
 def test_shipped_weights_are_whole_and_complete():
