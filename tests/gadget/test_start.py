@@ -5,31 +5,33 @@ import sys
 
 import pytest
 
+NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 SCRIPT = """
 import os, sys
-for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+for name in {names}:
     os.environ.pop(name, None)
 os.environ.update({given!r})
 import gadget.cli, gadget.handler
-print(os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+print(*(os.environ.get(name) for name in {names}), "torch" in sys.modules)
 """
 
 
 def _started(**given):
-    command = [sys.executable, "-c", SCRIPT.format(given=given)]
+    script = SCRIPT.format(names=NAMES, given=given)
+    command = [sys.executable, "-c", script]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
-def test_threads_sleep_soon_before_torch_is_there():
-    assert _started() == ["PASSIVE", "1000", "False"]
+def test_threads_sleep_soon_and_torch_is_not_there_yet():
+    assert _started() == ["ACTIVE", "1000", "1", "False"]
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", "None"]),
-        ({"OMP_WAIT_POLICY": "PASSIVE"}, ["PASSIVE", "None"]),
-        ({"GOMP_SPINCOUNT": "7"}, ["PASSIVE", "7"]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", "None", "None"]),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, ["PASSIVE", "None", "None"]),
+        ({"GOMP_SPINCOUNT": "7"}, ["ACTIVE", "7", "1"]),
     ],
 )
 def test_what_the_user_has_set_stays(given, expected):
