@@ -167,8 +167,9 @@ def test_bfloat16_moves_little(name):
     assert half.image.dtype == full.image.dtype
     assert half.report.fixed_point_residual <= IMPLICIT_EVALUATION.tolerance
     assert not torch.equal(half.low_resolution, full.low_resolution)
+    assert not torch.equal(half.image, full.image)
     difference = (half.magnitude - full.magnitude).norm() / full.magnitude.norm()
-    assert float(difference) < 1e-2
+    assert float(difference) < 5e-3
 
 
 def test_precision_is_chosen_by_the_device():
