@@ -38,21 +38,25 @@ class Heaps:
 
     def check(self, addresses: np.ndarray) -> None:
         """Raise `BadScan` unless HDF5 can walk the heaps at these addresses; 0 is none."""
-        new = set(np.unique(addresses[addresses != 0]).tolist()) - self._sound
+        asked = np.unique(addresses[addresses != 0]).tolist()
+        new = [address for address in asked if address not in self._sound]
         if not new:
             return
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123
-            for address in sorted(new):
-                _walk(file.fileno(), self._base + address)
-        self._sound = new if len(self._sound) > REMEMBERED else self._sound | new
+            n_bytes = os.fstat(file.fileno()).st_size
+            for address in new:
+                _walk(file.fileno(), self._base + address, n_bytes)
+        if len(self._sound) > REMEMBERED:
+            self._sound.clear()
+        self._sound.update(new)
 
 
-def _walk(file: int, start: int) -> None:
+def _walk(file: int, start: int, n_bytes: int) -> None:
     if start >= 2**63:
         raise _broken(start)
     signature, size = _unpacked(HEAP, file, start)
     end = start + size
-    if signature != b"GCOL" or end > os.fstat(file).st_size:
+    if signature != b"GCOL" or end > n_bytes:
         raise _broken(start)
     at = start + HEAP.size
     for _ in range(MOST_OBJECTS):
