@@ -65,15 +65,14 @@ def residuals(name):
         sys.stdout.write(f"| {n_iter} | {' | '.join(found)} |\n")
 
 
-def judge(recon, made, tolerance):
-    """PSNR of x_rec and of the image, SSIM and iterations of one scan."""
+def judge(recon, made, full, tolerance):
+    """PSNR of x_rec, against the magnitude `full`, and of the image, SSIM and iterations."""
     rec = recon.model.rec
     rec.evaluation = replace(rec.evaluation, tolerance=tolerance)
     image = recon(as_kspace_slice(made))
-    full = load_reconstructor("zero-filled+sinc")(as_kspace_slice(made, fully_sampled=True))
     magnitude = image.magnitude
     return (
-        float(psnr(image.low_resolution.abs(), full.low_resolution.abs())),
+        float(psnr(image.low_resolution.abs(), full)),
         float(psnr(magnitude, made.truth)),
         float(ssim(magnitude, made.truth)),
         image.report.iterations,
@@ -82,13 +81,15 @@ def judge(recon, made, tolerance):
 
 def tolerances(name, data, n_slices):
     """Print one row per kind of scan."""
-    recon = load_reconstructor(name)
+    recon, zero_filled = load_reconstructor(name), load_reconstructor("zero-filled+sinc")
     addresses = find_slices(data, n_slices)
     sys.stdout.write(f"\n| scan | {' | '.join(f'{t:g}' for t in TOLERANCES)} |\n")
     sys.stdout.write("|---" * (len(TOLERANCES) + 1) + "|\n")
     for change in CHANGES:
         scans = [scan(address, **change) for address in addresses]
-        means = [np.mean([judge(recon, made, t) for made in scans], 0) for t in TOLERANCES]
+        full = [zero_filled(as_kspace_slice(made, fully_sampled=True)) for made in scans]
+        pairs = [(made, f.low_resolution.abs()) for made, f in zip(scans, full, strict=True)]
+        means = [np.mean([judge(recon, *pair, t) for pair in pairs], 0) for t in TOLERANCES]
         cells = [f"{x:.2f} {p:.2f} ({s:.3f}; {n:.0f})" for x, p, s, n in means]
         sys.stdout.write(f"| {change.get('mask', '')} {label(change)} | {' | '.join(cells)} |\n")
         sys.stdout.flush()

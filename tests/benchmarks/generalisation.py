@@ -33,7 +33,7 @@ CURVES = {
     "LR matrix": [{"size": size} for size in ((96, 96), (116, 128), (120, 160))],
     "2-D masks": [{"mask": "poisson", "acceleration": r} for r in (2.0, 4.0)],
 }
-BOUND = "bound"
+FLOOR, BOUND = "cg-sense+sinc", "bound"
 
 
 def sized(image, lr_shape):
@@ -56,13 +56,12 @@ def label(change):
     return ", ".join(f"{k} {v}" for k, v in change.items() if k != "mask") or "none"
 
 
-def judge(addresses, change, recons):
-    """Mean PSNR and SSIM of every system."""
+def judge(scans, recons):
+    """Mean PSNR and SSIM of every system, and of the bound, which is `FLOOR` fully sampled."""
     scores = {name: [] for name in (*recons, BOUND)}
-    for address in addresses:
-        made = scan(address, **change)
+    for made in scans:
         for name in scores:
-            recon = recons["cg-sense+sinc"] if name == BOUND else recons[name]
+            recon = recons[FLOOR] if name == BOUND else recons[name]
             image = recon(as_kspace_slice(made, fully_sampled=name == BOUND)).magnitude
             scores[name].append((float(psnr(image, made.truth)), float(ssim(image, made.truth))))
     return {name: np.mean(values, 0) for name, values in scores.items()}
@@ -76,14 +75,14 @@ def main():
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
     options = parser.parse_args()
-    names = list(dict.fromkeys(["cg-sense+sinc", *options.models.split(",")]))
+    names = list(dict.fromkeys([FLOOR, *options.models.split(",")]))
     recons = {name: load_reconstructor(name) for name in names}
     addresses = find_slices(options.data, options.slices)
     for curve, changes in CURVES.items():
         sys.stdout.write(f"\n| {curve} | {' | '.join([*names, BOUND])} |\n")
         sys.stdout.write("|---" * (len(names) + 2) + "|\n")
         for change in changes:
-            means = judge(addresses, change, recons)
+            means = judge((scan(address, **change) for address in addresses), recons)
             cells = [f"{p:.2f} ({s:.3f})" for p, s in means.values()]
             sys.stdout.write(f"| {label(change)} | {' | '.join(cells)} |\n")
             sys.stdout.flush()

@@ -11,10 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from jrsr_core.metrics import psnr, ssim
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.pipeline import load_reconstructor
@@ -28,12 +26,13 @@ from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import load_image
-from training.testset import as_kspace_slice, find_slices
+from training.testset import find_slices
+
+from .generalisation import BOUND, FLOOR, judge
 
 LEVELS = (20, 24, 30)
 N_COILS = 8
 LR_SHAPE = (116, 128)
-FLOOR, BOUND = "cg-sense+sinc", "bound"
 
 
 def noisy_scan(address, noise_db):
@@ -52,17 +51,6 @@ def noisy_scan(address, noise_db):
     return SimulatedScan(mask * full, mask, truth, csm, std, samples, full)
 
 
-def judge(scans, recons):
-    """Mean PSNR and SSIM of every system."""
-    scores = {name: [] for name in (*recons, BOUND)}
-    for scan in scans:
-        for name, values in scores.items():
-            slice_ = as_kspace_slice(scan, fully_sampled=name == BOUND)
-            image = recons.get(name, recons[FLOOR])(slice_).magnitude
-            values.append((float(psnr(image, scan.truth)), float(ssim(image, scan.truth))))
-    return {name: np.mean(values, 0) for name, values in scores.items()}
-
-
 @torch.inference_mode()
 def main():
     """Print the table."""
@@ -77,7 +65,7 @@ def main():
     sys.stdout.write(f"| noise [dB] | {' | '.join([*names, BOUND])} |\n")
     sys.stdout.write("|---" * (len(names) + 2) + "|\n")
     for level in LEVELS:
-        means = judge([noisy_scan(a, level) for a in addresses], recons)
+        means = judge((noisy_scan(a, level) for a in addresses), recons)
         floor = means[FLOOR][0]
         cells = [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
         sys.stdout.write(f"| {level} | {' | '.join(cells)} |\n")
