@@ -30,6 +30,7 @@ from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.pipeline import Reconstructor, load_reconstructor
 from jrsr_core.volume import Tick
 
+from .allocator import keep_freed_memory
 from .check import check_model
 from .engine import Engine
 from .errors import UsageError, describe
@@ -112,6 +113,7 @@ def make_reconstructor(
         Weights that do not match their card; a device that is not there.
     """
     check_model(settings)
+    keep_freed_memory()
     return load_reconstructor(
         settings.model,
         preset=settings.preset,

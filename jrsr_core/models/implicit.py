@@ -25,6 +25,7 @@ def regularised_solve(
     sense: SenseOperator,
     n_iter: int,
     x0: Tensor | None = None,
+    gram_x0: Tensor | None = None,
 ) -> Tensor:
     """Return x by at most `n_iter` steps from `x0`, from z where None.
 
@@ -36,20 +37,27 @@ def regularised_solve(
         Weight of the prior, ``(batch, 1, 1)``, positive.
     zero_filled
         A^H b, of the shape of `prior`.
+    gram_x0
+        A^H A x0, where it is known already.
     """
-    start = prior if x0 is None else x0
-    return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter, start.detach())
+    start = (prior if x0 is None else x0).detach()
+    gram = sense.gram(start) if gram_x0 is None else gram_x0.detach()
+    return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter, start, gram)
 
 
 class _RegularisedSolve(torch.autograd.Function):
     """x(z, mu); no gradient to b, which is measured."""
 
     @staticmethod
-    def forward(ctx, prior, mu, zero_filled, sense, n_iter, x0):
+    def forward(ctx, prior, mu, zero_filled, sense, n_iter, x0, gram_x0):
         """Solve from x0."""
-        rhs = zero_filled + mu * prior
         x, _ = conjugate_gradient(
-            lambda v: sense.gram(v) + mu * v, rhs, x0=x0, n_iter=n_iter, tolerance=TOLERANCE
+            lambda v: sense.gram(v) + mu * v,
+            zero_filled + mu * prior,
+            x0=x0,
+            normal_x0=gram_x0 + mu * x0,
+            n_iter=n_iter,
+            tolerance=TOLERANCE,
         )
         ctx.save_for_backward(prior, mu, x)
         ctx.sense, ctx.n_iter = sense, n_iter
@@ -66,4 +74,4 @@ class _RegularisedSolve(torch.autograd.Function):
             n_iter=ctx.n_iter,
             tolerance=TOLERANCE,
         )
-        return mu * w, inner_product(w, prior - x, 2), None, None, None, None
+        return mu * w, inner_product(w, prior - x, 2), None, None, None, None, None

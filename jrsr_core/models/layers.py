@@ -67,13 +67,13 @@ class ResidualDenseBlock(nn.Module):
         """``(batch, features, y, x)`` -> the same shape."""
         maps = [x]
         for i, conv in enumerate(self.convs):
-            y = functional.leaky_relu(conv(torch.cat(maps, 1)), LEAKY_SLOPE)
+            y = functional.leaky_relu(conv(torch.cat(maps, 1)), LEAKY_SLOPE, inplace=True)
             if self.skip is not None and i == 1:
                 y = y + self.skip(x)
             elif self.skip is not None and i == 3:
                 y = y + maps[2]
             maps.append(y)
-        return x + RESIDUAL_SCALE * self.fuse(torch.cat(maps, 1))
+        return torch.add(x, self.fuse(torch.cat(maps, 1)), alpha=RESIDUAL_SCALE)
 
 
 class SpatialFeatureTransform(nn.Module):
@@ -121,4 +121,4 @@ class RRDB(nn.Module):
             if i < len(self.sft):
                 y = self.sft[i](y, condition)
             y = block(y)
-        return x + RESIDUAL_SCALE * y
+        return torch.add(x, y, alpha=RESIDUAL_SCALE)

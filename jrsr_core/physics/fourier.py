@@ -41,18 +41,18 @@ def filter_kspace(image: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -1
     F^H diag(w) F is a circular convolution and commutes with circular shifts, so the shifts of the
     centred transform cancel and only the weights have to be moved. Exact for every size.
     """
-    weights = torch.fft.ifftshift(weights, dim=dim)
+    weights = fft_order(weights, dim)
     return torch.fft.ifftn(weights * torch.fft.fftn(image, dim=dim), dim=dim)
 
 
-def fft_order(weights: Tensor) -> Tensor:
-    """Move k = 0 from ``n//2`` to index 0 along the last axis."""
-    return torch.fft.ifftshift(weights, dim=-1)
+def fft_order(weights: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """Move k = 0 from ``n//2`` to index 0 along the axes `dim`."""
+    return torch.fft.ifftshift(weights, dim=dim)
 
 
-def filter_last_axis(image: Tensor, weights: Tensor) -> Tensor:
-    """`filter_kspace` along the last axis for weights in `fft_order`; without gradients."""
-    return torch.fft.ifft(torch.fft.fft(image, dim=-1).mul_(weights), dim=-1)
+def filter_overwriting(image: Tensor, weights: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """`filter_kspace` for weights in `fft_order`; without gradients."""
+    return torch.fft.ifftn(torch.fft.fftn(image, dim=dim).mul_(weights), dim=dim)
 
 
 class FourierOperator(LinearOperator):

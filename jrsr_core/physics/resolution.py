@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from .fourier import fft2c, ifft2c
+from .fourier import fft, fft2c, ifft, ifft2c
 from .operator import LinearOperator, check_shape
 
 Shape = tuple[int, int]
@@ -91,3 +91,24 @@ class KSpaceCropOperator(LinearOperator):
         """Return H^H y."""
         check_shape("kspace", y.shape, self.lr_shape)
         return crop_or_pad(y, self.hr_shape)
+
+
+class CroppedFourierOperator(LinearOperator):
+    """H F, one axis after the other, so that what H drops along x is not transformed along y."""
+
+    def __init__(self, hr_shape: Shape, lr_shape: Shape) -> None:
+        super().__init__()
+        self.crop = KSpaceCropOperator(hr_shape, lr_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return H F x."""
+        check_shape("image", x.shape, self.crop.hr_shape)
+        band = crop_or_pad(fft(x, -1), self.crop.lr_shape[1:])
+        return crop_or_pad(fft(band, -2), self.crop.lr_shape)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return F^H H^H y."""
+        check_shape("kspace", y.shape, self.crop.lr_shape)
+        (ny, _), (_, mx) = self.crop.hr_shape, self.crop.lr_shape
+        band = ifft(crop_or_pad(y, (ny, mx)), -2)
+        return ifft(crop_or_pad(band, self.crop.hr_shape[1:]), -1)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from .coils import CoilOperator
-from .fourier import FourierOperator, filter_kspace
-from .lines import LineGram
+from .fourier import filter_kspace
+from .gram import FastGram
 from .operator import LinearOperator
-from .resolution import KSpaceCropOperator, Shape, crop_or_pad, decimate, grid_scale
+from .resolution import CroppedFourierOperator, Shape, crop_or_pad, decimate, grid_scale
 from .sampling import SamplingOperator
 
 
@@ -55,13 +55,12 @@ class SenseOperator(LinearOperator):
             raise ValueError(f"LR grid {self.lr_shape} exceeds acquired grid {self.kspace_shape}")
         self.scale = grid_scale(self.lr_shape, self.image_shape)
         self.coils = CoilOperator(csm, has_map_axis=has_map_axis)
-        self.fourier = FourierOperator()
-        self.crop = KSpaceCropOperator(self.image_shape, self.kspace_shape)
+        self.fourier = CroppedFourierOperator(self.image_shape, self.kspace_shape)
         self.sampling = SamplingOperator(mask)
-        self._chain = self.sampling @ self.crop @ self.fourier @ self.coils
-        same_grid = self.image_shape == self.kspace_shape
-        self._lines_only = same_grid and bool((mask == mask[..., :1]).all())
-        self._line_gram: LineGram | None = None
+        self._chain = self.sampling @ self.fourier @ self.coils
+        same_readout = self.image_shape[1] == self.kspace_shape[1]
+        self._lines_only = same_readout and bool((mask == mask[..., :1]).all())
+        self._fast_gram: FastGram | None = None
 
     @property
     def csm(self) -> Tensor:
@@ -89,26 +88,27 @@ class SenseOperator(LinearOperator):
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x = g^2 C^H [F^H (H^H M H) F] C x, the bracket as one k-space filter.
 
-        Whole readout lines on the acquired grid (H = 1, M constant along kx) leave a filter along
-        ky alone, because F_x is unitary: half the work of CG-SENSE on a line mask.
+        Where the image grid has the acquired readout and M is constant along kx, the filter is
+        along ky alone, because F_x is unitary: half the work of CG-SENSE on a line mask.
         """
         needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
-        if self._lines_only and not needs_gradient:
-            return self._gram_of_lines(x)
-        coil_images = self.coils(x)
+        if not needs_gradient:
+            return self.scale**2 * self._fast()(x)
+        weights, dim = self.zero_padded_mask(), (-2, -1)
         if self._lines_only:
-            filtered = filter_kspace(coil_images, self.mask[..., :1], dim=(-2,))
-        else:
-            filtered = filter_kspace(coil_images, self.zero_padded_mask())
+            weights, dim = weights[..., :1], (-2,)
+        filtered = filter_kspace(self.coils(x), weights, dim)
         return self.scale**2 * self.coils.adjoint(filtered)
 
-    def _gram_of_lines(self, x: Tensor) -> Tensor:
-        lines = self._line_gram
-        if lines is None or not lines.is_for(self.csm):
-            has_map_axis = self.coils.has_map_axis
-            lines = LineGram(self.csm, self.mask[..., :1], has_map_axis=has_map_axis)
-            self._line_gram = lines
-        return self.scale**2 * lines(x)
+    def _fast(self) -> FastGram:
+        if self._fast_gram is None or not self._fast_gram.is_for(self.csm):
+            self._fast_gram = FastGram(
+                self.csm,
+                self.zero_padded_mask(),
+                has_map_axis=self.coils.has_map_axis,
+                lines_only=self._lines_only,
+            )
+        return self._fast_gram
 
     def at_low_resolution(self) -> "SenseOperator":
         """Return the operator of the same scan on the LR grid: maps decimated, mask cropped."""

@@ -24,6 +24,7 @@ def conjugate_gradient(
     rhs: Tensor,
     *,
     x0: Tensor | None = None,
+    normal_x0: Tensor | None = None,
     n_iter: int = 30,
     tolerance: float = 1e-5,
     n_dims: int = 2,
@@ -36,8 +37,8 @@ def conjugate_gradient(
         The map x -> N x, for instance ``lambda x: sense.gram(x) + mu * x``.
     rhs
         ``(*batch, ...)``; the last `n_dims` axes are one sample.
-    x0
-        Start; zero where None.
+    x0, normal_x0
+        Start, zero where None; and N x0, where it is known already.
     n_iter, tolerance
         Stop after `n_iter` steps, or when ``||rhs - N x|| <= tolerance ||rhs||`` in every sample.
 
@@ -49,7 +50,10 @@ def conjugate_gradient(
     if n_iter < 0:
         raise ValueError(f"n_iter is {n_iter}, at least 0 is needed")
     x = torch.zeros_like(rhs) if x0 is None else x0
-    r = rhs if x0 is None else rhs - normal(x0)
+    if x0 is None:
+        r = rhs
+    else:
+        r = rhs - (normal(x0) if normal_x0 is None else normal_x0)
     p = r
     rr = inner_product(r, r, n_dims)
     scale = norm(rhs, n_dims).clamp_min(torch.finfo(rr.dtype).tiny)

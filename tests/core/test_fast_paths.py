@@ -66,20 +66,35 @@ def test_row_space_is_that_of_the_singular_values(threshold):
     assert_close(kernels @ kernels.mH, u @ u.mH, 2e-3)
 
 
-@pytest.mark.parametrize("shape", [(16, 14), (15, 13)], ids=str)
+def _image_grid(acquired, kind):
+    """The acquired grid, one with an HR readout, or a fully HR one of the other parity."""
+    ny, nx = acquired
+    return {"lr": (ny, nx), "hr readout": (2 * ny, nx), "hr": (2 * ny + 1, 2 * nx)}[kind]
+
+
+def _point_mask(shape, seed=0):
+    return (random_complex(*shape, seed=seed).real > 0).float()
+
+
+@pytest.mark.parametrize("make_mask", [lambda s, i: line_mask(s, 2, 4, i), _point_mask])
+@pytest.mark.parametrize("kind", ["lr", "hr readout", "hr"])
+@pytest.mark.parametrize("acquired", [(16, 14), (15, 13)], ids=str)
 @pytest.mark.parametrize("n_maps", [None, 2], ids=str)
 @pytest.mark.parametrize("has_masks", [False, True], ids=["one mask", "mask per sample"])
-def test_gram_of_lines_is_adjoint_times_forward(shape, n_maps, has_masks):
+def test_gram_is_adjoint_times_forward(acquired, kind, make_mask, n_maps, has_masks):
+    shape = _image_grid(acquired, kind)
     csm = random_complex(*filter(None, (3, n_maps, 5, *shape)))
-    mask = line_mask(shape, 2, 4)
+    mask = make_mask(acquired, 0)
     if has_masks:
-        mask = torch.stack([line_mask(shape, 2, 4, seed) for seed in range(3)])[:, None]
+        mask = torch.stack([make_mask(acquired, seed) for seed in range(3)])[:, None]
     sense = SenseOperator(csm, mask, has_map_axis=n_maps is not None)
     x = random_complex(*filter(None, (3, n_maps, *shape)), seed=1)
     expected = sense.adjoint(sense(x))
+    untouched = x.clone()
     with torch.no_grad():
         for _ in range(2):
             assert_close(sense.gram(x), expected)
+    assert torch.equal(x, untouched)
     with_gradient = sense.gram(x.clone().requires_grad_())
     assert with_gradient.requires_grad
     assert_close(with_gradient.detach(), expected)

@@ -6,7 +6,7 @@ import torch
 from jrsr_core.physics.coils import CoilOperator
 from jrsr_core.physics.fourier import FourierOperator
 from jrsr_core.physics.operator import LinearOperator
-from jrsr_core.physics.resolution import KSpaceCropOperator, decimate
+from jrsr_core.physics.resolution import CroppedFourierOperator, KSpaceCropOperator, decimate
 from jrsr_core.physics.sampling import SamplingOperator
 from jrsr_core.physics.sense import SenseOperator
 from tests.laws import (
@@ -60,6 +60,11 @@ def crop(shape, batch) -> Case:
     return KSpaceCropOperator(hr, shape), (*batch, COILS, *hr), (*batch, COILS, *shape)
 
 
+def cropped_fourier(shape, batch) -> Case:
+    hr = (2 * shape[0] + 1, 2 * shape[1])
+    return CroppedFourierOperator(hr, shape), (*batch, COILS, *hr), (*batch, COILS, *shape)
+
+
 def pad(shape, batch) -> Case:
     operator, domain, codomain = crop(shape, batch)
     return operator.H, codomain, domain
@@ -111,6 +116,7 @@ MAKERS = [
     coils_two_maps,
     sampling,
     crop,
+    cropped_fourier,
     pad,
     composed,
     sense,
@@ -188,6 +194,15 @@ def test_errors_name_both_sides():
         coils((16, 12), ())[0](random_complex(8, 8))
     with pytest.raises(ValueError, match=r"\(16, 16\) exceeds HR grid \(8, 8\)"):
         KSpaceCropOperator((8, 8), (16, 16))
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_cropped_fourier_is_the_crop_of_the_whole_transform(shape):
+    operator, domain, codomain = cropped_fourier(shape, (2,))
+    x, y = random_complex(*domain, seed=1), random_complex(*codomain, seed=2)
+    slow = operator.crop @ FourierOperator()
+    assert_close(operator(x), slow(x))
+    assert_close(operator.adjoint(y), slow.adjoint(y))
 
 
 def test_composition_order():

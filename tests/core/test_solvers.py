@@ -50,6 +50,23 @@ def test_batch_equals_every_sample_alone(n_iter):
         assert_close(together[i : i + 1], alone, 1e-10)
 
 
+def test_a_known_product_of_the_start_saves_its_call():
+    matrices, calls = _matrices(2), []
+    rhs = random_complex(2, 4, 6, seed=1, dtype=torch.complex128)
+    start = random_complex(2, 4, 6, seed=2, dtype=torch.complex128)
+
+    def normal(x):
+        calls.append(x)
+        return _apply(matrices)(x)
+
+    known = _apply(matrices)(start)
+    short, _ = conjugate_gradient(normal, rhs, x0=start, normal_x0=known, n_iter=3)
+    assert len(calls) == 3
+    full, _ = conjugate_gradient(normal, rhs, x0=start, n_iter=3)
+    assert len(calls) == 3 + 4
+    assert torch.equal(short, full)
+
+
 def test_converged_sample_is_left_as_it_is():
     matrices = _matrices(2)
     rhs = random_complex(2, 4, 6, seed=1, dtype=torch.complex128)
