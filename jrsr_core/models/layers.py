@@ -67,7 +67,8 @@ class ResidualDenseBlock(nn.Module):
         """``(batch, features, y, x)`` -> the same shape."""
         maps = [x]
         for i, conv in enumerate(self.convs):
-            y = functional.leaky_relu(conv(torch.cat(maps, 1)), LEAKY_SLOPE, inplace=True)
+            known = torch.cat(maps, 1) if i else x  # of one alone it would be a copy
+            y = functional.leaky_relu(conv(known), LEAKY_SLOPE, inplace=True)
             if self.skip is not None and i == 1:
                 y = y + self.skip(x)
             elif self.skip is not None and i == 3:
