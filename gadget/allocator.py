@@ -1,8 +1,8 @@
 """Freed memory is kept for the next image.
 
 By its defaults glibc gives blocks of megabytes back to the system when they are freed and asks for
-them again a millisecond later: 3 000 to 30 000 page faults for one slice (`jrsr-dc` compact), 7 % of
-its time. The process keeps what its largest image has needed.
+them again a millisecond later: 3 000 to 30 000 page faults for one slice of `jrsr-dc` (compact),
+7 % of its time. The process keeps what its largest image has needed.
 """
 
 import ctypes

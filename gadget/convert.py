@@ -1,15 +1,11 @@
 """`jrsr convert`: ISMRMRD images, ours or those of Gadgetron and FIRE, into DICOM and NIfTI."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import ismrmrd
-
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.file import DATASET
+from jrsr_core.mrd.image_file import ImageFile
 
 from .console import say
 from .errors import Exit, ScanError, UsageError
@@ -59,13 +55,13 @@ def convert(request: ConvertRequest) -> Exit:
     check_paths(list(paths.values()), overwrite=request.overwrite)
     n_images = 0
     try:
-        xml = _header(request.source)
+        images = ImageFile(request.source)
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(_writer(name, path, xml, request.overwrite))
+                stack.enter_context(_writer(name, path, images.header, request.overwrite))
                 for name, path in paths.items()
             ]
-            for image in _images(request.source):
+            for image in images:
                 n_images += 1
                 for writer in writers:
                     writer.write_image(image)
@@ -85,35 +81,3 @@ def _writer(
         return NiftiWriter(path, overwrite=overwrite)
     kind = DicomWriter if name == "dicom" else EnhancedWriter
     return kind(path, xml, overwrite=overwrite)
-
-
-def _header(path: Path) -> str:
-    """Return the XML header; an empty one where the client has not kept it."""
-    if not h5py.is_hdf5(path):
-        raise BadScan("not an HDF5 file" if path.exists() else "does not exist")
-    with h5py.File(path, "r") as file:
-        for group in _groups(file):
-            if "xml" in group:
-                text = group["xml"][0]
-                return text.decode("utf-8") if isinstance(text, bytes) else str(text)
-    return "<ismrmrdHeader/>"
-
-
-def _groups(file: h5py.File) -> list[h5py.Group]:
-    """Return the groups, ours first; Gadgetron's client names its own by the date."""
-    groups = [g for g in file.values() if isinstance(g, h5py.Group)]
-    return sorted(groups, key=lambda g: g.name != f"/{DATASET}")
-
-
-def _images(path: Path) -> Iterator[ismrmrd.Image]:
-    with h5py.File(path, "r") as file:
-        names = [
-            (group.name.strip("/"), name)
-            for group in _groups(file)
-            for name, entry in group.items()
-            if isinstance(entry, h5py.Group) and {"header", "data"} <= set(entry)
-        ]
-    for group, name in names:
-        with ismrmrd.Dataset(str(path), group, create_if_needed=False) as dataset:
-            for i in range(dataset.number_of_images(name)):
-                yield dataset.read_image(name, i)

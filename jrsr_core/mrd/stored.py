@@ -28,8 +28,8 @@ class FileLimits:
     """Largest sizes accepted in a file.
 
     `lines` counts acquisitions or waveforms, `line` and `chunk` are bytes of one line and of one
-    stored chunk of rows (samples not included), `header` bytes of XML, `members` counts the objects
-    of a group.
+    stored chunk of rows (samples not included), `header` bytes of XML or of the
+    attributes of an image, `members` counts the objects of a group.
     """
 
     lines: int = 2**24
@@ -54,16 +54,30 @@ def check_group(group: h5py.Group, limits: FileLimits) -> None:
 
 def check_header(text: h5py.Dataset, heaps: Heaps, limits: FileLimits) -> None:
     """Raise `BadScan` unless this is one text of a reasonable size."""
-    is_text = h5py.check_string_dtype(text.dtype)
-    if is_text is None or text.size != 1:
+    if text.size != 1:
         raise BadScan(f"'{text.name}' holds {text.size} values of {text.dtype}, expected one text")
-    n_bytes = is_text.length
-    if n_bytes is None:
-        stored = np.concatenate(list(stored_rows(text, VLEN, limits)))
+    check_texts(text, "header", heaps, limits)
+
+
+def check_texts(texts: h5py.Dataset, what: str, heaps: Heaps, limits: FileLimits) -> None:
+    """Raise `BadScan` unless these are texts of a reasonable size, in sound heaps.
+
+    `what` is what one of them is called.
+    """
+    kind = h5py.check_string_dtype(texts.dtype)
+    if kind is None:
+        raise BadScan(f"'{texts.name}' holds {texts.dtype}, expected text")
+    if kind.length is not None:
+        _check_text(what, kind.length, limits)
+        return
+    for stored in stored_rows(texts, VLEN, limits):
         heaps.check(stored["address"])
-        n_bytes = int(stored["n"].max())
+        _check_text(what, int(stored["n"].max()), limits)
+
+
+def _check_text(what: str, n_bytes: int, limits: FileLimits) -> None:
     if n_bytes > limits.header:
-        raise BadScan(f"header of {n_bytes} bytes, at most {limits.header} are accepted")
+        raise BadScan(f"{what} of {n_bytes} bytes, at most {limits.header} are accepted")
 
 
 class StoredRows(NamedTuple):

@@ -1,8 +1,15 @@
 """`jrsr convert`: the same DICOM and NIfTI from the images of a file."""
 
+import h5py
 import ismrmrd
 import numpy as np
 import pydicom
+import pytest
+
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.heaps import HEAP, OBJECT
+from jrsr_core.mrd.image_file import ImageFile
+from jrsr_core.mrd.stored import VLEN, FileLimits, stored_rows
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 
@@ -47,3 +54,45 @@ def test_wrong_usage(tmp_path, capfd):
     assert_one_line(jrsr(capfd, *run, "--format", "png"), 2, "images cannot become 'png'")
     assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "nowhere"), 2, "nowhere is not a folder")
     assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
+
+
+@pytest.mark.parametrize("which", ["header", "attributes"])
+def test_texts_whose_heap_leads_nowhere(tmp_path, capfd, which):
+    """HDF5 itself would never come back from them."""
+    path = tmp_path / "images.h5"
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    image.attribute_string = "<ismrmrdMeta/>"
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.write_xml_header("<ismrmrdHeader/>")
+        dataset.append_image("image_0", image)
+    with h5py.File(path) as file:
+        texts = file["dataset/xml" if which == "header" else "dataset/image_0/attributes"]
+        (stored,) = stored_rows(texts, VLEN, FileLimits())
+    with path.open("r+b") as file:
+        file.seek(int(stored["address"][0]) + HEAP.size)
+        file.write(OBJECT.pack(0, 0))
+    assert_one_line(jrsr(capfd, "convert", path), 1, "images.h5: the heap at byte")
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+def _write_image(path, attributes):
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.append_image("image_0", image)
+    with h5py.File(path, "r+") as file:
+        file["dataset/image_0/attributes"][0] = attributes
+
+
+def test_attributes_too_long(tmp_path):
+    path = tmp_path / "images.h5"
+    _write_image(path, f"<ismrmrdMeta>{4973 * ' '}</ismrmrdMeta>")
+    assert len(list(ImageFile(path))) == 1
+    with pytest.raises(BadScan, match="attributes in /dataset/image_0 of 5000 bytes, at most 4000"):
+        ImageFile(path, FileLimits(header=4000))
+
+
+def test_attributes_that_are_no_xml(tmp_path, capfd):
+    _write_image(tmp_path / "images.h5", "no")
+    made = jrsr(capfd, "convert", tmp_path / "images.h5")
+    assert_one_line(made, 1, "images.h5: image 0 of image_0: its attributes are no XML")
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
