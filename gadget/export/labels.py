@@ -7,6 +7,9 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.xml_tree import XmlError, parse_xml
+
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
 
@@ -18,10 +21,11 @@ class Labels:
     _root: ET.Element = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Parse, with every namespace removed."""
-        root = ET.fromstring(self.xml.encode("utf-8"))
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
+        """Parse; `BadScan` where it is no XML, or XML that is not accepted."""
+        try:
+            root = parse_xml(self.xml.encode("utf-8"))
+        except XmlError as error:
+            raise BadScan(f"header {error}") from None
         object.__setattr__(self, "_root", root)
 
     def text(self, path: str, limit: int = 64) -> str:

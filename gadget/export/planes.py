@@ -80,12 +80,16 @@ def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
     Raises
     ------
     ValueError
-        Directions that are not perpendicular, an empty field of view, pixels that are not finite.
+        Directions that are not perpendicular, an empty field of view; pixels, directions, position
+        or field of view that are not finite.
     """
     head = mrd.getHead()
     volume = np.abs(mrd.data[0]).astype(np.float32)
     if not np.isfinite(volume).all():
         raise ValueError(f"image {head.image_index} has pixels that are not finite")
+    for name in ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir"):
+        if not np.isfinite(values := list(getattr(head, name))).all():
+            raise ValueError(f"image {head.image_index}: {name} is {values}")
     nz, ny, nx = volume.shape
     fov = [float(v) for v in head.field_of_view]
     if min(fov) <= 0:

@@ -4,6 +4,7 @@ world(i, j, k) = first + i dx row + j dy column + k step        (mm, DICOM coord
 """
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +46,25 @@ def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray
     planes.sort(key=lambda p: (_orientation(p), _frame(p), p.location, p.number))
     found = []
     for _, same in itertools.groupby(planes, key=lambda p: (_orientation(p), p.pixels.shape)):
-        frames = [list(g) for _, g in itertools.groupby(same, key=_frame)]
+        groups = (list(group) for _, group in itertools.groupby(same, key=_frame))
+        frames = [frame for group in groups for frame in _each_place_once(group)]
         # Frames of fewer slices, as after an interrupted repetition, are stacks of their own.
         for _, alike in itertools.groupby(frames, key=lambda f: [_place(p) for p in f]):
             found.append(_stack(list(alike)))
     return found
+
+
+def _each_place_once(planes: list[Plane]) -> list[list[Plane]]:
+    """Part planes that share all counters and a place: each is in a frame of its own."""
+    frames: list[list[Plane]] = []
+    n_seen: Counter = Counter()
+    for plane in planes:
+        n = n_seen[_place(plane)]
+        n_seen[_place(plane)] += 1
+        if n == len(frames):
+            frames.append([])
+        frames[n].append(plane)
+    return frames
 
 
 def _stack(frames: list[list[Plane]]) -> tuple[Stack, np.ndarray]:

@@ -50,7 +50,7 @@ class ScanFile:
         self._limits = limits
         self._file = _open(self.path)
         try:
-            with _reading("unreadable"):
+            with reading("unreadable"):
                 group = _find_dataset(self._file, self._limits)
                 self._heaps = Heaps(self._file)
                 check_header(group["xml"], self._heaps, self._limits)
@@ -94,7 +94,7 @@ class ScanFile:
         at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
         for start in range(0, len(self._rows), at_once):
             run = slice(start, start + at_once)
-            with _reading("lines cannot be read"):
+            with reading("lines cannot be read"):
                 self._heaps.check(self._addresses[run])
                 rows = self._rows[run]
             yield rows
@@ -106,7 +106,7 @@ class ScanFile:
             return np.zeros(0)
         if not _is_rows(found):
             raise BadScan(f"'{found.name}' holds no waveforms")
-        with _reading("waveforms cannot be read"):
+        with reading("waveforms cannot be read"):
             self._heaps.check(check_rows(found, {"data": "uint32"}, self._limits).heaps)
             return found[()]
 
@@ -126,7 +126,7 @@ class ScanFile:
         self.close()
 
     def _read(self, run: slice) -> np.ndarray:
-        with _reading("samples cannot be read"):
+        with reading("samples cannot be read"):
             self._heaps.check(self._addresses[run])
             return self._rows.fields("data")[run]
 
@@ -178,7 +178,7 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def reading(what: str) -> Iterator[None]:
     """Turn what h5py raises into `BadScan`."""
     try:
         yield
@@ -214,7 +214,7 @@ def _is_rows(data: object) -> bool:
 
 def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
     stored = rows.dtype["head"]
-    if missing := sorted(_lacking(stored, HEAD_DTYPE)):
+    if missing := sorted(lacking(stored, HEAD_DTYPE)):
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
     found = check_rows(rows, lists, limits)
@@ -230,13 +230,13 @@ def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
     return found._replace(heads=made)
 
 
-def _lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
+def lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
     """Yield the fields that are missing or of another kind."""
     for name in wanted.names:
         if name not in (stored.names or ()):
             yield name
         elif wanted[name].names:
-            yield from _lacking(stored[name], wanted[name])
+            yield from lacking(stored[name], wanted[name])
         elif stored[name].shape != wanted[name].shape or not np.can_cast(
             stored[name].base, wanted[name].base, "same_kind"
         ):

@@ -1,18 +1,42 @@
-"""Images of an ISMRMRD file, ours or those of Gadgetron's client: checked, then read one by one."""
+"""Images of an ISMRMRD file, ours or those of Gadgetron's client.
+
+    group/series/header       ImageHeader (n)
+    group/series/attributes   text (n)
+    group/series/data         (n, channel, z, y, x); complex as pairs (real, imag)
+
+Everything is checked before HDF5 is asked for values, as in `stored`.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
 
 import h5py
 import ismrmrd
+import numpy as np
+from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from .errors import BadScan
-from .file import DATASET
+from .file import DATASET, lacking, reading
 from .heaps import Heaps
-from .stored import FileLimits, check_group, check_header, check_texts
+from .stored import (
+    FileLimits,
+    check_chunks,
+    check_group,
+    check_header,
+    check_members,
+    check_texts,
+)
+from .xml_tree import XmlError, parse_xml
 
 NO_HEADER = "<ismrmrdHeader/>"
+
+
+@dataclass(frozen=True)
+class _Series:
+    name: str
+    heads: np.ndarray
+    attributes: list[str]
 
 
 class ImageFile:
@@ -23,17 +47,16 @@ class ImageFile:
     Raises
     ------
     BadScan
-        Not an HDF5 file, members that lead out of it, sizes beyond `limits`, broken heaps.
-    OSError
-        HDF5 cannot read it.
+        Not an HDF5 file, cut off, members that lead out of it, sizes beyond `limits`, broken heaps,
+        images that are not what their headers say.
     """
 
     def __init__(self, path: Path, limits: FileLimits | None = None) -> None:
         self.path = path
         limits = limits or FileLimits()
-        if not h5py.is_hdf5(path):
-            raise BadScan("not an HDF5 file" if path.exists() else "does not exist")
-        with h5py.File(path, "r") as file:
+        if not path.exists():
+            raise BadScan("does not exist")
+        with reading("unreadable"), _opened(path) as file:
             heaps = Heaps(file)
             check_group(file, limits)
             groups = _groups(file)
@@ -43,15 +66,19 @@ class ImageFile:
             self._series = [series for group in groups for series in _series(group, heaps, limits)]
 
     def __iter__(self) -> Iterator[ismrmrd.Image]:
-        """Yield the images; `BadScan` where the attributes of one are no XML."""
-        for group, name in self._series:
-            with ismrmrd.Dataset(str(self.path), group, create_if_needed=False) as dataset:
-                for i in range(dataset.number_of_images(name)):
-                    try:
-                        yield dataset.read_image(name, i)
-                    except ParseError as error:
-                        text = f"image {i} of {name}: its attributes are no XML ({error})"
-                        raise BadScan(text) from None
+        """Yield the images; `BadScan` where one cannot be read."""
+        with _opened(self.path) as file:
+            for series in self._series:
+                for i, head in enumerate(series.heads):
+                    with reading(f"image {i} of {series.name} cannot be read"):
+                        data = file[series.name]["data"][i]
+                    yield _image(head, series.attributes[i], data, f"image {i} of {series.name}")
+
+
+def _opened(path: Path) -> h5py.File:
+    if not h5py.is_hdf5(path):
+        raise BadScan("not an HDF5 file")
+    return h5py.File(path, "r")
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:
@@ -64,17 +91,78 @@ def _header(groups: list[h5py.Group], heaps: Heaps, limits: FileLimits) -> str:
     for group in groups:
         if isinstance(group.get("xml"), h5py.Dataset):
             check_header(group["xml"], heaps, limits)
-            text = group["xml"][0]
-            return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+            return _text(group["xml"][0])
     return NO_HEADER
 
 
-def _series(group: h5py.Group, heaps: Heaps, limits: FileLimits) -> Iterator[tuple[str, str]]:
-    """Yield the names of group and series; the meta attributes of every image are checked."""
-    for name, member in group.items():
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _series(group: h5py.Group, heaps: Heaps, limits: FileLimits) -> Iterator[_Series]:
+    """Yield what is a series of images, with the heads and the attributes of all."""
+    for member in group.values():
         if not isinstance(member, h5py.Group) or not {"header", "data"} <= set(member):
             continue
         check_group(member, limits)
-        if isinstance(member.get("attributes"), h5py.Dataset):
-            check_texts(member["attributes"], f"attributes in {member.name}", heaps, limits)
-        yield group.name.strip("/"), name
+        heads = _heads(member["header"], limits)
+        _check_data(member["data"], heads, limits)
+        attributes = ["<ismrmrdMeta/>"] * len(heads)
+        texts = member.get("attributes")
+        if isinstance(texts, h5py.Dataset):
+            check_texts(texts, f"attributes in {member.name}", heaps, limits)
+            attributes = [_text(text) for text in texts[()]]
+        if len(attributes) != len(heads):
+            raise BadScan(f"{member.name} has {len(attributes)} attributes, {len(heads)} headers")
+        yield _Series(member.name, heads, attributes)
+
+
+def _heads(stored: h5py.Dataset, limits: FileLimits) -> np.ndarray:
+    if not isinstance(stored, h5py.Dataset) or stored.ndim != 1:
+        raise BadScan(f"{stored.name} holds no list of image headers")
+    if missing := sorted(lacking(stored.dtype, image_header_dtype)):
+        raise BadScan(f"{stored.name}: image headers lack {', '.join(missing)}")
+    check_members(stored.dtype, stored.name)
+    if len(stored) > limits.lines:
+        raise BadScan(f"{stored.name} has {len(stored)} rows, at most {limits.lines} are accepted")
+    check_chunks(stored, limits)
+    found, heads = stored[()], np.zeros(len(stored), image_header_dtype)
+    for name in image_header_dtype.names:
+        heads[name] = found[name]
+    return heads
+
+
+def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> None:
+    """Raise `BadScan` unless the pixels are of the number, shape and kind that the heads tell."""
+    if not isinstance(data, h5py.Dataset) or data.ndim != 5 or len(data) != len(heads):
+        raise BadScan(f"{data.name} holds no pixels of {len(heads)} images")
+    for i, head in enumerate(heads):
+        shape = (int(head["channels"]), *(int(n) for n in head["matrix_size"][::-1]))
+        if shape != data.shape[1:]:
+            raise BadScan(f"{data.name} is {data.shape[1:]}, the header of image {i} says {shape}")
+        kind = int(head["data_type"])
+        if not 1 <= kind <= 8 or data.dtype not in (get_hdf5type(kind), _as_complex(kind)):
+            raise BadScan(f"{data.name} is {data.dtype}, the header of image {i} says type {kind}")
+    if data.dtype.itemsize * int(np.prod(data.shape[1:])) > limits.chunk:
+        raise BadScan(f"{data.name}: images of {data.shape[1:]}, larger than {limits.chunk} bytes")
+    check_chunks(data, limits)
+
+
+def _as_complex(kind: int) -> np.dtype:
+    """Return the pixels of a kind in NumPy, also where HDF5 has a complex of its own."""
+    return ismrmrd.image.get_dtype_from_data_type(kind)
+
+
+def _image(head: np.ndarray, attributes: str, data: np.ndarray, what: str) -> ismrmrd.Image:
+    if data.dtype.names:
+        data = data.view(np.complex64 if data.dtype.itemsize == 8 else np.complex128)
+    try:
+        if attributes:
+            parse_xml(attributes.encode("utf-8"))
+        image = ismrmrd.Image(head, attributes)
+    except XmlError as error:
+        raise BadScan(f"the attributes of {what}: XML that {error}") from None
+    except (AssertionError, AttributeError):
+        raise BadScan(f"the attributes of {what} are no ISMRMRD meta data") from None
+    image.data[:] = data
+    return image

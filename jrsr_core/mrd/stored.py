@@ -8,9 +8,11 @@ heaps (`heaps`). The length of every line is read from the stored row itself,
 and compared with a limit: HDF5 would allocate that length before it looks further.
 """
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product, repeat
 from typing import NamedTuple
 
 import h5py
@@ -80,6 +82,20 @@ def _check_text(what: str, n_bytes: int, limits: FileLimits) -> None:
         raise BadScan(f"{what} of {n_bytes} bytes, at most {limits.header} are accepted")
 
 
+def check_members(kind: np.dtype, name: str) -> None:
+    """Raise `BadScan` where the members of a row overlap: HDF5 writes beyond its buffers then."""
+    if kind.names is None:
+        return
+    end = 0
+    for member, offset in sorted(kind.fields.values(), key=lambda field: field[1]):
+        if offset < end:
+            raise BadScan(f"{name}: the members of a row overlap")
+        check_members(member.base, name)
+        end = offset + member.itemsize
+    if end > kind.itemsize:
+        raise BadScan(f"{name}: the members of a row are longer than the row")
+
+
 class StoredRows(NamedTuple):
     """Heads ``(n,)``, lengths of ``data`` ``(n,)``, and heaps of all lists ``(n, list)``."""
 
@@ -117,6 +133,7 @@ def check_rows(rows: h5py.Dataset, vlens: dict[str, str], limits: FileLimits) ->
             "itemsize": kind.get_size(),
         }
     )
+    check_members(row, rows.name)
     heads, lengths = [np.empty(0, layout["head"])], [np.empty(0, np.uint32)]
     heaps = [np.empty((0, len(vlens)), np.uint64)]
     for part in stored_rows(rows, row, limits):
@@ -137,23 +154,39 @@ def stored_rows(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterat
         yield from _contiguous(data, row, limits)
         return
     per_chunk = data.chunks[0]
-    if per_chunk * row.itemsize > limits.chunk:
-        n_bytes = per_chunk * row.itemsize
-        raise BadScan(f"{data.name}: chunks of {n_bytes} bytes, at most {limits.chunk}")
+    _check_chunk(data, per_chunk * row.itemsize, limits)
     filters = data.id.get_create_plist()
     pipeline = [filters.get_filter(i) for i in range(filters.get_nfilters())]
     for start in range(0, len(data), per_chunk):
         info = data.id.get_chunk_info_by_coord((start,))
         if info.byte_offset is None:
             raise BadScan(f"{data.name}: rows from {start} on were never written")
-        if info.size > limits.chunk:
-            raise BadScan(f"{data.name}: a chunk of {info.size} bytes, at most {limits.chunk}")
+        _check_chunk(data, info.size, limits)
         mask, raw = data.id.read_direct_chunk((start,))
         n_bytes = per_chunk * row.itemsize
         raw = _decoded(raw, pipeline, mask, n_bytes, data.name)
         if len(raw) != n_bytes:
             raise BadScan(f"{data.name}: a chunk of {len(raw)} bytes, expected {n_bytes}")
         yield np.frombuffer(raw, row)[: len(data) - start]
+
+
+def check_chunks(data: h5py.Dataset, limits: FileLimits) -> None:
+    """Raise `BadScan` where numbers, of any shape, lie in chunks too large, or lie nowhere."""
+    if data.chunks is None:
+        if data.size and data.id.get_offset() is None:
+            raise BadScan(f"{data.name}: never written, or stored within its own description")
+        return
+    _check_chunk(data, math.prod(data.chunks) * data.dtype.itemsize, limits)
+    for start in product(*map(range, repeat(0), data.shape, data.chunks)):
+        info = data.id.get_chunk_info_by_coord(start)
+        if info.byte_offset is None:
+            raise BadScan(f"{data.name}: values from {start} on were never written")
+        _check_chunk(data, info.size, limits)
+
+
+def _check_chunk(data: h5py.Dataset, n_bytes: int, limits: FileLimits) -> None:
+    if n_bytes > limits.chunk:
+        raise BadScan(f"{data.name}: chunks of {n_bytes} bytes, at most {limits.chunk}")
 
 
 def _contiguous(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:

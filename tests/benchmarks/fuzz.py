@@ -86,7 +86,9 @@ def run(name: str, seconds: float, keep: Path) -> dict:
             raise RuntimeError(f"{name}: the child failed")
         else:
             total["deaths"] += 1
-            at_hand.rename(keep / f"{name}_{seed}_signal{-process.returncode}.bin")
+            # None is at hand where what an input has spoilt shows at the end only.
+            if at_hand.exists():
+                at_hand.rename(keep / f"{name}_{seed}_signal{-process.returncode}.bin")
     return total | {"seconds": time.monotonic() - start}
 
 

@@ -5,6 +5,7 @@ CI and the long run (`python -m tests.benchmarks.fuzz`) share them.
 """
 
 import contextlib
+import io
 import socket
 import struct
 import tempfile
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from ismrmrd import Dataset, Image, Meta
 
 from gadget.configuration import parameters_of, properties_of, settings_of
-from gadget.errors import UsageError
+from gadget.convert import ConvertRequest, convert
+from gadget.errors import ScanError, UsageError
 from gadget.protocol.connection import READERS, PeerConnection
 from gadget.protocol.messages import Lines
 from gadget.protocol.wire import UINT16, Limits, PeerGone, ProtocolError, Stream
@@ -119,6 +122,15 @@ def file(data: bytes) -> None:
             scan.waveforms()
 
 
+def images(data: bytes) -> None:
+    """A file of images, converted into DICOM and NIfTI."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.h5"
+        path.write_bytes(data)
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert(ConvertRequest(path, None, ["dicom", "nifti"]))
+
+
 def card(data: bytes) -> None:
     """A card; its weights are those of the package."""
     with tempfile.TemporaryDirectory() as folder:
@@ -171,6 +183,20 @@ def files() -> list[bytes]:
     return found
 
 
+def image_files() -> list[bytes]:
+    made = Image.from_array(np.arange(48, dtype=np.float32).reshape(6, 8), transpose=False)
+    made.field_of_view = (160, 120, 5)
+    made.read_dir, made.phase_dir, made.slice_dir = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+    made.meta = Meta({"SeriesDescription": "jrsr", "WindowCenter": "3"})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.h5"
+        with Dataset(str(path)) as dataset:
+            dataset.write_xml_header(_scan()[0])
+            for name in ("image_0", "image_0", "image_1"):
+                dataset.append_image(name, made)
+        return [path.read_bytes()]
+
+
 def configurations() -> list[bytes]:
     chain = f"<gadgetronStreamConfiguration><stream><external>{layouts.properties(crop=0.5)[22:]}"
     chain += "</external></stream></gadgetronStreamConfiguration>"
@@ -191,6 +217,7 @@ TARGETS = {
     "stream": Target(conversation, conversations, (*STREAM_ERRORS, *SCAN_ERRORS, UsageError)),
     "message": Target(one_message, lambda: list(messages.all_messages().values()), STREAM_ERRORS),
     "file": Target(file, files, SCAN_ERRORS),
+    "images": Target(images, image_files, (ScanError,)),
     "header": Target(parse_header, lambda: [_scan()[0].encode()], (BadScan,)),
     "configuration": Target(configuration, configurations, (UsageError,)),
     "parameters": Target(parameters, lambda: SPECIAL_PARAMETERS, (UsageError,)),

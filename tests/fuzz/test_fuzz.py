@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from .targets import TARGETS, spoilt
 
-N_SPOILT = {"stream": 100, "message": 300, "file": 100, "card": 60}
+N_SPOILT = {"stream": 100, "message": 300, "file": 100, "images": 100, "card": 60}
 MAX_GROWTH = 256
 """MiB that a target may take over what its good inputs take."""
 

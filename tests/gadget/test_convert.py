@@ -2,6 +2,7 @@
 
 import h5py
 import ismrmrd
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -91,8 +92,44 @@ def test_attributes_too_long(tmp_path):
         ImageFile(path, FileLimits(header=4000))
 
 
-def test_attributes_that_are_no_xml(tmp_path, capfd):
-    _write_image(tmp_path / "images.h5", "no")
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ("no", "/dataset/image_0: XML that is not readable as XML"),
+        ("<!DOCTYPE l []><l/>", "/dataset/image_0: XML that has a document type"),
+        ("<other/>", "/dataset/image_0 are no ISMRMRD meta data"),
+    ],
+)
+def test_attributes_of_another_kind(tmp_path, capfd, attributes, words):
+    _write_image(tmp_path / "images.h5", attributes)
     made = jrsr(capfd, "convert", tmp_path / "images.h5")
-    assert_one_line(made, 1, "images.h5: image 0 of image_0: its attributes are no XML")
+    assert_one_line(made, 1, f"images.h5: the attributes of image 0 of {words}")
     assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+@pytest.mark.parametrize("name", ["field_of_view", "position", "read_dir", "slice_dir"])
+def test_images_that_lie_nowhere(tmp_path, capfd, name):
+    path = tmp_path / "images.h5"
+    _write_image(path, "")
+    with h5py.File(path, "r+") as file:
+        heads = file["dataset/image_0/header"][()]
+        heads[name] = np.nan
+        file["dataset/image_0/header"][...] = heads
+    assert_one_line(
+        jrsr(capfd, "convert", path, "--format", "nifti"), 1, f"{name} is [nan, nan, nan]"
+    )
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+def test_images_of_one_place_and_equal_counters_are_frames(tmp_path, capfd):
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    image.field_of_view = (160, 120, 5)
+    with ismrmrd.Dataset(str(tmp_path / "images.h5")) as dataset:
+        for factor in (1, 2, 3):
+            image.data[:] = factor
+            dataset.append_image("image_0", image)
+    assert jrsr(capfd, "convert", tmp_path / "images.h5", "--format", "nifti").code == 0
+    nifti = nibabel.load(tmp_path / "images.nii.gz")
+    assert nifti.shape == (8, 6, 1, 3)
+    np.testing.assert_array_equal(nifti.get_fdata()[0, 0, 0], [1, 2, 3])
+    np.testing.assert_allclose(abs(np.diag(nifti.affine)), [20, 20, 5, 1])

@@ -13,6 +13,7 @@ from gadget import conversation
 from gadget.configuration import parameters_of, properties_of
 from gadget.conversation import Terms
 from gadget.errors import UsageError
+from gadget.export.labels import Labels
 from gadget.listening import is_allowed, parse_networks
 from gadget.protocol import inbox
 from gadget.protocol.memory import Memory
@@ -20,7 +21,8 @@ from gadget.protocol.wire import Limits
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
-from jrsr_core.mrd.stored import VLEN, FileLimits
+from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.stored import VLEN, FileLimits, check_members
 from jrsr_core.mrd.xml_tree import XmlError, XmlLimits, parse_xml
 from jrsr_core.weights import CardError, WeightsCard
 
@@ -46,8 +48,9 @@ def test_document_types_are_refused_wherever_xml_is_read(name, code):
         parse_xml(data)
     with pytest.raises(UsageError, match="configuration has a document type"):
         properties_of(data)
-    with pytest.raises(BadScan, match="header has a document type"):
-        parse_header(BOMBS[name])
+    for read in (parse_header, Labels):
+        with pytest.raises(BadScan, match="header has a document type"):
+            read(BOMBS[name])
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,17 @@ def test_files_that_ask_for_more_than_they_hold(change, words, tmp_path):
         change(file)
     with pytest.raises(BadScan, match=words):
         ScanFile(path, FileLimits(members=10, header=4000, chunk=2**20))
+
+
+def test_rows_whose_members_overlap_are_refused():
+    """HDF5 writes beyond its buffers where it reads them."""
+    check_members(HEAD_DTYPE, "rows")
+    packed = {"names": ["a", "b"], "formats": ["<f8", "<f4"], "offsets": [0, 8]}
+    check_members(np.dtype([("head", np.dtype(packed)), ("n", "<u4", (3,))]), "rows")
+    inner = np.dtype(packed | {"offsets": [0, 4]})
+    for kind in (inner, np.dtype([("head", inner)]), np.dtype([("heads", inner, (2,))])):
+        with pytest.raises(BadScan, match="rows: the members of a row overlap"):
+            check_members(kind, "rows")
 
 
 def test_a_compressed_chunk_does_not_grow_beyond_its_rows(tmp_path):
