@@ -175,8 +175,19 @@ class RecModule(nn.Module):
         if not self.is_implicit:
             return support * self.prox(s, conditions)
         prior = support * self.prox.denoised(s, conditions)
-        weight = self.weight(sense).expand(len(x), 1, 1)
-        return regularised_solve(prior, weight, zero_filled, sense, N_INNER, x, gram_x)
+        return self.data_solve(prior, zero_filled, sense, x, gram_x)
+
+    def data_solve(
+        self,
+        prior: Tensor,
+        zero_filled: Tensor,
+        sense: SenseOperator,
+        x0: Tensor,
+        gram_x0: Tensor | None = None,
+    ) -> Tensor:
+        """Return argmin |A x - b|^2 + lambda |x - prior|^2, from `x0`; `gram_x0` is A^H A x0."""
+        weight = self.weight(sense).expand(len(x0), 1, 1)
+        return regularised_solve(prior, weight, zero_filled, sense, N_INNER, x0, gram_x0)
 
     def weight(self, sense: SenseOperator) -> Tensor:
         """Return lambda of the equilibrium, in the units of A^H A."""
