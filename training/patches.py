@@ -94,15 +94,15 @@ def _jrsr_part(
         points, report = solve_fixed_point(
             lambda x: rec.step(x, zero_filled, sense, None), start, rec.training_settings
         )
-        gradient = sense.gram(points) - zero_filled
+        gram = sense.gram(points)
     torch.clear_autocast_cache()
-    s = points - rec.eta * gradient
+    s = points - rec.eta * (gram - zero_filled)
     if rec.is_implicit:
         # The data term couples all pixels and costs little; D around the window has no graph.
         with torch.no_grad():
             prior = rec.prox.denoised(s)
         prior[(..., *window)] = rec.prox.denoised(_at(s, *window))
-        x = rec.data_solve(sense.support() * prior, zero_filled, sense, points)
+        x = rec.data_solve(sense.support() * prior, zero_filled, sense, points, gram)
         x_rec = _at(x, *window)
     else:
         x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))

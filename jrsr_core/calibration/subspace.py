@@ -139,12 +139,10 @@ def _orthogonal_iteration(field: Tensor, start: Tensor) -> tuple[Tensor, Tensor]
     the vectors, and they cost no product of their own.
     """
     v = _orthonormal(start)
-    for i in range(N_ITER):
-        product = _product(field, v)
-        if i == N_ITER - 1:
-            product, values = _ritz(v, product)
-        v = _orthonormal(product)
-    return v, values
+    for _ in range(N_ITER - 1):
+        v = _orthonormal(_product(field, v))
+    product, values = _ritz(v, _product(field, v))
+    return _orthonormal(product), values
 
 
 def _ritz(v: Tensor, product: Tensor) -> tuple[Tensor, Tensor]:

@@ -218,16 +218,18 @@ def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
     found = check_rows(rows, lists, limits)
-    if stored == HEAD_DTYPE:
-        return found
-    heads = found.heads
-    made = np.zeros(len(heads), HEAD_DTYPE)
-    for name in HEAD_DTYPE.names:
-        for inner in HEAD_DTYPE[name].names or ():
-            made[name][inner] = heads[name][inner]
-        if HEAD_DTYPE[name].names is None:
-            made[name] = heads[name]
-    return found._replace(heads=made)
+    return found._replace(heads=fitted(found.heads, HEAD_DTYPE))
+
+
+def fitted(heads: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Return heads as rows of `wanted`; fields that it has not are left out."""
+    if heads.dtype == wanted:
+        return heads
+    made = np.zeros(len(heads), wanted)
+    for name in wanted.names:
+        inner = wanted[name]
+        made[name] = fitted(heads[name], inner) if inner.names else heads[name]
+    return made
 
 
 def lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:

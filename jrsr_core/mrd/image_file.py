@@ -17,7 +17,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from .errors import BadScan
-from .file import DATASET, lacking, reading
+from .file import DATASET, fitted, lacking, reading
 from .heaps import Heaps
 from .stored import (
     FileLimits,
@@ -126,10 +126,7 @@ def _heads(stored: h5py.Dataset, limits: FileLimits) -> np.ndarray:
     if len(stored) > limits.lines:
         raise BadScan(f"{stored.name} has {len(stored)} rows, at most {limits.lines} are accepted")
     check_chunks(stored, limits)
-    found, heads = stored[()], np.zeros(len(stored), image_header_dtype)
-    for name in image_header_dtype.names:
-        heads[name] = found[name]
-    return heads
+    return fitted(stored[()], image_header_dtype)
 
 
 def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> None:

@@ -158,10 +158,7 @@ def stored_rows(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterat
     filters = data.id.get_create_plist()
     pipeline = [filters.get_filter(i) for i in range(filters.get_nfilters())]
     for start in range(0, len(data), per_chunk):
-        info = data.id.get_chunk_info_by_coord((start,))
-        if info.byte_offset is None:
-            raise BadScan(f"{data.name}: rows from {start} on were never written")
-        _check_chunk(data, info.size, limits)
+        _check_written(data, (start,), limits)
         mask, raw = data.id.read_direct_chunk((start,))
         n_bytes = per_chunk * row.itemsize
         raw = _decoded(raw, pipeline, mask, n_bytes, data.name)
@@ -173,15 +170,18 @@ def stored_rows(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterat
 def check_chunks(data: h5py.Dataset, limits: FileLimits) -> None:
     """Raise `BadScan` where numbers, of any shape, lie in chunks too large, or lie nowhere."""
     if data.chunks is None:
-        if data.size and data.id.get_offset() is None:
-            raise BadScan(f"{data.name}: never written, or stored within its own description")
+        _offset(data)
         return
     _check_chunk(data, math.prod(data.chunks) * data.dtype.itemsize, limits)
     for start in product(*map(range, repeat(0), data.shape, data.chunks)):
-        info = data.id.get_chunk_info_by_coord(start)
-        if info.byte_offset is None:
-            raise BadScan(f"{data.name}: values from {start} on were never written")
-        _check_chunk(data, info.size, limits)
+        _check_written(data, start, limits)
+
+
+def _check_written(data: h5py.Dataset, start: tuple[int, ...], limits: FileLimits) -> None:
+    info = data.id.get_chunk_info_by_coord(start)
+    if info.byte_offset is None:
+        raise BadScan(f"{data.name}: rows from {start[0]} on were never written")
+    _check_chunk(data, info.size, limits)
 
 
 def _check_chunk(data: h5py.Dataset, n_bytes: int, limits: FileLimits) -> None:
@@ -189,13 +189,19 @@ def _check_chunk(data: h5py.Dataset, n_bytes: int, limits: FileLimits) -> None:
         raise BadScan(f"{data.name}: chunks of {n_bytes} bytes, at most {limits.chunk}")
 
 
-def _contiguous(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:
-    n_rows, offset = data.size, data.id.get_offset()
-    if n_rows and offset is None:
+def _offset(data: h5py.Dataset) -> int:
+    """Return where contiguous values begin in the file; 0 where there are none."""
+    offset = data.id.get_offset()
+    if data.size and offset is None:
         raise BadScan(f"{data.name}: never written, or stored within its own description")
+    return offset or 0
+
+
+def _contiguous(data: h5py.Dataset, row: np.dtype, limits: FileLimits) -> Iterator[np.ndarray]:
+    n_rows, offset = data.size, _offset(data)
     at_once = max(1, min(limits.chunk, 2**22) // row.itemsize)
     with open(data.file.filename, "rb") as file:  # noqa: PTH123
-        file.seek(offset or 0)
+        file.seek(offset)
         for start in range(0, n_rows, at_once):
             n_bytes = min(at_once, n_rows - start) * row.itemsize
             raw = file.read(n_bytes)
