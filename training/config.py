@@ -19,6 +19,9 @@ from jrsr_core.simulation.protocols import PROTOCOLS
 CONFIG = "config.json"
 """The settings of a run, in its folder."""
 
+SOURCES = ("init", "grow_from", "recon_from")
+"""Keys that name weights a run starts from; the card tells their hashes instead."""
+
 MAX_BASES = 5
 CHOICES = {
     "loop": ("supervised", "adversarial", "tune"),
@@ -56,6 +59,7 @@ class RunConfig:
     device: str = "auto"
     seed: int = 0
     init: str = ""  # weights card or run folder to start from
+    grow_from: str = ""  # the same of a smaller preset; the new channels and blocks begin silent
     data_step: str = ""  # of Rec: gradient, as published, or implicit; empty: that of the preset
 
     # Data made on the fly from images or k-space; a prepared folder has its own.
@@ -138,6 +142,10 @@ class RunConfig:
         if self.batch % (self.devices * self.nodes):
             raise ValueError(
                 f"batch is {self.batch}, not a multiple of {self.devices * self.nodes} processes"
+            )
+        if self.init and self.grow_from:
+            raise ValueError(
+                f"init is {self.init}, grow_from {self.grow_from}: one start is enough"
             )
         if self.recon_from and not 0 < self.sequential < 1:
             raise ValueError("recon_from is for recipes with a sequential share between 0 and 1")

@@ -1,41 +1,18 @@
 """From a training folder to weights that the package ships: safetensors and a card."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import nn
-
-from jrsr_core.models import build_model
 from jrsr_core.weights import save_weights
 
-from .checkpoint import RunState, load_matching, part, read_checkpoint
-from .config import CONFIG
+from .config import SOURCES
 from .evaluate import current_commit, summarise
 from .log import read_log
 from .manifest import NAME, Manifest
+from .networks import averaged_model
 
-PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", "init", "recon_from")
+PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", *SOURCES)
 """Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
-
-
-def averaged_model(folder: Path) -> tuple[nn.Module, dict, RunState]:
-    """Return the averaged network of a run, its configuration and its state.
-
-    Raises
-    ------
-    ValueError
-        Not the folder of a run, or weights that do not fit its recipe.
-    """
-    path = folder / CONFIG
-    if not path.exists():
-        raise ValueError(f"{folder}: no {CONFIG}, this is not a training folder")
-    config = json.loads(path.read_text())
-    tensors, state = read_checkpoint(folder)
-    step = config.get("data_step") or None
-    model = build_model(config["model"], preset=config["preset"], data_step=step)
-    load_matching(model, part(tensors, "average"), str(folder))
-    return model.eval(), config, state
 
 
 def data_facts(config: dict) -> tuple[str, dict]:

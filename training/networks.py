@@ -16,6 +16,7 @@ from jrsr_core.weights import WeightsCard, load_weights
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import (
     CheckpointError,
+    RunState,
     load_matching,
     load_optimizer,
     pack_module,
@@ -26,6 +27,7 @@ from .checkpoint import (
 from .config import CONFIG, RunConfig
 from .discriminators import build_discriminator
 from .fixed_points import set_backward, set_iterations, takes_start
+from .grow import GrowthError, grow
 from .parts import NAMES, compile_networks, split_parts
 from .patches import check_patches
 
@@ -106,6 +108,8 @@ def build_networks(config: RunConfig, device: torch.device) -> Networks:
     _check(model, config)
     if config.init:
         load_start(model, config.init)
+    if config.grow_from:
+        grow_start(model, config.grow_from)
     if config.recon_from:
         load_recon(model, config.recon_from)
     model = model.to(device, memory_format=torch.channels_last).train()
@@ -129,16 +133,29 @@ def _adam(module: nn.Module, config: RunConfig) -> torch.optim.Adam:
     return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, eps=eps)
 
 
-def _weights_of(source: str) -> tuple[dict[str, Tensor], str | None]:
-    """Return the weights of a card, or the averaged ones of a run's folder, and their data step."""
-    path = Path(source)
-    if not path.is_dir():
-        model = load_weights(path)[0]
-        return model.state_dict(), data_step_of(model)
-    config = json.loads((path / CONFIG).read_text())
+def averaged_model(folder: Path) -> tuple[nn.Module, dict, RunState]:
+    """Return the averaged network of a run, its configuration and its state.
+
+    Raises
+    ------
+    ValueError
+        Not the folder of a run, or weights that do not fit its recipe.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        raise ValueError(f"{folder}: no {CONFIG}, this is not a training folder")
+    config = json.loads(path.read_text())
+    tensors, state = read_checkpoint(folder)
     step = config.get("data_step") or None
     model = build_model(config["model"], preset=config["preset"], data_step=step)
-    return part(read_checkpoint(path)[0], "average"), data_step_of(model)
+    load_matching(model, part(tensors, "average"), str(folder))
+    return model.eval(), config, state
+
+
+def _model_of(source: str) -> nn.Module:
+    """Return the model of a card, or the averaged one of a run's folder."""
+    path = Path(source)
+    return averaged_model(path)[0] if path.is_dir() else load_weights(path)[0]
 
 
 def weights_sha256(source: str) -> str:
@@ -149,9 +166,9 @@ def weights_sha256(source: str) -> str:
     return hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
 
 
-def _check_data_step(source: str, data_step: str | None, model: nn.Module) -> None:
+def _check_data_step(source: str, found: nn.Module, model: nn.Module) -> None:
     """Refuse weights whose tensors fit, but mean another iteration."""
-    own = data_step_of(model)
+    data_step, own = data_step_of(found), data_step_of(model)
     if data_step and own and data_step != own:
         raise CheckpointError(f"{source}: data_step is {data_step}, the recipe's model has {own}")
 
@@ -164,9 +181,25 @@ def load_start(model: nn.Module, source: str) -> None:
     CheckpointError
         Weights of another model, or of another way of Rec to its equilibrium.
     """
-    tensors, data_step = _weights_of(source)
-    _check_data_step(source, data_step, model)
-    load_matching(model, tensors, source)
+    found = _model_of(source)
+    _check_data_step(source, found, model)
+    load_matching(model, found.state_dict(), source)
+
+
+def grow_start(model: nn.Module, source: str) -> None:
+    """Start as a smaller network of the same kind, a card or a run's folder; see `grow`.
+
+    Raises
+    ------
+    CheckpointError
+        Weights that the model cannot begin with.
+    """
+    found = _model_of(source)
+    _check_data_step(source, found, model)
+    try:
+        grow(model, found)
+    except GrowthError as error:
+        raise CheckpointError(f"{source}: {error}") from None
 
 
 def load_recon(model: nn.Module, source: str) -> None:
@@ -177,7 +210,8 @@ def load_recon(model: nn.Module, source: str) -> None:
     CheckpointError
         Weights of another reconstruction.
     """
-    tensors, data_step = _weights_of(source)
-    _check_data_step(source, data_step, model)
+    found = _model_of(source)
+    _check_data_step(source, found, model)
+    tensors = found.state_dict()
     whole = next((part(tensors, name) for name, _ in NAMES if part(tensors, name)), tensors)
     load_matching(split_parts(model)[0], whole, source)

@@ -23,7 +23,7 @@ from jrsr_core.models.interfaces import ModelOutput
 from .batches import open_data, train_batches
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import CheckpointError, RunState, part, read_checkpoint, write_checkpoint
-from .config import CONFIG, RunConfig
+from .config import CONFIG, SOURCES, RunConfig
 from .errors import TrainingDiverged
 from .fixed_points import FixedPoints, set_iterations
 from .log import RunLog
@@ -99,7 +99,7 @@ class Run:
             "perceptual_used": perceptual,
             "torch": torch.__version__,
         }
-        for key in ("init", "recon_from"):
+        for key in SOURCES:
             if source := getattr(self.config, key):
                 facts[f"{key}_sha256"] = weights_sha256(source)
         (self.out / CONFIG).write_text(json.dumps(asdict(self.config) | facts, indent=1))
