@@ -20,6 +20,7 @@ from training.errors import TrainingDiverged
 from training.export import export
 from training.fit import fit
 from training.log import read_log
+from training.networks import averaged_model, weights_sha256
 from training.run import Run
 from training.schedule import learning_rate, phase_at
 
@@ -214,6 +215,8 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
             "none.onnx: no such file",
         ),
         ({"init": "nowhere.json"}, "nowhere.json"),
+        ({"grow_from": "nowhere.json"}, "nowhere.json"),
+        ({"init": "a.json", "grow_from": "b.json"}, "init is a.json, grow_from b.json: one start"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_line(scans, tmp_path, changes, message):
@@ -249,6 +252,20 @@ def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
     assert torch.equal(run.networks.model.state_dict()[name], expected)
+
+
+def test_a_larger_preset_begins_as_a_trained_smaller_one(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    changes = {"preset": "compact", "grow_from": str(tmp_path / "a"), "steps": 1}
+    fit(tiny(scans, tmp_path / "b", **changes))
+    card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert card.training["grow_from_sha256"] == weights_sha256(str(tmp_path / "a"))
+    assert "grow_from" not in card.training
+    small, large = (averaged_model(tmp_path / name)[0] for name in "ab")
+    grown = large.sr.conv_up.weight[:8, :8]
+    torch.testing.assert_close(grown, small.sr.conv_up.weight, rtol=0, atol=1e-3)
+    with pytest.raises(CheckpointError, match=r"rec.prox.conv_in is \(8, .*, was \(32,"):
+        fit(tiny(scans, tmp_path / "c", grow_from=str(tmp_path / "b")))
 
 
 def test_the_published_iteration_is_trained_and_kept_apart(scans, tmp_path):

@@ -58,8 +58,8 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         f"learning_rate={rate}",
         f"data={fixed_batch(config.protocol)}",
     ]
-    changes += [f"out={tmp_path}", "device=cpu", "seed=1", "batch=2", "log_every=1", "init="]
-    changes += ["schedule=constant", "warmup_steps=0", "psnr_share=0"]
+    changes += [f"out={tmp_path}", "device=cpu", "seed=1", "batch=2", "log_every=1"]
+    changes += ["init=", "grow_from=", "schedule=constant", "warmup_steps=0", "psnr_share=0"]
     changes += ["perceptual_fallback=gradient", "discriminator_width=4", "tensorboard=false"]
     config = recipe(name, *changes, "validate_every=0")
     fit(config)
