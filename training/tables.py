@@ -12,7 +12,7 @@ from pathlib import Path
 from .evaluate import BOUND, read_rows, summarise
 from .paired import Comparison, compare
 
-ABLATION = ("sr", "recon", "recon-sr", "recon+sr")
+ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
 COMPARISON = (
     *(
         f"{r}+{s}"

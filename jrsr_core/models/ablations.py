@@ -5,13 +5,18 @@ recon       image = fixed point of PGD on the HR grid with the zero-padded mask 
 recon-sr    image = SR(|x_rec|), trained apart: what the image loses is no matter of Rec
 recon+sr    image = SR(|x_rec|), trained end to end
 
-No SFT anywhere. Each is a value of `AblationConfig`.
+No SFT in these. Ours, between `recon+sr` and `jrsr`, which sees |A^H b| in place of |x_rec|:
+
+recon+sr-sft   image = SR(|x_rec|; c = conv(x_rec)), trained end to end
+
+Each is a value of `AblationConfig`.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..arrays import to_channels
 from ..physics.resolution import sinc_interpolate
 from ..physics.sense import SenseOperator
 from .clock import Clock
@@ -32,11 +37,11 @@ class AblationConfig:
     end_to_end: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a model of nothing, and an SR module that waits for a condition."""
+        """Refuse a model of nothing, and an SR module that waits for a condition without Rec."""
         if self.rec is None and self.sr is None:
             raise ValueError("an ablation needs rec, sr or both, got neither")
-        if self.sr is not None and self.sr.sft != "none":
-            raise ValueError(f"sft is {self.sr.sft!r}, an ablation has 'none'")
+        if self.rec is None and self.sr.sft != "none":
+            raise ValueError(f"sft is {self.sr.sft!r}, without rec it can only be 'none'")
 
 
 class Ablation(JointModel):
@@ -78,7 +83,8 @@ class Ablation(JointModel):
                 )
             clock.lap("rec")
             seen = low_resolution if self.end_to_end else low_resolution.detach()
-            output = ModelOutput(self.sr(seen.abs()[:, None])[:, 0], low_resolution)
+            condition = to_channels(seen) if self.sr.conv_condition is not None else None
+            output = ModelOutput(self.sr(seen.abs()[:, None], condition)[:, 0], low_resolution)
             clock.lap("sr")
         output.seconds = clock.laps
         if report is not None:

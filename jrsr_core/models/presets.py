@@ -55,6 +55,7 @@ CONFIGS = {
     "recon": _by_preset(lambda preset: AblationConfig(rec=_hr_rec(preset))),
     "recon-sr": _by_preset(lambda preset: _series(preset, end_to_end=False)),
     "recon+sr": _by_preset(lambda preset: _series(preset, end_to_end=True)),
+    "recon+sr-sft": _by_preset(lambda preset: AblationConfig(_JRSR[preset].rec, _JRSR[preset].sr)),
     "t2net": {
         "paper": T2NetConfig(),
         "compact": T2NetConfig(32, 4),

@@ -33,6 +33,7 @@ JOINTS = {
     "recon": Ablation,
     "recon-sr": Ablation,
     "recon+sr": Ablation,
+    "recon+sr-sft": Ablation,
     "t2net": T2Net,
 }
 RECONS = {"zero-filled": ZeroFilled, "cg-sense": CgSense, "modl": Modl, "dl-espirit": DlEspirit}

@@ -17,7 +17,7 @@ import sys
 UPSAMPLES = ("bicubic", "medsrgan", "bebygan")
 OWN = ("jrsr", "jrsr-dc")
 OTHERS = (
-    *("sr", "recon", "recon-sr", "recon+sr", "t2net"),
+    *("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net"),
     *(f"{r}+{s}" for r in ("cg-sense", "modl", "dl-espirit") for s in UPSAMPLES),
 )
 ROWS = (

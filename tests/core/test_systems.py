@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from jrsr_core.arrays import to_channels
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
@@ -32,7 +33,7 @@ from jrsr_core.simulation.protocols import simulate_protocol
 from .test_models import FEW, awake, scan
 
 TRAINED_PARTS = ("modl", "dl-espirit", "medsrgan", "bebygan")
-TRAINED_JOINTS = ("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "t2net")
+TRAINED_JOINTS = ("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net")
 
 
 def shapes(model):
@@ -88,6 +89,8 @@ class TestPublishedSizes:
         for name, n in (("sr", n_sr), ("recon", n_rec), ("recon+sr", n_rec + n_sr)):
             assert count_parameters(build_model(name, preset="paper")) == n, name
         assert n_sr + n_rec == count_parameters(build_model("recon-sr", preset="paper"))
+        conditioned = build_model("recon+sr-sft", preset="paper")
+        assert shapes(conditioned) == shapes(proposed)
 
 
 def test_the_names_of_the_paper_are_all_there():
@@ -317,7 +320,8 @@ class TestAblations:
 
     def test_only_end_to_end_training_tells_rec_of_the_image(self):
         assert all(g is None for g in self.image_gradient_of_rec("recon-sr"))
-        assert all(g is not None for g in self.image_gradient_of_rec("recon+sr"))
+        for name in ("recon+sr", "recon+sr-sft"):
+            assert all(g is not None for g in self.image_gradient_of_rec(name))
 
     def test_recon_untrained_is_the_tikhonov_solution_on_the_hr_grid(self):
         # (g^-2 A^H A + l (1 - c)/(1 + c l)) x = g^-2 A^H b, l = (1 - a)/a with a = 0.9, c = 0.9:
@@ -355,6 +359,19 @@ class TestAblations:
             output = model(kspace, sense, noise)
             expected = model.sr(output.low_resolution.abs()[:, None])[:, 0]
         assert torch.allclose(output.image, expected, atol=1e-6)
+
+    def test_with_sft_the_series_differs_from_the_proposed_in_its_input_alone(self):
+        kspace, sense, noise, *_ = scan()
+        proposed = awake(build_model("jrsr", preset="tiny")).eval()
+        series = build_model("recon+sr-sft", preset="tiny").eval()
+        series.load_state_dict(proposed.state_dict())
+        with torch.no_grad():
+            image, x_rec = (o := proposed(kspace, sense, noise)).image, o.low_resolution
+            ours = series(kspace, sense, noise)
+            expected = proposed.sr(x_rec.abs()[:, None], to_channels(x_rec))[:, 0]
+        assert torch.equal(ours.low_resolution, x_rec)
+        assert torch.allclose(ours.image, expected, atol=1e-6)
+        assert not torch.allclose(ours.image, image, atol=1e-2)
 
 
 class TestConsistencySwitch:

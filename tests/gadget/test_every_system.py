@@ -13,7 +13,7 @@ from .commands import assert_one_line, jrsr
 
 FAILED = 1
 SYSTEMS = (
-    *("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "t2net"),
+    *("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net"),
     *(
         f"{recon}+{sr}"
         for recon in ("cg-sense", "modl", "dl-espirit")
@@ -34,7 +34,7 @@ def cards(tmp_path_factory):
 
 
 def _parts(system):
-    return [system] if system == "recon+sr" else system.split("+")
+    return [system] if system.startswith("recon+") else system.split("+")
 
 
 def _as_text(system, cards):
