@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gadgetron.external.connection import Connection
 
 from jrsr_core.interrupt import Cancelled, watched
+from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.numbering import Numbering
@@ -112,12 +113,6 @@ class Session:
                     where = f"image {result.mrd.image_index}"
                     log.warning("%s: fallback: %s", where, result.image.report.fallback)
         self.outcome.n_lines = scan.n_lines
-        if scan.n_late:
-            log.warning(
-                "%d lines left out: their image was complete before (trigger=%s)",
-                scan.n_late,
-                settings.trigger,
-            )
         seconds = time.perf_counter() - start
         log.info(
             "%d lines -> %d images, %d of them fallback images, in %.1f s",
@@ -126,6 +121,11 @@ class Session:
             self.outcome.n_fallback,
             seconds,
         )
+        if scan.n_late:
+            raise BadScan(
+                f"{scan.n_late} of {scan.n_lines} lines came after their image was made with "
+                f"trigger={settings.trigger} and are not in it; trigger=measurement waits for all"
+            )
 
     def _tasks(self, scan: LiveScan) -> Iterator[list[Task]]:
         for items in self._inbox.batches():

@@ -144,7 +144,11 @@ def _number(element: ET.Element, path: str) -> float | None:
 
 
 def _numbers(element: ET.Element, path: str) -> tuple[float, ...]:
-    return tuple(_to_float(e.text or "", path) for e in element.findall(path))
+    """Values of one per contrast; one that is no number makes them all unknown."""
+    try:
+        return tuple(_to_float(e.text or "", path) for e in element.findall(path))
+    except BadScan:
+        return ()
 
 
 def _integer(element: ET.Element, path: str) -> int | None:

@@ -12,19 +12,18 @@ class Numbering:
     Every encoding space is a series: its images share their matrix. Within it numbers run from 1,
     slices fastest, then contrast, phase, set, repetition; the encoding limits tell how many there
     are of each, as in Gadgetron. Images beyond them, as without limits, are counted on as they
-    come.
+    come, which in a live scan is the order in which they were measured.
     """
 
     def __init__(self, encodings: tuple[Encoding, ...]) -> None:
         self._extents = [
             tuple(e.counter_maxima.get(name, 0) + 1 for name in NESTING) for e in encodings
         ]
-        self._series: dict[int, int] = {}
         self._n_beyond = [0] * len(encodings)
 
     def series(self, counters: Counters) -> int:
-        """Return the series of an image, from 0 in the order of their first images."""
-        return self._series.setdefault(counters.encoding, len(self._series))
+        """Return the series of an image: the place of its encoding space in the header, from 0."""
+        return counters.encoding
 
     def number(self, counters: Counters) -> int:
         """Return the number of an image within its series."""

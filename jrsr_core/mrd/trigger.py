@@ -3,13 +3,20 @@
 A unit is what is reconstructed together: all contrasts, phases and sets of one slice in one
 repetition. It is complete
 
-slice        when every image of it has had its LAST_IN_SLICE line in the last average, where the
-             encoding limits tell how many there are, and
+slice        when every image of it has had its LAST_IN_SLICE line in the last average, and
 repetition   when a later repetition of the slice begins, or on a LAST_IN_REPETITION line, and
 measurement  at the end of the scan.
 
 Each rule includes those below it. `bucket` is for chains whose buckets are complete by
 themselves: `repetition`, and at the end of each bucket all units that had lines in it.
+
+A line that comes after its unit was closed is lost, one that is waited for costs time only. So
+
+- no unit is closed while the encoding limits announce averages, contrasts, phases or sets of which
+  it has had no line: they may lie outside the repetitions, or in another bucket;
+- flags count where the header has these limits. Converters that leave them out set the flags by
+  line number, not by time (Bruker's: at the largest ky, which may come first);
+- LAST_IN_SLICE does not count in a 3-D encoding: some set it at the end of every partition (GE's).
 """
 
 import math
@@ -24,6 +31,7 @@ from .lines import LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 
 RULES = ("slice", "repetition", "measurement", "bucket")
 INNER = ("contrast", "phase", "set")
+REPEATED = ("average", *INNER)
 
 _LAST_IN_SLICE, _LAST_IN_REPETITION = flag_bits(LAST_IN_SLICE), flag_bits(LAST_IN_REPETITION)
 
@@ -41,9 +49,10 @@ class Trigger:
 
     def __init__(self, rule: str, encodings: tuple[Encoding, ...]) -> None:
         self.rule = rule
-        self._maxima = [encoding.counter_maxima for encoding in encodings]
+        self._encodings = encodings
         self._done: set[Unit] = set()
         self._open: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
+        self._begun: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
         self._in_bucket: set[Unit] = set()
 
     def is_late(self, head: np.void) -> bool:
@@ -54,35 +63,42 @@ class Trigger:
         """Take one line that is not late; return the units that are complete with it."""
         flags, unit = int(head["flags"]), unit_of(head)
         finished = self._open[unit]
+        self._begun[unit].add(_counters(head, REPEATED))
         self._in_bucket.add(unit)
         if self.rule == "measurement":
             return []
-        complete = self._earlier(unit)
+        complete = [u for u in self._open if u[:2] == unit[:2] and u.repetition < unit.repetition]
         if self.rule == "slice" and flags & _LAST_IN_SLICE and self._ends_image(head):
-            finished.add(tuple(int(head["idx"][name]) for name in INNER))
-            if len(finished) >= self._n_images(unit):
+            finished.add(_counters(head, INNER))
+            if len(finished) >= self._n_announced(unit, INNER):
                 complete.append(unit)
-        if flags & _LAST_IN_REPETITION:
+        if flags & _LAST_IN_REPETITION and self._has_limits(unit):
             complete += [u for u in self._open if u.repetition == unit.repetition]
-        return self._close(complete)
+        return self._close(filter(self._has_begun, complete))
+
+    def _has_limits(self, unit: Unit) -> bool:
+        return set(REPEATED) <= self._encodings[unit.encoding].counter_maxima.keys()
 
     def _ends_image(self, head: np.void) -> bool:
-        """Whether LAST_IN_SLICE is meant for the last average; unknown without limits."""
-        maxima = self._maxima[int(head["encoding_space_ref"])]
-        known = {"average", *INNER} <= maxima.keys()
-        return known and int(head["idx"]["average"]) >= maxima["average"]
+        """Whether LAST_IN_SLICE means the end of an image, in its last average."""
+        unit, encoding = unit_of(head), self._encodings[int(head["encoding_space_ref"])]
+        if encoding.is_3d or not self._has_limits(unit):
+            return False
+        return int(head["idx"]["average"]) >= encoding.counter_maxima["average"]
 
-    def _n_images(self, unit: Unit) -> int:
-        return math.prod(self._maxima[unit.encoding][name] + 1 for name in INNER)
+    def _n_announced(self, unit: Unit, names: tuple[str, ...]) -> int:
+        maxima = self._encodings[unit.encoding].counter_maxima
+        return math.prod(maxima.get(name, 0) + 1 for name in names)
 
-    def _earlier(self, unit: Unit) -> list[Unit]:
-        return [u for u in self._open if u[:2] == unit[:2] and u.repetition < unit.repetition]
+    def _has_begun(self, unit: Unit) -> bool:
+        """Whether there is a line of everything that the limits announce for a unit."""
+        return len(self._begun[unit]) >= self._n_announced(unit, REPEATED)
 
     def bucket(self) -> list[Unit]:
         """Take the end of a bucket."""
         complete = self._in_bucket if self.rule == "bucket" else ()
         self._in_bucket = set()
-        return self._close(complete)
+        return self._close(filter(self._has_begun, complete))
 
     def end(self) -> list[Unit]:
         """Take the end of the scan."""
@@ -91,9 +107,13 @@ class Trigger:
     def _close(self, units: Iterable[Unit]) -> list[Unit]:
         closed = sorted(set(units) & set(self._open), key=lambda u: (u.repetition, u.slice))
         for unit in closed:
-            del self._open[unit]
+            del self._open[unit], self._begun[unit]
         self._done.update(closed)
         return closed
+
+
+def _counters(head: np.void, names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(int(head["idx"][name]) for name in names)
 
 
 def unit_of(head: np.void) -> Unit:

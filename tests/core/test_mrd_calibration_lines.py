@@ -234,6 +234,9 @@ def test_image_lines_of_two_encoding_spaces_make_images_of_their_own():
     numbering = Numbering(header.encodings)
     numbers = [(numbering.series(c), numbering.number(c)) for c in plan.groups]
     assert [series for series, _ in numbers] == [0, 0, 1, 1] and len(set(numbers)) == 4
+    later_first = Numbering(header.encodings)
+    again = [(later_first.series(c), later_first.number(c)) for c in reversed(list(plan.groups))]
+    assert again[::-1] == numbers
 
 
 def test_a_space_that_makes_no_image_is_set_aside_with_the_reason():

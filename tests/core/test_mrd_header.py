@@ -68,6 +68,14 @@ def test_unknown_elements_and_a_trailing_nul_do_no_harm():
     assert parse_header(xml + "\0").encodings == parse_header(header()).encodings
 
 
+@pytest.mark.parametrize("echoes", ["<TE></TE>", "<TE>10</TE><TE>long</TE>"])
+def test_an_echo_time_that_is_none_stops_no_scan(echoes):
+    xml = header(rest=f"<sequenceParameters><TR>500</TR>{echoes}</sequenceParameters>")
+    parsed = parse_header(xml)
+    # They go by the number of the contrast: with a gap none can be told.
+    assert (parsed.te_ms, parsed.tr_ms) == ((), (500.0,))
+
+
 def test_declared_encoding_of_another_name():
     xml = '<?xml version="1.0" encoding="UTF-8"?>' + header()
     assert parse_header(xml).encodings == parse_header(header()).encodings

@@ -1,6 +1,7 @@
 """When all lines of an image are in: flags and counters against what was counted in advance."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,10 +81,53 @@ def test_only_the_end_is_sure_where_the_header_has_no_limits():
 def test_limits_that_promise_too_much_delay_an_image_and_lose_none():
     heads = scan(("repetition", "slice"), {"slice": 2, "repetition": 2})
     trigger = Trigger("slice", (encoding(contrast=5, slice=1, repetition=1),))
-    found = followed(trigger, heads)
-    # The next repetition of a slice ends the one before.
-    assert [i for i, units in enumerate(found) if units] == [6, 9]
-    assert trigger.end() == [Unit(0, 0, 1), Unit(0, 1, 1)]
+    assert followed(trigger, heads) == [[]] * len(heads)
+    assert trigger.end() == [Unit(0, s, r) for r in range(2) for s in range(2)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("outside", ["average", "contrast", "phase", "set"])
+def test_what_the_limits_announce_is_waited_for_outside_the_repetitions(rule, outside):
+    heads = scan((outside, "repetition"), {outside: 2, "repetition": 3})
+    trigger = Trigger(rule, (encoding(**{outside: 1, "repetition": 2}),))
+    closed = []
+    for head in heads:
+        assert not trigger.is_late(head)
+        closed += trigger.line(head)
+        if head["flags"] & np.uint64(flag_bits(LAST_IN_SLICE)):
+            closed += trigger.bucket()
+    assert closed + trigger.end() == [Unit(0, 0, r) for r in range(3)]
+
+
+ORDERS = {
+    "linear": range(8),
+    "descending": range(7, -1, -1),
+    "centric": sorted(range(8), key=lambda ky: abs(ky - 4)),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_flags_set_by_line_number_lose_no_line_where_limits_are_missing(rule, order):
+    trigger = Trigger(rule, (without_limits(),))
+    for ky, number in itertools.product(order, range(3)):
+        flags = (LAST_IN_SLICE, LAST_IN_REPETITION) if ky == 7 else ()
+        head = line(*flags, kspace_encode_step_1=ky, slice=number)
+        assert not trigger.is_late(head)
+        assert trigger.line(head) == []
+    assert trigger.end() == [Unit(0, s, 0) for s in range(3)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_last_line_of_a_partition_is_not_that_of_a_slab(rule):
+    limits = dict.fromkeys(NAMES, 0)
+    slab = replace(encoding(), encoding_matrix=(4, 8, 8), counter_maxima=limits)
+    trigger = Trigger(rule, (slab,))
+    for z, ky in itertools.product(range(4), range(3)):
+        flags = [LAST_IN_SLICE] if ky == 2 else []
+        head = line(*flags, kspace_encode_step_1=ky, kspace_encode_step_2=z)
+        assert not trigger.is_late(head) and trigger.line(head) == []
+    assert trigger.end() == [Unit(0, 0, 0)]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -99,7 +143,7 @@ def test_the_next_repetition_ends_the_one_before(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_flag_at_the_end_of_a_repetition_ends_all_its_slices(rule):
-    trigger = Trigger(rule, (without_limits(),))
+    trigger = Trigger(rule, (encoding(slice=2, repetition=1),))
     heads = [line(slice=0), line(slice=1, repetition=1), line(LAST_IN_REPETITION, slice=2)]
     expected = [[], [], [Unit(0, 0, 0), Unit(0, 2, 0)]]
     assert followed(trigger, heads) == ([[]] * 3 if rule == "measurement" else expected)

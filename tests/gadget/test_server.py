@@ -18,7 +18,7 @@ from jrsr_core.mrd.lines import CALIBRATION, NOISE, has_flag
 
 from . import layouts, messages
 from .layouts import Answer
-from .peer import CHEAP, PATIENCE, Peer, resident, wait_until
+from .peer import CHEAP, PATIENCE, Peer, line_messages, resident, wait_until
 from .served_scans import Served, assert_images, serve
 
 GADGETRON = layouts.properties(trigger="slice")
@@ -47,11 +47,17 @@ def gadgetron(server, scan: Served, data: list[bytes], config: str = GADGETRON) 
     return peer.finish()
 
 
-def client(server, scan: Served, *after_header: bytes, name: str = "jrsr") -> Answer:
+def client(
+    server,
+    scan: Served,
+    *after_header: bytes,
+    name: str = "jrsr",
+    data: list[bytes] | None = None,
+) -> Answer:
     """An MRD client: everything it sends ends with NUL."""
     peer = Peer.to(server.port)
     opening = layouts.config_file(name) + layouts.header(scan.header.xml + "\0")
-    peer.send_meanwhile(opening, *after_header, *scan.lines_alone)
+    peer.send_meanwhile(opening, *after_header, *(data or scan.lines_alone))
     return peer.finish()
 
 
@@ -179,6 +185,18 @@ def test_an_mrd_client_is_told_by_text(server, scan):
     assert answer.texts[0].startswith("ERROR unknown configuration 'nothing-like-it'")
     answer = client(server, scan, layouts.text('{"modle": 1}'))
     assert "unknown property 'modle'" in answer.texts[0] and answer.is_closed
+
+
+def test_lines_that_come_too_late_are_told(server, scan):
+    again = list(line_messages(scan.lines))[-3:]
+    data = [*scan.lines_alone[:-1], *again, layouts.close()]
+    peers = (gadgetron(server, scan, data), client(server, scan, data=data))
+    for answer, told in zip(peers, ("errors", "texts"), strict=True):
+        assert_images(answer.images, scan.expected())
+        (text,) = getattr(answer, told)
+        n = len(scan.lines.heads) + 3
+        assert f"3 of {n} lines came after their image was made with trigger=slice" in text
+        assert "trigger=measurement waits" in text and answer.is_closed
 
 
 def test_a_scan_that_is_declined(server, scan):
