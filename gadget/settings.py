@@ -20,8 +20,8 @@ MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 _RANGES = {
     "n_virtual_coils": (1, 1024),
     "kernel_width": (3, 16),
-    "threshold": (0.0, 1.0),
-    "crop": (0.0, 1.0),
+    "threshold": (0.0, 0.99),
+    "crop": (0.0, 0.99),
     "series_index": (1, 65535),
     "batch_size": (1, 1024),
     "time_limit": (0.0, 86400.0),

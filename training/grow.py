@@ -8,9 +8,10 @@ it learns comes on top (function-preserving growth: Chen et al., Net2Net, ICLR 2
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jrsr_core.models.layers import RESIDUAL_SCALE, RRDB, ResidualDenseBlock, zero_init
+from jrsr_core.models.rec import ProximalNetwork
 from jrsr_core.models.sr import SrModule
 
 Groups = list[tuple[int, int]]
@@ -64,9 +65,23 @@ def _deepen(sr: SrModule, n_blocks: int) -> None:
     sr.conv_trunk.weight /= (1 + RESIDUAL_SCALE) ** (len(sr.trunk) - n_blocks)
 
 
+def _copy(parameter: Tensor, small: Tensor, name: str) -> None:
+    if parameter.shape != small.shape:
+        shapes = f"{tuple(parameter.shape)}, was {tuple(small.shape)}"
+        raise GrowthError(f"{name} is {shapes}; only convolutions can be widened")
+    parameter.copy_(small)
+
+
+def _check_grid(prox: ProximalNetwork, small: ProximalNetwork, name: str) -> None:
+    if prox.unshuffle != small.unshuffle:
+        raise GrowthError(f"{name}: unshuffle is {prox.unshuffle}, was {small.unshuffle}")
+
+
 def _grow(module: nn.Module, small: nn.Module, name: str) -> None:
     if type(module) is not type(small):
         raise GrowthError(f"{name or 'it'} is {type(module).__name__}, was {type(small).__name__}")
+    if isinstance(module, ProximalNetwork):
+        _check_grid(module, small, name)
     if isinstance(module, nn.Conv2d):
         _grow_conv(module, small, [(small.in_channels, module.in_channels)], name)
         return
@@ -75,7 +90,7 @@ def _grow(module: nn.Module, small: nn.Module, name: str) -> None:
         return
     for key, tensor in small._parameters.items():
         if tensor is not None:
-            module._parameters[key].copy_(tensor)
+            _copy(module._parameters[key], tensor, f"{name}.{key}".lstrip("."))
     children = dict(module.named_children())
     for key, child in small.named_children():
         if key not in children:

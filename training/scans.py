@@ -3,8 +3,8 @@
 Every scan goes through the same calibration as at the scanner (GCC, ESPIRiT from the noisy ACS,
 scale), so that a network sees the maps, and hence the phase, it will meet. The truth is the coil
 combination of the fully sampled coil images on either grid (paper, section 3.3), by maps from the
-ACS ("acs") or from fully sampled data without noise ("full"), whose phase is then that of the ACS
-maps:
+ACS ("acs") or from the centre of k-space, fully sampled and without noise ("full"), whose phase is
+then that of the ACS maps:
 
     x_GT = u sum_c conj(S_c) x_c,   u = <S_ACS, S> / |<S_ACS, S>|
 
@@ -24,15 +24,12 @@ from jrsr_core.calibration.calibrate import CalibrationSettings, make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.physics.fourier import ifft2c
-from jrsr_core.physics.resolution import crop_or_pad, decimate
+from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
 
 from .variety import DrawnScan
 
 N_VIRTUAL_COILS = CalibrationSettings().n_virtual_coils
-FULL_BLOCK = 48
-"""Central samples per axis that give the maps of the truth where all is sampled."""
-
 REAL = ("mask", "noise_std")
 
 
@@ -107,8 +104,7 @@ def first_maps(csm: Tensor) -> Tensor:
 
 def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
     """Return maps ``(coil, y, x)`` from fully sampled LR k-space, in phase with `csm`."""
-    block = tuple(min(n, FULL_BLOCK) for n in clean.shape[-2:])
-    full, _ = espirit_maps(crop_or_pad(clean, block), (csm.shape[-2], csm.shape[-1]))
+    full, _ = espirit_maps(clean, (csm.shape[-2], csm.shape[-1]))
     overlap = (csm.conj() * full).sum(0)
     magnitude = overlap.abs()
     phase = torch.where(magnitude > 1e-6, overlap / magnitude.clamp_min(1e-6), 1.0)

@@ -147,7 +147,8 @@ def calibrate(
     )
     noise_std = slice_.noise_std
     if noise_std is None:
-        noise_std = _estimated_noise(kspace, mask, coils.acs)
+        # Before compression: its matrices are chosen by the ACS and pick up the noise that is there.
+        noise_std = _estimated_noise(slice_.kspace, mask, slice_.acs)
     if scale is None:
         central = sense.low_resolution_kspace(kspace[None])
         scale = intensity_scale(sense.single_map().at_low_resolution().adjoint(central))

@@ -3,7 +3,8 @@
     SCC:  A = U_p^H,   D D^H = U Lambda U^H,   D (coil x samples) the ACS,   y_v = A y
     GCC:  A_x = P_x U_{p,x}^H,   D_x the ACS at readout position x of the hybrid space (ky, x)
 
-Rows of A are orthonormal, so white noise stays white. In GCC the p x p unitary P_x aligns
+Rows of A are orthonormal, so white noise stays white where A does not depend on it; in the ACS, which
+gives A, leading vectors gather noise (up to 1.4 sigma with 64 coils). In GCC the p x p unitary P_x aligns
 neighbours (orthogonal Procrustes, minimising ||P A_x - A_{x-1}||_F), since a subspace has no basis
 of its own and virtual coils have to be smooth along x. It starts at the middle and goes outward:
 the edges of the field of view are noise. Truncation comes first; aligning complete bases would
@@ -55,7 +56,7 @@ class CoilCompressor:
         n_virtual
             Virtual coils; with as many as coils, or more, the result is a lossless unitary mix.
         """
-        samples = acs.flatten(1)
+        samples = _near_one(acs).flatten(1)
         return cls(_leading_rows((samples @ samples.mH)[None], n_virtual), is_geometric=False)
 
     @classmethod
@@ -75,7 +76,7 @@ class CoilCompressor:
         """
         if acs.shape[-1] > readout_size:
             raise ValueError(f"acs has {acs.shape[-1]} samples along kx, readout {readout_size}")
-        hybrid = ifft(crop_or_pad(acs, (readout_size,)), -1).permute(2, 0, 1)
+        hybrid = ifft(crop_or_pad(_near_one(acs), (readout_size,)), -1).permute(2, 0, 1)
         gram = _sliding_mean(hybrid @ hybrid.mH, window)
         return cls(_align(_leading_rows(gram, n_virtual)), is_geometric=True)
 
@@ -101,6 +102,12 @@ class CoilCompressor:
                 f"compressor is for {len(self.matrices)} readout samples, kspace has {n_readout}"
             )
         return fft(torch.einsum("xvc,...cyx->...vyx", self.matrices, ifft(kspace, -1)), -1)
+
+
+def _near_one(acs: Tensor) -> Tensor:
+    """Scale by a power of two, which rounds nothing: squares of any data stay in single precision."""
+    exponent = torch.frexp(acs.abs().amax())[1]
+    return acs * torch.ldexp(torch.ones((), device=acs.device), -exponent)
 
 
 def _leading_rows(gram: Tensor, n_virtual: int) -> Tensor:

@@ -58,4 +58,6 @@ class BicubicUpsample(UpsampleModel):
         ny, nx = magnitude.shape[-2:]
         rows = bicubic_matrix(ny, aligned=self.aligned).to(magnitude)
         columns = bicubic_matrix(nx, aligned=self.aligned).to(magnitude)
-        return (rows @ magnitude @ columns.T).clamp_min(0.0)
+        # Interpolation is no network: in half precision its grey levels would be 256.
+        with torch.autocast(magnitude.device.type, enabled=False):
+            return (rows @ magnitude @ columns.T).clamp_min(0.0)

@@ -80,4 +80,7 @@ class SrModule(nn.Module):
         for block in self.trunk:
             f = block(f, feature)
         f = upsample_nearest(f0 + self.conv_trunk(f), lr_shape)
-        return self.conv_out(functional.leaky_relu(self.conv_up(f), LEAKY_SLOPE))
+        f = functional.leaky_relu(self.conv_up(f), LEAKY_SLOPE)
+        # Half precision stops before the image, whose grey levels it would round to 8 bits.
+        with torch.autocast(f.device.type, enabled=False):
+            return self.conv_out(f.float())

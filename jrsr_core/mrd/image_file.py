@@ -38,6 +38,10 @@ class _Series:
     heads: np.ndarray
     attributes: list[str]
 
+    @property
+    def group(self) -> str:
+        return self.name.rpartition("/")[0]
+
 
 class ImageFile:
     """Iterable of `ismrmrd.Image`, series after series; `header` is the XML of the scan.
@@ -67,12 +71,17 @@ class ImageFile:
 
     def __iter__(self) -> Iterator[ismrmrd.Image]:
         """Yield the images; `BadScan` where one cannot be read."""
+        return (image for _, image in self.with_groups())
+
+    def with_groups(self) -> Iterator[tuple[str, ismrmrd.Image]]:
+        """Yield the images, each with the group it is in: a client adds one whenever it is run."""
         with _opened(self.path) as file:
             for series in self._series:
                 for i, head in enumerate(series.heads):
                     with reading(f"image {i} of {series.name} cannot be read"):
                         data = file[series.name]["data"][i]
-                    yield _image(head, series.attributes[i], data, f"image {i} of {series.name}")
+                    what = f"image {i} of {series.name}"
+                    yield series.group, _image(head, series.attributes[i], data, what)
 
 
 def _opened(path: Path) -> h5py.File:

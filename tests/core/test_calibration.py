@@ -209,6 +209,13 @@ def test_compression_errors():
         CoilCompressor.gcc(kspace, 3, 64, window=4)
 
 
+@pytest.mark.parametrize("scale", [2.0**-70, 2.0**66])
+def test_matrices_do_not_depend_on_the_unit_of_the_samples(scale):
+    acs = random_complex(6, 24, 64)
+    for make in (lambda x: CoilCompressor.scc(x, 3), lambda x: CoilCompressor.gcc(x, 3, 64)):
+        assert torch.equal(make(scale * acs).matrices, make(acs).matrices)
+
+
 # Scale and noise
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import ismrmrd
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from jrsr_core.geometry import AcquisitionStamp, Counters, ReconImage, ReconReport, SliceGeometry
 from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.image_file import ImageFile
 from jrsr_core.mrd.images import RESEARCH_USE, crop_to_fov, geometry_of, to_mrd_image
 from jrsr_core.mrd.output import ImageWriter
 
@@ -150,6 +152,21 @@ def test_written_images_are_read_back(header, tmp_path):
     assert second.meta["JRSR_model"] == "jrsr-dc"
     with ismrmrd.File(path, "r") as file:
         assert file["dataset/image_2"].images[0].image_index == 1
+
+
+def test_images_of_every_matrix_and_kind_in_one_series(tmp_path):
+    """One group of the file holds one layout; none of the others is lost."""
+    kinds = [((6, 8), np.float32), ((4, 8), np.float32), ((6, 8), np.uint16), ((4, 8), np.float32)]
+    with ImageWriter(tmp_path / "images.h5", "<ismrmrdHeader/>") as writer:
+        for i, (shape, kind) in enumerate(kinds):
+            image = ismrmrd.Image.from_array(np.full(shape, i, kind), transpose=False)
+            image.image_series_index = 3
+            writer.write(image)
+    read = {int(image.data.max()): image.data for image in ImageFile(tmp_path / "images.h5")}
+    assert {i: (d.shape[2:], d.dtype.type) for i, d in read.items()} == dict(enumerate(kinds))
+    with h5py.File(tmp_path / "images.h5") as file:
+        groups = {k: len(v["data"]) for k, v in file["dataset"].items() if k != "xml"}
+    assert groups == {"image_3": 1, "image_3_1": 2, "image_3_2": 1}
 
 
 def test_an_error_leaves_nothing(header, tmp_path):

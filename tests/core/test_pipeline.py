@@ -159,6 +159,13 @@ def test_refusals_are_one_line():
         dataclasses.replace(slice_, acs=slice_.acs[:3])
 
 
+@pytest.mark.parametrize("n_coils", [16, 32])
+def test_compression_by_the_noisy_acs_does_not_raise_the_noise_level(n_coils):
+    scan, slice_ = make_slice((232, 256), n_coils=n_coils, n_acs=24, known_noise=False)
+    found = calibrate(slice_, CalibrationSettings())
+    assert float(found.noise_std) * found.scale == pytest.approx(scan.noise_std, rel=0.03)
+
+
 @pytest.mark.parametrize("name", ["jrsr", "jrsr-dc"])
 def test_bfloat16_moves_little(name):
     _, slice_ = make_slice()
@@ -170,6 +177,14 @@ def test_bfloat16_moves_little(name):
     assert not torch.equal(half.image, full.image)
     difference = (half.magnitude - full.magnitude).norm() / full.magnitude.norm()
     assert float(difference) < 5e-3
+
+
+@pytest.mark.parametrize("name", ["jrsr", "cg-sense+bicubic"])
+def test_bfloat16_keeps_the_grey_levels(name):
+    _, slice_ = make_slice()
+    magnitude = load_reconstructor(name, precision="bf16")(slice_).magnitude
+    # bfloat16 has some two thousand values between 0 and 1 at all.
+    assert len(magnitude.unique()) > 0.5 * magnitude.numel()
 
 
 def test_precision_is_chosen_by_the_device():

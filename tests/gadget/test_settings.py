@@ -45,7 +45,7 @@ def test_every_field_takes_its_own_default_as_text():
         ("n_virtual_coils=2.5", "n_virtual_coils is '2.5', expected a whole number"),
         ("n_virtual_coils=0", "n_virtual_coils is 0, expected 1 to 1024"),
         ("crop=high", "crop is 'high', expected a number"),
-        ("crop=nan", "crop is nan, expected 0.0 to 1.0"),
+        ("crop=nan", "crop is nan, expected 0.0 to 0.99"),
         ("prewhiten=maybe", "prewhiten is 'maybe', expected true or false"),
         ("on_failure=stopp", "on_failure is 'stopp', did you mean 'stop'?"),
         ("device=gpu", "device is 'gpu', expected auto, cpu, cuda or cuda:n"),

@@ -93,6 +93,11 @@ def test_what_cannot_begin_as_the_other_is_refused(pair):
         grow(large("jrsr", extra_skips=False), small)
     with pytest.raises(GrowthError, match=r"trunk.1 is missing"):
         grow(small, large("jrsr", 8, 4, 2))
+    with pytest.raises(GrowthError, match="rec.prox: unshuffle is 2, was 1"):
+        grow(build_model("recon", preset="compact"), build_model("recon", preset="tiny"))
+    for name in ("modl", "dl-espirit", "t2net"):
+        with pytest.raises(GrowthError):
+            grow(build_model(name, preset="compact"), build_model(name, preset="tiny"))
     deeper = Jrsr(JrsrConfig(RecConfig(8, 4, 2, data_step="implicit"), SrConfig(8, 4, 1)))
     with pytest.raises(GrowthError, match=r"rec.prox.blocks.1 is new; only an SR trunk"):
         grow(deeper, small)
