@@ -147,7 +147,7 @@ def calibrate(
     )
     noise_std = slice_.noise_std
     if noise_std is None:
-        # Before compression: its matrices are chosen by the ACS and pick up the noise that is there.
+        # Before compression: its matrices come from the ACS and gather the noise of the ACS.
         noise_std = _estimated_noise(slice_.kspace, mask, slice_.acs)
     if scale is None:
         central = sense.low_resolution_kspace(kspace[None])

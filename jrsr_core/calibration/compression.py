@@ -3,12 +3,12 @@
     SCC:  A = U_p^H,   D D^H = U Lambda U^H,   D (coil x samples) the ACS,   y_v = A y
     GCC:  A_x = P_x U_{p,x}^H,   D_x the ACS at readout position x of the hybrid space (ky, x)
 
-Rows of A are orthonormal, so white noise stays white where A does not depend on it; in the ACS, which
-gives A, leading vectors gather noise (up to 1.4 sigma with 64 coils). In GCC the p x p unitary P_x aligns
-neighbours (orthogonal Procrustes, minimising ||P A_x - A_{x-1}||_F), since a subspace has no basis
-of its own and virtual coils have to be smooth along x. It starts at the middle and goes outward:
-the edges of the field of view are noise. Truncation comes first; aligning complete bases would
-make all matrices equal.
+Rows of A are orthonormal, so white noise stays white where A does not depend on it; in the ACS,
+which gives A, leading vectors gather noise (up to 1.4 sigma with 64 coils). In GCC the p x p
+unitary P_x aligns neighbours (orthogonal Procrustes, minimising ||P A_x - A_{x-1}||_F), since a
+subspace has no basis of its own and virtual coils have to be smooth along x. It starts at the
+middle and goes outward: the edges of the field of view are noise. Truncation comes first; aligning
+complete bases would make all matrices equal.
 
 Sources: SCC: Buehrer et al., MRM 2007;57:1131; Huang et al., MRI 2008;26:133. GCC: Zhang et al.,
 MRM 2013;69:571.
@@ -105,7 +105,7 @@ class CoilCompressor:
 
 
 def _near_one(acs: Tensor) -> Tensor:
-    """Scale by a power of two, which rounds nothing: squares of any data stay in single precision."""
+    """Scale by a power of two, which rounds nothing: squares then stay in single precision."""
     exponent = torch.frexp(acs.abs().amax())[1]
     return acs * torch.ldexp(torch.ones((), device=acs.device), -exponent)
 

@@ -93,7 +93,7 @@ def test_what_cannot_begin_as_the_other_is_refused(pair):
         grow(large("jrsr", extra_skips=False), small)
     with pytest.raises(GrowthError, match=r"trunk.1 is missing"):
         grow(small, large("jrsr", 8, 4, 2))
-    with pytest.raises(GrowthError, match="rec.prox: unshuffle is 2, was 1"):
+    with pytest.raises(GrowthError, match=r"rec.prox: unshuffle is 2, was 1"):
         grow(build_model("recon", preset="compact"), build_model("recon", preset="tiny"))
     for name in ("modl", "dl-espirit", "t2net"):
         with pytest.raises(GrowthError):
