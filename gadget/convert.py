@@ -61,10 +61,10 @@ def convert(request: ConvertRequest) -> Exit:
                 stack.enter_context(_writer(name, path, images.header, request.overwrite))
                 for name, path in paths.items()
             ]
-            for image in images:
+            for group, image in images.with_groups():
                 n_images += 1
                 for writer in writers:
-                    writer.write_image(image)
+                    writer.write_image(image, group)
             if not n_images:
                 raise BadScan("no ISMRMRD images in the file")
     except (OSError, ValueError) as error:

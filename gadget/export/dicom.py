@@ -6,13 +6,10 @@ directions, pixel spacing row (y) first. One rescale for the whole series,
     value = slope * stored,   stored = round(value / slope) in 0..32767,
 
 so that images of a series can be compared; 15 of the 16 bits are used, for readers that take them
-as signed. Identifiers are those of the scan for study and frame of reference where its header has
-them; all others follow from the content (UUID version 5 under 2.25, PS3.5 B.2), so that a replay
-with the same pixels has the same ones, and other pixels never do.
+as signed, and they are signed only where a series has negative values. Identifiers follow from the
+content, so that a replay with the same pixels has the same ones, and other pixels never do.
 """
 
-import hashlib
-import uuid
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,40 +20,33 @@ from pydicom.valuerep import DSfloat
 from jrsr_core.mrd.images import RESEARCH_USE, software_version
 
 from .dicom_modules import SeriesFacts, decimal, put_patient_and_study, put_series
+from .identifiers import digest, make_uid, study_and_frame
 from .labels import Labels
 from .planes import Plane
 from .sequence_kind import scanning_sequence
 from .store import Series
+from .window import series_window
 
 STORED_MAX = 32767
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "jrsr.dicom")
 
 
-def make_uid(*parts: object) -> str:
-    """Return the identifier of these parts."""
-    return f"2.25.{uuid.uuid5(NAMESPACE, '/'.join(map(str, parts))).int}"
-
-
-def series_facts(series: Series, labels: Labels) -> SeriesFacts:
-    """Return what a finished series has in common."""
+def series_facts(series: Series, labels: Labels, content: str) -> SeriesFacts:
+    """Return what a finished series has in common; `content` is a hash of all series."""
     heads = series.heads
     meta = heads[0].meta
-    scan = labels.text("measurementInformation/measurementID") or _digest(labels.xml)
-    # Gadgetron's measurement id ends with the number of the measurement within its study.
-    session = scan.rpartition("_")[0] or scan
-    study = labels.uid("studyInformation/studyInstanceUID") or make_uid("study", session)
-    frame = labels.uid("measurementInformation/frameOfReferenceUID") or make_uid("frame", scan)
+    study, frame = study_and_frame(labels, content)
     made_by = (software_version(), meta.get("JRSR_model", ""), meta.get("JRSR_weights_sha256", ""))
-    uid = make_uid(study, _digest(labels.xml), series.number, *made_by, series.digest.hexdigest())
-    width = max(1e-6, *(float(head.meta.get("WindowWidth", series.top)) for head in heads))
+    uid = make_uid(study, digest(labels.xml), series.number, *made_by, series.digest.hexdigest())
+    peak = max(series.top, -series.bottom)
     return SeriesFacts(
         study=study,
         frame_of_reference=frame,
         uid=uid,
         number=series.number,
         description=_series_description(heads),
-        slope=series.top / STORED_MAX if series.top > 0 else 1.0,
-        window=(width / 2, width),
+        slope=peak / STORED_MAX if peak > 0 else 1.0,
+        is_signed=series.bottom < 0,
+        window=series_window(series),
         gap=slice_distance(heads),
     )
 
@@ -80,7 +70,8 @@ def _series_description(heads: Sequence[Plane]) -> str:
         return f"JRSR, {n} of {len(heads)} FALLBACK images"
     meta = heads[0].meta
     if "JRSR_model" not in meta:
-        return f"ISMRMRD series {heads[0].series}"
+        part = "" if heads[0].part == "MAGNITUDE" else f", {heads[0].part.lower()}"
+        return f"ISMRMRD series {heads[0].series}{part}"
     return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
 
 
@@ -126,12 +117,13 @@ def _put_image(ds: Dataset, plane: Plane) -> None:
 
 
 def image_type(plane: Plane) -> list[str]:
-    """Return ImageType; M is what converters take for magnitude, the last one is ours."""
+    """Return ImageType; M, P, R, I are the parts as converters know them, the last one is ours."""
     if role := plane.meta.get("JRSR_map", ""):
         return ["DERIVED", "PRIMARY", "OTHER", role.upper()[:16]]
-    if "JRSR_model" not in plane.meta:
-        return ["DERIVED", "PRIMARY", "OTHER", "M"]
-    return ["DERIVED", "PRIMARY", "OTHER", "M", "FALLBACK" if plane.is_fallback else "JRSR"]
+    kind = ["DERIVED", "PRIMARY", "OTHER", plane.part[0]]
+    if "JRSR_model" in plane.meta:
+        kind.append("FALLBACK" if plane.is_fallback else "JRSR")
+    return kind
 
 
 def _put_plane(ds: Dataset, plane: Plane, facts: SeriesFacts) -> None:
@@ -183,7 +175,7 @@ def _put_pixels(ds: Dataset, plane: Plane, facts: SeriesFacts) -> None:
     ds.PhotometricInterpretation = "MONOCHROME2"
     ds.Rows, ds.Columns = plane.pixels.shape
     ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, 0
+    ds.HighBit, ds.PixelRepresentation = 15, int(facts.is_signed)
     ds.RescaleSlope, ds.RescaleIntercept = decimal(facts.slope), decimal(0.0)
     ds.RescaleType = "US"
     ds.WindowCenter, ds.WindowWidth = (decimal(v) for v in facts.window)
@@ -194,9 +186,10 @@ def _put_pixels(ds: Dataset, plane: Plane, facts: SeriesFacts) -> None:
 
 
 def stored_pixels(plane: Plane, facts: SeriesFacts) -> np.ndarray:
-    """Return uint16 pixels; by the slope as it is written, with its 16 characters."""
+    """Return pixels of 16 bits; by the slope as it is written, with its 16 characters."""
     slope = float(decimal(facts.slope))
-    return np.clip(np.round(plane.pixels / slope), 0, STORED_MAX).astype("<u2")
+    values = np.clip(np.round(plane.pixels / slope), -STORED_MAX, STORED_MAX)
+    return values.astype("<i2" if facts.is_signed else "<u2")
 
 
 def _entry(labels: Labels, name: str, contrast: int) -> DSfloat | None:
@@ -211,7 +204,3 @@ def _list(value: object) -> list:
     if isinstance(value, list | tuple):
         return list(value)
     return [value] if value else []
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -20,7 +20,11 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """What all images of a series share; `slope` is the rescale, `gap` the slice distance in mm."""
+    """What all images of a series share.
+
+    `slope` is the rescale, of values stored with a sign where `is_signed`; `window` is centre and
+    width; `gap` is the slice distance in mm.
+    """
 
     study: str
     frame_of_reference: str
@@ -28,6 +32,7 @@ class SeriesFacts:
     number: int
     description: str
     slope: float
+    is_signed: bool
     window: tuple[float, float]
     gap: float | None
 

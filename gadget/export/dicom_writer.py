@@ -8,9 +8,10 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from .dicom import classic_image, make_uid, series_facts
+from .dicom import classic_image, series_facts
 from .enhanced import enhanced_image
 from .folder import check_folder, folder_beside, publish_folder
+from .identifiers import make_uid
 from .labels import Labels
 from .planes import planes_of
 from .store import PlaneStore, Series
@@ -38,17 +39,17 @@ class DicomWriter:
         self._folder = folder_beside(path)
         self._store = PlaneStore(self._folder)
 
-    def write_image(self, mrd) -> None:
+    def write_image(self, mrd, group: str = "") -> None:
         """Keep the planes of an image; they get their scale when the series is complete."""
-        for plane in planes_of(mrd):
+        for plane in planes_of(mrd, group):
             self._store.add(plane)
 
     def _save_all(self) -> None:
-        for series in self._store.series.values():
+        for series in self._store.finished():
             self._save(series)
 
     def _save(self, series: Series) -> None:
-        facts = series_facts(series, self._labels)
+        facts = series_facts(series, self._labels, self._store.digest)
         for plane in self._store.planes(series):
             name = f"series{series.number:03d}_{plane.number:05d}{SUFFIX}"
             save(classic_image(plane, facts, self._labels), self._folder / name)

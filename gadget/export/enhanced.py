@@ -4,7 +4,9 @@ Geometry, scale and identifiers are those of the classic images (`dicom`). Frame
 stack and place in it, contrast (echo time) and time (repetition, set, phase).
 """
 
-from collections.abc import Sequence
+import itertools
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -14,8 +16,9 @@ from pydicom.uid import UID, EnhancedMRImageStorage
 
 from jrsr_core.mrd.images import RESEARCH_USE
 
-from .dicom import derivation, echo_time, make_uid, series_facts, stored_pixels
+from .dicom import derivation, echo_time, series_facts, stored_pixels
 from .dicom_modules import SeriesFacts, decimal, put_patient_and_study, put_series
+from .identifiers import make_uid
 from .labels import Labels
 from .planes import Plane
 from .store import PlaneStore, Series
@@ -46,7 +49,7 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     ValueError
         Planes of different matrices: frames share one.
     """
-    facts = series_facts(series, labels)
+    facts = series_facts(series, labels, store.digest)
     planes = sorted(store.planes(series), key=lambda p: p.number)
     shapes = {p.pixels.shape for p in planes}
     if len(shapes) > 1:
@@ -65,7 +68,7 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     ds.ContentTime = ds.get("SeriesTime") or ds.StudyTime or NO_TIME
     ds.InstanceNumber = 1
     ds.ImageType = KIND
-    _put_kind(ds)
+    _put_kind(ds, first)
     ds.ContentQualification = "RESEARCH"
     ds.ApplicableSafetyStandardAgency = UNKNOWN.upper()
     if "Laterality" in ds:
@@ -82,11 +85,11 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     return ds
 
 
-def _put_kind(ds: Dataset) -> None:
+def _put_kind(ds: Dataset, plane: Plane) -> None:
     ds.PixelPresentation = "MONOCHROME"
     ds.VolumetricProperties = "VOLUME"
     ds.VolumeBasedCalculationTechnique = "NONE"
-    ds.ComplexImageComponent = "MAGNITUDE"
+    ds.ComplexImageComponent = plane.part
     ds.AcquisitionContrast = "UNKNOWN"
 
 
@@ -95,7 +98,7 @@ def _put_pixels(ds: Dataset, planes: Sequence[Plane], facts: SeriesFacts) -> Non
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = planes[0].pixels.shape
     ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, 0
+    ds.HighBit, ds.PixelRepresentation = 15, int(facts.is_signed)
     ds.PixelData = np.stack([stored_pixels(p, facts) for p in planes]).tobytes()
 
 
@@ -123,7 +126,7 @@ def _shared(plane: Plane, facts: SeriesFacts, labels: Labels) -> Dataset:
     code, meaning = REGIONS.get(labels.code("studyInformation/bodyPartExamined"), ANYWHERE)
     region = _item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
     kind = _item(FrameType=KIND)
-    _put_kind(kind)
+    _put_kind(kind, plane)
     window = _item(
         WindowCenter=decimal(facts.window[0]),
         WindowWidth=decimal(facts.window[1]),
@@ -143,9 +146,10 @@ def _shared(plane: Plane, facts: SeriesFacts, labels: Labels) -> Dataset:
 
 def _frames(planes: Sequence[Plane], labels: Labels) -> list[Dataset]:
     stacks = _ranks([tuple(np.round((*p.row, *p.column), 4) + 0.0) for p in planes])
-    places = _ranks([round(p.location, 2) + 0.0 for p in planes])
+    # PS3.3 C.7.6.16.2.2.4: positions are counted from 1 in each stack.
+    places = _ranks_within(stacks, [round(p.location, 2) + 0.0 for p in planes])
     contrasts = _ranks([p.counters["contrast"] for p in planes])
-    moments = _ranks([tuple(p.counters[name] for name in MOMENTS) for p in planes])
+    moments = _ranks(_moments(planes, list(zip(stacks, places, contrasts, strict=True))))
     made = []
     for plane, *index in zip(planes, stacks, places, contrasts, moments, strict=True):
         content = _item(
@@ -170,10 +174,29 @@ def _frames(planes: Sequence[Plane], labels: Labels) -> list[Dataset]:
     return made
 
 
+def _moments(planes: Sequence[Plane], places: Sequence[Hashable]) -> list[tuple[int, ...]]:
+    """Counters that order the planes of a place in time; equal ones are counted as they come."""
+    n_seen: Counter = Counter()
+    moments = []
+    for plane, place in zip(planes, places, strict=True):
+        moment = tuple(plane.counters[name] for name in MOMENTS)
+        moments.append((*moment, n_seen[place, moment]))
+        n_seen[place, moment] += 1
+    return moments
+
+
 def _ranks(values: Sequence) -> list[int]:
     """Return the place of each value among the different ones, from 1."""
-    known = {value: i for i, value in enumerate(sorted(set(values)), 1)}
-    return [known[value] for value in values]
+    return _ranks_within([0] * len(values), values)
+
+
+def _ranks_within(stacks: Sequence[int], values: Sequence) -> list[int]:
+    """Return the place of each value among the different ones of its stack, from 1."""
+    pairs = list(zip(stacks, values, strict=True))
+    known = {}
+    for _, same in itertools.groupby(sorted(set(pairs)), key=lambda pair: pair[0]):
+        known |= {pair: i for i, pair in enumerate(same, 1)}
+    return [known[pair] for pair in pairs]
 
 
 def _item(**values: object) -> Dataset:

@@ -58,15 +58,15 @@ class NiftiWriter:
     def _stem(self) -> str:
         return self.path.name.removesuffix(SUFFIX)
 
-    def write_image(self, mrd) -> None:
+    def write_image(self, mrd, group: str = "") -> None:
         """Keep the planes of an image."""
-        for plane in planes_of(mrd):
+        for plane in planes_of(mrd, group):
             self._store.add(plane)
 
     def _save_all(self) -> None:
         temporaries: dict[Path, Path] = {}
         try:
-            for series in self._store.series.values():
+            for series in self._store.finished():
                 for m, (stack, values) in enumerate(stacks_of(series, self._store), 1):
                     target = self._target(series.number, m) if temporaries else self.path
                     temporaries[target] = temporary = temporary_beside(target)
@@ -110,7 +110,8 @@ def save(path: Path, stack: Stack, values: np.ndarray) -> None:
     axes = stack.affine[:3, :3] / np.linalg.norm(stack.affine[:3, :3], axis=0)
     is_sheared = not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3)
     image.set_qform(None if is_sheared else stack.affine, 0 if is_sheared else SCANNER)
-    image.header.set_xyzt_units("mm", "sec")
+    # How long a frame lasts is not in the image headers: the unit of time stays unknown.
+    image.header.set_xyzt_units("mm")
     meta = stack.frames[0][0].meta
     weights = meta.get("JRSR_weights_sha256", "")[:12]
     image.header["descrip"] = f"JRSR {meta.get('JRSR_model', '')} {weights}".strip()[:79]

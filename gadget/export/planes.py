@@ -21,6 +21,13 @@ MAX_COSINE = 1e-2
 
 DEFAULT_AXES = np.eye(3)
 
+PARTS = {
+    ismrmrd.IMTYPE_PHASE: "PHASE",
+    ismrmrd.IMTYPE_REAL: "REAL",
+    ismrmrd.IMTYPE_IMAG: "IMAGINARY",
+}
+"""Parts of a complex image other than its magnitude, in the terms of DICOM."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plane:
@@ -29,7 +36,9 @@ class Plane:
     Attributes
     ----------
     pixels
-        float32 ``(y, x)``, magnitude in the scanner's own scale.
+        float32 ``(y, x)`` in the scanner's own scale; of complex images the magnitude.
+    part
+        Which part of a complex image it is: MAGNITUDE, or one of `PARTS`.
     first
         Centre of the first voxel.
     row, column, normal
@@ -39,7 +48,9 @@ class Plane:
     step
         Distance of the planes of a volume along its slice direction; None for a 2-D image.
     series, number
-        Series of the image, and number of the plane in it, from 1.
+        Series of the image, and number of the plane in it, from 1 where the image has one.
+    group
+        Where in a file the series is, if there is more than one place.
     counters
         By the names of `COUNTERS`.
     meta
@@ -47,6 +58,7 @@ class Plane:
     """
 
     pixels: np.ndarray
+    part: str
     first: np.ndarray
     row: np.ndarray
     column: np.ndarray
@@ -55,6 +67,7 @@ class Plane:
     step: float | None
     series: int
     number: int
+    group: str
     counters: dict[str, int]
     meta: dict
 
@@ -74,19 +87,17 @@ class Plane:
         return bool(self.meta.get("JRSR_fallback"))
 
 
-def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
-    """Yield the planes of an image, 2-D or 3-D.
+def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
+    """Yield the planes of an image, 2-D or 3-D, of this group of its file.
 
     Raises
     ------
     ValueError
-        Directions that are not perpendicular, an empty field of view; pixels, directions, position
-        or field of view that are not finite.
+        Several channels; directions that are not perpendicular, an empty field of view; pixels,
+        directions, position or field of view that are not finite.
     """
     head = mrd.getHead()
-    volume = np.abs(mrd.data[0]).astype(np.float32)
-    if not np.isfinite(volume).all():
-        raise ValueError(f"image {head.image_index} has pixels that are not finite")
+    volume = _volume(mrd)
     for name in ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir"):
         if not np.isfinite(values := list(getattr(head, name))).all():
             raise ValueError(f"image {head.image_index}: {name} is {values}")
@@ -100,6 +111,7 @@ def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
     first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
     plane = Plane(
         pixels=volume[0],
+        part="MAGNITUDE" if np.iscomplexobj(mrd.data) else PARTS.get(head.image_type, "MAGNITUDE"),
         first=first,
         row=read,
         column=phase,
@@ -108,6 +120,7 @@ def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
         step=dz if nz > 1 else None,
         series=int(head.image_series_index),
         number=(int(head.image_index) - 1) * nz + 1,
+        group=group,
         counters={name: int(getattr(head, name)) for name in COUNTERS},
         # What was empty comes back from a file as None.
         meta={name: "" if value is None else value for name, value in mrd.meta.items()},
@@ -116,6 +129,19 @@ def planes_of(mrd: ismrmrd.Image) -> Iterator[Plane]:
         yield replace(
             plane, pixels=volume[z], first=first + z * dz * through, number=plane.number + z
         )
+
+
+def _volume(mrd: ismrmrd.Image) -> np.ndarray:
+    """Return the values ``(z, y, x)``, of complex ones the magnitude."""
+    head = mrd.getHead()
+    if head.channels != 1:
+        name = f"image {head.image_index} of series {head.image_series_index}"
+        raise ValueError(f"{name} has {head.channels} channels, DICOM and NIfTI take 1")
+    values = np.abs(mrd.data[0]) if np.iscomplexobj(mrd.data) else mrd.data[0]
+    volume = values.astype(np.float32)
+    if not np.isfinite(volume).all():
+        raise ValueError(f"image {head.image_index} has pixels that are not finite")
+    return volume
 
 
 def _axes(head: ismrmrd.ImageHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

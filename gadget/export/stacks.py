@@ -43,7 +43,7 @@ class Stack:
 def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray]]:
     """Return stacks and their values float32 ``(x, y, z[, frame])``; usually one."""
     planes = list(store.planes(series))
-    planes.sort(key=lambda p: (_orientation(p), _frame(p), p.location, p.number))
+    planes.sort(key=lambda p: (_orientation(p), p.pixels.shape, _frame(p), p.location, p.number))
     found = []
     for _, same in itertools.groupby(planes, key=lambda p: (_orientation(p), p.pixels.shape)):
         groups = (list(group) for _, group in itertools.groupby(same, key=_frame))

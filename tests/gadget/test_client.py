@@ -5,6 +5,7 @@ import threading
 from contextlib import contextmanager
 
 import numpy as np
+import pydicom
 import pytest
 
 from jrsr_core.mrd.file import ScanFile
@@ -137,6 +138,29 @@ def test_images_of_every_kind(scan, tmp_path, capfd, kind):
     assert outcome.code == 0, outcome.err
     for image in images_of(tmp_path / "out.h5", series=2):
         np.testing.assert_array_equal(image.data, messages.pixels(kind, (1, 1, 6, 8)))
+
+
+def test_images_of_several_matrices_in_one_series(scan, tmp_path, capfd):
+    """All arrive, and can be converted."""
+    sizes = [(6, 8), (4, 8), (6, 8)]
+    images = [
+        layouts.image(
+            messages.pixels("<f4", (1, 1, *size)),
+            image_series_index=2,
+            image_index=i,
+            field_of_view=(160, 120, 5),
+        )
+        for i, size in enumerate(sizes, 1)
+    ]
+    with answering(*images, layouts.close()) as (port, _):
+        outcome = send(capfd, scan, tmp_path, port)
+    assert outcome.code == 0 and "3 images" in outcome.out, outcome.err
+    out = ("convert", tmp_path / "out.h5", "--format", "dicom,nifti")
+    assert jrsr(capfd, *out).code == 0
+    made = [pydicom.dcmread(p) for p in sorted((tmp_path / "out_dicom").iterdir())]
+    assert [(ds.Rows, ds.Columns) for ds in made] == sizes
+    assert {ds.SeriesNumber for ds in made} == {2}
+    assert len(list(tmp_path.glob("out*.nii.gz"))) == 2
 
 
 FAILURES = {

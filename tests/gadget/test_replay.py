@@ -100,7 +100,7 @@ CHANGES = {
     "n_virtual_coils": "2",
     "kernel_width": "5",
     "threshold": "0.3",
-    "crop": "0.999",
+    "crop": "0.99",
     "prewhiten": "false",
     "output": "complex",
     "series_index": "7",
