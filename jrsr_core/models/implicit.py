@@ -1,4 +1,4 @@
-"""The data term as a layer: regularised least squares with the gradient of its exact solution.
+"""The data term as a layer: regularised least squares with the gradient of its solution.
 
     x = argmin |A x - b|^2 + mu |x - z|^2,    (A^H A + mu) x = A^H b + mu z
 
@@ -6,6 +6,9 @@ solved by conjugate gradients. Backward by the implicit function theorem, one mo
 same matrix instead of a graph through the iterations (MoDL: Aggarwal et al., TMI 2019):
 
     dL/dz = mu w,    dL/dmu = Re<w, z - x>,    (A^H A + mu) w = dL/dx
+
+With the few steps of the models dL/dz is exact within 4 %, and so is dL/dmu for mu >= 0.1; for
+mu = 0.03, as in Rec, it has the right sign and 0.6 of its length.
 """
 
 import torch
