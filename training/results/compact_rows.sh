@@ -33,6 +33,7 @@ row sr "$protocol-sr"
 row recon "$protocol-recon" warm_start=true
 row recon-sr "$protocol-recon-sr" warm_start=true steps=$((2 * steps))
 row recon+sr "$protocol-recon+sr" warm_start=true
+row recon+sr-sft "$protocol-recon+sr-sft" warm_start=true
 row t2net "$protocol-t2net" patch=72
 for recon in modl dl-espirit; do
     row "$recon+bicubic" "$protocol-$recon+bicubic"
