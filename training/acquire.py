@@ -1,5 +1,6 @@
 """One entry of a manifest becomes one scan: read, bring to size, undersample, calibrate."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,12 +9,15 @@ from torch import Tensor
 
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.masks import make_mask
-from jrsr_core.simulation.protocols import PROTOCOLS
 
-from .manifest import Entry, Manifest
+from .manifest import Acquisition, Entry, Manifest
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source
-from .variety import coarser_pixels, draw_scan, scan_as_protocol, scan_kspace
+from .variety import DrawnScan, coarser_pixels, draw_scan, scan_as_protocol, scan_kspace
+
+FIRST_SEED = 2**31
+"""Seeds of training scans lie from here on, those of test scans (slice indices) below. A generator
+takes 32 bits of a seed, so that a larger offset would be none."""
 
 
 @lru_cache(maxsize=32)
@@ -48,6 +52,38 @@ def _fit_kspace(kspace: Tensor, limit: int) -> Tensor:
     return crop_or_pad(kspace, (_even(round(ny / zoom)), _even(round(nx / zoom))))
 
 
+def scan_seed(manifest: Manifest, entry: Entry) -> int:
+    """Return the seed of coils, phase and noise of a scan; no test scan has it.
+
+    Manifests of version 1 had the test scans' own.
+    """
+    seed = manifest.acquisition.seed * 1_000_003 + entry.seed
+    return seed if manifest.version == 1 else FIRST_SEED + seed % FIRST_SEED
+
+
+def _draw_varied(image: Tensor, acquisition: Acquisition, generator: torch.Generator) -> DrawnScan:
+    """Draw a scan whose longest side `hr_limit` bounds as well, where there is one."""
+    variety, limit = acquisition.variety, acquisition.hr_limit
+    if limit:
+        smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
+        variety = replace(variety, hr_size=(smallest, largest))
+    protocol = acquisition.fitted((image.shape[0] // 2, image.shape[1] // 2))
+    return draw_scan(image, protocol, variety, generator)
+
+
+def _draw(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> DrawnScan:
+    fit = _fit_kspace if data.is_complex() else _fit_image
+    data = fit(data, acquisition.hr_limit)
+    if acquisition.variety is not None:
+        return _draw_varied(data, acquisition, generator)
+    lr_shape: Shape = (data.shape[-2] // 2, data.shape[-1] // 2)
+    protocol = acquisition.fitted(lr_shape)
+    mask = _mask(protocol.mask, lr_shape, protocol.acceleration, protocol.n_acs)
+    if data.is_complex():
+        return scan_kspace(data, mask)
+    return scan_as_protocol(data, protocol, mask, generator)
+
+
 def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """Make one scan of a manifest; the same entry always gives the same scan.
 
@@ -58,22 +94,10 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """
     acquisition = manifest.acquisition
     source = _source(manifest.paths[entry.source], manifest.sources[entry.source]["kind"])
-    generator = torch.Generator().manual_seed(acquisition.seed * 1_000_003 + entry.seed)
+    generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
     data = source.read(entry.slice)
     try:
-        if acquisition.variety is not None:
-            protocol = PROTOCOLS[acquisition.protocol]
-            drawn = draw_scan(data, protocol, acquisition.variety, generator)
-            return calibrate_scan(drawn, acquisition.truth_maps, acquisition.n_maps)
-        fit = _fit_kspace if data.is_complex() else _fit_image
-        data = fit(data, acquisition.hr_limit)
-        lr_shape: Shape = (data.shape[-2] // 2, data.shape[-1] // 2)
-        protocol = acquisition.fitted(lr_shape)
-        mask = _mask(protocol.mask, lr_shape, protocol.acceleration, protocol.n_acs)
-        if data.is_complex():
-            drawn = scan_kspace(data, mask)
-        else:
-            drawn = scan_as_protocol(data, protocol, mask, generator)
+        drawn = _draw(data, acquisition, generator)
         return calibrate_scan(drawn, acquisition.truth_maps, acquisition.n_maps)
     except ValueError as error:
         name = manifest.sources[entry.source]["name"]

@@ -6,7 +6,7 @@ several processes each takes its share of every batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -19,6 +19,9 @@ from .prepare import get_scan, open_folder
 from .scans import TrainingScan, collate, unpack_scan
 
 PREFETCH = 4
+ACQUIRED = ("protocol", "truth_maps", "hr_limit", "n_coils")
+"""Settings of scans made on the fly; a prepared folder has its own."""
+
 TINY = {"hr_limit": 72, "n_coils": 6}
 """What the preset tiny makes of images, so that a run takes seconds; the others keep all."""
 
@@ -47,12 +50,13 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
     Raises
     ------
     ValueError
-        Fewer training scans than a batch, fewer map sets than the model uses; and what
-        `Manifest.read`, `open_folder` raise.
+        Fewer training scans than a batch, fewer map sets than the model uses, a prepared folder
+        that was made otherwise than the recipe says; and what `Manifest.read`, `open_folder` raise.
     """
     data = Path(config.data)
     if (data / NAME).exists():
         folder, manifest = data, Manifest.read(data)
+        _check_acquisition(config, manifest)
     else:
         sizes = {"hr_limit": config.hr_limit, "n_coils": config.n_coils}
         if config.preset == "tiny":
@@ -70,6 +74,15 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
     if n < config.batch:
         raise ValueError(f"{config.data}: {n} training scans, batch is {config.batch}")
     return folder, manifest
+
+
+def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
+    """Refuse settings that a prepared folder does not follow; a default says nothing."""
+    defaults = {f.name: f.default for f in fields(RunConfig)}
+    for key in ACQUIRED:
+        wanted, found = getattr(config, key), getattr(manifest.acquisition, key)
+        if wanted not in (defaults[key], found):
+            raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted}")
 
 
 def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:

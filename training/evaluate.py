@@ -9,43 +9,20 @@ without them their columns stay empty.
 import csv
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from jrsr_core.metrics import nmse, psnr, ssim
 from jrsr_core.pipeline import Reconstructor, load_reconstructor
 
+from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
 from .testset import SliceAddress, TestSlice, as_kspace_slice, find_slices, scan_slice
 
-COLUMNS = (
-    "model",
-    "protocol",
-    "file",
-    "subject",
-    "slice",
-    "psnr",
-    "ssim",
-    "nmse",
-    "feature_distance",
-    "lpips",
-    "kspace_residual",
-    "fixed_point_residual",
-    "iterations",
-    "seconds_calibration",
-    "seconds_rec",
-    "seconds_sr",
-    "seconds_consistency",
-    "seconds_total",
-    "weights_sha256",
-    "commit",
-)
-SUMMARISED = ("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual")
-BOUND = "fully-sampled-lr+sinc"
-
 Distance = Callable[[Tensor, Tensor], Tensor]
-Key = tuple[str, str, str, int]
+Key = tuple[str, str, Place]
+"""System, protocol and slice of a row."""
 
 
 def current_commit() -> str:
@@ -68,23 +45,32 @@ def short_hash(recon: Reconstructor) -> str:
     return "+".join(part[:12] for part in recon.weights_sha256.split("+"))
 
 
-def reconstruct(label: str, recon: Reconstructor, test: TestSlice):
-    """Return the image of one system; the bound gets the scan without undersampling."""
-    return recon(as_kspace_slice(test.scan, fully_sampled=label == BOUND))
+@dataclass(frozen=True)
+class System:
+    """A reconstructor, and whether it is given the scan without undersampling: the bound is."""
+
+    recon: Reconstructor
+    fully_sampled: bool = False
+
+    def __call__(self, test: TestSlice):
+        """Return the image of a test slice."""
+        return self.recon(as_kspace_slice(test.scan, fully_sampled=self.fully_sampled))
 
 
 def evaluate_slice(
-    label: str, recon: Reconstructor, test: TestSlice, distances: dict[str, Distance] | None = None
+    label: str, system: System, test: TestSlice, distances: dict[str, Distance] | None = None
 ) -> dict:
     """Return the row of one system on one slice."""
-    image = reconstruct(label, recon, test)
+    image = system(test)
     magnitude, truth, report = image.magnitude, test.scan.truth, image.report
     far = {k: float(d(magnitude[None], truth[None])) for k, d in (distances or {}).items()}
     return {
         "model": label,
+        "scan": FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED,
         "file": test.address.file,
         "subject": test.address.subject,
         "slice": test.address.index,
+        "slice_sha256": test.address.sha256,
         "psnr": f"{float(psnr(magnitude, truth)):.4f}",
         "ssim": f"{float(ssim(magnitude, truth)):.5f}",
         "nmse": f"{float(nmse(magnitude, truth)):.6f}",
@@ -92,12 +78,12 @@ def evaluate_slice(
         "kspace_residual": f"{report.kspace_residual:.5f}",
         "fixed_point_residual": f"{report.fixed_point_residual:.6f}",
         "iterations": report.iterations,
-        "weights_sha256": short_hash(recon),
+        "weights_sha256": short_hash(system.recon),
         **{f"seconds_{k}": f"{v:.4f}" for k, v in report.seconds.items()},
     }
 
 
-def load_systems(models: list[str]) -> dict[str, Reconstructor]:
+def load_systems(models: list[str]) -> dict[str, System]:
     """Return the systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
 
     A system is what `weights.systems` reads, or the bound "fully-sampled-lr+sinc": a linear
@@ -108,59 +94,61 @@ def load_systems(models: list[str]) -> dict[str, Reconstructor]:
     ValueError
         A label twice, an unknown system, or one without weights.
     """
-    recons = {}
+    systems = {}
     for text in models:
-        label, equals, system = text.partition("=")
-        if label in recons:
+        label, equals, name = text.partition("=")
+        if label in systems:
             raise ValueError(f"model {label} is listed twice")
-        system = system if equals else label
-        recons[label] = load_reconstructor("zero-filled+sinc" if system == BOUND else system)
-    return recons
+        name = name if equals else label
+        bound = name == BOUND
+        systems[label] = System(load_reconstructor("zero-filled+sinc" if bound else name), bound)
+    return systems
 
 
-def read_rows(path: Path) -> list[dict]:
-    """Return the rows of a CSV of `evaluate`; columns that came later are empty in an older one.
-
-    Raises
-    ------
-    ValueError
-        Not such a CSV.
-    """
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        for column in ("model", "protocol", "slice", "psnr"):
-            if column not in (reader.fieldnames or ()):
-                raise ValueError(f"{path}: no column {column!r}, this is no CSV of evaluate")
-        return [dict.fromkeys(COLUMNS, "") | row for row in reader]
-
-
-def _key(row: dict) -> Key:
-    return row["model"], row["protocol"], row["file"], int(row["slice"])
-
-
-def _open_rows(out: Path, recons: dict[str, Reconstructor]) -> set[Key]:
+def _open_rows(out: Path) -> list[dict]:
     """Start the file, or return what it holds already; a row cut short by a crash is dropped."""
     out.parent.mkdir(parents=True, exist_ok=True)
     content = out.read_bytes() if out.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if not whole:
         out.write_text(",".join(COLUMNS) + "\r\n", newline="")
-        return set()
+        return []
     header = tuple(whole.decode().splitlines()[0].split(","))
     if header != COLUMNS:
         odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
         raise ValueError(f"{out}: columns are not those of this version ({odd}); choose another")
     if whole != content:
         out.write_bytes(whole)
-    rows = read_rows(out)
+    return read_rows(out)
+
+
+def _check_systems(out: Path, rows: list[dict], systems: dict[str, System]) -> None:
+    """Refuse rows that another system made under the same label."""
     for row in rows:
-        recon = recons.get(row["model"])
-        if recon is not None and row["weights_sha256"] != short_hash(recon):
+        system = systems.get(row["model"])
+        if system is None:
+            continue
+        given = FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED
+        found = {"weights": (row["weights_sha256"], short_hash(system.recon))}
+        found["scan"] = (row["scan"], given)
+        for what, (was, now) in found.items():
+            if was != now:
+                raise ValueError(
+                    f"{out}: rows of {row['model']} have {what} {was or 'none'}, "
+                    f"the system has {now or 'none'}; choose another file"
+                )
+
+
+def _check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> None:
+    """Refuse slices of other pixels under the same file name and number."""
+    known = {place_of(row): row["slice_sha256"] for row in rows}
+    for address in slices:
+        was = known.setdefault(address.place, address.sha256)
+        if was != address.sha256:
             raise ValueError(
-                f"{out}: rows of {row['model']} have weights {row['weights_sha256'] or 'none'}, "
-                f"the system has {short_hash(recon) or 'none'}; choose another file"
+                f"{out}: slice {address.index} of {address.file} has pixels {was}, "
+                f"that of {address.path} has {address.sha256}; choose another file"
             )
-    return {_key(row) for row in rows}
 
 
 class Evaluation:
@@ -188,13 +176,16 @@ class Evaluation:
         distances: dict[str, Distance] | None = None,
     ) -> None:
         self.protocol, self.out, self.distances = protocol, out, distances
-        self.recons = load_systems(models)
+        self.systems = load_systems(models)
         slices = find_slices(data, n_slices)
-        done = _open_rows(out, self.recons)
+        rows = _open_rows(out)
+        _check_systems(out, rows, self.systems)
+        _check_slices(out, rows, slices)
+        done: set[Key] = {(row["model"], row["protocol"], place_of(row)) for row in rows}
         self.todo: list[tuple[SliceAddress, list[str]]] = []
         for address in slices:
-            place = (protocol, address.file, address.index)
-            missing = [label for label in self.recons if (label, *place) not in done]
+            place = (protocol, address.place)
+            missing = [label for label in self.systems if (label, *place) not in done]
             if missing:
                 self.todo.append((address, missing))
 
@@ -210,9 +201,9 @@ class Evaluation:
                 for label in labels:
                     if label not in warm:
                         # The first call allocates and plans; its time is not that of a slice.
-                        reconstruct(label, self.recons[label], test)
+                        self.systems[label](test)
                         warm.add(label)
-                    row = evaluate_slice(label, self.recons[label], test, self.distances)
+                    row = evaluate_slice(label, self.systems[label], test, self.distances)
                     row |= {"protocol": self.protocol, "commit": commit}
                     writer.writerow(row)
                     file.flush()
@@ -224,26 +215,3 @@ def evaluate(
 ) -> Iterator[dict]:
     """Append the missing rows to the CSV file `out`, yielding each as it is written."""
     yield from Evaluation(models, protocol, data, out, n_slices)
-
-
-def summarise(path: Path) -> list[dict]:
-    """Mean and standard deviation (n - 1) over slices of every model and protocol of a CSV.
-
-    A metric that is missing in a row is None for the whole system.
-    """
-    rows = read_rows(path)
-    keys = list(dict.fromkeys((r["model"], r["protocol"]) for r in rows))
-    table = []
-    for model, protocol in keys:
-        mine = [r for r in rows if (r["model"], r["protocol"]) == (model, protocol)]
-        entry = {"model": model, "protocol": protocol, "slices": len(mine)}
-        entry |= {c: _mean_and_sd([r[c] for r in mine]) for c in (*SUMMARISED, "seconds_total")}
-        table.append(entry)
-    return table
-
-
-def _mean_and_sd(texts: list[str]) -> tuple[float, float] | None:
-    if not all(texts):
-        return None
-    values = np.array([float(t) for t in texts])
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from jrsr_core.weights import save_weights
 
+from .batches import ACQUIRED
 from .config import SOURCES
-from .evaluate import current_commit, summarise
+from .evaluate import current_commit
 from .log import read_log
 from .manifest import NAME, Manifest
 from .networks import averaged_model
+from .rows import summarise
 
 PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", *SOURCES)
 """Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
@@ -53,7 +55,9 @@ def export(
     model, config, state = averaged_model(folder)
     text, scanned = data_facts(config)
     figures = {"validation": row} if (row := last_validation(folder)) else {}
-    public = {k: v for k, v in config.items() if k not in PRIVATE}
+    # The manifest says how the scans were made, where it is still there.
+    hidden = (*PRIVATE, *ACQUIRED) if scanned else PRIVATE
+    public = {k: v for k, v in config.items() if k not in hidden}
     seen = state.step * config["batch"]
     return save_weights(
         model,

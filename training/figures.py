@@ -14,7 +14,7 @@ from torch.nn.functional import avg_pool2d
 from jrsr_core.drawing import captioned, encode_png, enlarged, framed, in_corner, mosaic, to_grey
 from jrsr_core.metrics import psnr
 
-from .evaluate import Distance, load_systems, reconstruct
+from .evaluate import Distance, load_systems
 from .testset import find_slices, scan_slice
 
 ERROR_GAIN = 5
@@ -97,8 +97,8 @@ def draw_figure(
     shape = (truth.shape[0], truth.shape[1])
     part = most_detailed(truth) if zoom is None else parse_part(zoom, shape)
     panels = []
-    for label, recon in load_systems(models).items():
-        image = reconstruct(label, recon, test).magnitude
+    for label, system in load_systems(models).items():
+        image = system(test).magnitude
         score = score_text(image, truth, distances or {})
         panels.append(_panel(Path(label).stem, image, truth, part, score))
     panels.append(_panel("ground truth", truth, truth, part, ""))

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.models.fixed_point import BackwardSettings, FixedPointSettings
+from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.rec import RecModule
+from jrsr_core.physics.resolution import Shape, sinc_interpolate
 
 from .config import RunConfig
 from .scans import TrainingScan
@@ -45,8 +47,16 @@ def set_backward(model: nn.Module, config: RunConfig) -> None:
         module.backward_settings = BackwardSettings(config.backward, config.backward_terms)
 
 
+def fixed_points_of(model: nn.Module, output: ModelOutput) -> Tensor:
+    """Return the fixed points behind an output, on the grid where they were sought.
+
+    Rec alone (`recon`) works on the HR grid: on the LR grid all it found beyond would be lost.
+    """
+    return output.image if getattr(model, "sr", model) is None else output.low_resolution
+
+
 class FixedPoints:
-    """The last fixed point of every scan, complex64 ``(1, y, x)`` on the LR grid."""
+    """The last fixed point of every scan, complex64 ``(1, y, x)`` on the grid of the model's."""
 
     def __init__(self, config: RunConfig) -> None:
         self.first, self.later = config.first_iterations, config.later_iterations
@@ -61,7 +71,9 @@ class FixedPoints:
             zero_filled[i : i + 1] if p is None else p.to(zero_filled.device)
             for i, p in enumerate(known)
         ]
-        return torch.cat(rows), n_iter
+        # Kept points on the HR grid beside new scans, or beside points of an older version.
+        shape: Shape = max((row.shape[-2], row.shape[-1]) for row in rows)
+        return torch.cat([_on_grid(row, shape) for row in rows]), n_iter
 
     def keep(self, names: list[str], points: Tensor) -> None:
         """Remember the fixed points of a batch, except those that diverged."""
@@ -71,6 +83,10 @@ class FixedPoints:
                 self.points[name] = point.cpu()
             else:
                 self.points.pop(name, None)
+
+
+def _on_grid(image: Tensor, shape: Shape) -> Tensor:
+    return image if image.shape[-2:] == shape else sinc_interpolate(image, shape)
 
 
 def running_residual(before: float, now: float) -> float:

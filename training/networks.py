@@ -24,8 +24,9 @@ from .checkpoint import (
     part,
     read_checkpoint,
 )
-from .config import CONFIG, RunConfig
+from .config import CONFIG, SOURCES, RunConfig
 from .discriminators import build_discriminator
+from .facts import told_data_step
 from .fixed_points import set_backward, set_iterations, takes_start
 from .grow import GrowthError, grow
 from .parts import NAMES, compile_networks, split_parts
@@ -95,8 +96,20 @@ def _check(model: nn.Module, config: RunConfig) -> None:
     check_patches(model, config)
 
 
-def build_networks(config: RunConfig, device: torch.device) -> Networks:
+def _load_starts(model: nn.Module, config: RunConfig) -> None:
+    """Take over the weights that a recipe starts from."""
+    if config.init:
+        load_start(model, config.init)
+    if config.grow_from:
+        grow_start(model, config.grow_from)
+    if config.recon_from:
+        load_recon(model, config.recon_from)
+
+
+def build_networks(config: RunConfig, device: torch.device, *, with_start: bool = True) -> Networks:
     """Build what a recipe trains, from its seed or from the weights of `init`.
+
+    Without `with_start` those are left alone: a checkpoint has everything, and they may be gone.
 
     Raises
     ------
@@ -106,12 +119,8 @@ def build_networks(config: RunConfig, device: torch.device) -> Networks:
     torch.manual_seed(config.seed)
     model = build_model(config.model, preset=config.preset, data_step=config.data_step or None)
     _check(model, config)
-    if config.init:
-        load_start(model, config.init)
-    if config.grow_from:
-        grow_start(model, config.grow_from)
-    if config.recon_from:
-        load_recon(model, config.recon_from)
+    if with_start:
+        _load_starts(model, config)
     model = model.to(device, memory_format=torch.channels_last).train()
     set_backward(model, config)
     set_iterations(model, config.max_iterations)
@@ -146,7 +155,7 @@ def averaged_model(folder: Path) -> tuple[nn.Module, dict, RunState]:
         raise ValueError(f"{folder}: no {CONFIG}, this is not a training folder")
     config = json.loads(path.read_text())
     tensors, state = read_checkpoint(folder)
-    step = config.get("data_step") or None
+    step = told_data_step(config)
     model = build_model(config["model"], preset=config["preset"], data_step=step)
     load_matching(model, part(tensors, "average"), str(folder))
     return model.eval(), config, state
@@ -164,6 +173,12 @@ def weights_sha256(source: str) -> str:
     if not path.is_dir():
         return WeightsCard.read(path).sha256
     return hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
+
+
+def start_hashes(config: RunConfig) -> dict[str, str]:
+    """Return the hashes of the weights that a recipe starts from."""
+    sources = {key: getattr(config, key) for key in SOURCES}
+    return {f"{key}_sha256": weights_sha256(source) for key, source in sources.items() if source}
 
 
 def _check_data_step(source: str, found: nn.Module, model: nn.Module) -> None:

@@ -1,12 +1,14 @@
 """Is one system better than another on the same slices? Subjects are the units.
 
 Slices of one subject resemble each other, so neither test nor interval may count them as
-independent. With d_s the mean difference over the slices of subject s:
+independent. Both are about the mean difference over slices, sum_s D_s / sum_s n_s, with D_s the sum
+over the n_s slices of subject s; means of subjects would be about another quantity, even of
+another sign where one subject has most slices:
 
-    test        sign flips of the d_s (Fisher, 1935): share of all 2^n sign patterns with
+    test        sign flips of the D_s (Fisher, 1935): share of all 2^n sign patterns with
                 |mean| at least as large as observed; random patterns beyond `MAX_EXACT` subjects
-    interval    2.5 to 97.5 percentiles of the mean difference over slices, subjects drawn with
-                replacement (cluster bootstrap: Davison and Hinkley, 1997)
+    interval    2.5 to 97.5 percentiles of the mean, subjects drawn with replacement
+                (cluster bootstrap: Davison and Hinkley, 1997)
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ N_BOOTSTRAP = 2_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean difference over slices, its 95 % interval, p value, number of subjects."""
+    """Mean difference over slices, its 95 % interval and p value, number of subjects."""
 
     difference: float
     low: float
@@ -39,7 +41,7 @@ def compare(differences: dict[str, list[float]], seed: int = 0) -> Comparison:
     if len(groups) < 2:
         return Comparison(mean, np.nan, np.nan, np.nan, len(groups))
     low, high = _bootstrap(groups, np.random.default_rng(seed))
-    p_value = _sign_flips(np.array([g.mean() for g in groups]), np.random.default_rng(seed))
+    p_value = _sign_flips(np.array([g.sum() for g in groups]), np.random.default_rng(seed))
     return Comparison(mean, low, high, p_value, len(groups))
 
 
@@ -52,13 +54,13 @@ def _bootstrap(groups: list[np.ndarray], rng: np.random.Generator) -> tuple[floa
     return float(low), float(high)
 
 
-def _sign_flips(means: np.ndarray, rng: np.random.Generator) -> float:
-    n = len(means)
+def _sign_flips(sums: np.ndarray, rng: np.random.Generator) -> float:
+    n = len(sums)
     if n <= MAX_EXACT:
         patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     else:
         patterns = rng.integers(2, size=(N_RANDOM, n))
         patterns[0] = 0  # the observed one belongs to the distribution
-    flipped = np.abs((1 - 2 * patterns) @ means)
+    flipped = np.abs((1 - 2 * patterns) @ sums)
     # Equal sums differ in their last bits.
-    return float((flipped >= np.abs(means.sum()) * (1 - 1e-12)).mean())
+    return float((flipped >= np.abs(sums.sum()) * (1 - 1e-12)).mean())

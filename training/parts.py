@@ -6,6 +6,8 @@ from jrsr_core.models.interfaces import UpsampleModel
 from jrsr_core.models.rec import ProximalNetwork
 from jrsr_core.models.sr import SrModule
 
+from .config import RunConfig
+
 NAMES = (("recon", "upsample"), ("rec", "sr"))
 NETWORKS = (ProximalNetwork, SrModule, UpsampleModel)
 
@@ -24,6 +26,13 @@ def split_parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     raise ValueError(
         f"{type(model).__name__} has no reconstruction and upsampling to train in turn"
     )
+
+
+def learns_reconstruction(model: nn.Module, config: RunConfig) -> bool:
+    """Whether the LR reconstruction of a model is trained to the last step."""
+    recon = getattr(model, "recon", getattr(model, "rec", model))
+    trained = recon is not None and any(p.requires_grad for p in recon.parameters())
+    return trained and not config.sequential
 
 
 def select_trainable(model: nn.Module, phase: str) -> None:

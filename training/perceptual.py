@@ -86,6 +86,17 @@ def _fallback(config: RunConfig, name: str, weights: dict[str, float]) -> Percep
     return Perceptual(FeatureLoss(trunk, weights, config.perceptual_distance), facts)
 
 
+def _layers(config: RunConfig, architecture: str) -> dict[str, float]:
+    """Weight of every layer of a recipe; the deepest where it names none, or another network's."""
+    wanted = dict(config.perceptual_layers)
+    if architecture not in DEEPEST:
+        return wanted
+    own, every = TRUNKS[architecture].layers, {x for spec in TRUNKS.values() for x in spec.layers}
+    if wanted.keys() <= every and not wanted.keys() & own.keys():
+        return {DEEPEST[architecture]: 1.0}
+    return wanted
+
+
 def make_perceptual(config: RunConfig) -> Perceptual | None:
     """Return the perceptual loss of a run, None where its weight is 0.
 
@@ -98,9 +109,7 @@ def make_perceptual(config: RunConfig) -> Perceptual | None:
         return None
     name = config.perceptual
     architecture = name.removesuffix("-random")
-    weights = dict(config.perceptual_layers)
-    if not weights and architecture in DEEPEST:
-        weights = {DEEPEST[architecture]: 1.0}
+    weights = _layers(config, architecture)
     if name not in TRUNKS:
         return _fallback(config, name, weights)
     if config.trunk:
@@ -108,6 +117,8 @@ def make_perceptual(config: RunConfig) -> Perceptual | None:
         trunk = load_trunk(name, path, config.trunk_sha256 or None, layers=tuple(weights))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         facts = {"wanted": name, "used": name, "fallback": False, "sha256": digest}
+        if config.perceptual_layers and weights != config.perceptual_layers:
+            facts["layers"] = weights
         return Perceptual(FeatureLoss(trunk, weights, config.perceptual_distance), facts)
     if config.perceptual_fallback == "none":
         raise TrunkError(
@@ -117,3 +128,13 @@ def make_perceptual(config: RunConfig) -> Perceptual | None:
     if config.perceptual_fallback == "vgg19-random" and name != "vgg19":
         weights = {DEEPEST["vgg19"]: 1.0}
     return _fallback(config, config.perceptual_fallback, weights)
+
+
+def describe(facts: dict | None, config: RunConfig) -> str:
+    """Return what `facts` have otherwise than the recipe, empty where nothing."""
+    if facts and facts["fallback"]:
+        return f"no weights of {facts['wanted']}: the perceptual loss is {facts['used']}"
+    if facts and "layers" in facts:
+        layers = [", ".join(names) for names in (config.perceptual_layers, facts["layers"])]
+        return f"{facts['used']} has no {layers[0]}: the perceptual loss takes {layers[1]}"
+    return ""

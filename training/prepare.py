@@ -5,6 +5,7 @@ An interrupted preparation goes on where it stopped; several processes may share
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -47,6 +48,8 @@ def open_folder(
         wanted.write(folder)
         return wanted
     found = Manifest.read(folder)
+    # A folder goes on in the version that it was begun in.
+    wanted = replace(wanted, version=found.version)
     if found.sha256 != wanted.sha256:
         raise ValueError(f"{folder}: prepared otherwise, {_difference(found, wanted)}")
     if found.paths != wanted.paths:

@@ -19,26 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.models.rec import data_step_of
 
-from .batches import open_data, train_batches
+from .batches import ACQUIRED, open_data, train_batches
 from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import CheckpointError, RunState, part, read_checkpoint, write_checkpoint
-from .config import CONFIG, SOURCES, RunConfig
+from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
+from .config import CONFIG, RunConfig
 from .errors import TrainingDiverged
-from .fixed_points import FixedPoints, set_iterations
+from .facts import check_run, check_settings, read_facts, started_from
+from .fixed_points import FixedPoints, fixed_points_of, set_iterations
 from .log import RunLog
 from .meter import Meter, take_means
-from .networks import build_networks, weights_sha256
+from .networks import build_networks, start_hashes
 from .parallel import average_gradients, average_statistics, make_fabric
 from .parts import select_trainable, split_parts
 from .patches import patch_output
-from .perceptual import make_perceptual
+from .perceptual import describe, make_perceptual
 from .scans import TrainingScan
 from .schedule import Phase, learning_rate, phase_at
 from .validate import validate
-
-FIXED = ("model", "preset", "data_step", "loop", "discriminator", "discriminator_norm")
-"""What cannot change between the beginning of a run and its continuation."""
 
 
 class Run:
@@ -63,18 +62,21 @@ class Run:
         self.fabric = make_fabric(config)
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        _check_folder(self.out, config)
+        before = read_facts(self.out)
+        check_settings(self.out, before, config)
         perceptual = make_perceptual(config)
         self.perceptual = perceptual.loss.to(self.fabric.device) if perceptual else None
-        self.networks = build_networks(config, self.fabric.device)
+        self.networks = build_networks(config, self.fabric.device, with_start=not before)
+        self.data_step = data_step_of(self.networks.model) or ""
         self.folder, self.manifest = self._open_data()
+        check_run(self.out, before, self.data_step, self.folder, self.manifest.sha256)
         self.points = FixedPoints(config)
         self.state = RunState()
         self._resume()
         self.meter = Meter(self.fabric.device)
         self.log = None
         if self.fabric.is_global_zero:
-            self._write_facts(perceptual.facts if perceptual else None)
+            self._write_facts(before, perceptual.facts if perceptual else None)
             self.log = RunLog(self.out, self.state.step, tensorboard=config.tensorboard)
         self._last_save = time.monotonic()
 
@@ -87,21 +89,18 @@ class Run:
             opened = open_data(self.config, self.networks.n_maps)
         return opened
 
-    def _write_facts(self, perceptual: dict | None) -> None:
-        if perceptual and perceptual["fallback"]:
-            sys.stderr.write(
-                f"jrsr-train: no weights of {perceptual['wanted']}: the perceptual loss is "
-                f"{perceptual['used']}, and the card will say so\n"
-            )
-        facts = {
+    def _write_facts(self, before: dict, perceptual: dict | None) -> None:
+        if note := describe(perceptual, self.config):
+            sys.stderr.write(f"jrsr-train: {note}, and the card will say so\n")
+        acquisition = self.manifest.acquisition
+        facts = {key: getattr(acquisition, key) for key in ACQUIRED} | {
+            "data_step": self.data_step,
             "data_sha256": self.manifest.sha256,
             "data_folder": str(self.folder),
             "perceptual_used": perceptual,
             "torch": torch.__version__,
         }
-        for key in SOURCES:
-            if source := getattr(self.config, key):
-                facts[f"{key}_sha256"] = weights_sha256(source)
+        facts |= started_from(before) if before else start_hashes(self.config)
         (self.out / CONFIG).write_text(json.dumps(asdict(self.config) | facts, indent=1))
 
     # Checkpoints.
@@ -168,7 +167,7 @@ class Run:
             else:
                 start = {} if x0 is None else {"x0": x0}
                 output = model(scan.kspace, scan.sense, scan.noise_std, **start)
-                points = output.low_resolution
+                points = fixed_points_of(model, output)
         if config.warm_start:
             self.points.keep(names, points)
         self.meter.lap("forward")
@@ -259,17 +258,3 @@ class Run:
         if self.log is not None:
             self.log.close()
         return self.networks.average
-
-
-def _check_folder(out: Path, config: RunConfig) -> None:
-    """Refuse to go on with a folder that holds a run of another kind."""
-    path = out / CONFIG
-    if not (path.exists() and (out / CHECKPOINT).exists()):
-        return
-    before = json.loads(path.read_text())
-    for key in FIXED:
-        if before.get(key) != getattr(config, key):
-            raise CheckpointError(
-                f"{out}: holds a run with {key} {before.get(key)}, "
-                f"the recipe says {getattr(config, key)}"
-            )

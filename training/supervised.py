@@ -12,7 +12,25 @@ from torch import nn
 
 from .config import RunConfig
 from .objective import detail_terms, magnitudes, reconstruction_terms
+from .parts import learns_reconstruction
 from .run import Run
+from .schedule import phase_at
+
+LOSSES = ("gamma_pix", "gamma_rec", "gamma_per", "gamma_buddy", "gamma_back")
+
+
+def _check_losses(run: Run) -> None:
+    """Refuse a recipe that would come to a phase without any loss."""
+    config, counted = run.config, set(LOSSES)
+    if phase_at(config.steps - 1, config).name != "full":
+        return
+    if run.perceptual is None:
+        counted.remove("gamma_per")
+    if not learns_reconstruction(run.networks.model, config):
+        counted.remove("gamma_rec")
+    if not any(getattr(config, key) for key in counted):
+        given = ", ".join(f"{key} {getattr(config, key):g}" for key in LOSSES)
+        raise ValueError(f"{config.model} has no loss to train its last phase with: {given}")
 
 
 def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Module:
@@ -26,6 +44,7 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Mod
         Gradients stayed without a finite value.
     """
     run = Run(config, tell)
+    _check_losses(run)
     nets = run.networks
     for names, scan in run.batches():
         output, truth = run.predict(names, scan)

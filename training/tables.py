@@ -1,16 +1,18 @@
 """CSV rows of `evaluate` as tables like the paper's 1 to 4, Markdown or LaTeX; no model is run.
 
-Mean and standard deviation over slices, the best in bold. With a proposed system every other one
-is compared with it on the slices both have: difference of PSNR (proposed minus other), its 95 %
-interval by bootstrap over subjects, and the p value of a paired sign-flip test over subjects.
+Mean and standard deviation over slices, the median of the seconds. The best in bold, of the systems
+judged on every slice of the table; the bound never is. With a proposed system every other one is
+compared with it on the slices both have: difference of PSNR (proposed minus other) as a mean over
+slices, its 95 % interval by bootstrap over subjects, and the p value of that mean when the signs of
+whole subjects are flipped.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .evaluate import BOUND, read_rows, summarise
 from .paired import Comparison, compare
+from .rows import place_of, read_rows, summarise
 
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
 COMPARISON = (
@@ -41,7 +43,7 @@ COLUMNS = (
     Column("lpips", "LPIPS", 4, min),
     Column("feature_distance", "feature distance", 4, min),
     Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
-    Column("seconds_total", "s / slice", 2, None, with_sd=False),
+    Column("seconds_total", "median s / slice", 2, None, with_sd=False),
 )
 
 
@@ -66,12 +68,19 @@ def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
     return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
 
 
-def _best(entries: list[dict], column: Column, protocol: str) -> float | None:
-    same = [e for e in entries if e["protocol"] == protocol and e[column.name] is not None]
-    rivals = [e for e in same if e["model"] != BOUND] or same
-    if column.best is None or not rivals:
-        return None
-    return column.best(e[column.name][0] for e in rivals)
+def _rivals(entries: list[dict], protocol: str) -> list[dict]:
+    """Entries of a protocol that can be told apart: without the bound, all slices judged."""
+    same = [e for e in entries if e["protocol"] == protocol and not e["bound"]]
+    slices = set().union(*(e["places"] for e in same))
+    return [e for e in same if e["places"] == slices]
+
+
+def _is_best(entry: dict, column: Column, rivals: list[dict]) -> bool:
+    if column.best is None or entry not in rivals or entry[column.name] is None:
+        return False
+    return entry[column.name][0] == column.best(
+        e[column.name][0] for e in rivals if e[column.name] is not None
+    )
 
 
 def _cell(value: tuple[float, float] | None, column: Column) -> str:
@@ -93,10 +102,10 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
     subjects = {}
     for row in rows:
         if row["protocol"] == protocol and row["model"] in scores:
-            place = (row["file"], row["slice"])
+            place = place_of(row)
             scores[row["model"]][place] = float(row["psnr"])
-            # A slice of no named subject stands for itself.
-            subjects[place] = row["subject"] or "/".join(place)
+            # In an older CSV a file without named subjects; it is one subject, see `testset`.
+            subjects[place] = row["subject"] or row["file"]
     common = scores[proposed].keys() & scores[other].keys()
     if not common:
         raise ValueError(f"{proposed} and {other} have no slice of {protocol} in common")
@@ -147,13 +156,12 @@ def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) ->
     headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
     cells, bold = [], set()
     for i, entry in enumerate(entries):
+        rivals = _rivals(entries, entry["protocol"])
         cells.append([entry["protocol"], entry["model"]])
         for column in columns:
-            best = _best(entries, column, entry["protocol"])
-            value = entry[column.name]
-            if value is not None and value[0] == best:
+            if _is_best(entry, column, rivals):
                 bold.add((i, len(cells[i])))
-            cells[i].append(_cell(value, column))
+            cells[i].append(_cell(entry[column.name], column))
         cells[i].append(str(entry["slices"]))
         cells[i] += _compared(rows, entry, proposed) if proposed else []
     return Table(headings, cells, bold)

@@ -1,10 +1,11 @@
 """The slices that systems are judged on: found in files, scanned by a protocol.
 
 A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes, of any size,
-and, if it has one, ``subject``. Coils, phase and noise are drawn from the index of the slice in its
-file; the mask is one for all.
+and, if it has one, ``subject``; without it the file is one subject. Coils, phase and noise are
+drawn from the index of the slice in its file; the mask is one for all.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,22 @@ SUFFIXES = (".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class SliceAddress:
-    """One slice of a file."""
+    """One slice of a file; `sha256` are twelve digits of the hash of its pixels."""
 
     path: Path
     index: int
     subject: str
+    sha256: str
 
     @property
     def file(self) -> str:
         """Name of the file without its suffix."""
         return self.path.stem
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """File and slice as a CSV of `evaluate` names them."""
+        return self.file, str(self.index)
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,16 @@ def _addresses(path: Path) -> list[SliceAddress]:
         if file["slices"].ndim != 3:
             raise ValueError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
         n_slices = file["slices"].shape[0]
-        subjects = file["subject"].asstr()[:] if "subject" in file else [""] * n_slices
+        subjects = file["subject"].asstr()[:] if "subject" in file else [path.stem] * n_slices
         if len(subjects) != n_slices:
             raise ValueError(f"{path}: {len(subjects)} subjects, {n_slices} slices")
-        # A slice without signal cannot be judged.
-        signal = [bool(file["slices"][i].any()) for i in range(n_slices)]
-    return [SliceAddress(path, i, str(subjects[i])) for i in range(n_slices) if signal[i]]
+        found = []
+        for i, subject in enumerate(subjects):
+            pixels = file["slices"][i]
+            if pixels.any():  # A slice without signal cannot be judged.
+                digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+                found.append(SliceAddress(path, i, str(subject), digest))
+    return found
 
 
 def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:

@@ -13,7 +13,8 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
 from training.evaluate import BOUND, COLUMNS, Evaluation, evaluate
 from training.figures import draw_figure, most_detailed, parse_part
-from training.tables import ABLATION, COMPARISON, latex, make_table, markdown
+from training.rows import read_rows, summarise
+from training.tables import ABLATION, COMPARISON, compare_systems, latex, make_table, markdown
 from training.testset import find_slices, fitting_acs, scan_slice
 
 from ..core.test_drawing import decode
@@ -141,6 +142,74 @@ def test_rows_of_other_weights_or_columns_are_not_mixed(data, tmp_path):
         Evaluation(["cg-sense+sinc"], "brain-5x", data, out, 1)
 
 
+def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_path):
+    other = write_images(tmp_path / "a.h5", (72, 64), 3)
+    out, models = tmp_path / "rows.csv", ["zero-filled+sinc"]
+    list(evaluate(models, "brain-5x", data / "a.h5", out))
+    moved = tmp_path / "elsewhere" / "a.h5"
+    moved.parent.mkdir()
+    moved.write_bytes((data / "a.h5").read_bytes())
+    assert len(Evaluation(models, "brain-5x", moved, out)) == 0
+    with pytest.raises(
+        ValueError, match=r"slice 0 of a has pixels \w+, that of .* has \w+"
+    ) as caught:
+        Evaluation(models, "brain-5x", other, out)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_bound_is_the_bound_under_any_name(data, tmp_path):
+    out, a = tmp_path / "rows.csv", data / "a.h5"
+    models = [f"bound={BOUND}", f"{BOUND}=zero-filled+sinc", "zero-filled+sinc"]
+    rows = list(evaluate(models, "brain-5x", a, out, 1))
+    bound, misnamed, plain = (float(row["psnr"]) for row in rows)
+    assert bound > misnamed == plain
+    assert [row["scan"] for row in rows] == ["fully sampled", "undersampled", "undersampled"]
+    table = make_table(out)
+    assert {table.cells[i][1] for i, _ in table.bold} == {BOUND, "zero-filled+sinc"}
+    pages = [decode(draw_figure([m], "brain-5x", a, 0)) for m in (BOUND, models[0])]
+    assert np.array_equal(*(page[30:] for page in pages)), "the same below their names"
+    with pytest.raises(ValueError, match="rows of bound have scan fully sampled, the system has u"):
+        Evaluation(["bound=zero-filled+sinc"], "brain-5x", a, out, 1)
+
+
+def write_rows(path, rows, columns=("model", "protocol", "file", "subject", "slice", "psnr")):
+    """Write rows of (model, subject, slice, psnr, seconds) with the columns of an older CSV."""
+    lines = [",".join((*columns, "seconds_total"))]
+    lines += [f"{m},brain-5x,a,{who},{n},{psnr},{seconds}" for m, who, n, psnr, seconds in rows]
+    path.write_text("\n".join(lines))
+    return path
+
+
+class TestTableOfRows:
+    """What a table makes of given rows, here of a CSV from before the newest columns."""
+
+    def test_one_slow_slice_does_not_rule_the_seconds(self, tmp_path):
+        seconds = [0.3, 0.4, 0.5, 100.0, 0.2]
+        rows = [("jrsr", "s", i, 30, x) for i, x in enumerate(seconds)]
+        path = write_rows(tmp_path / "rows.csv", rows)
+        assert summarise(path)[0]["seconds_total"][0] == 0.4
+        table = make_table(path)
+        assert table.cells[0][table.headings.index("median s / slice")] == "0.40"
+
+    def test_bold_is_for_systems_judged_on_the_same_slices(self, tmp_path):
+        rows = [("few", "s", 0, 40, 1)]
+        rows += [(m, "s", i, x, 1) for m, x in (("a", 20), ("b", 30)) for i in range(3)]
+        rows += [(BOUND, "s", i, 50, 1) for i in range(4)]
+        table = make_table(write_rows(tmp_path / "rows.csv", rows))
+        assert {table.cells[i][1] for i, _ in table.bold} == {"b"}
+
+    def test_the_bound_alone_is_not_bold(self, tmp_path):
+        path = write_rows(tmp_path / "rows.csv", [(BOUND, "s", i, 50, 1) for i in range(2)])
+        assert not make_table(path).bold
+
+    def test_a_file_without_subjects_is_one_subject(self, tmp_path, data):
+        rows = [(m, "", i, x + i, 1) for m, x in (("a", 20), ("b", 30)) for i in range(9)]
+        path = write_rows(tmp_path / "rows.csv", rows)
+        old = compare_systems(read_rows(path), "brain-5x", "a", "b")
+        assert old.n_subjects == 1 and np.isnan(old.p_value)
+        assert {address.subject for address in find_slices(data / "b.h5")} == {"b"}
+
+
 def test_distances_fill_their_columns(data, tmp_path):
     def mean_difference(image, truth):
         return (image - truth).abs().mean((-2, -1))
@@ -161,7 +230,7 @@ class TestFindingSlices:
             *(("a", i) for i in range(3)),
             *(("b", i) for i in range(2)),
         ]
-        assert [a.subject for a in found] == ["x", "x", "y", "", ""]
+        assert [a.subject for a in found] == ["x", "x", "y", "b", "b"]
         assert [a.file for a in find_slices(data, 2)] == ["a", "b"]
 
     def test_odd_and_small_sizes(self, data, tmp_path):

@@ -3,15 +3,18 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
 
 from jrsr_core.models.layers import ResidualDenseBlock
+from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights import WeightsCard, load_weights
 from training import adversarial, supervised
@@ -20,7 +23,9 @@ from training.errors import TrainingDiverged
 from training.export import export
 from training.fit import fit
 from training.log import read_log
+from training.manifest import Acquisition
 from training.networks import averaged_model, weights_sha256
+from training.prepare import open_folder
 from training.run import Run
 from training.schedule import learning_rate, phase_at
 
@@ -216,6 +221,12 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
         ),
         ({"init": "nowhere.json"}, "nowhere.json"),
         ({"grow_from": "nowhere.json"}, "nowhere.json"),
+        ({"gamma_pix": 0.0, "gamma_rec": 0.0}, "jrsr has no loss to train .* gamma_pix 0, gamma_r"),
+        ({"gamma_pix": 0.0, "gamma_rec": 1.0, "model": "sr"}, "sr has no loss .* gamma_rec 1"),
+        (
+            {"gamma_pix": 0.0, "gamma_rec": 1.0, "sequential": 0.5, "gamma_per": 1.0},
+            "jrsr has no loss to train its last phase with: gamma_pix 0, gamma_rec 1, gamma_per 1",
+        ),
         ({"init": "a.json", "grow_from": "b.json"}, "init is a.json, grow_from b.json: one start"),
     ],
 )
@@ -244,6 +255,110 @@ def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
     assert same >= {k for k in b if k.startswith("rec.")}
     assert "sr.conv_up.weight" not in same
     assert [r["phase"] for r in read_log(tmp_path / "b")] == ["full"] * 4
+
+
+def test_a_run_goes_on_without_what_it_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    digest = weights_sha256(str(tmp_path / "a"))
+    starts = {"init": str(tmp_path / "a"), "checkpoint_minutes": 0.0}
+    config = tiny(scans, tmp_path / "b", steps=4, **starts)
+    fit(replace(config, steps=2, schedule="constant"))
+    fit(tiny(scans, tmp_path / "a", steps=4, learning_rate=1e-2))  # the source goes on
+    fit(replace(config, steps=3, schedule="constant"))
+    shutil.rmtree(tmp_path / "a")
+    fit(replace(config, schedule="constant"))
+    facts = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert facts["init_sha256"] == digest
+    assert read_checkpoint(tmp_path / "b")[1].step == 4
+    card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert card.training["init_sha256"] == digest
+    with pytest.raises((ValueError, OSError), match="a: "):
+        fit(replace(config, out=str(tmp_path / "c")))
+
+
+def test_a_run_does_not_go_on_with_other_data(scans, images, tmp_path):
+    fit(tiny(scans, tmp_path / "run", steps=1))
+    moved = tmp_path / "moved"
+    shutil.copytree(scans, moved)
+    fit(tiny(moved, tmp_path / "run", steps=2))
+    other = tmp_path / "other"
+    open_folder([images], other, Acquisition("brain-5x", n_coils=5))
+    with pytest.raises(
+        CheckpointError, match=r"run with data .*moved \(\w+\), the recipe says .*other \("
+    ) as caught:
+        fit(tiny(other, tmp_path / "run", steps=3))
+    assert "\n" not in str(caught.value)
+    assert read_checkpoint(tmp_path / "run")[1].step == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("protocol", "wall-16x", "brain-5x"),
+        ("truth_maps", "acs", "full"),
+        ("n_coils", 5, 4),
+        ("hr_limit", 64, 0),
+    ],
+)
+def test_a_prepared_folder_is_not_what_the_recipe_says(scans, tmp_path, key, value, found):
+    with pytest.raises(ValueError, match=f"prepared with {key} {found}, recipe: {value}"):
+        fit(tiny(scans, tmp_path, steps=1, **{key: value}))
+
+
+def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
+    fit(tiny(fixed_batch("wall-16x"), tmp_path, steps=1))  # the recipe says nothing
+    card = WeightsCard.read(export(tmp_path, tmp_path / "weights"))
+    assert (card.range["protocol"], card.range["n_coils"]) == ("wall-16x", 4)
+    assert not {"protocol", "truth_maps", "hr_limit", "n_coils"} & card.training.keys()
+    facts = json.loads((tmp_path / "config.json").read_text())
+    assert (facts["protocol"], facts["n_coils"]) == ("wall-16x", 4)
+
+
+@pytest.mark.parametrize("model", ["recon", "jrsr"])
+def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
+    # Nothing learns, so every visit goes on where the last one stopped.
+    changes = {"warm_start": True, "first_iterations": 3, "later_iterations": 3}
+    run = Run(tiny(scans, tmp_path, model=model, steps=1, **changes))
+    torch.manual_seed(3)
+    for parameter in run.networks.model.rec.prox.conv_out.parameters():
+        parameter.data.normal_(std=0.02)
+    ((names, scan),) = run.batches()
+    residuals = [float(run.predict(names, scan)[0].residual.max().detach()) for _ in range(6)]
+    assert all(now < before for before, now in pairwise(residuals)), residuals
+    assert residuals[-1] < 0.1 * residuals[0]
+
+
+def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path):
+    run = Run(tiny(scans, tmp_path, model="recon", steps=1, warm_start=True))
+    ((names, scan),) = run.batches()
+    run.predict(names, scan)
+    kept = run.points.points.pop(names[0])
+    assert kept.shape[-2:] == scan.target.shape[-2:]
+    start, n_iter = run.points.start(names, scan)
+    assert n_iter == run.points.first
+    assert torch.equal(start[1:], run.points.points[names[1]])
+    zero_filled = scan.zero_filled()
+    torch.testing.assert_close(sinc_interpolate(start[:1], zero_filled.shape[-2:]), zero_filled[:1])
+
+
+@pytest.mark.parametrize("told", ["gradient", "implicit", "", None])
+def test_a_run_keeps_the_data_step_of_its_day(scans, tmp_path, told, monkeypatch):
+    step = {"gradient": "gradient", None: "gradient"}.get(told, "implicit")
+    fit(tiny(scans, tmp_path, steps=1, data_step=step))
+    path = tmp_path / "config.json"
+    facts = json.loads(path.read_text())
+    assert facts["data_step"] == step
+    facts.pop("data_step")
+    path.write_text(json.dumps(facts if told is None else facts | {"data_step": told}))
+    assert averaged_model(tmp_path)[0].rec.data_step == step
+    fit(tiny(scans, tmp_path, steps=2, data_step=step))
+
+
+def test_the_presets_data_step_is_written_as_what_it_is(scans, tmp_path):
+    fit(tiny(scans, tmp_path, steps=1))
+    facts = json.loads((tmp_path / "config.json").read_text())
+    assert facts["data_step"] == averaged_model(tmp_path)[0].rec.data_step == "implicit"
+    fit(tiny(scans, tmp_path, steps=2))
 
 
 def test_init_starts_from_the_average_of_a_run(scans, tmp_path):

@@ -22,7 +22,7 @@ from training.losses import (
     textured,
 )
 from training.objective import Pair, adversarial_terms
-from training.perceptual import make_perceptual
+from training.perceptual import describe, make_perceptual
 
 from .conftest import tiny
 
@@ -167,6 +167,30 @@ def test_trunk_of_a_local_file(tmp_path):
     assert torch.allclose(made.loss(image, target), expected)
     with pytest.raises(TrunkError, match="expected dcbb9e9d"):
         perceptual(tmp_path, perceptual="vgg19", trunk=str(path), perceptual_fallback="gradient")
+
+
+def test_layers_of_another_network_give_way_to_the_deepest_of_this(tmp_path):
+    # As the recipes of the paper with `perceptual=squeezenet trunk=...` have it.
+    trunk = random_trunk("squeezenet", 5, layers=("fire9",))
+    path = tmp_path / "squeezenet.safetensors"
+    save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    given = {"perceptual": "squeezenet", "trunk": str(path), "trunk_sha256": digest}
+
+    def made(**layers):
+        return perceptual(tmp_path, **given, perceptual_layers=layers)
+
+    foreign, own = made(conv4_4=0.5, conv5_4=1.0), made(fire9=1.0)
+    image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
+    assert torch.equal(foreign.loss(image, target), own.loss(image, target))
+    assert foreign.facts == own.facts | {"layers": {"fire9": 1.0}}
+    told = describe(foreign.facts, tiny("d", "o", perceptual_layers={"conv5_4": 1.0}))
+    assert told == "squeezenet has no conv5_4: the perceptual loss takes fire9"
+    assert describe(own.facts, tiny("d", "o")) == ""
+    with pytest.raises(TrunkError, match="conv5_9"):
+        made(conv5_9=1.0)
+    with pytest.raises(TrunkError, match="conv5_4"):
+        made(fire9=1.0, conv5_4=1.0)
 
 
 def test_no_weights_and_no_fallback_is_an_error(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from safetensors.torch import load_file
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
+from training import acquire
 from training.acquire import make_scan
 from training.listing import build_manifest
 from training.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.prepare import make_all, open_folder, scan_path
 from training.scans import collate, load_scan, unpack_scan
 from training.sources import find_sources
+from training.testset import find_slices, scan_slice
 from training.variety import Variety, coarser_pixels, draw_scan, vary_image
 
 from .conftest import write_images
@@ -82,7 +85,7 @@ def test_bad_manifests_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match=r"sha256 is .* the file says"):
         Manifest.read(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ValueError, match="not a manifest of version 1"):
+    with pytest.raises(ValueError, match="not a manifest of version 2"):
         Manifest.read(tmp_path)
     with pytest.raises(ValueError, match="split 'dev'"):
         check_subjects([Entry("s", "a", "dev", 0, 0, 0)], "here")
@@ -228,6 +231,69 @@ def test_variety_draws_differ_and_repeat():
     varied = vary_image(image, variety, torch.Generator().manual_seed(0))
     assert all(n % 2 == 0 for n in varied.shape)
     assert float(varied.max()) == pytest.approx(1.0)
+
+
+def drawn_scans(manifest, monkeypatch):
+    """What is simulated for every scan of a manifest, before its calibration."""
+    monkeypatch.setattr(acquire, "calibrate_scan", lambda drawn, *_: drawn)
+    return [make_scan(manifest, entry) for entry in manifest.scans]
+
+
+def coil_maps(coil_images):
+    return coil_images.abs() / coil_images.abs().square().sum(0).sqrt().clamp_min(1e-6)
+
+
+def test_a_test_scan_shares_nothing_with_the_training_scan_of_its_number(images, monkeypatch):
+    training = drawn_scans(manifest_of(images, Acquisition("brain-5x")), monkeypatch)
+    for k, address in enumerate(find_slices(images)):
+        drawn, test = training[k], scan_slice(address, "brain-5x").scan
+        maps = coil_maps(drawn.hr_coil_images), coil_maps(test.csm)
+        object_ = drawn.hr_coil_images.abs().sum(0) > 0
+        assert float((maps[0] - maps[1]).abs()[:, object_].mean()) > 0.01
+        # The same image, coils and phase would leave the same noise; corr is of LR k-space.
+        noise = drawn.full - drawn.clean, test.fully_sampled - drawn.clean
+        overlap = torch.vdot(noise[0].flatten(), noise[1].flatten()).abs()
+        assert float(overlap) < 0.1 * float(noise[0].norm() * noise[1].norm())
+
+
+def test_no_training_seed_is_that_of_a_test_scan(images):
+    # A generator takes 32 bits of a seed: equal bits, equal numbers.
+    assert torch.equal(
+        *(torch.rand(3, generator=torch.Generator().manual_seed(s)) for s in (7, 7 + 2**32))
+    )
+    for seed in (0, 1, 2147, 4294, 10**6, 2**40):
+        manifest = manifest_of(images, Acquisition("brain-5x", seed=seed))
+        drawn = {acquire.scan_seed(manifest, entry) % 2**32 for entry in manifest.scans}
+        assert len(drawn) == len(manifest.scans)
+        assert min(drawn) >= 2**31, "slice indices lie below"
+
+
+def test_folders_of_version_1_stay_what_they_were(images, tmp_path):
+    manifest = replace(manifest_of(images), version=1)
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path) == manifest
+    assert manifest.sha256 != manifest_of(images).sha256
+    assert open_folder([images], tmp_path, SMALL).version == 1
+    entries = manifest.scans
+    assert [acquire.scan_seed(manifest, e) for e in entries] == list(range(len(entries)))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0], ids=["varied", "as the protocol"])
+def test_varied_scans_keep_the_limit_of_their_size(images, monkeypatch, share):
+    variety = Variety(protocol_share=share, n_coils=(4, 4))
+    for limit in (60, 66):
+        acquisition = Acquisition("brain-5x", "acs", hr_limit=limit, n_coils=4, variety=variety)
+        for drawn in drawn_scans(manifest_of(images, acquisition), monkeypatch):
+            assert max(drawn.hr_coil_images.shape[-2:]) <= limit
+
+
+def test_small_images_are_varied_too(tmp_path):
+    path = write_images(tmp_path / "x.h5")
+    variety = Variety(protocol_share=1.0)
+    manifest = manifest_of(path, Acquisition("brain-5x", "acs", n_coils=4, variety=variety))
+    scan = make_scan(manifest, manifest.scans[0])
+    assert scan.target.shape == (1, 64, 72)
+    assert 0 < float(scan.mask.mean()) < 1
 
 
 @pytest.mark.data

@@ -1,6 +1,7 @@
 """The paired test and the bootstrap: exact values, coverage, one subject."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +21,27 @@ def test_slices_of_one_subject_are_one_unit():
     many = compare({"a": [1.0] * 50, "b": [1.0] * 50, "c": [1.0] * 50})
     assert few.p_value == many.p_value == 0.25
     assert many.difference == many.low == many.high == 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_p_value_is_of_the_difference_that_is_printed(seed):
+    # Every sign pattern of whole subjects gives one mean over slices.
+    rng = np.random.default_rng(seed)
+    subjects = {str(i): list(rng.normal(0.3, 1, rng.integers(1, 60))) for i in range(7)}
+    found, n = compare(subjects), sum(map(len, subjects.values()))
+    signs = product((1, -1), repeat=len(subjects))
+    sums = [sum(values) for values in subjects.values()]
+    means = [abs(np.dot(pattern, sums)) / n for pattern in signs]
+    reached = np.mean([m >= abs(found.difference) * (1 - 1e-9) for m in means])
+    assert found.p_value == pytest.approx(reached)
+
+
+def test_one_large_subject_against_many_small_ones_is_not_significant():
+    # The mean over slices is that of one subject, whose sign alone decides.
+    subjects = {"large": [-0.28] * 271} | {str(i): [0.2] * 5 for i in range(10)}
+    found = compare(subjects)
+    assert found.difference < 0
+    assert found.p_value == 1.0
 
 
 def test_one_subject_has_no_test_and_no_interval():

@@ -112,6 +112,23 @@ def test_nifti(tmp_path, suffix, order):
     assert np.allclose(source.read(1).numpy(), plane / plane.max(), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("sub-01_ses-1_T1w.nii", "sub-01"),
+        ("sub-01_ses-2_acq-fast_T2w.nii", "sub-01"),
+        ("sub-02/ses-1/anat/T1w.nii", "sub-02"),
+        ("sub-02/anat/sub-02_T2w.nii", "sub-02"),
+        ("subset-3/t1.nii", "t1"),
+    ],
+)
+def test_contrasts_and_sessions_of_a_person_are_one_subject(tmp_path, name, subject):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(nifti_bytes(np.ones((8, 10, 2))))
+    assert open_source(path).subjects == [subject] * 2
+
+
 def write_dicom(folder, pixels):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileDataset, FileMetaDataset

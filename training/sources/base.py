@@ -8,6 +8,7 @@ from torch import Tensor
 
 SPLITS = ("train", "val", "test")
 _FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
+_BIDS_SUBJECT = re.compile(r"(?:^|_)(sub-[A-Za-z0-9]+)(?:_|$)")
 _FOLDER_SPLIT = re.compile(r"(?:multicoil_|singlecoil_)?(train|val|test)")
 
 
@@ -68,6 +69,19 @@ def own_split(path: Path) -> str:
     found = _FILE_SPLIT.search(path.stem.removesuffix(".nii"))
     found = found or _FOLDER_SPLIT.fullmatch(path.parent.name)
     return found.group(1) if found else ""
+
+
+def named_subject(path: Path) -> str:
+    """Return the subject that a volume's name tells: `sub-XXX` of BIDS, else the file's own name.
+
+    So one person's contrasts and sessions are of one subject, whether the file says it
+    (`sub-01_ses-2_T1w.nii.gz`) or a folder above it (`sub-01/anat/T1w.nii.gz`).
+    """
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    for part in (name, *(folder.name for folder in path.absolute().parents)):
+        if found := _BIDS_SUBJECT.search(part):
+            return found.group(1)
+    return name
 
 
 def anonymous(identity: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Source, SourceError, anonymous, normalised, own_split
+from .base import Source, SourceError, anonymous, named_subject, normalised, own_split
 
 _DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _HEADER = 348
@@ -36,9 +36,8 @@ class Nifti(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._volume: np.ndarray | None = None
-        subject = path.name.removesuffix(".gz").removesuffix(".nii")
         n = self._load().shape[2]
-        self.subjects, self.splits = [subject] * n, [own_split(path)] * n
+        self.subjects, self.splits = [named_subject(path)] * n, [own_split(path)] * n
 
     def _load(self) -> np.ndarray:
         if self._volume is None:
