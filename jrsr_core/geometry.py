@@ -21,8 +21,9 @@ class Encoding:
     `encoding_matrix` is the nominal acquired grid including readout oversampling, `recon_matrix`
     the image the scanner would deliver, both ``(z, y, x)`` with their fields of view in mm.
     `center_line` and `center_partition` are the counters of k = 0; None where the header is silent.
-    `counter_maxima` has the largest value of the counters (average, slice, contrast, phase,
-    repetition, set) for which the header tells one.
+    `multiband_factor` is the number of slices excited together. `counter_maxima` has the largest
+    value of the counters (average, slice, contrast, phase, repetition, set) for which the header
+    tells one.
     """
 
     encoding_matrix: tuple[int, int, int]
@@ -35,6 +36,7 @@ class Encoding:
     line_limits: tuple[int, int] | None = None
     acceleration: tuple[int, int] = (1, 1)
     calibration_mode: str = "none"
+    multiband_factor: int = 1
     counter_maxima: dict[str, int] = field(default_factory=dict, hash=False)
 
     @property

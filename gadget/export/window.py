@@ -4,13 +4,14 @@ import math
 
 from .store import Series
 
-MIN_WIDTH = 1e-6
+EMPTY_WIDTH = 1e-6
+"""Of a series without any signal; DICOM wants a width above zero."""
 
 
 def series_window(series: Series) -> tuple[float, float]:
     """Return centre and width of the widest window that its images name, else of all values."""
     named = [w for head in series.heads if (w := _window(head.meta)) is not None]
-    width = max(MIN_WIDTH, series.top - series.bottom)
+    width = series.top - series.bottom or EMPTY_WIDTH
     return max(named, key=lambda w: w[1], default=(series.bottom + width / 2, width))
 
 

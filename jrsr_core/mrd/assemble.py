@@ -244,10 +244,7 @@ def _vector(record: np.void, name: str) -> Vector:
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
     """Where the acquired image lies: readout oversampling removed, phase oversampling not."""
-    axes = [_vector(head, name) for name in ("read_dir", "phase_dir", "slice_dir")]
-    # Simulated files leave the directions empty; an image needs some.
-    if not all(any(axis) for axis in axes):
-        axes = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    axes = _axes(head)
     fov_z = (encoding.encoding_fov_mm if encoding.is_3d else encoding.recon_fov_mm)[0]
     n_encoded, fov = encoding.encoding_matrix[2], encoding.encoding_fov_mm
     return SliceGeometry(
@@ -258,6 +255,19 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
         fov_mm=(fov_z, fov[1], fov[2] * readout_size(encoding) / n_encoded),
         patient_table_position_mm=_vector(head, "patient_table_position"),
     )
+
+
+def _axes(head: np.void) -> list[Vector]:
+    """Read, phase and slice direction; one that is empty follows from the others."""
+    axes = [_vector(head, name) for name in ("read_dir", "phase_dir", "slice_dir")]
+    missing = [i for i, axis in enumerate(axes) if not any(axis)]
+    if len(missing) > 1:
+        # Simulated files leave the directions empty; an image needs some.
+        return [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    for i in missing:
+        product = np.cross(axes[(i + 1) % 3], axes[(i + 2) % 3])
+        axes[i] = tuple(float(v) for v in product)
+    return axes
 
 
 def acquisition_stamp(head: np.void) -> AcquisitionStamp:

@@ -103,6 +103,7 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
             _integer(element, f"{factor}_2") or 1,
         ),
         calibration_mode=_text(element, "parallelImaging/calibrationMode").lower() or "none",
+        multiband_factor=_integer(element, "parallelImaging/multiband/multiband_factor") or 1,
         counter_maxima=_counter_maxima(element),
     )
 

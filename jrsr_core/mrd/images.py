@@ -124,7 +124,9 @@ def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
 def window(image: ReconImage) -> tuple[float, float]:
     """Window centre and width from 0 to the 99.5th percentile of the magnitude."""
     top = float(np.quantile(image.magnitude.detach().cpu().numpy(), 0.995))
-    return round(top / 2, 6), round(max(top, 1e-6), 6)
+    # To so many digits, not decimals: the unit of a scanner may be as small as 1e-12.
+    width = float(f"{top:.6g}") or 1e-6
+    return width / 2, width
 
 
 def _own_meta(image: ReconImage) -> dict:

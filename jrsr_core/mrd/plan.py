@@ -152,6 +152,9 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
         raise UnsupportedScan("trajectory is epi: echo-planar scans are not reconstructed")
     if encoding.trajectory != "cartesian":
         raise UnsupportedScan(f"trajectory is {encoding.trajectory}, expected cartesian")
+    if encoding.multiband_factor > 1:
+        factor = encoding.multiband_factor
+        raise UnsupportedScan(f"multiband factor is {factor}: simultaneous slices are not parted")
     if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
         raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
     partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])

@@ -140,8 +140,8 @@ class Readout:
 def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     """Place readouts of one kind.
 
-    More samples than the image needs mean that oversampling is still there; fewer or as many,
-    that it was removed on the way.
+    More samples than the image needs mean that oversampling is still there, and so does an echo
+    with more on one side than half the image has; else it was removed on the way.
 
     Raises
     ------
@@ -153,8 +153,11 @@ def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
         raise UnsupportedScan(
             f"lines have {kind.n_samples} samples, the encoded matrix {n_encoded} along x"
         )
-    n_full = n_encoded if kind.n_samples > n_out else n_out
     center = kind.center
+    longer = max(center, kind.n_samples - center) if 0 < center < kind.n_samples else 0
+    # One more: a reversed line may count its centre from the other end.
+    is_oversampled = kind.n_samples > n_out or longer > n_out // 2 + 1
+    n_full = n_encoded if is_oversampled else n_out
     # Some systems remove oversampling and leave center_sample as it was; then the echo is central.
     # A head without it (0) says the same.
     if not 0 < center < kind.n_samples:

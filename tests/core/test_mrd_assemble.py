@@ -194,6 +194,22 @@ def test_empty_directions_become_the_axes():
     assert slice_.geometry.slice_dir == (0.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("missing", ["read_dir", "phase_dir", "slice_dir"])
+def test_one_empty_direction_follows_from_the_others(missing):
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    directions = {
+        "read_dir": (0.0, 1.0, 0.0),
+        "phase_dir": (0.6, 0.0, 0.8),
+        "slice_dir": (0.8, 0.0, -0.6),
+    }
+    for name, direction in directions.items():
+        lines.heads[name] = direction if name != missing else 0
+    (slice_,) = assembled(xml, lines)
+    for name, direction in directions.items():
+        assert getattr(slice_.geometry, name) == pytest.approx(direction, abs=1e-6)
+
+
 def test_missing_center_leaves_an_empty_calibration_block():
     _, _, xml, lines = small_scan()
     (slice_,) = assembled(xml, select(lines, np.arange(0, 20)))
@@ -241,6 +257,7 @@ def test_declined_by_heads(spoil, words):
     [
         ({"trajectory": "spiral"}, "trajectory is spiral"),
         ({"trajectory": "epi"}, "echo-planar"),
+        ({"multiband_factor": 2}, "multiband factor is 2"),
     ],
 )
 def test_declined_by_header(changes, words):

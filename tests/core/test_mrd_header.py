@@ -45,7 +45,8 @@ def test_everything_present_is_read():
         "<center>47</center></kspace_encoding_step_1></encodingLimits>"
         "<trajectory>CARTESIAN</trajectory><parallelImaging><accelerationFactor>"
         "<kspace_encoding_step_1>3</kspace_encoding_step_1></accelerationFactor>"
-        "<calibrationMode>Embedded</calibrationMode></parallelImaging>"
+        "<calibrationMode>Embedded</calibrationMode>"
+        "<multiband><multiband_factor>3</multiband_factor></multiband></parallelImaging>"
     )
     rest = (
         "<measurementInformation><protocolName>T2 Müller</protocolName></measurementInformation>"
@@ -57,7 +58,7 @@ def test_everything_present_is_read():
     parsed = parse_header(header(ENCODING + limits, rest).encode())
     encoding = parsed.encodings[0]
     assert (encoding.center_line, encoding.line_limits) == (47, (3, 90))
-    assert encoding.acceleration == (3, 1)
+    assert (encoding.acceleration, encoding.multiband_factor) == ((3, 1), 3)
     assert (encoding.trajectory, encoding.calibration_mode) == ("cartesian", "embedded")
     assert parsed.protocol_name == "T2 Müller"
     assert (parsed.n_coils, parsed.noise_bandwidth, parsed.te_ms) == (16, 0.79, (10.0, 20.0))

@@ -114,6 +114,17 @@ def test_fallback_is_marked_everywhere(header):
     assert "AI" not in meta["ImageProcessingHistory"]
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e8])
+def test_the_window_fits_whatever_the_unit(header, unit):
+    image = made()
+    scaled = replace(image, image=unit * image.image)
+    windows = [
+        tuple(float(to_mrd_image(i, header).meta[f"Window{name}"]) for name in ("Center", "Width"))
+        for i in (image, scaled)
+    ]
+    assert windows[1] == pytest.approx([unit * value for value in windows[0]], rel=1e-4, abs=0)
+
+
 def test_meta_is_ascii_for_readers_that_insist(header):
     mrd = to_mrd_image(made(warnings=("Größe",)), header)
     mrd.attribute_string.encode("ascii")

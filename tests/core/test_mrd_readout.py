@@ -72,6 +72,25 @@ def test_asymmetric_echo_with_oversampling_marks_half_as_many_samples():
     assert not readout(line(48))[:, :8].any()
 
 
+@pytest.mark.parametrize(("n_encoded", "share"), [(40, 0.75), (48, 0.66), (64, 0.55)])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_short_echo_is_on_the_grid_on_which_its_longer_side_fits(n_encoded, share, late):
+    n_samples = round(share * n_encoded)
+    assert n_samples <= 36, "few enough to be taken for a readout without oversampling"
+    cut = n_encoded - n_samples
+    truth = line(n_encoded)
+    first = 0 if late else cut
+    part = truth[:, first : first + n_samples]
+    asymmetric = kind(n_samples, center=n_encoded // 2 - first)
+    readout = plan_readout(asymmetric, encoding(n_encoded, 32))
+    padded = torch.zeros_like(truth)
+    padded[:, first : first + n_samples] = part
+    whole = plan_readout(kind(n_encoded), encoding(n_encoded, 32))(padded)
+    inside = readout.span
+    assert readout.n_full == n_encoded
+    assert torch.allclose(readout(part)[:, inside], whole[:, inside], atol=1e-5)
+
+
 def test_discarded_samples_are_not_measured():
     readout = plan_readout(kind(32, pre=3, post=2), encoding(32, 32))
     assert readout.span == slice(3, 30)
