@@ -80,7 +80,8 @@ class ScanRequest:
         for name, low, high in (
             ("partial_fourier", 0.5, 1.0),
             ("partial_slice_fourier", 0.5, 1.0),
-            ("partial_echo", 0.5, 1.0),
+            # At 0.5 the centre is sample 0, by which a head says that it tells none.
+            ("partial_echo", 0.55, 1.0),
             ("phase_oversampling", 1.0, 4.0),
             ("readout_pixel", 0.5, 1.0),
             ("noise_dwell", 0.01, 100.0),
