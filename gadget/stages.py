@@ -6,8 +6,8 @@ A task is an image that can be assembled; they come from a file (`file_tasks`) o
 other, from a scan that is going on (`jrsr_core.mrd.live`).
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.interrupt import Cancelled
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assemble import Assembler, ScanMemory
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.file import ScanFile
 from jrsr_core.mrd.header import ScanHeader
@@ -60,8 +60,10 @@ def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> As
     return assembler_maker(settings)(source, plan)
 
 
-def assembler_maker(settings: Settings) -> "partial[Assembler]":
+def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
     """Return ``(source, plan, memory=None) -> Assembler``.
+
+    It raises UnsupportedScan where the noise is of other coils than the scan.
 
     Raises
     ------
@@ -73,12 +75,18 @@ def assembler_maker(settings: Settings) -> "partial[Assembler]":
     noise = None
     if settings.prewhiten and settings.noise_file:
         noise = _noise_of(settings.noise_file)
-    return partial(
-        Assembler,
-        prewhiten=settings.prewhiten,
-        noise=noise,
-        n_virtual_coils=settings.n_virtual_coils,
-    )
+
+    def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
+        return Assembler(
+            source,
+            plan,
+            prewhiten=settings.prewhiten,
+            noise=noise and noise.in_order(plan.header.coil_names),
+            n_virtual_coils=settings.n_virtual_coils,
+            memory=memory,
+        )
+
+    return make
 
 
 def live_scan(header: ScanHeader, settings: Settings) -> LiveScan:
@@ -95,9 +103,10 @@ def _noise_of(path: str) -> NoiseData:
     with ScanFile(path) as scan:
         lines = np.flatnonzero(has_flag(scan.heads, NOISE))
         noise = read_noise(scan, lines, scan.header.noise_bandwidth)
+        names = scan.header.coil_names
     if noise is None:
         raise UsageError(f"noise_file {path} has no noise lines")
-    return noise
+    return replace(noise, coil_names=names)
 
 
 def make_reconstructor(

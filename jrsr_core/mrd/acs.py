@@ -18,6 +18,7 @@ from .calibration_lines import CalibrationLines, calibration_counts, fov_ratios,
 from .placement import sample_counts
 from .reader import LineReader
 from .readout import readout_size
+from .reference_place import seen_from
 from .reference_volume import plane_of_volume
 
 MAX_LINES = 40
@@ -60,7 +61,7 @@ def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) ->
 
 def acs_of_block(block: Tensor, chosen: CalibrationLines, image: Encoding) -> Tensor:
     """Return the ACS of a measured centre, on the k-space grid of the image."""
-    acs = plane_of_volume(block, chosen.offset) if chosen.kind == "volume" else block
+    acs = (plane_of_volume if chosen.kind == "volume" else seen_from)(block, chosen.offset)
     if chosen.kind in ("reference", "volume"):
         acs = _to_image_grid(acs, chosen.encoding, image)
     return (acs if image.is_3d else acs.squeeze(2)).clone()

@@ -5,7 +5,8 @@ shared     the centre of the k-space of one image (embedded calibration lines ar
 frames     interleaved calibration (TPAT): every frame is undersampled, their average is not;
            Breuer et al., MRM 2005;53:981
 reference  a separate or external scan: its counters start anywhere, so the middle of the acquired
-           block is k = 0 unless an encoding space of its own says otherwise
+           block is k = 0 unless an encoding space of its own says otherwise; of the same axes, its
+           slices matched by place: see `reference_place`
 volume     a 3-D reference of 2-D slices: see `reference_volume`
 
 All images of a slice share one ACS, hence one set of coil maps. It comes from the first
@@ -23,6 +24,7 @@ from ..geometry import Counters, Encoding, Vector
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from .placement import Grid, line_counts, plane_counts, sample_counts
 from .readout import readout_size
+from .reference_place import are_parallel, offset_of, slice_at
 from .reference_volume import Misplaced, place_in_volume
 
 SEPARATE = ("separate", "external")
@@ -35,11 +37,15 @@ MIN_LINES = 6
 """A frame with fewer central lines is not calibrated from itself while others could help."""
 
 
+NO_OFFSET = 1e-3
+"""Distance of two centres, in fields of view, up to which they are one."""
+
+
 @dataclass(frozen=True, eq=False)
 class CalibrationLines:
     """Lines of one ACS: `kind` is shared, frames, reference or volume; `grid` where they lie.
 
-    `offset` is the place of the slice in a reference volume, see `place_in_volume`.
+    `offset` is the place of the image in a reference, see `offset_of` and `place_in_volume`.
     """
 
     kind: str
@@ -62,11 +68,14 @@ def choose_calibration_lines(
     lines that cannot serve are added to `rejected`, with the reason.
     """
     chosen = {}
-    for space, number in sorted({(counters.encoding, counters.slice) for counters in groups}):
+    images = {(c.encoding, c.slice): lines[0] for c, lines in reversed(groups.items())}
+    for space, number in sorted(images):
         frames = {c: x for c, x in groups.items() if (c.encoding, c.slice) == (space, number)}
-        image = next(iter(frames.values()))[0]
+        image = images[space, number]
+        others = np.array([line for (other, _), line in images.items() if other == space])
+        nearest = _nearest(heads, reference, space)
         try:
-            found = _of_references(heads, _nearest(heads, reference, space), image, spaces)
+            found = _of_references(heads, nearest, image, others, spaces)
         except Misplaced as error:
             found, rejected[str(error)] = None, len(reference)
         chosen[space, number] = found or _of_frames(heads, spaces[space], frames)
@@ -80,19 +89,57 @@ def _nearest(heads: np.ndarray, reference: np.ndarray, space: int) -> np.ndarray
 
 
 def _of_references(
-    heads: np.ndarray, reference: np.ndarray, image: int, spaces: tuple[Encoding, ...]
+    heads: np.ndarray,
+    reference: np.ndarray,
+    image: int,
+    images: np.ndarray,
+    spaces: tuple[Encoding, ...],
 ) -> CalibrationLines | None:
-    """Return the reference for the slice of the line `image`; None where there is none."""
+    """Return the reference for the slice of the line `image`; None where there is none.
+
+    `images` has a line of every slice of the same encoding space.
+    """
+    if not len(reference):
+        return None
     encoding = spaces[heads["encoding_space_ref"][image]]
     own = reference[heads["idx"]["slice"][reference] == heads["idx"]["slice"][image]]
-    is_plane = len(own) and np.ptp(heads["idx"]["kspace_encode_step_2"][own]) == 0
-    if is_plane or (len(own) and encoding.is_3d):
-        return _of_reference(heads, own, encoding, spaces)
+    if encoding.is_3d:
+        return _placed(heads, own, image, encoding, spaces) if len(own) else None
     is_volume = np.array([s.is_3d for s in spaces])[heads["encoding_space_ref"][reference]]
     slabs = own if len(own) else reference[is_volume]
-    if not len(slabs) or encoding.is_3d:
+    if len(slabs) and not (len(own) and _is_plane(heads, own)):
+        return _of_volume(heads, slabs, image, encoding, spaces)
+    scanned = spaces[heads["encoding_space_ref"][reference[0]]]
+    thickness = max(e.recon_fov_mm[0] for e in (scanned, encoding))
+    lines, is_known = slice_at(heads, reference, image, images, thickness)
+    if not len(lines) or not _is_plane(heads, lines):
         return None
-    return _of_volume(heads, slabs, image, encoding, spaces)
+    return _placed(heads, lines, image, encoding, spaces, is_known=is_known)
+
+
+def _is_plane(heads: np.ndarray, lines: np.ndarray) -> bool:
+    return np.ptp(heads["idx"]["kspace_encode_step_2"][lines]) == 0
+
+
+def _placed(
+    heads: np.ndarray,
+    lines: np.ndarray,
+    image: int,
+    encoding: Encoding,
+    spaces: tuple[Encoding, ...],
+    *,
+    is_known: bool = True,
+) -> CalibrationLines:
+    """Return a reference as the line `image` sees it; its place counts where `is_known`."""
+    chosen = _of_reference(heads, lines, encoding, spaces)
+    first = chosen.lines[0]
+    if not are_parallel(heads[[first]], heads[image]).all():
+        raise Misplaced("reference of another orientation")
+    fov = _fov(chosen.encoding)
+    # A slice is taken as it is: what is left of the distance is less than the next one's.
+    fov = fov if encoding.is_3d else (math.inf, *fov[1:])
+    offset = offset_of(heads[first], heads[image], fov) if is_known else chosen.offset
+    return chosen if max(map(abs, offset)) < NO_OFFSET else replace(chosen, offset=offset)
 
 
 def _of_volume(

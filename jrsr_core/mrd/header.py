@@ -23,7 +23,10 @@ LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set"
 
 @dataclass(frozen=True)
 class ScanHeader:
-    """What images and checks need to know about a scan; `xml` is the text it came from."""
+    """What images and checks need to know about a scan; `xml` is the text it came from.
+
+    `coil_names` are in the order of the channels; empty where not every coil has one of its own.
+    """
 
     xml: str
     encodings: tuple[Encoding, ...]
@@ -36,6 +39,7 @@ class ScanHeader:
     tr_ms: tuple[float, ...] = ()
     flip_deg: tuple[float, ...] = ()
     noise_bandwidth: float = DEFAULT_NOISE_BANDWIDTH
+    coil_names: tuple[str, ...] = ()
 
 
 def parse_header(xml: bytes | str) -> ScanHeader:
@@ -67,6 +71,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         flip_deg=_numbers(root, "sequenceParameters/flipAngle_deg"),
         noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
         or DEFAULT_NOISE_BANDWIDTH,
+        coil_names=_coil_names(root),
     )
 
 
@@ -79,6 +84,17 @@ def _root(text: str) -> ET.Element:
     if root.tag != "ismrmrdHeader":
         raise BadScan(f"header is <{root.tag}>, expected <ismrmrdHeader>")
     return root
+
+
+def _coil_names(root: ET.Element) -> tuple[str, ...]:
+    """Names by ascending coil number, whether it counts from 0 or from 1; () if ambiguous."""
+    labels = root.findall("acquisitionSystemInformation/coilLabel")
+    try:
+        named = {_integer(label, "coilNumber"): _text(label, "coilName") for label in labels}
+        names = tuple(named[number] for number in sorted(named))
+    except (BadScan, TypeError):
+        return ()
+    return names if len({*names} - {""}) == len(labels) else ()
 
 
 def _encoding(element: ET.Element, index: int) -> Encoding:

@@ -15,7 +15,7 @@ Several noise scans are one: their lines are brought to the bandwidth of the fir
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,11 +28,35 @@ from .lines import LineSource
 
 @dataclass(frozen=True, eq=False)
 class NoiseData:
-    """Noise ``(coil, samples)`` as the receivers gave it with `dwell_us` (0: not known)."""
+    """Noise ``(coil, samples)`` as the receivers gave it with `dwell_us` (0: not known).
+
+    `coil_names` are those of the header it came with, empty if it has none.
+    """
 
     samples: Tensor
     dwell_us: float
     bandwidth: float
+    coil_names: tuple[str, ...] = ()
+
+    def in_order(self, coil_names: tuple[str, ...]) -> "NoiseData":
+        """Return the noise with its channels in the order of these coils.
+
+        Unchanged unless both sides name every channel.
+
+        Raises
+        ------
+        UnsupportedScan
+            Noise of other coils.
+        """
+        own, n_coils = self.coil_names, self.samples.shape[0]
+        if own == coil_names or not len(own) == len(coil_names) == n_coils:
+            return self
+        if {*own} != {*coil_names}:
+            ours = next(name for name in own if name not in coil_names)
+            theirs = next(name for name in coil_names if name not in own)
+            raise UnsupportedScan(f"noise has coil {ours!r}, scan has {theirs!r} instead")
+        order = [own.index(name) for name in coil_names]
+        return replace(self, samples=self.samples[order], coil_names=coil_names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,9 @@
 
 A_x are the GCC matrices of the 3-D ACS, one per readout position and aligned along it, so that at
 most `n_virtual_coils` coils of the volume are in memory at a time.
+
+Lines of one place are averaged, of n lines that measured a sample each with 1 / n. Where all of
+them measured the same samples this is done in hybrid space, else before the FFT.
 """
 
 import numpy as np
@@ -15,6 +18,7 @@ from ..geometry import Encoding
 from ..physics.fourier import ifft
 from .placement import Grid, plane_counts
 from .reader import LineReader
+from .readout import plan_readout, readout_kinds, readout_size
 
 
 def hybrid_acs(acs: Tensor, n_virtual: int) -> tuple[Tensor, CoilCompressor | None]:
@@ -49,7 +53,66 @@ def read_hybrid(
 ) -> tuple[Tensor, Tensor, np.ndarray]:
     """Return the hybrid space ``(x, coil, ky, kz)``, its counts and which lines are finite."""
     grid = Grid.of(encoding)
-    total, finite = reader.sum(lines, grid, encoding, lambda r: to_hybrid(r, compressor))
+    total, finite = _sum(reader, lines, grid, encoding, compressor)
     counts = plane_counts(reader.source.heads[lines[finite]], grid)
     total /= counts.clamp_min(1).reshape(-1, 1, 1)
     return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, finite
+
+
+def _sum(
+    reader: LineReader,
+    lines: np.ndarray,
+    grid: Grid,
+    encoding: Encoding,
+    compressor: CoilCompressor | None,
+) -> tuple[Tensor, np.ndarray]:
+    """Return what `LineReader.sum` does, the mean of every sample times the lines of its place."""
+    groups = list(_weights(reader.source.heads[lines], grid, encoding))
+    total, finite = None, np.ones(len(lines), dtype=bool)
+    for members, weights in groups:
+        part, finite[members] = reader.sum(
+            lines[members],
+            grid,
+            encoding,
+            lambda r, w=weights: to_hybrid(r if w is None else r * w, compressor),
+        )
+        total = part if total is None else total.add_(part)
+    if finite.any() and not finite.all() and any(w is not None for _, w in groups):
+        # The lines left out had a part in the weights of the others.
+        total, _ = _sum(reader, lines[finite], grid, encoding, compressor)
+    return total, finite
+
+
+def _weights(
+    heads: np.ndarray, grid: Grid, encoding: Encoding
+) -> list[tuple[np.ndarray, Tensor | None]]:
+    """Return lines and their weight ``(nx,)``: lines of their place over those of the sample.
+
+    None is 1: lines of places where every line measured the same samples.
+    """
+    spans: dict[tuple[int, int], list[np.ndarray]] = {}
+    for kind, members in readout_kinds(heads).items():
+        span = plan_readout(kind, encoding).span
+        spans.setdefault((span.start, span.stop), []).append(members)
+    if len(spans) == 1:
+        return [(np.arange(len(heads)), None)]
+    # Places where every line, by its span, was measured equally often share their weight.
+    places = grid.places(heads)
+    parts = [np.concatenate(members) for members in spans.values()]
+    counts = [plane_counts(heads[part], grid).flatten().numpy()[places] for part in parts]
+    patterns, group = np.unique(np.stack(counts, axis=-1), axis=0, return_inverse=True)
+    is_mixed = (patterns > 0).sum(-1) > 1
+    group = np.where(is_mixed[group.reshape(-1)], group.reshape(-1), -1)
+    found = []
+    for number in np.unique(group):
+        weights = _weights_of(patterns[number], list(spans), encoding) if number >= 0 else None
+        found.append((np.flatnonzero(group == number), weights))
+    return found
+
+
+def _weights_of(counts: np.ndarray, spans: list[tuple[int, int]], encoding: Encoding) -> Tensor:
+    """Return the lines of a place over those of each of its samples, float32 ``(nx,)``."""
+    measured = torch.zeros(readout_size(encoding))
+    for n, (start, stop) in zip(counts, spans, strict=True):
+        measured[start:stop] += float(n)
+    return float(counts.sum()) / measured.clamp_min(1)

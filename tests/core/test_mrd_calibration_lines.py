@@ -277,3 +277,84 @@ def test_readouts_that_are_partly_measured_need_one_matrix():
     mask[:, :9] = 0
     acs = cut_acs(mask * coil_kspace((48, 64), 16)[0], mask)
     assert not make_compressor(acs, mask, 12).is_geometric
+
+
+def seen_from(reference, header, dy, dx):
+    """The reference as scanned about a centre so many mm (phase, read) before that of the image."""
+    part, (_, fov_y, fov_x) = copied(reference), header.encodings[0].encoding_fov_mm
+    heads = part.heads
+    heads["position"] -= dy * heads["phase_dir"] + dx * heads["read_dir"]
+    rows = heads["idx"]["kspace_encode_step_1"].astype(float)
+    for i, (row, center) in enumerate(zip(rows, heads["center_sample"], strict=True)):
+        k_x = (np.arange(part.data[i].shape[1]) - float(center)) / fov_x
+        k_y = (row - (rows.min() + len(set(rows)) // 2)) / fov_y
+        part.data[i] = part.data[i] * np.exp(-2j * np.pi * (k_y * dy + k_x * dx))
+    return part
+
+
+def separate_scan(n_slices=1):
+    """k-space, header, reference and twofold undersampled image lines."""
+    # Without oversampling a shift of the object leaves nothing outside the field of view.
+    kspace, _, xml, lines = small_scan(n_slices=n_slices, oversampling=False)
+    rows = [reference_of(lines, 48 * s + np.arange(16, 32)) for s in range(n_slices)]
+    thin = select(lines, np.arange(0, 48 * n_slices, 2))
+    return kspace, header_with(xml, calibration_mode="separate"), joined(*rows), thin
+
+
+def sources(header, lines):
+    plan = plan_scan(header, lines.heads)
+    return {c.kind for c in plan.calibration.values()}, plan.rejected
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(30.0, 0.0), (0.0, -40.0), (-17.3, 25.9)])
+def test_the_centre_of_the_reference_does_not_matter(dy, dx):
+    kspace, header, reference, thin = separate_scan()
+    (slice_,) = slices_of(header, joined(seen_from(reference, header, dy, dx), thin))
+    close(slice_.acs, kspace[0][:, 16:32])
+
+
+@pytest.mark.parametrize("turned", [("read_dir", "phase_dir"), ("phase_dir", "slice_dir")])
+def test_a_reference_on_other_axes_is_set_aside_with_the_reason(turned):
+    _, header, reference, thin = separate_scan()
+    for name in turned:
+        reference.heads[name] *= -1
+    expected = ({"shared"}, {"reference of another orientation": 16})
+    assert sources(header, joined(reference, thin)) == expected
+
+
+def test_a_reference_far_off_is_set_aside_with_the_reason():
+    _, header, reference, thin = separate_scan(2)
+    aside, beyond = copied(reference), copied(reference)
+    aside.heads["position"] += 101 * aside.heads["phase_dir"]
+    beyond.heads["position"] += 16 * beyond.heads["slice_dir"]
+    for part, reason in (
+        (aside, "reference that does not reach every slice"),
+        (beyond, "reference slices that do not reach every slice"),
+    ):
+        assert sources(header, joined(part, thin)) == ({"shared"}, {reason: 32})
+
+
+@pytest.mark.parametrize("order", [[2, 1, 0], [1, 2, 0], [12, 10, 11]])
+def test_slices_of_a_reference_are_found_by_their_place(order):
+    kspace, header, reference, thin = separate_scan(3)
+    numbers = reference.heads["idx"]["slice"]
+    reference.heads["idx"]["slice"] = np.array(order)[numbers]
+    # Planned between two slices of the image, nearer to the right one.
+    reference.heads["position"] += 0.3 * header.encodings[0].recon_fov_mm[0] * np.array([0, 0, 1])
+    for slice_ in slices_of(header, joined(reference, thin)):
+        close(slice_.acs, kspace[slice_.counters.slice][:, 16:32])
+
+
+@pytest.mark.parametrize("missing", ["position", "directions", "image position"])
+def test_without_places_slices_of_a_reference_are_found_by_their_counters(missing):
+    kspace, header, reference, thin = separate_scan(3)
+    reference.heads["position"] = 1000 - 2 * reference.heads["position"]
+    if missing == "position":
+        reference.heads["position"] = (0, 0, 70)
+    elif missing == "directions":
+        for name in ("read_dir", "phase_dir", "slice_dir"):
+            reference.heads[name] = 0
+    else:
+        thin.heads["position"] = 0
+    for slice_ in slices_of(header, joined(reference, thin)):
+        close(slice_.acs, kspace[slice_.counters.slice][:, 16:32])

@@ -100,3 +100,31 @@ def test_errors_name_the_element_on_one_line(xml, words):
     with pytest.raises(BadScan, match=words) as caught:
         parse_header(xml)
     assert "\n" not in str(caught.value)
+
+
+def coil_labels(*labels: tuple[object, str]) -> str:
+    system = "".join(
+        f"<coilLabel><coilNumber>{number}</coilNumber><coilName>{name}</coilName></coilLabel>"
+        for number, name in labels
+    )
+    return f"<acquisitionSystemInformation>{system}</acquisitionSystemInformation>"
+
+
+def test_coil_names_are_in_the_order_of_their_numbers():
+    for labels in (((0, "a"), (1, "b"), (2, "c")), ((7, "c"), (1, "a"), (2, "b"))):
+        assert parse_header(header(rest=coil_labels(*labels))).coil_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (),
+        ((0, "a"), (1, "a")),
+        ((0, "a"), (0, "b")),
+        ((0, "a"), (1, "")),
+        ((0, "a"), ("", "b")),
+        ((0, "a"), ("one", "b")),
+    ],
+)
+def test_ambiguous_coil_labels_are_none(labels):
+    assert parse_header(header(rest=coil_labels(*labels))).coil_names == ()

@@ -283,3 +283,77 @@ def test_reference_of_a_volume_calibrates_no_slices():
     encoding = replace(header.encodings[0], calibration_mode="separate")
     plan = plan_scan(replace(header, encodings=(encoding,)), joined(reference, lines).heads)
     assert {c.kind for c in plan.calibration.values()} == {"shared"}
+
+
+def separate_volume():
+    """Header, reference and image lines of a 3-D scan."""
+    kspace, mask = volume_kspace(), torch.zeros(20, 24)
+    mask[:, ::2] = 1
+    # Without oversampling a shift of the object leaves nothing outside the field of view.
+    style = ScanStyle(calibration="separate", acceleration=2, oversampling=False)
+    xml, lines = scan(kspace, mask, style, reference=(10, "separate"))
+    is_reference = lines.heads["flags"] & np.uint64(flag_bits(CALIBRATION)) != 0
+    parts = (select(lines, np.flatnonzero(s)) for s in (is_reference, ~is_reference))
+    return parse_header(xml), *parts
+
+
+@pytest.mark.parametrize(
+    ("move", "turn", "reason"),
+    [
+        ((0, 0, 31), 1, "reference that does not reach every slice"),
+        ((0, 0, 0), -1, "reference of another orientation"),
+    ],
+)
+def test_a_reference_of_another_place_is_set_aside_with_the_reason(move, turn, reason):
+    header, reference, lines = separate_volume()
+    reference.heads["position"] += np.array(move, np.float32)
+    for name in ("read_dir", "phase_dir"):
+        reference.heads[name] *= turn
+    plan = plan_scan(header, joined(reference, lines).heads)
+    assert {c.kind for c in plan.calibration.values()} == {"shared"}
+    assert plan.rejected == {reason: len(reference.heads)}
+
+
+@pytest.mark.parametrize("move", [(0, 17.3, 0), (0, 0, -21), (-11, 9, 4)])
+def test_the_centre_of_the_reference_does_not_matter(move):
+    """A reference scanned about another centre, of an object that stays where it is."""
+    header, reference, lines = separate_volume()
+    expected = assembled(header, joined(reference, lines)).acs
+    reference.heads["position"] -= np.array(move, np.float32)
+    (fov_z, fov_y, fov_x), idx = header.encodings[0].encoding_fov_mm, reference.heads["idx"]
+    k_y, k_z = (
+        (counters.astype(float) - counters.min() - (np.ptp(counters) + 1) // 2) / fov
+        for counters, fov in (
+            (idx["kspace_encode_step_1"], fov_y),
+            (idx["kspace_encode_step_2"], fov_z),
+        )
+    )
+    for i, samples in enumerate(reference.data):
+        k_x = (np.arange(samples.shape[1]) - float(reference.heads["center_sample"][i])) / fov_x
+        turns = k_x * move[0] + k_y[i] * move[1] + k_z[i] * move[2]
+        reference.data[i] = samples * np.exp(-2j * np.pi * turns)
+    close(assembled(header, joined(reference, lines)).acs, expected, atol=1e-4)
+
+
+def partial_average(lines, n_lost, every=1):
+    """Lines measured a second time without their first samples."""
+    again = copied(select(lines, np.arange(0, len(lines.heads), every)))
+    again.heads["idx"]["average"] = 1
+    again.heads["discard_pre"] = n_lost
+    return again
+
+
+@pytest.mark.parametrize(("n_averages", "every"), [(1, 1), (1, 3), (2, 2)])
+def test_averages_of_full_and_partial_echoes_are_means_of_every_sample(n_averages, every):
+    """Averages of one signal are that signal, whichever samples they lack."""
+    kspace, mask = volume_kspace(), make_mask("random", (24, 20), 2, n_acs=8).mT
+    xml, lines = scan(kspace, mask, ScanStyle(oversampling=False))
+    partial = [partial_average(lines, 2 + n, every + n) for n in range(n_averages)]
+    volume = assembled(xml, joined(lines, *partial))
+    close(volume.hybrid, expected_hybrid(kspace, mask))
+    # A line that is not finite has no part in the mean.
+    broken = joined(lines, *partial)
+    broken.data[-1] = np.full_like(broken.data[-1], np.nan)
+    with pytest.raises(BadSamples, match="in 1 of") as caught:
+        assembled(xml, broken)
+    close(caught.value.rest.hybrid, expected_hybrid(kspace, mask))
