@@ -23,7 +23,7 @@ class Encoding:
     `center_line` and `center_partition` are the counters of k = 0; None where the header is silent.
     `multiband_factor` is the number of slices excited together. `counter_maxima` has the largest
     value of the counters (average, slice, contrast, phase, repetition, set) for which the header
-    tells one.
+    tells one. `keeps_oversampling` says that lines were found with more samples than the image has.
     """
 
     encoding_matrix: tuple[int, int, int]
@@ -37,6 +37,7 @@ class Encoding:
     acceleration: tuple[int, int] = (1, 1)
     calibration_mode: str = "none"
     multiband_factor: int = 1
+    keeps_oversampling: bool = False
     counter_maxima: dict[str, int] = field(default_factory=dict, hash=False)
 
     @property

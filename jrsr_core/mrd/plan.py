@@ -5,7 +5,7 @@ fastest; in 3-D one volume per slab. The segment counter is ignored and repeated
 averages: in a Cartesian scan both only say when a line was measured.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from .lines import (
     has_flag,
     sort_lines,
 )
+from .readout import has_oversampling
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
 
@@ -77,6 +78,7 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
+    header = _with_oversampling(header, heads[lines])
     is_reference = _find_reference(header, heads[lines])
     image, reference = lines[~is_reference], lines[is_reference]
     n_coils = _n_coils(heads, lines)
@@ -87,6 +89,19 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
     groups = _group(heads, image)
     calibration = choose_calibration_lines(heads, groups, reference, header.encodings, rejected)
     return ScanPlan(header, groups, noise[same], n_coils, rejected, calibration)
+
+
+def _with_oversampling(header: ScanHeader, heads: np.ndarray) -> ScanHeader:
+    """Tell of every encoding whether its readouts are still oversampled: all are, or none.
+
+    Of a short one, as references have, the number of samples alone does not tell.
+    """
+    space = heads["encoding_space_ref"]
+    encodings = (
+        replace(encoding, keeps_oversampling=has_oversampling(heads[space == number], encoding))
+        for number, encoding in enumerate(header.encodings)
+    )
+    return replace(header, encodings=tuple(encodings))
 
 
 def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:

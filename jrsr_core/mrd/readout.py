@@ -137,11 +137,17 @@ class Readout:
         return cropped.masked_fill(outside, 0)
 
 
+def has_oversampling(heads: np.ndarray, encoding: Encoding) -> bool:
+    """Whether a line has more samples than the image needs."""
+    return bool((heads["number_of_samples"] > readout_size(encoding)).any())
+
+
 def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     """Place readouts of one kind.
 
-    More samples than the image needs mean that oversampling is still there, and so does an echo
-    with more on one side than half the image has; else it was removed on the way.
+    More samples than the image needs, here or in other lines of the encoding, mean that oversampling
+    is still there, and so does an echo with more on one side than half the image has; else it was
+    removed on the way.
 
     Raises
     ------
@@ -157,7 +163,7 @@ def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     longer = max(center, kind.n_samples - center) if 0 < center < kind.n_samples else 0
     # One more: a reversed line may count its centre from the other end.
     is_oversampled = kind.n_samples > n_out or longer > n_out // 2 + 1
-    n_full = n_encoded if is_oversampled else n_out
+    n_full = n_encoded if is_oversampled or encoding.keeps_oversampling else n_out
     # Some systems remove oversampling and leave center_sample as it was; then the echo is central.
     # A head without it (0) says the same.
     if not 0 < center < kind.n_samples:

@@ -14,7 +14,7 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.calibration_lines import calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LineList, flag_bits
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulated import simulated_scan
@@ -78,6 +78,28 @@ def test_every_slice_has_its_own_reference_and_frames_share_it():
     for s in slices:
         close(s.acs, kspace[s.counters.slice][:, 16:32])
     assert slices[0].acs is slices[3].acs and slices[0].acs is not slices[1].acs
+
+
+@pytest.mark.parametrize("n_samples", [100, 64, 50])
+def test_a_short_reference_is_oversampled_as_the_image_is(n_samples):
+    _, _, xml, lines = small_scan()
+    header = header_with(xml, calibration_mode="separate")
+    n = lines.data[0].shape[-1]
+    assert header.encodings[0].readout_oversampling == 2 and n == 128
+    reference = reference_of(lines, np.arange(16, 32))
+    first = n // 2 - n_samples // 2
+    data = [d[:, first : first + n_samples] for d in reference.data]
+    short = LineList(reference.heads.copy(), data)
+    short.heads["number_of_samples"] = n_samples
+    short.heads["center_sample"] = n_samples // 2
+    thin = select(lines, np.arange(0, 48, 2))
+    (whole,) = slices_of(header, joined(reference, thin))
+    (cut,) = slices_of(header, joined(short, thin))
+    # Both know the same k-space, where the short one has been measured.
+    middle = slice(32 - 10, 32 + 10)
+    start = cut.acs.shape[-1] // 2 - 10
+    ours, theirs = cut.acs[..., start : start + 20], whole.acs[..., middle]
+    assert float((ours - theirs).norm() / theirs.norm()) < 0.01
 
 
 def external_scan(m: int, n: int):
@@ -230,7 +252,7 @@ def test_image_lines_of_two_encoding_spaces_make_images_of_their_own():
     for s, expected in zip(slices, (*kspace, *other), strict=True):
         close(s.kspace, expected)
     plan = plan_scan(header, lines.heads)
-    assert plan.spaces == [0, 1] and plan.encoding is header.encodings[0]
+    assert plan.spaces == [0, 1] and plan.encoding is plan.header.encodings[0]
     numbering = Numbering(header.encodings)
     numbers = [(numbering.series(c), numbering.number(c)) for c in plan.groups]
     assert [series for series, _ in numbers] == [0, 0, 1, 1] and len(set(numbers)) == 4
