@@ -145,9 +145,9 @@ def has_oversampling(heads: np.ndarray, encoding: Encoding) -> bool:
 def plan_readout(kind: ReadoutKind, encoding: Encoding) -> Readout:
     """Place readouts of one kind.
 
-    More samples than the image needs, here or in other lines of the encoding, mean that oversampling
-    is still there, and so does an echo with more on one side than half the image has; else it was
-    removed on the way.
+    More samples than the image needs, here or in other lines of the encoding, mean that
+    oversampling is still there, and so does an echo with more on one side than half the image has;
+    else it was removed on the way.
 
     Raises
     ------
