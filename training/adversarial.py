@@ -28,31 +28,31 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Mod
     TrainingDiverged
         Gradients of the generator stayed without a finite value.
     """
-    run = Run(config, tell)
-    nets = run.networks
-    for names, scan in run.batches():
-        # Generator.
-        adversarial = run.phase.name == "full"
-        output, truth = run.predict(names, scan)
-        with run.fabric.autocast():
-            terms = reconstruction_terms(output, truth, config, run.phase.name)
-            if adversarial:
-                nets.discriminator.requires_grad_(False)
-                pair = magnitudes(output, truth)
-                terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
-                terms |= adversarial_terms(nets.discriminator, pair, config)
-        loss = torch.stack(list(terms.values())).sum()
-        finite = run.update(loss, nets.model, nets.optimizer)
-
-        # Discriminator, on the same images.
-        if adversarial and finite:
-            nets.discriminator.requires_grad_(True)
+    with Run(config, tell) as run:
+        nets = run.networks
+        for names, scan in run.batches():
+            # Generator.
+            adversarial = run.phase.name == "full"
+            output, truth = run.predict(names, scan)
             with run.fabric.autocast():
-                seen = pair.seen(config.flat_threshold)
-                fake, _ = nets.discriminator(seen.image.detach(), seen.zero_filled)
-                real, _ = nets.discriminator(seen.target, seen.zero_filled)
-            loss = discriminator_loss(fake, real, config.gan)
-            run.update(loss, nets.discriminator, nets.discriminator_optimizer)
-            terms["discriminator"] = loss
-        run.finish_step(terms, output, finite)
-    return run.close()
+                terms = reconstruction_terms(output, truth, config, run.phase.name)
+                if adversarial:
+                    nets.discriminator.requires_grad_(False)
+                    pair = magnitudes(output, truth)
+                    terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
+                    terms |= adversarial_terms(nets.discriminator, pair, config)
+            loss = torch.stack(list(terms.values())).sum()
+            finite = run.update(loss, nets.model, nets.optimizer)
+
+            # Discriminator, on the same images.
+            if adversarial and finite:
+                nets.discriminator.requires_grad_(True)
+                with run.fabric.autocast():
+                    seen = pair.seen(config.flat_threshold)
+                    fake, _ = nets.discriminator(seen.image.detach(), seen.zero_filled)
+                    real, _ = nets.discriminator(seen.target, seen.zero_filled)
+                loss = discriminator_loss(fake, real, config.gan)
+                run.update(loss, nets.discriminator, nets.discriminator_optimizer)
+                terms["discriminator"] = loss
+            run.finish_step(terms, output, finite)
+        return run.finish()

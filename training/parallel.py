@@ -75,3 +75,10 @@ def average_statistics(fabric: "Fabric", module: nn.Module) -> None:
     """Replace floating-point buffers (running statistics) by their mean over the processes."""
     if fabric.world_size > 1:
         _average(fabric, [b for b in module.buffers() if b.is_floating_point()])
+
+
+def any_process(fabric: "Fabric", here: bool) -> bool:
+    """Return whether something is so in one of the processes at least; all get one answer."""
+    if fabric.world_size == 1:
+        return here
+    return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum"))

@@ -24,6 +24,7 @@ from jrsr_core.models.rec import data_step_of
 from .batches import ACQUIRED, open_data, train_batches
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
+from .claim import claim
 from .config import CONFIG, RunConfig
 from .errors import TrainingDiverged
 from .facts import check_run, check_settings, read_facts, started_from
@@ -31,17 +32,18 @@ from .fixed_points import FixedPoints, fixed_points_of, set_iterations
 from .log import RunLog
 from .meter import Meter, take_means
 from .networks import build_networks, start_hashes
-from .parallel import average_gradients, average_statistics, make_fabric
+from .parallel import any_process, average_gradients, average_statistics, make_fabric
 from .parts import select_trainable, split_parts
 from .patches import patch_output
 from .perceptual import describe, make_perceptual
 from .scans import TrainingScan
 from .schedule import Phase, learning_rate, phase_at
+from .stop import StopSignal
 from .validate import validate
 
 
 class Run:
-    """One training run.
+    """One training run, alone in its folder; as a context it listens to Ctrl-C and SIGTERM.
 
     Attributes
     ----------
@@ -62,6 +64,31 @@ class Run:
         self.fabric = make_fabric(config)
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
+        self._claim = claim(self.out) if self.fabric.is_global_zero else None
+        self._stop = StopSignal()
+        self.log: RunLog | None = None
+        try:
+            self._open()
+        except BaseException:
+            self._release()
+            raise
+
+    def __enter__(self) -> "Run":
+        self._stop.listen()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.restore()
+        self._release()
+
+    def _release(self) -> None:
+        if self.log is not None:
+            self.log.close()
+        if self._claim is not None:
+            self._claim.close()
+
+    def _open(self) -> None:
+        config = self.config
         before = read_facts(self.out)
         check_settings(self.out, before, config)
         perceptual = make_perceptual(config)
@@ -74,7 +101,6 @@ class Run:
         self.state = RunState()
         self._resume()
         self.meter = Meter(self.fabric.device)
-        self.log = None
         if self.fabric.is_global_zero:
             self._write_facts(before, perceptual.facts if perceptual else None)
             self.log = RunLog(self.out, self.state.step, tensorboard=config.tensorboard)
@@ -197,6 +223,8 @@ class Run:
         ------
         TrainingDiverged
             `bad_steps` steps in a row without a finite gradient.
+        KeyboardInterrupt
+            A signal came during the step; its result is saved.
         """
         state, config = self.state, self.config
         if finite:
@@ -211,6 +239,9 @@ class Run:
             self._log_row()
         if config.validate_every and state.step % config.validate_every == 0:
             self._validate()
+        if any_process(self.fabric, self._stop.came):
+            self.save()
+            raise KeyboardInterrupt
         if time.monotonic() - self._last_save > 60 * config.checkpoint_minutes:
             self.save()
 
@@ -252,9 +283,7 @@ class Run:
             f"{self.state.step}; the last good state is in {CHECKPOINT}"
         )
 
-    def close(self) -> nn.Module:
-        """Save, end the log, return the averaged generator."""
+    def finish(self) -> nn.Module:
+        """Save and return the averaged generator."""
         self.save()
-        if self.log is not None:
-            self.log.close()
         return self.networks.average

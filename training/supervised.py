@@ -43,17 +43,17 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Mod
     TrainingDiverged
         Gradients stayed without a finite value.
     """
-    run = Run(config, tell)
-    _check_losses(run)
-    nets = run.networks
-    for names, scan in run.batches():
-        output, truth = run.predict(names, scan)
-        with run.fabric.autocast():
-            terms = reconstruction_terms(output, truth, config, run.phase.name)
-            if run.phase.name == "full":
-                pair = magnitudes(output, truth)
-                terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
-        loss = torch.stack(list(terms.values())).sum()
-        finite = run.update(loss, nets.model, nets.optimizer)
-        run.finish_step(terms, output, finite)
-    return run.close()
+    with Run(config, tell) as run:
+        _check_losses(run)
+        nets = run.networks
+        for names, scan in run.batches():
+            output, truth = run.predict(names, scan)
+            with run.fabric.autocast():
+                terms = reconstruction_terms(output, truth, config, run.phase.name)
+                if run.phase.name == "full":
+                    pair = magnitudes(output, truth)
+                    terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
+            loss = torch.stack(list(terms.values())).sum()
+            finite = run.update(loss, nets.model, nets.optimizer)
+            run.finish_step(terms, output, finite)
+        return run.finish()
