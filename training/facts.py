@@ -5,12 +5,17 @@ about its start.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .batches import ACQUIRED
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import CheckpointError
 from .config import CONFIG, SOURCES, RunConfig
+from .manifest import Manifest
 
 FIXED = ("model", "preset", "loop", "discriminator", "discriminator_norm")
 """Settings that cannot change between the beginning of a run and its continuation."""
@@ -25,6 +30,14 @@ def read_facts(out: Path) -> dict[str, Any]:
     if not (path.exists() and (out / CHECKPOINT).exists()):
         return {}
     return json.loads(path.read_text())
+
+
+def write_facts(config: RunConfig, facts: dict[str, Any], folder: Path, manifest: Manifest) -> None:
+    """Write settings as given, scans as they are (`folder` has them), and `facts`."""
+    acquired = {key: getattr(manifest.acquisition, key) for key in ACQUIRED}
+    data = {"data_sha256": manifest.sha256, "data_folder": str(folder)}
+    told = asdict(config) | acquired | data | facts | {"torch": torch.__version__}
+    (Path(config.out) / CONFIG).write_text(json.dumps(told, indent=1))
 
 
 def told_data_step(facts: dict[str, Any]) -> str | None:

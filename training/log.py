@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,20 @@ NAME = "log.jsonl"
 
 
 class RunLog:
-    """Writes rows of one process; rows beyond `step`, of a run that was killed, are dropped."""
+    """Writes rows of one process; rows beyond `step`, of a run that was killed, are dropped.
 
-    def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
+    `tell` hears every row; alarms go to stderr as well.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        *,
+        tensorboard: bool,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._tell = tell
         self.path = folder / NAME
         kept = [r for r in read_log(folder) if r["step"] <= step]
         if kept or self.path.exists():
@@ -28,6 +40,10 @@ class RunLog:
             for key, value in row.items():
                 if key != "step" and isinstance(value, (int, float)):
                     self._board.add_scalar(key, value, row["step"])
+        if self._tell is not None:
+            self._tell(row)
+        if "alarm" in row:
+            sys.stderr.write(f"jrsr-train: step {row['step']}: {row['alarm']}\n")
 
     def picture(self, name: str, image: Tensor, step: int) -> None:
         """Show a magnitude ``(y, x)`` in [0, 1]."""

@@ -8,7 +8,9 @@ from torch import Tensor
 from jrsr_core.models.interfaces import ModelOutput
 
 from .checkpoint import RunState
+from .config import RunConfig
 from .fixed_points import running_residual
+from .schedule import learning_rate, phase_at
 
 WHOLE = ("data", "forward", "losses", "backward", "optimizer")
 """Laps that make up a step; `rec`, `sr` and `consistency` are parts of `forward`."""
@@ -54,3 +56,16 @@ def take_means(state: RunState) -> dict[str, float]:
     means = {k: v / state.counts[k] for k, v in state.sums.items()}
     state.sums, state.counts = {}, {}
     return means
+
+
+def make_row(state: RunState, config: RunConfig) -> dict:
+    """Return the means since the last call as a row of the log, with an alarm if there is one."""
+    last = state.step - 1
+    row = take_means(state) | {"step": state.step, "seconds": round(state.seconds, 2)}
+    row |= {"phase": phase_at(last, config).name, "rate": learning_rate(last, config)}
+    if state.residual > config.residual_alarm:
+        row["alarm"] = (
+            f"fixed points do not settle, running residual {state.residual:.3f} is above "
+            f"{config.residual_alarm}"
+        )
+    return row

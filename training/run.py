@@ -7,12 +7,10 @@ All that a step depends on is its number, the seed and what the checkpoint holds
 killed goes on bit for bit as if it had not been.
 """
 
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,16 +19,16 @@ from torch import Tensor, nn
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.rec import data_step_of
 
-from .batches import ACQUIRED, open_data, train_batches
+from .batches import open_data, train_batches
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
 from .claim import claim
-from .config import CONFIG, RunConfig
+from .config import RunConfig
 from .errors import TrainingDiverged
-from .facts import check_run, check_settings, read_facts, started_from
+from .facts import check_run, check_settings, read_facts, started_from, write_facts
 from .fixed_points import FixedPoints, fixed_points_of, set_iterations
 from .log import RunLog
-from .meter import Meter, take_means
+from .meter import Meter, make_row
 from .networks import build_networks, start_hashes
 from .parallel import any_process, average_gradients, average_statistics, make_fabric
 from .parts import select_trainable, split_parts
@@ -102,8 +100,15 @@ class Run:
         self._resume()
         self.meter = Meter(self.fabric.device)
         if self.fabric.is_global_zero:
-            self._write_facts(before, perceptual.facts if perceptual else None)
-            self.log = RunLog(self.out, self.state.step, tensorboard=config.tensorboard)
+            used = perceptual.facts if perceptual else None
+            if note := describe(used, config):
+                sys.stderr.write(f"jrsr-train: {note}, and the card will say so\n")
+            starts = started_from(before) if before else start_hashes(config)
+            facts = {"data_step": self.data_step, "perceptual_used": used, **starts}
+            write_facts(config, facts, self.folder, self.manifest)
+            self.log = RunLog(
+                self.out, self.state.step, tensorboard=config.tensorboard, tell=self.tell
+            )
         self._last_save = time.monotonic()
 
     def _open_data(self):
@@ -114,20 +119,6 @@ class Run:
         if not self.fabric.is_global_zero:
             opened = open_data(self.config, self.networks.n_maps)
         return opened
-
-    def _write_facts(self, before: dict, perceptual: dict | None) -> None:
-        if note := describe(perceptual, self.config):
-            sys.stderr.write(f"jrsr-train: {note}, and the card will say so\n")
-        acquisition = self.manifest.acquisition
-        facts = {key: getattr(acquisition, key) for key in ACQUIRED} | {
-            "data_step": self.data_step,
-            "data_sha256": self.manifest.sha256,
-            "data_folder": str(self.folder),
-            "perceptual_used": perceptual,
-            "torch": torch.__version__,
-        }
-        facts |= started_from(before) if before else start_hashes(self.config)
-        (self.out / CONFIG).write_text(json.dumps(asdict(self.config) | facts, indent=1))
 
     # Checkpoints.
 
@@ -246,23 +237,9 @@ class Run:
             self.save()
 
     def _log_row(self) -> None:
-        state, last = self.state, self.state.step - 1
-        row = take_means(state) | {"step": state.step, "seconds": round(state.seconds, 2)}
-        row |= {"phase": phase_at(last, self.config).name, "rate": learning_rate(last, self.config)}
-        if state.residual > self.config.residual_alarm:
-            row["alarm"] = (
-                f"fixed points do not settle, running residual {state.residual:.3f} is above "
-                f"{self.config.residual_alarm}"
-            )
-        self._emit(row)
-        if "alarm" in row and self.fabric.is_global_zero:
-            sys.stderr.write(f"jrsr-train: step {state.step}: {row['alarm']}\n")
-
-    def _emit(self, row: dict) -> None:
+        row = make_row(self.state, self.config)
         if self.log is not None:
             self.log.write(row)
-            if self.tell is not None:
-                self.tell(row)
 
     def _validate(self) -> None:
         """Judge the averaged weights on validation scans, in one process."""
@@ -270,7 +247,7 @@ class Run:
             data = (self.config, self.folder, self.manifest, self.fabric.device)
             row, pictures = validate(self.networks.average, *data, self.perceptual)
             if row:
-                self._emit({"step": self.state.step, **row})
+                self.log.write({"step": self.state.step, **row})
             for name, picture in pictures.items():
                 self.log.picture(name, picture, self.state.step)
         self.fabric.barrier()
