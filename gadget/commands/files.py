@@ -1,0 +1,178 @@
+"""Commands that read and write files: recon, convert, simulate, demo, check."""
+
+import textwrap
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..cluster_extra import check_share
+from ..console import complain, log_to, say
+from ..errors import Exit, describe, exit_code
+from .options import (
+    Cluster,
+    Device,
+    GpusPerWorker,
+    Model,
+    Overwrite,
+    Pairs,
+    Untrusted,
+    Verbose,
+    app,
+    settings_of,
+)
+
+
+@app.command()
+def recon(
+    inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="One or several of those below, with commas.")
+    ] = "mrd",
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
+    overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out scans whose output is there.")
+    ] = False,
+    cluster: Cluster = "",
+    gpus_per_worker: GpusPerWorker = None,
+    verbose: Verbose = False,
+    log_file: Annotated[
+        Path | None, typer.Option("--log", help="Append all that is said, with its time.")
+    ] = None,
+) -> int:
+    """Reconstruct scans into high-resolution images.
+
+    \b
+    jrsr recon scan.h5                         scan_jrsr.h5 beside it: ISMRMRD images
+    jrsr recon scan.h5 -o out --format dicom   a folder of DICOM images in out/
+    jrsr recon scan.h5 --report                and a page that shows what to trust
+    jrsr recon day1/ day2/ -o out              every scan of two folders
+    jrsr recon scan.h5 --model cg-sense+sinc   the same without a network
+    jrsr recon scan.h5 --set maps=hallucination --set noise_file=noise.h5
+
+    \b
+    Formats: mrd (ISMRMRD), dicom (folder of MR images), enhanced (DICOM, one file per series),
+    nifti, png (one picture), report (one page).
+    Exit code: 0 done, 1 failed, 2 wrong usage or a scan we decline, 3 done but some images are
+    fallback images, 130 interrupted. Nothing is left half written.
+    """  # noqa: D301
+    settings = settings_of(pairs, model, device)
+    check_share(cluster, gpus_per_worker)
+    from ..outputs import parse_formats
+    from ..replay import Request, find_scans, replay
+
+    wanted = parse_formats(f"{formats},report" if report else formats)
+    scans = find_scans(inputs, untrusted=untrusted)
+    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster, gpus_per_worker)
+    with log_to(log_file, verbose=verbose):
+        return replay(request, settings)
+
+
+@app.command()
+def convert(
+    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as recon and send write them.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
+    overwrite: Overwrite = False,
+) -> int:
+    """Turn ISMRMRD images, of Gadgetron as well, into DICOM and NIfTI."""
+    from ..convert import ConvertRequest, parse_convertible
+    from ..convert import convert as run
+
+    return run(ConvertRequest(images, output, parse_convertible(formats), overwrite))
+
+
+def simulate(
+    *, output: Path, truth: Path | None = None, overwrite: bool = False, **options: Any
+) -> int:
+    """Write an ISMRMRD scan as a scanner would, 2-D or 3-D."""
+    from ..scan_request import ScanRequest
+    from ..simulate import write_simulation
+
+    made = write_simulation(ScanRequest(**options), output, truth, overwrite=overwrite)
+    image = next(f for f in made.frames if not f.reference)
+    n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
+    size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
+    factor = image.mask.numel() / float(image.mask.sum())
+    say(f"{output}: {size}, acceleration {factor:.2f}")
+    return Exit.DONE
+
+
+def _add_simulate() -> None:
+    """Register `simulate` with one option for every field of `ScanRequest`."""
+    from ..scan_request import request_parameters
+
+    own = [
+        ("output", Annotated[Path, typer.Option("-o", "--output", help="File to write.")], ...),
+        ("truth", Annotated[Path | None, typer.Option(help="File for the true images.")], None),
+        ("overwrite", Overwrite, False),
+    ]
+    parameters = [
+        Parameter(n, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for n, kind, default in own
+    ] + request_parameters()
+    simulate.__signature__ = Signature(parameters)
+    simulate.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command()(simulate)
+
+
+_add_simulate()
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.")] = Path("jrsr-demo"),
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Simulate, reconstruct, compare with CG-SENSE + bicubic, draw a picture and a report."""
+    settings = settings_of(pairs, model, device)
+    from ..demo import run_demo
+
+    for line in run_demo(output, settings, overwrite=overwrite):
+        say(line)
+    return Exit.DONE
+
+
+@app.command()
+def check(
+    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
+    model: Model = None,
+    device: Device = None,
+    pairs: Pairs = None,
+    untrusted: Untrusted = False,
+) -> int:
+    """Show what is in a scan and whether and how it would be reconstructed."""
+    settings = settings_of(pairs, model, device)
+    from jrsr_core.mrd.errors import UnsupportedScan
+
+    from ..check import check_model, inspect_scan
+    from ..check_report import report_lines
+    from ..replay import open_scan
+
+    check_model(settings)
+    try:
+        with open_scan(scan, untrusted=untrusted) as file:
+            rows = report_lines(inspect_scan(file.header, file.heads, settings), settings)
+    except UnsupportedScan as error:
+        complain(f"{scan.name}: declined: {describe(error)}")
+        return Exit.DECLINED
+    except ValueError as error:
+        complain(f"{scan.name}: {describe(error)}")
+        return exit_code(error)
+    say(str(scan))
+    for name, value in rows:
+        for i, line in enumerate(
+            textwrap.wrap(value, 84, break_long_words=False, break_on_hyphens=False)
+        ):
+            say(f"  {'' if i else name:<13} {line}")
+    return Exit.DONE

@@ -1,0 +1,40 @@
+"""Commands that list what there is: settings, models."""
+
+from typing import Any
+
+from ..console import complain, say
+from ..errors import Exit
+from .options import app
+
+
+@app.command()
+def settings() -> int:
+    """List all properties of --set, of <property> and of MRD clients, with their defaults."""
+    from ..settings_help import settings_lines
+
+    for line in settings_lines():
+        say(line)
+    return Exit.DONE
+
+
+@app.command()
+def models() -> int:
+    """List shipped and local weights, verified against their cards."""
+    from jrsr_core.weights import list_weights
+
+    cards = list_weights()
+    for card in cards:
+        say(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
+        say(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
+        for protocol, figures in card.metrics.items():
+            say(f"  {protocol}: {_figures(figures)}")
+    if not cards:
+        complain("no weights found")
+    return Exit.DONE
+
+
+def _figures(value: Any) -> str:
+    """Metrics of a card, which may nest, on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_figures(figure)}" for name, figure in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
