@@ -432,6 +432,9 @@ def refused(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It waited to be accepted when the listening socket was closed.
+        return False
     return False
 
 
