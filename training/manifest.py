@@ -77,6 +77,9 @@ class Manifest:
     def sha256(self) -> str:
         """Hash over everything but the paths."""
         facts = {k: v for k, v in asdict(self).items() if k != "paths"}
+        variety = facts["acquisition"]["variety"]
+        if variety and not variety["tissue_phase"]:
+            del variety["tissue_phase"]  # Manifests of before do not have it.
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def split(self, name: str) -> list[Entry]:
@@ -136,7 +139,7 @@ def _variety(values: dict | None) -> Variety | None:
         for k, value in values.items()
         if k in known
     }
-    return Variety(**as_tuple)
+    return Variety(**({"tissue_phase": 0.0} | as_tuple))
 
 
 def check_subjects(scans: Iterable[Entry], where: str) -> None:

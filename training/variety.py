@@ -1,7 +1,8 @@
 """Scans of one image or of one fully sampled k-space: as a protocol says, or varied.
 
 Varied scans draw coils, phase, noise, mask, matrix, pixel size, contrast and shading anew; the
-narrow protocol alone gives weights that fail on real scans.
+narrow protocol alone gives weights that fail on real scans. So does phase that is smooth
+everywhere: fat and water differ.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 from jrsr_core.simulation.coils import random_coils
-from jrsr_core.simulation.fields import random_bias, random_phase, uniform
+from jrsr_core.simulation.fields import random_bias, random_phase, tissue_phase, uniform
 from jrsr_core.simulation.masks import (
     full_mask,
     gaussian_mask,
@@ -27,7 +28,10 @@ from jrsr_core.simulation.protocols import Protocol
 
 @dataclass(frozen=True)
 class Variety:
-    """Ranges that scans are drawn from; a range of equal ends is a constant."""
+    """Ranges that scans are drawn from; a range of equal ends is a constant.
+
+    `tissue_phase` is the share of scans whose phase jumps from tissue to tissue.
+    """
 
     n_coils: tuple[int, int] = (4, 32)
     noise_db: tuple[float, float] = (18.0, 42.0)
@@ -43,6 +47,7 @@ class Variety:
         ("full", 0.12),
     )
     protocol_share: float = 0.25
+    tissue_phase: float = 0.6
 
 
 def _integer(limits: tuple[int, int], generator: Generator) -> int:
@@ -139,14 +144,25 @@ def _acquire(
 
 
 def scan_image(
-    image: Tensor, mask: Tensor, n_coils: int, noise_db: float, generator: Generator
+    image: Tensor,
+    mask: Tensor,
+    n_coils: int,
+    noise_db: float,
+    generator: Generator,
+    tissue_share: float = 0.0,
 ) -> DrawnScan:
-    """Simulate random coils, phase and noise over the HR magnitude `image` ``(y, x)``."""
+    """Simulate random coils, phase and noise over the HR magnitude `image` ``(y, x)``.
+
+    The phase is smooth, but for a share of the scans, where tissues differ.
+    """
     shape: Shape = (image.shape[0], image.shape[1])
     local = float(torch.rand((), generator=generator) ** 2)
     csm = random_coils(n_coils, shape, generator, local=local)
     strength = uniform(0.0, 2.0, generator)
     phase = random_phase(shape, generator, strength)
+    # Without a share no number is drawn: prepared folders of before stay as they are.
+    if tissue_share and torch.rand((), generator=generator) < tissue_share:
+        phase = phase * tissue_phase(image, generator)
     return _acquire(image * phase, csm, mask, noise_db, generator)
 
 
@@ -187,4 +203,4 @@ def draw_scan(
         mask = draw_mask((image.shape[0] // 2, image.shape[1] // 2), variety, generator)
         n_coils = _integer(variety.n_coils, generator)
         noise_db = uniform(*variety.noise_db, generator)
-    return scan_image(image, mask, n_coils, noise_db, generator)
+    return scan_image(image, mask, n_coils, noise_db, generator, variety.tissue_phase)

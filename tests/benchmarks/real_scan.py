@@ -1,0 +1,106 @@
+"""Quality on real, fully sampled k-space that no training has seen.
+
+    python -m tests.benchmarks.real_scan scan.npy [--models A,B] [--png out.png]
+
+The file holds measured k-space (coil, ky, kx) of one slice, kx along the readout or, with
+`--transpose`, ky; both of even size. Its central half along both axes, undersampled along ky, is
+the scan; all of it, combined with ESPIRiT maps of its own centre, is the truth, with the noise that
+it has. PSNR in dB (SSIM) of the magnitude, nothing rescaled, means over eight draws of a random
+mask, and PSNR above cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
+The noise is that of the outermost samples.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.espirit import espirit_maps
+from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import grid_scale
+from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution
+from jrsr_core.simulation.masks import make_mask
+from training.testset import as_kspace_slice
+
+from .generalisation import BOUND, FLOOR, judge
+from .held_out import OUTERMOST, radius
+
+N_ACS = 24
+MASKS = [
+    *(("gaussian", r) for r in (1.5, 2.0, 2.5, 3.0, 4.0)),
+    *(("regular", r) for r in (2.0, 3.0, 4.0)),
+    ("full", 1.0),
+]
+DRAWS = 8
+
+
+def load_kspace(path, transpose):
+    """k-space on a scale near one, and the noise of a sample."""
+    kspace = torch.from_numpy(np.load(path)).to(torch.complex64)
+    kspace = (kspace.mT if transpose else kspace).contiguous()
+    kspace = 100 * kspace / kspace.abs().max()
+    outermost = kspace[:, radius(kspace.shape[-2:]) > OUTERMOST]
+    return kspace, float(outermost.abs().square().mean().sqrt())
+
+
+def true_image(kspace):
+    """Combined magnitude of all that was measured."""
+    shape = tuple(kspace.shape[-2:])
+    csm, _ = espirit_maps(cut_acs(kspace, torch.ones(shape)), shape)
+    return csm, (csm.conj() * ifft2c(kspace)).sum(0).abs()
+
+
+def scans(kspace, noise_std, truth, kind, acceleration):
+    """The scan with every draw of a mask."""
+    shape = tuple(kspace.shape[-2:])
+    lr_shape = tuple(n // 2 for n in shape)
+    full, std = to_low_resolution(kspace, lr_shape), noise_std * grid_scale(lr_shape, shape)
+    for seed in range(DRAWS if kind == "gaussian" else 1):
+        mask = make_mask(kind, lr_shape, acceleration, n_acs=N_ACS, seed=seed)
+        yield SimulatedScan(mask * full, mask, truth[1], truth[0], std, full[..., :0], full)
+
+
+def picture(scan, recons):
+    """Truth and every system's image, with one window."""
+    tiles = {"truth": scan.truth}
+    tiles |= {name: recon(as_kspace_slice(scan)).magnitude for name, recon in recons.items()}
+    top = float(scan.truth.quantile(0.998))
+    return mosaic([captioned(to_grey(t.numpy(), top), (name,), 1) for name, t in tiles.items()])
+
+
+@torch.inference_mode()
+def main():
+    """Print a row per mask."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scan", type=Path)
+    parser.add_argument("--models", default="jrsr,jrsr-dc")
+    parser.add_argument("--transpose", action="store_true")
+    parser.add_argument("--png", type=Path)
+    options = parser.parse_args()
+    kspace, noise_std = load_kspace(options.scan, options.transpose)
+    truth = true_image(kspace)
+    names = dict.fromkeys([FLOOR, *options.models.split(",")])
+    recons = {name: load_reconstructor(name, n_virtual_coils=len(kspace)) for name in names}
+    first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
+    sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")
+    sys.stdout.write(f"| mask | sampled | {' | '.join([*names, BOUND])} |\n")
+    sys.stdout.write("|---" * (len(names) + 3) + "|\n")
+    for kind, acceleration in MASKS:
+        made = list(scans(kspace, noise_std, truth, kind, acceleration))
+        means = judge(made, recons)
+        floor = means[FLOOR][0]
+        cells = [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
+        share = float(made[0].mask.mean())
+        sys.stdout.write(f"| {kind} {acceleration:g} | {share:.0%} | {' | '.join(cells)} |\n")
+        sys.stdout.flush()
+    if options.png:
+        options.png.write_bytes(encode_png(picture(first, recons)))
+
+
+if __name__ == "__main__":
+    main()
