@@ -7,7 +7,8 @@ The file holds measured k-space (coil, ky, kx) of one slice, kx along the readou
 the scan; all of it, combined with ESPIRiT maps of its own centre, is the truth, with the noise that
 it has. PSNR in dB (SSIM) of the magnitude, nothing rescaled, means over eight draws of a random
 mask, and PSNR above cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
-The noise is that of the outermost samples.
+The noise is that of the outermost samples. `--phase` asks what makes a scan hard: `kept` scans the
+combined image anew with its maps and white noise, `none` its magnitude.
 """
 
 import argparse
@@ -20,10 +21,10 @@ import torch
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
-from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.pipeline import load_reconstructor
-from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution
+from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
 from training.testset import as_kspace_slice
 
@@ -49,10 +50,16 @@ def load_kspace(path, transpose):
 
 
 def true_image(kspace):
-    """Combined magnitude of all that was measured."""
+    """Maps, and the combined image of all that was measured."""
     shape = tuple(kspace.shape[-2:])
     csm, _ = espirit_maps(cut_acs(kspace, torch.ones(shape)), shape)
-    return csm, (csm.conj() * ifft2c(kspace)).sum(0).abs()
+    return csm, (csm.conj() * ifft2c(kspace)).sum(0)
+
+
+def scanned_anew(csm, image, noise_std):
+    """k-space of an image seen by its maps."""
+    clean = fft2c(csm * image)
+    return clean + white_noise(clean.shape, noise_std, torch.Generator().manual_seed(0))
 
 
 def scans(kspace, noise_std, truth, kind, acceleration):
@@ -62,7 +69,7 @@ def scans(kspace, noise_std, truth, kind, acceleration):
     full, std = to_low_resolution(kspace, lr_shape), noise_std * grid_scale(lr_shape, shape)
     for seed in range(DRAWS if kind == "gaussian" else 1):
         mask = make_mask(kind, lr_shape, acceleration, n_acs=N_ACS, seed=seed)
-        yield SimulatedScan(mask * full, mask, truth[1], truth[0], std, full[..., :0], full)
+        yield SimulatedScan(mask * full, mask, truth[1].abs(), truth[0], std, full[..., :0], full)
 
 
 def picture(scan, recons):
@@ -80,10 +87,14 @@ def main():
     parser.add_argument("scan", type=Path)
     parser.add_argument("--models", default="jrsr,jrsr-dc")
     parser.add_argument("--transpose", action="store_true")
+    parser.add_argument("--phase", choices=("measured", "kept", "none"), default="measured")
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
     kspace, noise_std = load_kspace(options.scan, options.transpose)
     truth = true_image(kspace)
+    if options.phase != "measured":
+        image = truth[1] if options.phase == "kept" else truth[1].abs()
+        kspace = scanned_anew(truth[0], image, noise_std)
     names = dict.fromkeys([FLOOR, *options.models.split(",")])
     recons = {name: load_reconstructor(name, n_virtual_coils=len(kspace)) for name in names}
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))

@@ -7,7 +7,7 @@ from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.simulation.acquisition import acquire, to_low_resolution
 from jrsr_core.simulation.coils import random_coils
-from jrsr_core.simulation.fields import random_phase
+from jrsr_core.simulation.fields import outer_rim, random_phase, tissue_phase
 from jrsr_core.simulation.masks import MASK_NAMES, gaussian_mask, make_mask, regular_mask
 from jrsr_core.simulation.phantoms import HEAD, brain_phantom, render_ellipses, resolution_chart
 from jrsr_core.simulation.protocols import PROTOCOLS, simulate_protocol
@@ -65,6 +65,33 @@ def test_coils_have_unit_norm_and_are_smooth():
 
 def test_phase_is_a_phase():
     assert torch.allclose(random_phase((40, 30), generator()).abs(), torch.ones(40, 30))
+
+
+def disk(radius, shape=(96, 80)):
+    y, x = torch.meshgrid(*(torch.arange(n) - n // 2 for n in shape), indexing="ij")
+    return ((y**2 + x**2).sqrt() < radius).to(torch.float32)
+
+
+def test_the_rim_of_a_disk_is_a_ring_whatever_is_inside():
+    # Squares on the pixel grid stand for circles, so the ring's inner edge is not sharp.
+    rim = outer_rim(disk(30), 6)
+    assert bool((rim[disk(19) == 1] == 0).all()) and bool((rim[disk(30) == 0] == 0).all())
+    assert bool((rim[(disk(30) - disk(25.5)) == 1] == 1).all())
+    hollow = disk(30) - disk(4)
+    assert torch.equal(outer_rim(hollow, 6), rim)
+
+
+def test_bright_tissue_has_a_phase_of_its_own():
+    image = disk(38) - 0.75 * disk(32)
+    jumps = []
+    for seed in range(40):
+        phase = tissue_phase(image, generator(seed))
+        assert torch.allclose(phase.abs(), torch.ones_like(image))
+        inside, fat = (image == 0.25), (image == 1.0)
+        jumps.append(float((phase[fat].mean() * phase[inside].mean().conj()).angle()))
+    jumps = torch.tensor(jumps)
+    assert float(jumps.min()) < -2.0 and float(jumps.max()) > 2.0
+    assert abs(float(jumps.mean())) < 0.8
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (46, 62)])

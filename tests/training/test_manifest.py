@@ -63,6 +63,15 @@ def test_manifest_comes_back_from_disk(images, tmp_path):
     assert found.acquisition.variety.masks == Variety().masks
 
 
+def test_a_manifest_of_before_tissue_phase_is_read_and_has_none(images, tmp_path):
+    variety = Variety(n_coils=(4, 6), tissue_phase=0.0)
+    manifest = manifest_of(images, Acquisition("brain-5x", "acs", 64, 4, variety=variety))
+    manifest.write(tmp_path)
+    edit(tmp_path, lambda values: values["acquisition"]["variety"].pop("tissue_phase"))
+    assert Manifest.read(tmp_path) == manifest
+    assert manifest.sha256 != manifest_of(images, Acquisition("brain-5x", variety=Variety())).sha256
+
+
 def edit(folder, change):
     path = folder / "manifest.json"
     values = json.loads(path.read_text())
@@ -231,6 +240,21 @@ def test_variety_draws_differ_and_repeat():
     varied = vary_image(image, variety, torch.Generator().manual_seed(0))
     assert all(n % 2 == 0 for n in varied.shape)
     assert float(varied.max()) == pytest.approx(1.0)
+
+
+def test_tissue_phase_changes_the_phase_alone():
+    image = brain_phantom((104, 120))
+
+    def draw(share):
+        variety = Variety(hr_size=(64, 96), protocol_share=0.0, tissue_phase=share)
+        generator = torch.Generator().manual_seed(5)
+        return draw_scan(image, PROTOCOLS["brain-5x"], variety, generator).hr_coil_images
+
+    without, with_it = draw(0.0), draw(1.0)
+    assert torch.allclose(without.abs(), with_it.abs(), atol=1e-5)
+    difference = (with_it * without.conj()).sum(0)
+    inside = difference.abs() > 1e-3
+    assert float(difference[inside].angle().std()) > 0.1
 
 
 def drawn_scans(manifest, monkeypatch):
