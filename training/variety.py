@@ -15,7 +15,13 @@ from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 from jrsr_core.simulation.coils import random_coils
-from jrsr_core.simulation.fields import random_bias, random_phase, tissue_phase, uniform
+from jrsr_core.simulation.fields import (
+    object_mask,
+    random_bias,
+    random_phase,
+    tissue_phase,
+    uniform,
+)
 from jrsr_core.simulation.masks import (
     full_mask,
     gaussian_mask,
@@ -67,7 +73,7 @@ def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
 
 def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
     """Crop or pad to the object's bounding box times a random margin, even sizes."""
-    object_ = image > 0.06 * image.max()
+    object_ = object_mask(image)
     sizes, starts = [], []
     for axis in (0, 1):
         where = torch.nonzero(object_.any(1 - axis)).flatten()

@@ -46,6 +46,11 @@ def random_phase(shape: tuple[int, int], generator: Generator, strength: float =
     return torch.polar(torch.ones_like(phase), phase)
 
 
+def object_mask(image: Tensor) -> Tensor:
+    """Where a magnitude ``(y, x)`` is more than air."""
+    return image > 0.06 * image.max()
+
+
 def outer_rim(image: Tensor, depth: int) -> Tensor:
     """1 within `depth` pixels of the outline of an object ``(y, x)``, 0 elsewhere; float32."""
 
@@ -56,7 +61,7 @@ def outer_rim(image: Tensor, depth: int) -> Tensor:
         return -grow(-mask, by)
 
     # Dark tissue inside does not count as outside.
-    closed = shrink(grow((image > 0.06 * image.max()).to(torch.float32), depth), depth)
+    closed = shrink(grow(object_mask(image).to(torch.float32), depth), depth)
     return closed - shrink(closed, depth)
 
 

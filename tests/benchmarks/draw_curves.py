@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from tests.benchmarks.generalisation import BOUND, CURVES
+from .generalisation import BOUND, CURVES
 
 CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)\)")
 COLOURS = ("#888888", "#d95f02", "#1b6ca8", "#7570b3")

@@ -67,6 +67,12 @@ def judge(scans, recons):
     return {name: np.mean(values, 0) for name, values in scores.items()}
 
 
+def cells_above_floor(means):
+    """Cells of a table: PSNR (SSIM), and PSNR above `FLOOR`."""
+    floor = means[FLOOR][0]
+    return [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
+
+
 @torch.inference_mode()
 def main():
     """Print one table per figure that is changed."""

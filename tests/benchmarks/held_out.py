@@ -36,6 +36,18 @@ def radius(shape):
     return (y[:, None] ** 2 + x[None, :] ** 2).sqrt()
 
 
+def load_kspace(path):
+    """Measured k-space, 100 at its largest sample, and where it was measured."""
+    kspace = torch.from_numpy(np.load(path)).to(torch.complex64)
+    return 100 * kspace / kspace.abs().max(), (kspace.abs().sum(0) > 0).to(torch.float32)
+
+
+def outermost_noise(kspace, mask):
+    """Noise of a sample, from those where there is little else."""
+    where = (mask > 0) & (radius(mask.shape) > OUTERMOST)
+    return float(kspace[:, where].abs().square().mean().sqrt())
+
+
 def low_resolution_scan(kspace, mask, noise_std):
     """The central half of a scan, as the assembler would hand it over."""
     shape = tuple(mask.shape)
@@ -74,12 +86,10 @@ def main():
     parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    kspace = torch.from_numpy(np.load(options.scan)).to(torch.complex64)
-    kspace = 100 * kspace / kspace.abs().max()
-    mask = (kspace.abs().sum(0) > 0).to(torch.float32)
+    kspace, mask = load_kspace(options.scan)
     distance, inner = radius(mask.shape), torch.ones([n // 2 for n in mask.shape])
     held_out = (mask > 0) & (crop_or_pad(inner, tuple(mask.shape)) == 0)
-    noise_std = float(kspace[:, held_out & (distance > OUTERMOST)].abs().square().mean().sqrt())
+    noise_std = outermost_noise(kspace, mask)
     scan = low_resolution_scan(kspace, mask, noise_std)
     share = float(scan.mask.mean())
     sys.stdout.write(f"LR {tuple(scan.mask.shape)}, {share:.0%} measured, {len(kspace)} coils\n")

@@ -28,7 +28,7 @@ from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import load_image
 from training.testset import find_slices
 
-from .generalisation import BOUND, FLOOR, judge
+from .generalisation import BOUND, FLOOR, cells_above_floor, judge
 
 LEVELS = (20, 24, 30)
 N_COILS = 8
@@ -66,9 +66,7 @@ def main():
     sys.stdout.write("|---" * (len(names) + 2) + "|\n")
     for level in LEVELS:
         means = judge((noisy_scan(a, level) for a in addresses), recons)
-        floor = means[FLOOR][0]
-        cells = [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
-        sys.stdout.write(f"| {level} | {' | '.join(cells)} |\n")
+        sys.stdout.write(f"| {level} | {' | '.join(cells_above_floor(means))} |\n")
         sys.stdout.flush()
 
 

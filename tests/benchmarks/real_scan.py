@@ -15,7 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
@@ -28,8 +27,8 @@ from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution, w
 from jrsr_core.simulation.masks import make_mask
 from training.testset import as_kspace_slice
 
-from .generalisation import BOUND, FLOOR, judge
-from .held_out import OUTERMOST, radius
+from .generalisation import BOUND, FLOOR, cells_above_floor, judge
+from .held_out import load_kspace, outermost_noise
 
 N_ACS = 24
 MASKS = [
@@ -38,15 +37,6 @@ MASKS = [
     ("full", 1.0),
 ]
 DRAWS = 8
-
-
-def load_kspace(path, transpose):
-    """k-space on a scale near one, and the noise of a sample."""
-    kspace = torch.from_numpy(np.load(path)).to(torch.complex64)
-    kspace = (kspace.mT if transpose else kspace).contiguous()
-    kspace = 100 * kspace / kspace.abs().max()
-    outermost = kspace[:, radius(kspace.shape[-2:]) > OUTERMOST]
-    return kspace, float(outermost.abs().square().mean().sqrt())
 
 
 def true_image(kspace):
@@ -90,7 +80,10 @@ def main():
     parser.add_argument("--phase", choices=("measured", "kept", "none"), default="measured")
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    kspace, noise_std = load_kspace(options.scan, options.transpose)
+    kspace, mask = load_kspace(options.scan)
+    if options.transpose:
+        kspace, mask = kspace.mT.contiguous(), mask.mT
+    noise_std = outermost_noise(kspace, mask)
     truth = true_image(kspace)
     if options.phase != "measured":
         image = truth[1] if options.phase == "kept" else truth[1].abs()
@@ -105,9 +98,7 @@ def main():
         if kind == "gaussian" and len(first.mask) / acceleration <= N_ACS:
             continue  # No line is left outside the ACS.
         made = list(scans(kspace, noise_std, truth, kind, acceleration))
-        means = judge(made, recons)
-        floor = means[FLOOR][0]
-        cells = [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
+        cells = cells_above_floor(judge(made, recons))
         share = float(made[0].mask.mean())
         sys.stdout.write(f"| {kind} {acceleration:g} | {share:.0%} | {' | '.join(cells)} |\n")
         sys.stdout.flush()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from .conftest import tiny
 
 SIGNALLED = """
 import json, os, signal, sys, torch
-from training.cli import main
+from training import cli
 from training import fit as module
 from training.config import RunConfig
 torch.set_num_threads(1)
@@ -31,18 +32,23 @@ def step(self, *args, **kwargs):
     return before(self, *args, **kwargs)
 step.count = 0
 torch.optim.Adam.step = step
-import training.cli
-training.cli.app = lambda standalone_mode: module.fit(config)
-main()
+cli.app = lambda standalone_mode: module.fit(config)
+cli.main()
 """
 
 
 def signalled(config, number, rank=0, launcher=()):
     """Run a recipe that gets a signal within its second step."""
-    script = f"{config.out}.py"
-    with open(script, "w") as file:  # noqa: PTH123
-        file.write(SIGNALLED)
-    call = [sys.executable, *launcher, script, json.dumps(vars(config)), str(number), str(rank)]
+    script = Path(f"{config.out}.py")
+    script.write_text(SIGNALLED)
+    call = [
+        sys.executable,
+        *launcher,
+        str(script),
+        json.dumps(vars(config)),
+        str(number),
+        str(rank),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=200)
 
