@@ -91,7 +91,7 @@ ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
 SqueezeNet = Annotated[
     Path | None, typer.Option(help="ONNX file of SqueezeNet 1.1, for the feature distance.")
 ]
-AlexNet = Annotated[Path | None, typer.Option(help="torchvision's weights of AlexNet, for LPIPS.")]
+AlexNet = Annotated[Path | None, typer.Option(help="Weights of torchvision's AlexNet, for LPIPS.")]
 Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
 Proposed = Annotated[str | None, typer.Option(help="Compare all others with this system.")]
 Kind = Annotated[

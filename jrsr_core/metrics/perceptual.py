@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from .trunks import Trunk, TrunkError, load_trunk, read_tensors
+from .trunk_files import read_tensors
+from .trunks import Trunk, TrunkError, load_trunk
 
 FEATURE_LAYERS = ("conv1", "fire3", "fire5", "fire7", "fire9")
 LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
@@ -63,7 +64,7 @@ def feature_distance(squeezenet: Path) -> UnitFeatureDistance:
 
 
 def lpips(alexnet: Path, heads: Path) -> UnitFeatureDistance:
-    """Return LPIPS; `alexnet` is torchvision's file of weights, `heads` ``alex.pth`` of LPIPS 0.1.
+    """Return LPIPS; `alexnet` has torchvision's weights, `heads` ``alex.pth`` of LPIPS 0.1.
 
     Raises
     ------

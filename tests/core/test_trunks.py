@@ -1,6 +1,7 @@
 """Trunks: shapes, frozen, weights of a checked local file only; SqueezeNet from its ONNX file."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from jrsr_core.metrics.onnx_weights import read_onnx_weights
+from jrsr_core.metrics.trunk_files import tensors_sha256
 from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk, random_trunk
 
 SQUEEZENET = Path(__file__).parents[3] / "shared" / "weights" / "SqueezeNet_fp16.onnx"
@@ -88,6 +90,49 @@ def test_what_must_not_be_used_is_refused_in_one_line(vgg_file, tmp_path):
         load_trunk("vgg", vgg_file)
     with pytest.raises(TrunkError, match="no layer 'relu1'"):
         Trunk("vgg19", ("relu1",))
+
+
+def test_hash_of_tensors_is_that_of_their_content():
+    a, b = torch.rand(2, 3), torch.rand(3)
+    digest_ = tensors_sha256({"a": a, "b": b})
+    assert tensors_sha256({"b": b.double(), "a": a.T.contiguous().T}) == digest_
+    others = [{"a": a}, {"a": a, "c": b}, {"a": a.reshape(3, 2), "b": b}, {"a": a, "b": b + 1e-6}]
+    assert digest_ not in [tensors_sha256(other) for other in others]
+
+
+@pytest.fixture
+def alexnet(monkeypatch):
+    """Tensors of an AlexNet, by torchvision's keys, that count as the published ones."""
+    tensors = random_trunk("alexnet", 5).features.state_dict()
+    published = replace(TRUNKS["alexnet"], tensors_sha256=tensors_sha256(tensors))
+    monkeypatch.setitem(TRUNKS, "alexnet", published)
+    return {f"features.{key}": value for key, value in tensors.items()}
+
+
+def test_published_tensors_are_known_in_another_file(alexnet, tmp_path):
+    # Of the 233 MB that torchvision publishes the convolutions are 10; any writer will do.
+    path = tmp_path / "alexnet.safetensors"
+    save_file({"classifier.6.bias": torch.zeros(1000), **alexnet}, path, {"by": "someone"})
+    loaded = load_trunk("alexnet", path, layers=("relu2",))
+    x = torch.rand(1, 40, 40)
+    expected = random_trunk("alexnet", 5, layers=("relu2",))(x)["relu2"]
+    assert torch.equal(loaded(x)["relu2"], expected)
+
+
+def test_other_tensors_are_refused_even_where_the_layers_wanted_are_the_same(alexnet, tmp_path):
+    path = tmp_path / "alexnet.safetensors"
+    save_file({**alexnet, "features.10.bias": alexnet["features.10.bias"] + 1e-6}, path)
+    with pytest.raises(TrunkError, match=r"^tensors of alexnet.safetensors: sha256 is"):
+        load_trunk("alexnet", path, layers=("relu1",))
+    del alexnet["features.8.weight"]
+    save_file(alexnet, path)
+    with pytest.raises(TrunkError, match=r"alexnet needs 8.weight .*, file has None"):
+        load_trunk("alexnet", path, layers=("relu1",))
+    with pytest.raises(TrunkError, match="expected abcdef01"):
+        load_trunk("alexnet", path, "abcdef0123")
+    path.write_bytes(b"not safetensors")
+    with pytest.raises(TrunkError, match="not readable as weights"):
+        load_trunk("alexnet", path)
 
 
 class _Evil:

@@ -1,0 +1,122 @@
+"""Networks whose features judge images: VGG-19, AlexNet, SqueezeNet 1.1; hashes of their weights.
+
+Sources: Simonyan and Zisserman, ICLR 2015 (VGG-19, configuration E); Krizhevsky, arXiv 1404.5997
+(AlexNet, torchvision's); Iandola et al., arXiv 1602.07360 (SqueezeNet 1.1). ESRGAN takes conv5_4 of
+VGG-19 before its ReLU (Wang et al., ECCVW 2018).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Rgb = tuple[float, float, float]
+
+
+class TrunkError(ValueError):
+    """Trunk weights that must not be used; the message is one line."""
+
+
+class _Fire(nn.Module):
+    """SqueezeNet's module: 1x1 squeeze, then 1x1 and 3x3 expansions side by side."""
+
+    def __init__(self, n_in: int, squeeze: int, expand: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(n_in, squeeze, 1)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, n_in, y, x)`` -> ``(batch, 2 expand, y, x)``, after ReLU."""
+        x = torch.relu(self.squeeze(x))
+        return torch.relu(torch.cat((self.expand1x1(x), self.expand3x3(x)), 1))
+
+
+def _vgg19() -> nn.Sequential:
+    layers, n_in = [], 3
+    for width, n_convs in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+        for _ in range(n_convs):
+            layers += [nn.Conv2d(n_in, width, 3, padding=1), nn.ReLU()]
+            n_in = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def _alexnet() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
+    )
+
+
+def _squeezenet() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(_Fire(64, 16, 64), _Fire(128, 16, 64), nn.MaxPool2d(3, 2)),
+        *(_Fire(128, 32, 128), _Fire(256, 32, 128), nn.MaxPool2d(3, 2)),
+        *(_Fire(256, 48, 192), _Fire(384, 48, 192)),
+        *(_Fire(384, 64, 256), _Fire(512, 64, 256)),
+    )
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """A trunk: its layers by name, what it expects of its input, the hashes of its weights.
+
+    `layers` maps names to positions in the sequence; `mean` and `std` apply to [0, 1]; `sha256` is
+    the (beginning of the) hash of the published file; `min_size` the least image side that reaches
+    its end; `tensors_sha256` the hash of its tensors (`trunk_files.tensors_sha256`), which tells
+    them in another file; empty where it is not known.
+    """
+
+    build: Callable[[], nn.Sequential]
+    layers: dict[str, int]
+    mean: Rgb
+    std: Rgb
+    sha256: str
+    min_size: int
+    tensors_sha256: str = ""
+
+
+_TORCHVISION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Caffe: blue, green, red in 0..255 minus the mean of ImageNet.
+_CAFFE = (tuple(m / 255 for m in (104.0, 117.0, 123.0)), (1 / 255,) * 3)
+FIRES = dict(zip((f"fire{i}" for i in range(2, 10)), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
+
+TRUNKS = {
+    # Convolutions before their ReLU.
+    "vgg19": TrunkSpec(
+        _vgg19,
+        {"conv1_2": 2, "conv2_2": 7, "conv3_4": 16, "conv4_4": 25, "conv5_4": 34},
+        *_TORCHVISION,
+        sha256="dcbb9e9d",
+        min_size=16,
+    ),
+    # The ReLU outputs that LPIPS reads.
+    "alexnet": TrunkSpec(
+        _alexnet,
+        {"relu1": 1, "relu2": 4, "relu3": 7, "relu4": 9, "relu5": 11},
+        *_TORCHVISION,
+        sha256="7be5be79",
+        min_size=31,
+        tensors_sha256="16e3615cbc4b68943179350605a5fc0fccc18736a0a5ea5baed241c05dbc0ec7",
+    ),
+    "squeezenet": TrunkSpec(
+        _squeezenet,
+        {"conv1": 1, **FIRES},
+        *_CAFFE,
+        sha256="21f25e3d9254af93e6218a359469fac714a017b3f9035c0f5c4acbf9a3ff7233",
+        min_size=31,
+    ),
+}
+
+
+def trunk_spec(name: str) -> TrunkSpec:
+    """Return a trunk of `TRUNKS`; an unknown name is a `TrunkError`."""
+    if name not in TRUNKS:
+        raise TrunkError(f"unknown trunk {name!r}, known: {', '.join(TRUNKS)}")
+    return TRUNKS[name]
