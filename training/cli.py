@@ -197,11 +197,15 @@ def export(
     data: Annotated[str, typer.Option(help="What it was trained on, in your words.")] = "",
     rows: Annotated[Path | None, typer.Option(help="CSV whose figures go on the card.")] = None,
     commit: Annotated[str | None, typer.Option(help="Commit that trained it.")] = None,
+    start_share: Annotated[
+        float, typer.Option(help="Share of the weights it started from (init) in those written.")
+    ] = 0.0,
 ) -> None:
     """Write float16 weights and their card."""
     from .export import export as run
 
-    typer.echo(str(run(folder, out, data=data, rows=rows, commit=commit)))
+    facts = {"data": data, "rows": rows, "commit": commit, "start_share": start_share}
+    typer.echo(str(run(folder, out, **facts)))
 
 
 def main() -> None:

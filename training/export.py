@@ -10,7 +10,7 @@ from .config import SOURCES
 from .evaluate import current_commit
 from .log import read_log
 from .manifest import NAME, Manifest
-from .networks import averaged_model
+from .networks import averaged_model, keep_start
 from .rows import summarise
 
 PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", *SOURCES)
@@ -28,6 +28,7 @@ def data_facts(config: dict) -> tuple[str, dict]:
     text = f"{len(n_scans)} scans of {len(subjects)} subjects from {inputs}"
     acquisition = asdict(manifest.acquisition)
     variety = acquisition.pop("variety") or {}
+    acquisition.pop("seed", None)  # No range; `data_sha256` tells which scans these were.
     return text, {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
 
 
@@ -44,15 +45,25 @@ def metrics_of(rows: Path) -> dict:
 
 
 def export(
-    folder: Path, out: Path, *, data: str = "", rows: Path | None = None, commit: str | None = None
+    folder: Path,
+    out: Path,
+    *,
+    data: str = "",
+    rows: Path | None = None,
+    commit: str | None = None,
+    start_share: float = 0.0,
 ) -> Path:
     """Write weights and card of a run to the folder `out`; return the card's path.
 
     `data` replaces the description of the data, `rows` adds the figures of an evaluation to those
     of the run's last validation, `commit` names the code that trained (the current checkout where
-    None).
+    None), `start_share` is what `keep_start` mixes in of the weights it started from.
     """
     model, config, state = averaged_model(folder)
+    kept = {}
+    if start_share:
+        keep_start(model, config, start_share)
+        kept = {"start_share": start_share}
     text, scanned = data_facts(config)
     figures = {"validation": row} if (row := last_validation(folder)) else {}
     # The manifest says how the scans were made, where it is still there.
@@ -65,6 +76,7 @@ def export(
         config["model"],
         config["preset"],
         training=public
+        | kept
         | {"steps_done": state.step, "samples_seen": seen, "seconds": round(state.seconds)},
         data=data or text,
         data_sha256=config["data_sha256"],

@@ -188,6 +188,31 @@ def _check_data_step(source: str, found: nn.Module, model: nn.Module) -> None:
         raise CheckpointError(f"{source}: data_step is {data_step}, the recipe's model has {own}")
 
 
+@torch.no_grad()
+def keep_start(model: nn.Module, config: dict, share: float) -> None:
+    """Turn weights w of a run into (1 - share) w + share w_0, w_0 those of its `init`.
+
+    After fine-tuning the mean of both is often better than either, away from the new data above all
+    (Wortsman et al., CVPR 2022).
+
+    Raises
+    ------
+    ValueError
+        A share that is none, a run without `init`, or one whose `init` is not what it was.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"start_share is {share:g}, a share is at least 0 and below 1")
+    source = config.get("init")
+    if not source:
+        raise ValueError("start_share needs a run that started from weights (init=CARD)")
+    found = weights_sha256(source)
+    if found != config["init_sha256"]:
+        raise ValueError(f"{source}: sha256 is {found[:12]}, was {config['init_sha256'][:12]}")
+    pairs = zip(model.parameters(), _model_of(source).parameters(), strict=True)
+    for own, before in pairs:
+        own.lerp_(before, share)
+
+
 def load_start(model: nn.Module, source: str) -> None:
     """Start from a weights card, or from the averaged weights of a run's folder.
 

@@ -406,6 +406,37 @@ def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
     assert second.training["init_sha256"] == first.sha256 != second.sha256
 
 
+def test_a_share_of_the_weights_a_run_started_from_can_be_kept(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    start = export(tmp_path / "a", tmp_path / "start")
+    fit(tiny(scans, tmp_path / "b", steps=2, init=str(start), learning_rate=1e-2))
+    cards = {s: export(tmp_path / "b", tmp_path / str(s), start_share=s) for s in (0.0, 0.25)}
+    first, last, mixed = (
+        load_weights(card)[0].state_dict() for card in (start, cards[0.0], cards[0.25])
+    )
+    assert any((first[key] - last[key]).abs().max() > 1e-3 for key in first)
+    for key in first:
+        expected = 0.25 * first[key] + 0.75 * last[key]
+        torch.testing.assert_close(mixed[key], expected, rtol=2e-3, atol=1e-5)  # fp16 files
+    assert WeightsCard.read(cards[0.25]).training["start_share"] == 0.25
+    assert "start_share" not in WeightsCard.read(cards[0.0]).training
+
+
+def test_no_share_of_weights_that_are_not_what_a_run_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    with pytest.raises(ValueError, match="needs a run that started from weights"):
+        export(tmp_path / "a", tmp_path / "w", start_share=0.5)
+    start = export(tmp_path / "a", tmp_path / "start")
+    fit(tiny(scans, tmp_path / "b", steps=1, init=str(start)))
+    with pytest.raises(ValueError, match="start_share is 1, a share is"):
+        export(tmp_path / "b", tmp_path / "w", start_share=1.0)
+    fit(tiny(scans, tmp_path / "a", steps=2))
+    export(tmp_path / "a", tmp_path / "start")
+    with pytest.raises(ValueError, match=r"sha256 is .*, was"):
+        export(tmp_path / "b", tmp_path / "w", start_share=0.5)
+    assert not (tmp_path / "w").exists()
+
+
 def test_validation_and_pictures(scans, tmp_path):
     pytest.importorskip("tensorboard")
     config = tiny(
