@@ -10,8 +10,8 @@ from .config import SOURCES
 from .evaluate import current_commit
 from .log import read_log
 from .manifest import NAME, Manifest
-from .networks import averaged_model, keep_start
 from .rows import summarise
+from .starts import averaged_model, keep_start
 
 PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", *SOURCES)
 """Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
@@ -28,7 +28,7 @@ def data_facts(config: dict) -> tuple[str, dict]:
     text = f"{len(n_scans)} scans of {len(subjects)} subjects from {inputs}"
     acquisition = asdict(manifest.acquisition)
     variety = acquisition.pop("variety") or {}
-    acquisition.pop("seed", None)  # No range; `data_sha256` tells which scans these were.
+    acquisition.pop("seed")  # No range; `data_sha256` tells which scans these were.
     return text, {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
 
 
@@ -60,10 +60,9 @@ def export(
     None), `start_share` is what `keep_start` mixes in of the weights it started from.
     """
     model, config, state = averaged_model(folder)
-    kept = {}
     if start_share:
         keep_start(model, config, start_share)
-        kept = {"start_share": start_share}
+        config |= {"start_share": start_share}
     text, scanned = data_facts(config)
     figures = {"validation": row} if (row := last_validation(folder)) else {}
     # The manifest says how the scans were made, where it is still there.
@@ -76,7 +75,6 @@ def export(
         config["model"],
         config["preset"],
         training=public
-        | kept
         | {"steps_done": state.step, "samples_seen": seen, "seconds": round(state.seconds)},
         data=data or text,
         data_sha256=config["data_sha256"],

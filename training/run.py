@@ -29,13 +29,14 @@ from .facts import check_run, check_settings, read_facts, started_from, write_fa
 from .fixed_points import FixedPoints, fixed_points_of, set_iterations
 from .log import RunLog
 from .meter import Meter, make_row
-from .networks import build_networks, start_hashes
+from .networks import build_networks
 from .parallel import any_process, average_gradients, average_statistics, make_fabric
 from .parts import select_trainable, split_parts
 from .patches import patch_output
 from .perceptual import describe, make_perceptual
 from .scans import TrainingScan
 from .schedule import Phase, learning_rate, phase_at
+from .starts import start_hashes
 from .stop import StopSignal
 from .validate import validate
 

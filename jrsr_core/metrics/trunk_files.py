@@ -111,8 +111,8 @@ def read_trunk(
     spec, where = trunk_spec(name), f"{path.name}: {name}"
     if sha256 is None and spec.tensors_sha256 and path.suffix == ".safetensors":
         tensors = _keys(path, _parse(path, _read(path)))
-        every = _select(where, tensors, spec.build().state_dict())
-        _check(f"tensors of {path.name}", tensors_sha256(every), spec.tensors_sha256)
+        tensors = _select(where, tensors, spec.build().state_dict())
+        _check(f"tensors of {path.name}", tensors_sha256(tensors), spec.tensors_sha256)
     else:
         tensors = _keys(path, read_tensors(path, sha256 or spec.sha256))
     return _select(where, tensors, like)

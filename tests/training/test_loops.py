@@ -24,10 +24,10 @@ from training.export import export
 from training.fit import fit
 from training.log import read_log
 from training.manifest import Acquisition
-from training.networks import averaged_model, weights_sha256
 from training.prepare import open_folder
 from training.run import Run
 from training.schedule import learning_rate, phase_at
+from training.starts import averaged_model, weights_sha256
 
 from .conftest import tiny
 

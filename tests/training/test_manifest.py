@@ -14,6 +14,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
 from training import acquire
 from training.acquire import make_scan
+from training.export import data_facts
 from training.listing import build_manifest
 from training.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.prepare import make_all, open_folder, scan_path
@@ -329,3 +330,11 @@ def test_open_data(tmp_path):
     scan = make_scan(manifest, manifest.split("train")[0])
     assert scan.target.shape == (1, 232, 256)
     assert scan.kspace.shape == (1, 12, 116, 128)
+
+
+def test_a_card_tells_the_range_of_scans_but_not_their_seed(images, tmp_path):
+    manifest_of(images, Acquisition("brain-5x", "acs", seed=1), 3).write(tmp_path)
+    text, told = data_facts({"data_folder": str(tmp_path)})
+    assert "scans of" in text
+    assert (told["protocol"], told["truth_maps"]) == ("brain-5x", "acs")
+    assert "seed" not in told
