@@ -3,6 +3,7 @@
 import dataclasses
 
 import torch
+from torch import Tensor
 
 from .calibration.calibrate import CalibratedSlice
 from .models.interfaces import ModelOutput
@@ -26,7 +27,16 @@ def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
         sense=sense,
         noise_std=torch.cat([s.noise_std for s in slices]),
         seconds=sum(s.seconds for s in slices),
+        folded=_stack_folded(slices),
     )
+
+
+def _stack_folded(slices: list[CalibratedSlice]) -> Tensor | None:
+    known = [s.folded for s in slices if s.folded is not None]
+    if not known:
+        return None
+    nothing = torch.zeros_like(known[0])
+    return torch.cat([nothing if s.folded is None else s.folded for s in slices])
 
 
 def sample_of(output: ModelOutput, index: int) -> ModelOutput:

@@ -216,8 +216,8 @@ class ReconReport:
 
     `n_readout` counts the samples of a readout, which may be more than the LR grid has.
     `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
-    `unmeasured` are the sizes of the maps relative to the image (`quality`); `snr_db` as in
-    `trust`.
+    `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of what
+    lies outside the field of view (`calibration.fold_over`); `snr_db` as in `trust`.
     """
 
     model: str
@@ -228,6 +228,7 @@ class ReconReport:
     expected_residual: float = float("nan")
     taken_back: float = float("nan")
     unmeasured: float = float("nan")
+    folded: float = 0.0
     snr_db: float = float("nan")
     noise_std: float = float("nan")
     scale: float = 1.0

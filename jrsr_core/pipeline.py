@@ -5,7 +5,6 @@ CG-SENSE, else the zero-filled root sum of squares, interpolated to the HR grid.
 """
 
 import dataclasses
-import math
 import time
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from .calibration.calibrate import (
     calibrate_coils,
     hr_shape,
 )
+from .calibration.fold_over import put_back
+from .device import pick_device
 from .geometry import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from .intact import check_slice, is_finite, without_bad_samples
 from .models.cg_sense import CgSense
@@ -29,8 +30,8 @@ from .models.interfaces import JointModel, ModelOutput
 from .models.precision import networks_in, pick_precision
 from .physics.fourier import ifft2c
 from .physics.resolution import crop_or_pad, sinc_interpolate
-from .quality import expected_residual, hallucination_maps, kspace_residual, relative_size
-from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
+from .quality import hallucination_maps, relative_size
+from .slice_figures import image_figures, scan_figures
 from .weights import WeightsCard, load_system
 
 
@@ -121,15 +122,18 @@ class Reconstructor:
     def _image(
         self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
     ) -> ReconImage:
-        maps = self.maps(output, calibrated)
-        report = self._report(slice_, calibrated, output, total)
-        sizes = {k: relative_size(maps[k], output.image) for k in maps if k != "hallucination"}
-        image = _finish(
-            slice_,
-            output.image[0],
-            output.low_resolution[0],
-            dataclasses.replace(report, **sizes),
+        maps, whole = self.maps(output, calibrated), with_folded(output, calibrated)
+        seconds = {"calibration": calibrated.seconds, **output.seconds, "total": total}
+        report = ReconReport(
+            model=self.name,
+            weights_sha256=self.weights_sha256,
+            scale=calibrated.scale,
+            seconds=seconds,
+            **scan_figures(slice_, calibrated),
+            **image_figures(self.cards, slice_, calibrated, output, whole),
+            **{k: relative_size(maps[k], output.image) for k in maps if k != "hallucination"},
         )
+        image = _finish(slice_, whole.image[0], whole.low_resolution[0], report)
         scaled = {name: (report.scale * value[0]).cpu() for name, value in maps.items()}
         return dataclasses.replace(image, maps=scaled)
 
@@ -169,39 +173,6 @@ class Reconstructor:
             return coils()
         return self._shared.get(volume.acs, volume.mask, coils, x)
 
-    def _report(
-        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
-    ) -> ReconReport:
-        residual = math.nan if output.residual is None else float(output.residual.max())
-        noise_std = float(calibrated.noise_std)
-        snr_db = signal_to_noise_db(output.low_resolution, noise_std)
-        residuals = kspace_residual(output, calibrated), expected_residual(calibrated)
-        unlike = unlike_any(
-            self.cards,
-            n_coils=calibrated.kspace.shape[1],
-            acceleration=slice_.acceleration,
-            n_acs=min(calibrated.acs_shape),
-            hr_size=calibrated.sense.image_shape,
-            noise_db=snr_db,
-        )
-        return ReconReport(
-            model=self.name,
-            weights_sha256=self.weights_sha256,
-            iterations=output.iterations,
-            fixed_point_residual=residual,
-            kspace_residual=residuals[0],
-            expected_residual=residuals[1],
-            snr_db=snr_db,
-            noise_std=noise_std * calibrated.scale,
-            scale=calibrated.scale,
-            acceleration=slice_.acceleration,
-            acs_shape=calibrated.acs_shape,
-            n_readout=slice_.kspace.shape[-1],
-            n_virtual_coils=calibrated.kspace.shape[1],
-            seconds={"calibration": calibrated.seconds, **output.seconds, "total": total},
-            warnings=(*unlike, *not_converged(residual), *contradicts(*residuals)),
-        )
-
     @torch.inference_mode()
     def fallback(self, slice_: KSpaceSlice, reason: str) -> ReconImage:
         """Return an image without the model, marked as such in its report.
@@ -215,7 +186,8 @@ class Reconstructor:
             sense = calibrated.sense
             central = sense.low_resolution_kspace(calibrated.kspace)
             low_sense = sense.single_map().at_low_resolution()
-            low_resolution = calibrated.scale * CgSense()(central, low_sense)
+            low_resolution = put_back(CgSense()(central, low_sense), calibrated.folded)
+            low_resolution = calibrated.scale * low_resolution
             method = "cg-sense+sinc"
         except ValueError:
             central = crop_or_pad(slice_.kspace, slice_.lr_shape)
@@ -231,6 +203,14 @@ class Reconstructor:
             n_readout=slice_.kspace.shape[-1],
         )
         return _finish(slice_, image, low_resolution[0], report)
+
+
+def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:
+    """Return the images of the whole object, where it is larger than the field of view."""
+    image, low_resolution = (
+        put_back(x, calibrated.folded) for x in (output.image, output.low_resolution)
+    )
+    return dataclasses.replace(output, image=image, low_resolution=low_resolution)
 
 
 def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:
@@ -249,23 +229,6 @@ def _finish(slice_: KSpaceSlice, image: Tensor, low: Tensor, report: ReconReport
         stamp=slice_.stamp,
         report=report,
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of "auto", "cpu", "cuda" or "cuda:n"; ValueError if it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise ValueError(f"device {name!r} asked for, this machine has {count} CUDA devices")
-    return device
 
 
 def load_reconstructor(

@@ -96,6 +96,13 @@ def not_converged(residual: float) -> list[str]:
     return []
 
 
+def folded_over(size: float) -> list[str]:
+    """Warn of an object larger than the field of view; `size` is that of its folded part."""
+    if size > 0:
+        return [f"object exceeds the field of view: {size:.1%} of the image is folded over"]
+    return []
+
+
 def contradicts(residual: float, expected: float) -> list[str]:
     """Warn of an image that contradicts the measurement by more than its noise."""
     excess = math.sqrt(max(residual**2 - expected**2, 0.0))

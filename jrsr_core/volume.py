@@ -19,9 +19,9 @@ from .calibration.calibrate import CalibratedSlice, calibrate, hr_shape
 from .geometry import KSpaceVolume, ReconImage, ReconReport
 from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
-from .pipeline import Reconstructor
+from .pipeline import Reconstructor, with_folded
 from .quality import expected_residual, kspace_residual, relative_size
-from .trust import contradicts, not_converged, signal_to_noise_db, unlike_any
+from .trust import contradicts, folded_over, not_converged, signal_to_noise_db, unlike_any
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
@@ -65,8 +65,9 @@ def reconstruct_volume(
         calibrated = stack_slices([next(planes) for _ in batch])
         output = recon.model_output(calibrated)
         maps = recon.maps(output, calibrated)
-        target.put(batch, output, float(scale), maps)
-        tally.add(output, calibrated)
+        whole = with_folded(output, calibrated)
+        target.put(batch, whole, float(scale), maps)
+        tally.add(output, calibrated, whole)
         for _ in batch if tick else ():
             tick()
     if not target.is_finite():
@@ -179,12 +180,13 @@ class _Tally:
     def __init__(self) -> None:
         self.residual, self.power = math.nan, 0.0
         self.energy = self.contradicted = self.explained = 0.0
+        self.folded = self.imaged = 0.0
         self.iterations = 0
         self.seconds: dict[str, float] = {"calibration": 0.0}
         self.first: CalibratedSlice | None = None
 
-    def add(self, output: ModelOutput, calibrated: CalibratedSlice) -> None:
-        """Count a batch of positions."""
+    def add(self, output: ModelOutput, calibrated: CalibratedSlice, whole: ModelOutput) -> None:
+        """Count a batch of positions; `whole` is the output with what was folded."""
         self.first = self.first or calibrated
         self.iterations = max(self.iterations, output.iterations)
         if output.residual is not None:
@@ -195,6 +197,9 @@ class _Tally:
         if energy > 0:
             self.contradicted += energy * kspace_residual(output, calibrated) ** 2
             self.explained += energy * expected_residual(calibrated) ** 2
+        if calibrated.folded is not None:
+            self.folded += float(calibrated.folded.abs().square().sum())
+        self.imaged += float(whole.image.abs().square().sum())
         power = output.low_resolution.abs().square().mean((-2, -1))
         self.power = max(self.power, float(power.max()))
         self.seconds["calibration"] += calibrated.seconds
@@ -205,6 +210,7 @@ class _Tally:
         """Report the worst equilibrium, the signal of the loudest position, sums of the rest."""
         first = self.first
         residuals = [(e / self.energy) ** 0.5 for e in (self.contradicted, self.explained)]
+        folded = (self.folded / self.imaged) ** 0.5 if self.folded else 0.0
         snr_db = signal_to_noise_db(torch.tensor(self.power**0.5), float(first.noise_std[0]))
         unlike = unlike_any(
             recon.cards,
@@ -223,11 +229,17 @@ class _Tally:
             expected_residual=residuals[1],
             snr_db=snr_db,
             noise_std=volume.noise_std,
+            folded=folded,
             scale=first.scale,
             acceleration=volume.acceleration,
             acs_shape=first.acs_shape,
             n_readout=volume.n_positions,
             n_virtual_coils=first.kspace.shape[1],
             seconds=self.seconds | {"total": total},
-            warnings=(*unlike, *not_converged(self.residual), *contradicts(*residuals)),
+            warnings=(
+                *folded_over(folded),
+                *unlike,
+                *not_converged(self.residual),
+                *contradicts(*residuals),
+            ),
         )

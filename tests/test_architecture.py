@@ -29,9 +29,12 @@ LAYERS = {
     "intact": {"geometry", "calibration"},
     "trust": {"weights"},
     "batching": {"physics", "calibration", "models"},
+    "slice_figures": {
+        *("geometry", "calibration", "models", "quality", "trust", "weights"),
+    },
     "pipeline": {
         *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
-        *("intact", "trust", "batching"),
+        *("intact", "batching", "device", "slice_figures"),
     },
     "volume": {
         *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),

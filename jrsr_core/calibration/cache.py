@@ -33,4 +33,4 @@ class CoilCache:
         return coils
 
     def _n_bytes(self) -> int:
-        return sum(coils.csm.numel() * 8 for _, coils in self._kept.values())
+        return sum(coils.n_bytes for _, coils in self._kept.values())

@@ -14,7 +14,8 @@ from ..physics.resolution import Shape, crop_or_pad
 from ..physics.sense import SenseOperator
 from .acs import find_acs
 from .compression import CoilCompressor
-from .espirit import espirit_maps
+from .espirit import CoilSubspace
+from .fold_over import folded_maps, may_be_folded, take_out
 from .noise import estimate_noise_std
 from .scaling import intensity_scale
 
@@ -45,6 +46,9 @@ class CalibratedSlice:
     `kspace` is divided by `scale`, so that max |zero-filled LR image| = 1; `noise_std` ``(1,)`` is
     in the same units; `sense` is the operator on the HR grid. A readout acquired at high resolution
     is compressed with all its samples, before anything is cropped to the LR grid.
+
+    `folded` is the image ``(1, y, x)`` of what was folded onto the object and is no longer in
+    `kspace`, see `fold_over`; None where the object is within the field of view.
     """
 
     kspace: Tensor
@@ -53,6 +57,7 @@ class CalibratedSlice:
     scale: float
     acs_shape: Shape
     seconds: float
+    folded: Tensor | None = None
 
 
 def hr_shape(lr_shape: Shape) -> Shape:
@@ -64,12 +69,19 @@ def hr_shape(lr_shape: Shape) -> Shape:
 class CoilCalibration:
     """What the ACS tells about the coils: compression (None: not needed) and maps on the HR grid.
 
-    The same matrices compress the ACS and every k-space that goes with it.
+    The same matrices compress the ACS and every k-space that goes with it. `folded` are the maps of
+    what is folded onto the image, where one set of maps is asked for and does not explain it.
     """
 
     compressor: CoilCompressor | None
     acs: Tensor
     csm: Tensor
+    folded: Tensor | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the maps."""
+        return self.csm.nbytes + (0 if self.folded is None else self.folded.nbytes)
 
 
 def whole_readouts(mask: Tensor) -> bool:
@@ -111,14 +123,15 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    csm, _ = espirit_maps(
-        acs,
-        hr_shape(slice_.lr_shape),
-        kernel_width=settings.kernel_width,
-        threshold=settings.threshold,
-        n_maps=min(settings.n_maps, acs.shape[0]),
-        crop=settings.crop,
+    shape, crop = hr_shape(slice_.lr_shape), settings.crop
+    subspace = CoilSubspace.of_acs(
+        acs, kernel_width=settings.kernel_width, threshold=settings.threshold
     )
+    if settings.n_maps == 1 and may_be_folded(subspace, shape, crop):
+        pair = folded_maps(subspace, acs, shape, crop, noise_std_of(slice_))
+        if pair is not None:
+            return CoilCalibration(compressor, acs, *pair)
+    csm, _ = subspace.maps(shape, n_maps=min(settings.n_maps, acs.shape[0]), crop=crop)
     return CoilCalibration(compressor, acs, csm)
 
 
@@ -142,33 +155,39 @@ def calibrate(
     mask = slice_.mask
     coils = coils or calibrate_coils(slice_, settings)
     kspace = slice_.kspace if coils.compressor is None else coils.compressor(slice_.kspace)
+    kspace, folded = kspace[None], None
     sense = SenseOperator(
         coils.csm[None], mask, has_map_axis=coils.csm.ndim == 4, lr_shape=slice_.lr_shape
     )
-    noise_std = slice_.noise_std
-    if noise_std is None:
-        # Before compression: its matrices come from the ACS and gather the noise of the ACS.
-        noise_std = _estimated_noise(slice_.kspace, mask, slice_.acs)
+    if coils.folded is not None:
+        kspace, folded = take_out(kspace, sense, coils.folded[None])
+    noise_std = noise_std_of(slice_)
     if scale is None:
-        central = sense.low_resolution_kspace(kspace[None])
+        central = sense.low_resolution_kspace(kspace)
         scale = intensity_scale(sense.single_map().at_low_resolution().adjoint(central))
     return CalibratedSlice(
-        kspace=kspace[None] / scale,
+        kspace=kspace / scale,
         sense=sense,
         noise_std=torch.as_tensor([noise_std], dtype=torch.float32, device=scale.device) / scale,
         scale=float(scale),
         acs_shape=(coils.acs.shape[-2], coils.acs.shape[-1]),
         seconds=time.perf_counter() - start,
+        folded=None if folded is None else folded / scale,
     )
 
 
-def _estimated_noise(kspace: Tensor, mask: Tensor, acs: Tensor) -> float:
-    """Estimate from the slice itself where its own centre is sampled, else from the ACS."""
+def noise_std_of(slice_: KSpaceSlice) -> float:
+    """Return the noise of a sample; unknown, it is estimated from the slice, else from its ACS.
+
+    Before compression: its matrices come from the ACS and gather the noise of the ACS.
+    """
+    if slice_.noise_std is not None:
+        return slice_.noise_std
     try:
-        rows, _ = find_acs(mask)
+        rows, _ = find_acs(slice_.mask)
         has_own = rows.stop - rows.start >= MIN_OWN_LINES
     except ValueError:
         has_own = False
     if has_own:
-        return estimate_noise_std(kspace, mask)
-    return estimate_noise_std(acs, torch.ones_like(acs[0].real))
+        return estimate_noise_std(slice_.kspace, slice_.mask)
+    return estimate_noise_std(slice_.acs, torch.ones_like(slice_.acs[0].real))

@@ -16,6 +16,7 @@ found directly on a coarse grid, interpolated, and polished by orthogonal iterat
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -77,14 +78,46 @@ def espirit_maps(
     n_coils = acs.shape[0]
     if not 1 <= n_maps <= n_coils:
         raise ValueError(f"n_maps is {n_maps}, {n_coils} coils allow 1 to {n_coils}")
-    acs = _prepare(acs, kernel_width)
-    coefficients = gram_coefficients(row_space_kernels(acs, kernel_width, threshold))
-    vectors, eigenvalues = leading_eigenvectors(coefficients, image_shape, n_maps)
-    vectors = _reference_phase(vectors, first_virtual_coil(acs))
-    if n_maps == 1:
-        vectors, eigenvalues = vectors[0], eigenvalues[0]
-        return vectors * (eigenvalues > crop), eigenvalues
-    return vectors * soft_weight(eigenvalues, crop).sqrt().unsqueeze(-3), eigenvalues
+    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel_width, threshold=threshold)
+    return subspace.maps(image_shape, n_maps=n_maps, crop=crop)
+
+
+@dataclass(frozen=True, eq=False)
+class CoilSubspace:
+    """What an ACS tells of its coils on any grid.
+
+    Attributes
+    ----------
+    coefficients
+        Fourier coefficients of G(r), see `gram_coefficients`.
+    reference
+        Coil vector ``(coil,)`` that sees every map real and non-negative.
+    """
+
+    coefficients: Tensor
+    reference: Tensor
+
+    @classmethod
+    def of_acs(cls, acs: Tensor, *, kernel_width: int, threshold: float) -> "CoilSubspace":
+        """Analyse an ACS; parameters and errors as `espirit_maps`."""
+        acs = _prepare(acs, kernel_width)
+        kernels = row_space_kernels(acs, kernel_width, threshold)
+        return cls(gram_coefficients(kernels), first_virtual_coil(acs))
+
+    def vectors(self, image_shape: tuple[int, int], n_maps: int) -> tuple[Tensor, Tensor]:
+        """Return unit eigenvectors ``(n_maps, coil, y, x)`` and eigenvalues ``(n_maps, y, x)``."""
+        vectors, eigenvalues = leading_eigenvectors(self.coefficients, image_shape, n_maps)
+        return _reference_phase(vectors, self.reference), eigenvalues
+
+    def maps(
+        self, image_shape: tuple[int, int], *, n_maps: int, crop: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return maps and eigenvalues as `espirit_maps` does."""
+        vectors, eigenvalues = self.vectors(image_shape, n_maps)
+        if n_maps == 1:
+            vectors, eigenvalues = vectors[0], eigenvalues[0]
+            return vectors * (eigenvalues > crop), eigenvalues
+        return vectors * soft_weight(eigenvalues, crop).sqrt().unsqueeze(-3), eigenvalues
 
 
 def row_space_kernels(acs: Tensor, kernel_width: int, threshold: float) -> Tensor:

@@ -52,8 +52,7 @@ def leading_eigenvectors(
     ny, nx = image_shape
     n_coils = coefficients.shape[-1]
     device = coefficients.device
-    coarse_y, coarse_x = (_coarse_positions(n).to(device) for n in image_shape)
-    coarse = _coarse_vectors(matrix_field(coefficients, coarse_y / ny, coarse_x / nx), n_vectors)
+    coarse = _coarse_vectors(_coarse_field(coefficients, image_shape), n_vectors)
     rows, columns = torch.arange(ny, device=device), torch.arange(nx, device=device)
     vectors = coarse.new_empty(ny, nx, n_coils, n_vectors)
     values = torch.empty(ny, nx, n_vectors, device=device)
@@ -65,6 +64,19 @@ def leading_eigenvectors(
         vectors[chunk] = v.unflatten(0, (len(chunk), nx))
         values[chunk] = w.unflatten(0, (len(chunk), nx))
     return vectors.permute(3, 2, 0, 1).contiguous(), values.permute(2, 0, 1).contiguous()
+
+
+def has_two_above(coefficients: Tensor, image_shape: tuple[int, int], limit: float) -> bool:
+    """Whether two eigenvalues of G exceed `limit` at any point of the coarse grid."""
+    field = _coarse_field(coefficients, image_shape).flatten(0, 1)
+    # The trace, which is their sum, rules most points out.
+    field = field[field.diagonal(dim1=-2, dim2=-1).real.sum(-1) > 2 * limit]
+    return bool((torch.linalg.eigvalsh(field)[..., -2] > limit).any())
+
+
+def _coarse_field(coefficients: Tensor, image_shape: tuple[int, int]) -> Tensor:
+    y, x = (_coarse_positions(n).to(coefficients.device) / n for n in image_shape)
+    return matrix_field(coefficients, y, x)
 
 
 def matrix_field(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:

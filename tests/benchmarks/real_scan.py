@@ -4,11 +4,12 @@
 
 The file holds measured k-space (coil, ky, kx) of one slice, kx along the readout or, with
 `--transpose`, ky; both of even size. Its central half along both axes, undersampled along ky, is
-the scan; all of it, combined with ESPIRiT maps of its own centre, is the truth, with the noise that
-it has. PSNR in dB (SSIM) of the magnitude, nothing rescaled, means over eight draws of a random
-mask, and PSNR above cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
-The noise is that of the outermost samples. `--phase` asks what makes a scan hard: `kept` scans the
-combined image anew with its maps and white noise, `none` its magnitude.
+the scan; all of it, combined with ESPIRiT maps of its own centre (two sets of them where it is
+folded over), is the truth, with the noise that it has. PSNR in dB (SSIM) of the magnitude, nothing
+rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc. `bound` is the scan
+without undersampling, sinc interpolated. The noise is that of the outermost samples. `--phase` asks
+what makes a scan hard: `kept` scans the combined image anew with its maps and white noise, `none`
+its magnitude.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from pathlib import Path
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.espirit import espirit_maps
+from jrsr_core.calibration.espirit import CoilSubspace
+from jrsr_core.calibration.fold_over import folded_maps, may_be_folded, put_back
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
@@ -31,6 +33,7 @@ from .generalisation import BOUND, FLOOR, cells_above_floor, judge
 from .held_out import load_kspace, outermost_noise
 
 N_ACS = 24
+CROP = 0.9
 MASKS = [
     *(("gaussian", r) for r in (1.5, 2.0, 2.5, 3.0, 4.0)),
     *(("regular", r) for r in (2.0, 3.0, 4.0)),
@@ -39,11 +42,20 @@ MASKS = [
 DRAWS = 8
 
 
-def true_image(kspace):
-    """Maps, and the combined image of all that was measured."""
-    shape = tuple(kspace.shape[-2:])
-    csm, _ = espirit_maps(cut_acs(kspace, torch.ones(shape)), shape)
-    return csm, (csm.conj() * ifft2c(kspace)).sum(0)
+def true_image(kspace, noise_std):
+    """Maps, the combined image of all that was measured, and what of it is folded over or None."""
+    shape, images = tuple(kspace.shape[-2:]), ifft2c(kspace)
+    acs = cut_acs(kspace, torch.ones(shape))
+    subspace = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02)
+    if may_be_folded(subspace, shape, CROP):
+        pair = folded_maps(subspace, acs, shape, CROP, noise_std)
+        if pair is not None:
+            csm, second = pair
+            unit = torch.nan_to_num(second / torch.linalg.vector_norm(second, dim=0))
+            image, folded = ((m.conj() * images).sum(0) for m in (csm, unit))
+            return csm, put_back(image, folded), folded
+    csm, _ = subspace.maps(shape, n_maps=1, crop=CROP)
+    return csm, (csm.conj() * images).sum(0), None
 
 
 def scanned_anew(csm, image, noise_std):
@@ -84,8 +96,10 @@ def main():
     if options.transpose:
         kspace, mask = kspace.mT.contiguous(), mask.mT
     noise_std = outermost_noise(kspace, mask)
-    truth = true_image(kspace)
+    truth = true_image(kspace, noise_std)
     if options.phase != "measured":
+        if truth[2] is not None:
+            parser.error(f"--phase {options.phase}: {options.scan} is folded over")
         image = truth[1] if options.phase == "kept" else truth[1].abs()
         kspace = scanned_anew(truth[0], image, noise_std)
     names = dict.fromkeys([FLOOR, *options.models.split(",")])

@@ -1,0 +1,110 @@
+"""Objects larger than the field of view: what is folded onto the image, taken out of k-space.
+
+Where two parts of the object lie on one pixel, no single set of maps explains the coils, and every
+unfolding spreads the contradiction along the undersampled axis. There G has two eigenvalues of 1,
+and the two eigenvectors explain the coils again (soft-SENSE: Uecker et al., MRM 2014;71:990):
+
+    y = A_1 x_1 + A_2 x_2 + n,    (x_1, x_2) = argmin |A_1 x_1 + A_2 x_2 - y|^2 + lambda |x|^2
+
+Models of one set of maps are given y - A_2 x_2, which their own maps explain, and x_2 comes back as
+|x| = sqrt(|x_1|^2 + |x_2|^2). So x_2, and x_2 alone, keeps the resolution of the scan. Ours.
+
+A second eigenvalue near 1 may also be noise: the ACS has to have signal along its eigenvector.
+"""
+
+import torch
+from torch import Tensor
+
+from ..physics.fourier import ifft2c
+from ..physics.resolution import Shape, crop_or_pad, decimate
+from ..physics.sense import SenseOperator
+from ..physics.solvers import conjugate_gradient
+from .espirit import CoilSubspace, soft_weight
+from .subspace import has_two_above
+
+ABOVE_NOISE = 4.0
+"""Power along second eigenvectors over that of noise; noise alone, whose row space follows from
+the same samples, has up to 2."""
+
+LEAST_SHARE = 3e-4
+"""Of the power of the ACS; below it nothing is taken out. An object within the field of view
+leaves up to 5e-5, where a kernel is too small for the coils."""
+
+LAMBDA = 3e-3
+"""That of CG-SENSE, where A^H A <= 1."""
+
+N_ITER = 15
+
+
+def may_be_folded(subspace: CoilSubspace, image_shape: Shape, crop: float) -> bool:
+    """Whether a second eigenvalue exceeds `crop` anywhere, which costs less than the vectors."""
+    if len(subspace.reference) < 2:
+        return False
+    return has_two_above(subspace.coefficients, image_shape, crop)
+
+
+def folded_maps(
+    subspace: CoilSubspace, acs: Tensor, image_shape: Shape, crop: float, noise_std: float
+) -> tuple[Tensor, Tensor] | None:
+    """Return the maps of the image and of what is folded onto it; None if that is noise.
+
+    Parameters
+    ----------
+    acs
+        complex ``(coil, y, x)``; `noise_std` is sqrt(E|n|^2) of one of its samples.
+
+    Returns
+    -------
+    csm, folded
+        complex64 ``(coil, y, x)``: of unit norm, zero where the eigenvalue is below `crop`; and
+        multiplied by the root of the soft weight of the second eigenvalue.
+    """
+    vectors, eigenvalues = subspace.vectors(image_shape, 2)
+    folded = vectors[1] * soft_weight(eigenvalues[1], crop).sqrt()
+    images = ifft2c(crop_or_pad(acs, image_shape))
+    power = float((folded.conj() * images).sum(0).abs().square().sum())
+    noise = noise_std**2 * acs[0].numel() * float(soft_weight(eigenvalues[1], crop).mean())
+    if power <= max(ABOVE_NOISE * noise, LEAST_SHARE * float(images.abs().square().sum())):
+        return None
+    return vectors[0] * (eigenvalues[0] > crop), folded
+
+
+def take_out(kspace: Tensor, sense: SenseOperator, folded: Tensor) -> tuple[Tensor, Tensor]:
+    """Return k-space without what is folded, and that as an image.
+
+    Parameters
+    ----------
+    kspace
+        complex ``(batch, coil, ky, kx)``; `sense` its operator of one set of maps.
+    folded
+        The second set, ``(batch, coil, y, x)``.
+
+    Returns
+    -------
+    kspace, image
+        y - A_2 x_2; and x_2 over maps of unit norm, complex ``(batch, y, x)``.
+    """
+    pair = torch.stack((sense.csm, folded), -4)
+    both = SenseOperator(pair, sense.mask, has_map_axis=True, lr_shape=sense.lr_shape)
+    regularisation = LAMBDA * both.scale**2
+    images, _ = conjugate_gradient(
+        lambda x: both.gram(x) + regularisation * x,
+        both.adjoint(kspace),
+        n_iter=N_ITER,
+        n_dims=both.n_image_dims,
+    )
+    second = images[..., 1, :, :]
+    seen = SenseOperator(folded, sense.mask, lr_shape=sense.lr_shape)(second)
+    return kspace - seen, folded.abs().square().sum(-3).sqrt() * second
+
+
+def put_back(image: Tensor, folded: Tensor | None) -> Tensor:
+    """Return ``sqrt(|image|^2 + |folded|^2)``, of the phase of the image if it is complex.
+
+    `folded` is decimated where the image is on the LR grid, and may be None.
+    """
+    if folded is None:
+        return image
+    folded = decimate(folded, (image.shape[-2], image.shape[-1]))
+    magnitude = torch.hypot(image.abs(), folded.abs())
+    return torch.polar(magnitude, image.angle()) if image.is_complex() else magnitude
