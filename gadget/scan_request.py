@@ -41,6 +41,9 @@ class ScanRequest:
     noise_dwell: float = option(1.0, "Dwell time of the noise lines over that of the image.")
     oversampling: bool = option(True, "Oversample the readout twice.")
     phase_oversampling: float = option(1.0, "Acquired over wanted field of view, phase encode.")
+    phase_fov: float = option(
+        1.0, "Acquired field of view over the object's, phase encode; below 1 it is folded over."
+    )
     readout_pixel: float = option(1.0, "Readout over phase-encode pixel; 0.5 is HR already.")
     averages: int = option(1, "Times every line is measured.", min=1)
     slices: int = option(1, "Number of slices.", min=1)
@@ -83,12 +86,18 @@ class ScanRequest:
             # At 0.5 the centre is sample 0, by which a head says that it tells none.
             ("partial_echo", 0.55, 1.0),
             ("phase_oversampling", 1.0, 4.0),
+            ("phase_fov", 0.5, 1.0),
             ("readout_pixel", 0.5, 1.0),
             ("noise_dwell", 0.01, 100.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"{name} is {value}, expected {low:g} to {high:g}")
+        if self.phase_fov < 1 < self.phase_oversampling:
+            raise UsageError(
+                f"phase_fov is {self.phase_fov}, phase_oversampling {self.phase_oversampling}: "
+                "one or the other"
+            )
 
     def hr_matrix(self, default: tuple[int, int]) -> tuple[int, int]:
         """Return `matrix` as numbers."""

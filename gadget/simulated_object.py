@@ -55,7 +55,7 @@ def simulate_slices(request: ScanRequest, protocol: Protocol) -> Simulation:
     """Simulate a 2-D scan."""
     protocol = adapted(request, protocol)
     generator = torch.Generator().manual_seed(request.seed + 1)
-    hr = _image(request, protocol, 0).shape
+    hr = protocol.seen_shape(_image(request, protocol, 0).shape)
     first = simulate_protocol(protocol, _padded(request, protocol, 0, 0), seed=request.seed)
     std = first.noise_std
     lines = whole_lines(image_mask(request, protocol, first.mask))
@@ -67,12 +67,13 @@ def simulate_slices(request: ScanRequest, protocol: Protocol) -> Simulation:
             known[which] = (with_deaf_coils(quiet.fully_sampled, request.deaf_coils), quiet.truth)
         quiet_kspace, magnitude = known[which]
         if counters.average == 0:
-            truth.append(crop_or_pad(magnitude, tuple(hr)))
+            truth.append(crop_or_pad(magnitude, hr))
         kspace = quiet_kspace + white_noise(tuple(quiet_kspace.shape), std, generator)
         flagged = request.calibration == "embedded"
         frames.append(make_frame(counters, kspace[:, None], lines, flagged=flagged))
     frames = with_calibration(frames, request, protocol)
-    fov = [n * protocol.pixel_mm for n in _padded(request, protocol, 0, 0).shape]
+    acquired = protocol.seen_shape(_padded(request, protocol, 0, 0).shape)
+    fov = [n * protocol.pixel_mm for n in acquired]
     return Simulation(
         frames=frames,
         truth=torch.stack(truth),
@@ -94,6 +95,7 @@ def adapted(request: ScanRequest, protocol: Protocol) -> Protocol:
         "n_acs": request.acs,
         "hr_shape": request.hr_matrix(protocol.hr_shape),
         "readout_pixel": request.readout_pixel,
+        "phase_fov": request.phase_fov,
     }
     return replace(protocol, **{k: v for k, v in changes.items() if v is not None})
 

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from jrsr_core.mrd.simulated_frames import make_frame
 from jrsr_core.physics.fourier import fft, fft2c
-from jrsr_core.simulation.acquisition import noise_std_for, to_low_resolution, white_noise
+from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.simulation.acquisition import (
+    fold_over,
+    noise_std_for,
+    to_low_resolution,
+    white_noise,
+)
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
 from jrsr_core.simulation.masks import make_mask
@@ -46,13 +52,14 @@ def simulate_volume(request: ScanRequest, protocol: Protocol) -> Simulation:
     protocol = adapted(request, protocol)
     wanted = _objects(request, protocol)
     objects = torch.stack([oversampled(plane, request) for plane in wanted])
-    quiet = {
-        c: _clean_kspace(request, protocol, shown(objects, c)) for c in range(request.contrasts)
-    }
+    acquired = protocol.seen_shape((objects.shape[1], objects.shape[2]))
+    seen = protocol.seen_shape((wanted.shape[1], wanted.shape[2]))
+    made = [_clean_kspace(request, protocol, shown(objects, c)) for c in range(request.contrasts)]
+    quiet = {c: kspace for c, (kspace, _) in enumerate(made)}
     std = noise_std_for(quiet[0].flatten(1, 2), protocol.noise_db)
     quiet = {c: with_deaf_coils(kspace, request.deaf_coils) for c, kspace in quiet.items()}
     n_acs = NO_ACS if request.calibration in REFERENCES else protocol.n_acs
-    lr_shape = protocol.lr_shape((objects.shape[1], objects.shape[2]))
+    lr_shape = protocol.lr_shape(acquired)
     mask = make_mask(protocol.mask, lr_shape, protocol.acceleration, n_acs=n_acs)
     generator = torch.Generator().manual_seed(request.seed + 1)
     frames, truth = [], []
@@ -62,15 +69,15 @@ def simulate_volume(request: ScanRequest, protocol: Protocol) -> Simulation:
         noisy = clean + white_noise(tuple(clean.shape), std, generator)
         frames.append(make_frame(counters, noisy, mask.mT, flagged=flagged))
         if counters.average == 0:
-            truth.append(shown(wanted, counters.contrast).permute(2, 1, 0))
-    nx, ny, nz = (n * protocol.pixel_mm for n in (2 * request.positions, *wanted.shape[1:]))
+            truth.append(crop_or_pad(made[counters.contrast][1], seen).permute(2, 1, 0))
+    nx, ny, nz = (n * protocol.pixel_mm for n in (2 * request.positions, *seen))
     return Simulation(
         frames=with_calibration(frames, request, protocol),
         truth=torch.stack(truth),
         mask=mask,
         noise=white_noise((quiet[0].shape[0], N_NOISE_SAMPLES), std, generator),
         noise_std=std,
-        fov_mm=(nz, objects.shape[1] * protocol.pixel_mm, nx),
+        fov_mm=(nz, acquired[0] * protocol.pixel_mm, nx),
         recon_fov_mm=(nz, ny, nx),
     )
 
@@ -92,18 +99,26 @@ def _objects(request: ScanRequest, protocol: Protocol) -> Tensor:
     return weight[:, None, None] * phantom
 
 
-def _clean_kspace(request: ScanRequest, protocol: Protocol, objects: Tensor) -> Tensor:
-    """Noiseless k-space ``(coil, kz, ky, kx)``, one readout position at a time."""
+def _clean_kspace(
+    request: ScanRequest, protocol: Protocol, objects: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Noiseless k-space ``(coil, kz, ky, kx)``, and the magnitude ``(position, y, z)`` it shows."""
     n, *hr_shape = objects.shape
     generator = torch.Generator().manual_seed(request.seed)
     shape = (hr_shape[0], hr_shape[1])
     one, other = (random_coils(protocol.n_coils, shape, generator) for _ in range(2))
     phase = random_phase(shape, generator)
-    lr_shape = protocol.lr_shape(shape)
+    seen = protocol.seen_shape(shape)
+    lr_shape = protocol.lr_shape(seen)
     hybrid = torch.empty((n, protocol.n_coils, *lr_shape), dtype=torch.complex64)
+    magnitude = objects if seen == shape else torch.empty((n, *seen))
     for x in range(n):
         angle = TURN * x / n
         csm = math.cos(angle) * one + math.sin(angle) * other
         csm = csm / csm.abs().square().sum(0).sqrt().clamp_min(1e-6)
-        hybrid[x] = to_low_resolution(fft2c(csm * phase * objects[x]), lr_shape)
-    return fft(hybrid, 0).permute(1, 3, 2, 0).contiguous()
+        images = csm * phase * objects[x]
+        if seen != shape:
+            images = fold_over(images, seen[0])
+            magnitude[x] = images.abs().square().sum(0).sqrt()
+        hybrid[x] = to_low_resolution(fft2c(images), lr_shape)
+    return fft(hybrid, 0).permute(1, 3, 2, 0).contiguous(), magnitude

@@ -127,7 +127,7 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
     subspace = CoilSubspace.of_acs(
         acs, kernel_width=settings.kernel_width, threshold=settings.threshold
     )
-    if settings.n_maps == 1 and may_be_folded(subspace, shape, crop):
+    if settings.n_maps == 1 and may_be_folded(subspace, shape):
         pair = folded_maps(subspace, acs, shape, crop, noise_std_of(slice_))
         if pair is not None:
             return CoilCalibration(compressor, acs, *pair)

@@ -26,9 +26,12 @@ ABOVE_NOISE = 4.0
 """Power along second eigenvectors over that of noise; noise alone, whose row space follows from
 the same samples, has up to 2."""
 
-LEAST_SHARE = 3e-4
-"""Of the power of the ACS; below it nothing is taken out. An object within the field of view
-leaves up to 5e-5, where a kernel is too small for the coils."""
+LEAST_SHARE = 2e-5
+"""Of the power of the ACS; below it nothing is taken out."""
+
+SURE = 0.96
+"""Second eigenvalue that a folded object reaches somewhere. Noise and kernels too small for the
+coils take it to 0.95."""
 
 LAMBDA = 3e-3
 """That of CG-SENSE, where A^H A <= 1."""
@@ -36,11 +39,11 @@ LAMBDA = 3e-3
 N_ITER = 15
 
 
-def may_be_folded(subspace: CoilSubspace, image_shape: Shape, crop: float) -> bool:
-    """Whether a second eigenvalue exceeds `crop` anywhere, which costs less than the vectors."""
+def may_be_folded(subspace: CoilSubspace, image_shape: Shape) -> bool:
+    """Whether a second eigenvalue exceeds `SURE` anywhere, which costs less than the vectors."""
     if len(subspace.reference) < 2:
         return False
-    return has_two_above(subspace.coefficients, image_shape, crop)
+    return has_two_above(subspace.coefficients, image_shape, SURE)
 
 
 def folded_maps(

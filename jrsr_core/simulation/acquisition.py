@@ -20,8 +20,9 @@ class SimulatedScan:
     """One simulated slice.
 
     `kspace` ``(coil, ky, kx)`` as the receive coils saw it, `mask` ``(ky, kx)``, `truth` the HR
-    magnitude ``(y, x)``, `csm` the true maps on the HR grid, `noise_std` = sqrt(E|n|^2) of one
-    sample, `noise` pure noise ``(coil, samples)``, `fully_sampled` the k-space before the mask.
+    magnitude ``(y, x)``, `csm` the true maps on the grid of the object, `noise_std` = sqrt(E|n|^2)
+    of one sample, `noise` pure noise ``(coil, samples)``, `fully_sampled` the k-space before the
+    mask.
     """
 
     kspace: Tensor
@@ -44,6 +45,17 @@ def to_low_resolution(kspace: Tensor, lr_shape: Shape) -> Tensor:
     return grid_scale(lr_shape, hr_shape) * crop_or_pad(kspace, lr_shape)
 
 
+def fold_over(images: Tensor, n_rows: int) -> Tensor:
+    """Return what a field of view of `n_rows` makes of coil images ``(..., y, x)``.
+
+    What lies beyond it along y comes in at the other side; the centre ``n//2`` stays.
+    """
+    n = images.shape[-2]
+    rows = (torch.arange(n) - n // 2 + n_rows // 2) % n_rows
+    folded = images.new_zeros((*images.shape[:-2], n_rows, images.shape[-1]))
+    return folded.index_add_(-2, rows, images)
+
+
 def noise_std_for(kspace: Tensor, noise_db: float) -> float:
     """sqrt(E|n|^2) per sample for a noise level in dB below the rms of the combined image."""
     signal = kspace.abs().square().sum(0).mean().sqrt()
@@ -58,13 +70,22 @@ def acquire(
     noise_db: float,
     generator: Generator,
     n_noise_samples: int = 2048,
+    n_rows: int | None = None,
 ) -> SimulatedScan:
-    """Simulate the scan of the complex HR `image` ``(y, x)`` seen by `csm` ``(coil, y, x)``."""
+    """Simulate the scan of the complex HR `image` ``(y, x)`` seen by `csm` ``(coil, y, x)``.
+
+    `n_rows` is the size of a field of view smaller than the image; the truth then is the root sum
+    of squares of the coil images in it.
+    """
     if csm.shape[-2:] != image.shape:
         raise ValueError(f"csm is {tuple(csm.shape[-2:])}, image is {tuple(image.shape)}")
     lr_shape: Shape = (mask.shape[-2], mask.shape[-1])
-    clean = to_low_resolution(fft2c(csm * image), lr_shape)
+    seen, truth = csm * image, image.abs()
+    if n_rows is not None and n_rows != image.shape[-2]:
+        seen = fold_over(seen, n_rows)
+        truth = seen.abs().square().sum(0).sqrt()
+    clean = to_low_resolution(fft2c(seen), lr_shape)
     std = noise_std_for(clean, noise_db)
     full = clean + white_noise(tuple(clean.shape), std, generator)
     noise = white_noise((csm.shape[0], n_noise_samples), std, generator)
-    return SimulatedScan(mask * full, mask, image.abs(), csm, std, noise, full)
+    return SimulatedScan(mask * full, mask, truth, csm, std, noise, full)

@@ -22,7 +22,11 @@ SR_FACTOR = 2
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a scan is simulated; `readout_pixel` is the readout over the phase-encode pixel."""
+    """How a scan is simulated.
+
+    `readout_pixel` is the readout over the phase-encode pixel, `phase_fov` the field of view along
+    y over the image's: below 1 the object is folded over.
+    """
 
     name: str
     n_coils: int
@@ -33,6 +37,11 @@ class Protocol:
     hr_shape: Shape = (232, 256)
     pixel_mm: float = 0.9
     readout_pixel: float = 1.0
+    phase_fov: float = 1.0
+
+    def seen_shape(self, hr_shape: Shape) -> Shape:
+        """Return the part of an HR matrix that the field of view has room for, of even size."""
+        return (SR_FACTOR * round(hr_shape[0] * self.phase_fov / SR_FACTOR), hr_shape[1])
 
     def lr_shape(self, hr_shape: Shape) -> Shape:
         """Return the acquired matrix of an HR matrix."""
@@ -100,13 +109,14 @@ def simulate_protocol(
     hr_shape: Shape = (hr_image.shape[-2], hr_image.shape[-1])
     if any(n % SR_FACTOR for n in hr_shape):
         raise ValueError(f"HR image is {hr_shape}, both sizes must be multiples of {SR_FACTOR}")
-    lr_shape = protocol.lr_shape(hr_shape)
+    seen = protocol.seen_shape(hr_shape)
     generator = torch.Generator().manual_seed(seed)
     csm = random_coils(protocol.n_coils, hr_shape, generator)
     image = hr_image.to(torch.complex64)
     if phase:
         image = image * random_phase(hr_shape, generator)
-    lines = make_mask(
-        protocol.mask, lr_shape, protocol.acceleration, n_acs=protocol.n_acs, seed=mask_seed
+    lr_shape, factor = protocol.lr_shape(seen), protocol.acceleration
+    lines = make_mask(protocol.mask, lr_shape, factor, n_acs=protocol.n_acs, seed=mask_seed)
+    return acquire(
+        image, csm, lines, noise_db=protocol.noise_db, generator=generator, n_rows=seen[0]
     )
-    return acquire(image, csm, lines, noise_db=protocol.noise_db, generator=generator)

@@ -47,7 +47,7 @@ def true_image(kspace, noise_std):
     shape, images = tuple(kspace.shape[-2:]), ifft2c(kspace)
     acs = cut_acs(kspace, torch.ones(shape))
     subspace = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02)
-    if may_be_folded(subspace, shape, CROP):
+    if may_be_folded(subspace, shape):
         pair = folded_maps(subspace, acs, shape, CROP, noise_std)
         if pair is not None:
             csm, second = pair

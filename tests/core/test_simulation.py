@@ -5,7 +5,7 @@ import torch
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import decimate
-from jrsr_core.simulation.acquisition import acquire, to_low_resolution
+from jrsr_core.simulation.acquisition import acquire, fold_over, to_low_resolution
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import outer_rim, random_phase, tissue_phase
 from jrsr_core.simulation.masks import MASK_NAMES, gaussian_mask, make_mask, regular_mask
@@ -35,6 +35,16 @@ def test_regular_mask_samples_the_centre_and_every_rth_line():
     mask = regular_mask((116, 4), 3, n_acs=24)[:, 0]
     assert mask[58] == 1
     assert bool((mask[58 % 3 :: 3] == 1).all())
+
+
+@pytest.mark.parametrize("n", [16, 18])
+def test_half_a_field_of_view_is_every_other_line(n):
+    """Lines of a field of view half as large are twice as far apart."""
+    image = torch.randn(3, 2 * n, 6, dtype=torch.complex64, generator=generator())
+    lines = fft2c(image)[..., ::2, :]
+    folded = fft2c(fold_over(image, n))
+    torch.testing.assert_close(folded, 2**0.5 * lines, rtol=0, atol=1e-5)
+    assert torch.equal(fold_over(image, 2 * n), image)
 
 
 @pytest.mark.parametrize("name", MASK_NAMES)

@@ -54,6 +54,7 @@ KINDS = {
         ("acceleration", "ACS 17 x 35"),
     ),
     "wider": ((*SMALL, "--phase-oversampling", "1.5"), ("72 x 56 -> 96 x 112",)),
+    "folded": ((*SMALL, "--phase-fov", "0.7"), ("34 x 56 -> 68 x 112",)),
     "spare": (
         (*SMALL, "--spare-lines", "--spare-encoding"),
         ("1 navigator", "1 dummy scan", "1 phase stabilisation", "2 encoding spaces"),
@@ -78,6 +79,7 @@ KINDS = {
         ("4 (2 repetitions, 2 contrasts)", "ACS 12 x 12 from one image of each slice for all"),
     ),
     "3-D wider": ((*WALL, "--phase-oversampling", "1.5"), ("28 x 48 x 6 -> 56 x 64 x 6",)),
+    "3-D folded": ((*WALL, "--phase-fov", "0.7"), ("28 x 22 x 6 -> 56 x 44 x 6",)),
     "3-D partial echo": (
         (*WALL, "--partial-echo", "0.75"),
         ("asymmetric echo: 67 % measured, the rest zero-filled",),
@@ -110,6 +112,25 @@ def test_check_shows_it_on_one_screen_and_recon_does_it(kind, tmp_path, capfd):
         objects = truth["truth"][()].squeeze()
     assert images.shape == objects.shape
     assert np.corrcoef(images.ravel(), objects.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_an_object_larger_than_the_field_of_view(share, tmp_path, capfd):
+    """Folded over, it is unfolded all the same, and the images say so."""
+    scan, options = tmp_path / "scan.h5", ("--coils", "8", "--acs", "16", "--accel", "3")
+    truth_file = ("--truth", tmp_path / "truth.h5", "--phase-fov", str(share))
+    sampling = ("--mask", "regular", "--matrix", "128x128", "--noise-db", "40")
+    assert jrsr(capfd, "simulate", "-o", scan, *options, *truth_file, *sampling).code == 0
+    done = jrsr(capfd, "recon", scan, *FAST)
+    assert done.code == 0
+    assert ("object exceeds the field of view" in done.err) == (share < 1)
+    with ismrmrd.Dataset(str(tmp_path / "scan_jrsr.h5"), "dataset", False) as dataset:
+        image = dataset.read_image("image_1", 0)
+    assert (float(image.meta["JRSR_folded"]) > 0.03) == (share < 1)
+    assert image.getHead().field_of_view[1] == pytest.approx(0.9 * 2 * round(64 * share))
+    with h5py.File(tmp_path / "truth.h5") as file:
+        truth = file["truth"][0]
+    assert np.linalg.norm(image.data[0, 0] - truth) < 0.15 * np.linalg.norm(truth)
 
 
 def test_every_encoding_space_has_a_series_of_its_own(tmp_path, capfd):
@@ -177,6 +198,11 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
         (("--calibration", "interleaved", "--repetitions", "1"), "needs 2 repetitions, not 1"),
         (("--protocol", "wall-16x", "--slices", "2"), "slices is 2"),
         (("--protocol", "wall-16x", "--readout-pixel", "0.5"), "readout_pixel is 0.5"),
+        (("--phase-fov", "0.4"), "phase_fov is 0.4, expected 0.5 to 1"),
+        (
+            ("--phase-fov", "0.8", "--phase-oversampling", "1.2"),
+            "phase_fov is 0.8, phase_oversampling 1.2: one or the other",
+        ),
         (("--readout-pixel", "0.3"), "readout_pixel is 0.3, expected 0.5 to 1"),
         (("--calibration", "volume"), "volume needs at least 2 slices, not 1"),
         (("--protocol", "wall-16x", "--calibration", "volume"), "volume is for 2-D slices"),
