@@ -40,7 +40,9 @@ def draw(tables, path):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.4), layout="constrained")
-    panels = figure.subplots(2, 3, sharey=True).flat
+    panels = list(figure.subplots(2, (len(tables) + 1) // 2, sharey=True, squeeze=False).flat)
+    for panel in panels[len(tables) :]:
+        panel.set_axis_off()
     for panel, (curve, (systems, rows)) in zip(panels, tables.items(), strict=False):
         points = [short(label) for label, _ in rows]
         for i, system in enumerate(systems):
