@@ -33,7 +33,7 @@ CURVES = {
     "coils": [{"n_coils": n} for n in (4, 8, 16, 32)],
     "noise": [{"noise_db": db} for db in (20.0, 25.0, 30.0, 35.0, 40.0)],
     "LR matrix": [{"size": size} for size in ((96, 96), (116, 128), (120, 160))],
-    # Heads take up to 0.73 of it: the last two are folded over.
+    # Heads take up to 0.75 of it: in the last two they are folded over.
     "field of view along y": [{"phase_fov": f} for f in (1.0, 0.75, 0.6, 0.5)],
     "2-D masks": [{"mask": "poisson", "acceleration": r} for r in (2.0, 4.0)],
 }

@@ -6,7 +6,8 @@
 # PROTOCOL is brain-5x or wall-16x, IMAGES a folder with brain_train.h5 and brain_test.h5. All rows see
 # STEPS scans (1500), one per step, drawn from the same 600, with the same optimizer and schedule and
 # pixel losses alone (`psnr_share=1`); a sequence sees as many for its upsampling again. Whatever is
-# there already goes on where it was stopped.
+# there already goes on where it was stopped. What DISTANCES has goes to `evaluate` as it is:
+# DISTANCES="--squeezenet SqueezeNet_fp16.onnx --alexnet alexnet.safetensors --lpips-heads alex.pth"
 set -euo pipefail
 protocol=$1 images=$2 out=$3 steps=${4:-1500}
 recipes=$(dirname "$0")/../recipes
@@ -45,6 +46,7 @@ for upsample in medsrgan bebygan; do
     row "cg-sense+$upsample" "$protocol-cg-sense+$upsample"
 done
 
+# shellcheck disable=SC2086
 jrsr-train evaluate --protocol "$protocol" --data "$images/brain_test.h5" --out "$out/rows.csv" \
-    --models "${models}cg-sense+bicubic,cg-sense+sinc,fully-sampled-lr+sinc"
+    ${DISTANCES:-} --models "${models}cg-sense+bicubic,cg-sense+sinc,fully-sampled-lr+sinc"
 jrsr-train table "$out/rows.csv" --proposed jrsr
