@@ -34,8 +34,8 @@ SURE = 0.96
 coils take it to 0.95."""
 
 LAMBDA = 1e-2
-"""Where A^H A <= 1. More than CG-SENSE has: noise of x_2 goes into k-space. 3e-3 is as good at 30 dB
-and loses 0.3 to 1.1 dB of `jrsr-dc` at 20 dB and threefold undersampling."""
+"""Where A^H A <= 1. More than CG-SENSE has: noise of x_2 goes into k-space. 3e-3 is as good at
+30 dB and loses 0.3 to 1.1 dB of `jrsr-dc` at 20 dB and threefold undersampling."""
 
 N_ITER = 15
 
