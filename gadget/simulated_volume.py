@@ -16,8 +16,8 @@ from jrsr_core.mrd.simulated_frames import make_frame
 from jrsr_core.physics.fourier import fft, fft2c
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.acquisition import (
-    fold_over,
     noise_std_for,
+    seen_in,
     to_low_resolution,
     white_noise,
 )
@@ -111,14 +111,11 @@ def _clean_kspace(
     seen = protocol.seen_shape(shape)
     lr_shape = protocol.lr_shape(seen)
     hybrid = torch.empty((n, protocol.n_coils, *lr_shape), dtype=torch.complex64)
-    magnitude = objects if seen == shape else torch.empty((n, *seen))
+    magnitude = torch.empty((n, *seen))
     for x in range(n):
         angle = TURN * x / n
         csm = math.cos(angle) * one + math.sin(angle) * other
         csm = csm / csm.abs().square().sum(0).sqrt().clamp_min(1e-6)
-        images = csm * phase * objects[x]
-        if seen != shape:
-            images = fold_over(images, seen[0])
-            magnitude[x] = images.abs().square().sum(0).sqrt()
+        images, magnitude[x] = seen_in(csm * phase * objects[x], objects[x], seen[0])
         hybrid[x] = to_low_resolution(fft2c(images), lr_shape)
     return fft(hybrid, 0).permute(1, 3, 2, 0).contiguous(), magnitude

@@ -6,7 +6,7 @@ from .calibration.calibrate import CalibratedSlice
 from .geometry import KSpaceSlice
 from .models.interfaces import ModelOutput
 from .quality import expected_residual, kspace_residual, relative_size
-from .trust import contradicts, folded_over, not_converged, signal_to_noise_db, unlike_any
+from .trust import image_warnings, signal_to_noise_db
 from .weights import WeightsCard
 
 
@@ -37,8 +37,11 @@ def image_figures(
     folded = calibrated.folded
     size = 0.0 if folded is None else relative_size(folded, whole.image)
     residuals = kspace_residual(output, calibrated), expected_residual(calibrated)
-    unlike = unlike_any(
+    warnings = image_warnings(
         cards,
+        folded=size,
+        fixed_point_residual=residual,
+        residuals=residuals,
         n_coils=calibrated.kspace.shape[1],
         acceleration=slice_.acceleration,
         n_acs=min(calibrated.acs_shape),
@@ -52,10 +55,5 @@ def image_figures(
         "expected_residual": residuals[1],
         "snr_db": snr_db,
         "folded": size,
-        "warnings": (
-            *folded_over(size),
-            *unlike,
-            *not_converged(residual),
-            *contradicts(*residuals),
-        ),
+        "warnings": warnings,
     }

@@ -111,6 +111,26 @@ def contradicts(residual: float, expected: float) -> list[str]:
     return []
 
 
+def image_warnings(
+    cards: Iterable[WeightsCard],
+    *,
+    folded: float,
+    fixed_point_residual: float,
+    residuals: tuple[float, float],
+    **figures: float,
+) -> tuple[str, ...]:
+    """Return all that makes an image suspect.
+
+    `residuals` are those of k-space, found and expected; `figures` as in `unlike_training`.
+    """
+    return (
+        *folded_over(folded),
+        *unlike_any(cards, **figures),
+        *not_converged(fixed_point_residual),
+        *contradicts(*residuals),
+    )
+
+
 def group_warnings(images: Iterable[tuple[str, ...]]) -> dict[str, int]:
     """Return the first warning of each kind and how many images have one like it.
 

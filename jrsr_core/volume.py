@@ -21,7 +21,7 @@ from .interrupt import checkpoint
 from .models.interfaces import ModelOutput
 from .pipeline import Reconstructor, with_folded
 from .quality import expected_residual, kspace_residual, relative_size
-from .trust import contradicts, folded_over, not_converged, signal_to_noise_db, unlike_any
+from .trust import image_warnings, signal_to_noise_db
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
@@ -212,8 +212,11 @@ class _Tally:
         residuals = [(e / self.energy) ** 0.5 for e in (self.contradicted, self.explained)]
         folded = (self.folded / self.imaged) ** 0.5 if self.folded else 0.0
         snr_db = signal_to_noise_db(torch.tensor(self.power**0.5), float(first.noise_std[0]))
-        unlike = unlike_any(
+        warnings = image_warnings(
             recon.cards,
+            folded=folded,
+            fixed_point_residual=self.residual,
+            residuals=(residuals[0], residuals[1]),
             n_coils=first.kspace.shape[1],
             acceleration=volume.acceleration,
             n_acs=min(first.acs_shape),
@@ -236,10 +239,5 @@ class _Tally:
             n_readout=volume.n_positions,
             n_virtual_coils=first.kspace.shape[1],
             seconds=self.seconds | {"total": total},
-            warnings=(
-                *folded_over(folded),
-                *unlike,
-                *not_converged(self.residual),
-                *contradicts(*residuals),
-            ),
+            warnings=warnings,
         )

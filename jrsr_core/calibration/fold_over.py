@@ -64,10 +64,11 @@ def folded_maps(
         multiplied by the root of the soft weight of the second eigenvalue.
     """
     vectors, eigenvalues = subspace.vectors(image_shape, 2)
-    folded = vectors[1] * soft_weight(eigenvalues[1], crop).sqrt()
+    weight = soft_weight(eigenvalues[1], crop)
+    folded = vectors[1] * weight.sqrt()
     images = ifft2c(crop_or_pad(acs, image_shape))
     power = float((folded.conj() * images).sum(0).abs().square().sum())
-    noise = noise_std**2 * acs[0].numel() * float(soft_weight(eigenvalues[1], crop).mean())
+    noise = noise_std**2 * acs[0].numel() * float(weight.mean())
     if power <= max(ABOVE_NOISE * noise, LEAST_SHARE * float(images.abs().square().sum())):
         return None
     return vectors[0] * (eigenvalues[0] > crop), folded

@@ -56,6 +56,17 @@ def fold_over(images: Tensor, n_rows: int) -> Tensor:
     return folded.index_add_(-2, rows, images)
 
 
+def seen_in(images: Tensor, magnitude: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+    """Return coil images ``(coil, y, x)`` in a field of view of `n_rows`, and what they show.
+
+    That is `magnitude`, the object's, or the root sum of squares where the object is folded over.
+    """
+    if n_rows == images.shape[-2]:
+        return images, magnitude
+    folded = fold_over(images, n_rows)
+    return folded, folded.abs().square().sum(0).sqrt()
+
+
 def noise_std_for(kspace: Tensor, noise_db: float) -> float:
     """sqrt(E|n|^2) per sample for a noise level in dB below the rms of the combined image."""
     signal = kspace.abs().square().sum(0).mean().sqrt()
@@ -74,16 +85,12 @@ def acquire(
 ) -> SimulatedScan:
     """Simulate the scan of the complex HR `image` ``(y, x)`` seen by `csm` ``(coil, y, x)``.
 
-    `n_rows` is the size of a field of view smaller than the image; the truth then is the root sum
-    of squares of the coil images in it.
+    `n_rows` is the size of a field of view smaller than the image, see `seen_in`.
     """
     if csm.shape[-2:] != image.shape:
         raise ValueError(f"csm is {tuple(csm.shape[-2:])}, image is {tuple(image.shape)}")
     lr_shape: Shape = (mask.shape[-2], mask.shape[-1])
-    seen, truth = csm * image, image.abs()
-    if n_rows is not None and n_rows != image.shape[-2]:
-        seen = fold_over(seen, n_rows)
-        truth = seen.abs().square().sum(0).sqrt()
+    seen, truth = seen_in(csm * image, image.abs(), n_rows or image.shape[-2])
     clean = to_low_resolution(fft2c(seen), lr_shape)
     std = noise_std_for(clean, noise_db)
     full = clean + white_noise(tuple(clean.shape), std, generator)
