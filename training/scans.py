@@ -22,6 +22,7 @@ from torch import Tensor
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import CalibrationSettings, make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
+from jrsr_core.calibration.fold_over import image_maps, take_out
 from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate
@@ -115,7 +116,9 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) ->
     """Estimate maps from the ACS, truths by coil combination, one scale.
 
     `n_maps` sets of maps are for models that use more than one (soft-SENSE); scale and truths are
-    those of the first.
+    those of the first. With one set, what an object larger than the field of view leaves folded
+    onto the image is taken out of k-space and truths as at the scanner, and the maps of the truths
+    are then those of the ACS: which of two parts is the image is theirs to say.
 
     Raises
     ------
@@ -124,12 +127,18 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) ->
     """
     full, clean, hr_images = _compress(scan)
     hr_shape = (hr_images.shape[-2], hr_images.shape[-1])
-    maps, _ = espirit_maps(cut_acs(full, scan.mask), hr_shape, n_maps=min(n_maps, len(full)))
+    acs, folded = cut_acs(full, scan.mask), None
+    if n_maps == 1:
+        maps, folded = image_maps(acs, hr_shape, lambda: scan.noise_std)
+    else:
+        maps, _ = espirit_maps(acs, hr_shape, n_maps=min(n_maps, len(full)))
     csm = maps if maps.ndim == 3 else first_maps(maps)
     sense = SenseOperator(csm[None], scan.mask)
     kspace = scan.mask * full[None]
+    if folded is not None:
+        kspace, _ = take_out(kspace, sense, folded[None])
     scale = intensity_scale(sense.at_low_resolution().adjoint(kspace))
-    truth = csm if truth_maps == "acs" else _truth_maps(csm, clean)
+    truth = csm if truth_maps == "acs" or folded is not None else _truth_maps(csm, clean)
     lr_shape = (clean.shape[-2], clean.shape[-1])
     lr_truth = decimate(truth, lr_shape)
     return TrainingScan(

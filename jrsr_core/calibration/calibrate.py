@@ -5,6 +5,7 @@ The one definition that the scanner, the file and the training set share.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from ..physics.resolution import Shape, crop_or_pad
 from ..physics.sense import SenseOperator
 from .acs import find_acs
 from .compression import CoilCompressor
-from .espirit import CoilSubspace
-from .fold_over import folded_maps, may_be_folded, take_out
+from .espirit import espirit_maps
+from .fold_over import image_maps, take_out
 from .noise import estimate_noise_std
 from .scaling import intensity_scale
 
@@ -37,6 +38,11 @@ class CalibrationSettings:
     threshold: float = 0.02
     crop: float = 0.9
     n_maps: int = 1
+
+    @property
+    def espirit(self) -> dict[str, Any]:
+        """What `espirit_maps` and `image_maps` are told."""
+        return {"kernel_width": self.kernel_width, "threshold": self.threshold, "crop": self.crop}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +129,12 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    shape, crop = hr_shape(slice_.lr_shape), settings.crop
-    subspace = CoilSubspace.of_acs(
-        acs, kernel_width=settings.kernel_width, threshold=settings.threshold
-    )
-    if settings.n_maps == 1 and may_be_folded(subspace, shape):
-        pair = folded_maps(subspace, acs, shape, crop, noise_std_of(slice_))
-        if pair is not None:
-            return CoilCalibration(compressor, acs, *pair)
-    csm, _ = subspace.maps(shape, n_maps=min(settings.n_maps, acs.shape[0]), crop=crop)
+    shape = hr_shape(slice_.lr_shape)
+    espirit = settings.espirit
+    if settings.n_maps == 1:
+        maps = image_maps(acs, shape, lambda: noise_std_of(slice_), **espirit)
+        return CoilCalibration(compressor, acs, *maps)
+    csm, _ = espirit_maps(acs, shape, n_maps=min(settings.n_maps, acs.shape[0]), **espirit)
     return CoilCalibration(compressor, acs, csm)
 
 

@@ -12,6 +12,8 @@ Models of one set of maps are given y - A_2 x_2, which their own maps explain, a
 A second eigenvalue near 1 may also be noise: the ACS has to have signal along its eigenvector.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,34 @@ LAMBDA = 1e-2
 30 dB and loses 0.3 to 1.1 dB of `jrsr-dc` at 20 dB and threefold undersampling."""
 
 N_ITER = 15
+
+
+def image_maps(
+    acs: Tensor,
+    image_shape: Shape,
+    noise_std: Callable[[], float],
+    *,
+    kernel_width: int = 6,
+    threshold: float = 0.02,
+    crop: float = 0.9,
+) -> tuple[Tensor, Tensor | None]:
+    """Return one set of maps, and those of what is folded onto the image if anything is.
+
+    Parameters as `espirit_maps`, results as `folded_maps`; without a fold the first is that of
+    `espirit_maps`. `noise_std` is called only if there may be a fold: an estimate takes as long as
+    the maps.
+
+    Raises
+    ------
+    ValueError
+        As `espirit_maps`.
+    """
+    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel_width, threshold=threshold)
+    if may_be_folded(subspace, image_shape):
+        pair = folded_maps(subspace, acs, image_shape, crop, noise_std())
+        if pair is not None:
+            return pair
+    return subspace.maps(image_shape, n_maps=1, crop=crop)[0], None
 
 
 def may_be_folded(subspace: CoilSubspace, image_shape: Shape) -> bool:

@@ -19,8 +19,7 @@ from pathlib import Path
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.espirit import CoilSubspace
-from jrsr_core.calibration.fold_over import folded_maps, may_be_folded, put_back
+from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
@@ -33,7 +32,6 @@ from .generalisation import BOUND, FLOOR, cells_above_floor, judge
 from .held_out import load_kspace, outermost_noise
 
 N_ACS = 24
-CROP = 0.9
 MASKS = [
     *(("gaussian", r) for r in (1.5, 2.0, 2.5, 3.0, 4.0)),
     *(("regular", r) for r in (2.0, 3.0, 4.0)),
@@ -45,17 +43,13 @@ DRAWS = 8
 def true_image(kspace, noise_std):
     """Maps, the combined image of all that was measured, and what of it is folded over or None."""
     shape, images = tuple(kspace.shape[-2:]), ifft2c(kspace)
-    acs = cut_acs(kspace, torch.ones(shape))
-    subspace = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02)
-    if may_be_folded(subspace, shape):
-        pair = folded_maps(subspace, acs, shape, CROP, noise_std)
-        if pair is not None:
-            csm, second = pair
-            unit = torch.nan_to_num(second / torch.linalg.vector_norm(second, dim=0))
-            image, folded = ((m.conj() * images).sum(0) for m in (csm, unit))
-            return csm, put_back(image, folded), folded
-    csm, _ = subspace.maps(shape, n_maps=1, crop=CROP)
-    return csm, (csm.conj() * images).sum(0), None
+    csm, second = image_maps(cut_acs(kspace, torch.ones(shape)), shape, lambda: noise_std)
+    image = (csm.conj() * images).sum(0)
+    if second is None:
+        return csm, image, None
+    unit = torch.nan_to_num(second / torch.linalg.vector_norm(second, dim=0))
+    folded = (unit.conj() * images).sum(0)
+    return csm, put_back(image, folded), folded
 
 
 def scanned_anew(csm, image, noise_std):

@@ -240,6 +240,13 @@ def test_noise_std(n_coils, acceleration, snr_db):
     assert estimate == pytest.approx(std, rel=0.05)
 
 
+@pytest.mark.parametrize("n_coils", [2, 4, 12, 32])
+def test_noise_std_of_a_scan_of_little_noise(n_coils):
+    kspace, _, _, std = scan(n_coils, (116, 128), 55)
+    mask = line_mask((116, 128), 2)
+    assert estimate_noise_std(mask * kspace, mask) == pytest.approx(std, rel=0.1)
+
+
 @pytest.mark.parametrize("snr_db", [20, 30])
 @pytest.mark.parametrize("n_coils", [2, 8, 18])
 def test_noise_std_from_a_square_acs(n_coils, snr_db):

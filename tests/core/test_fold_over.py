@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from jrsr_core.batching import stack_slices
-from jrsr_core.calibration import calibrate as calibration
+from jrsr_core.calibration import fold_over
 from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
 from jrsr_core.calibration.fold_over import LAMBDA, put_back, take_out
 from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.physics.fourier import fft2c, ifft2c
@@ -61,7 +62,7 @@ def relative_error(image, truth):
 
 
 def without_fold_over(monkeypatch):
-    monkeypatch.setattr(calibration, "may_be_folded", lambda *_: False)
+    monkeypatch.setattr(fold_over, "may_be_folded", lambda *_: False)
 
 
 @pytest.mark.parametrize("snr_db", [50, 20, 10])
@@ -94,7 +95,7 @@ def test_a_folded_object_is_unfolded(n_coils, acceleration, monkeypatch):
 
 def test_what_is_left_is_explained_by_one_set_of_maps():
     slice_, _ = scan(coil_images(8, 168), snr_db=60)
-    calibrated = calibration.calibrate(slice_, calibration.CalibrationSettings())
+    calibrated = calibrate(slice_, CalibrationSettings())
     low = calibrated.sense.at_low_resolution()
 
     def unexplained(kspace):
@@ -138,10 +139,10 @@ def test_put_back_adds_powers_and_keeps_the_phase():
 
 
 def test_slices_with_and_without_share_a_batch():
-    settings = calibration.CalibrationSettings()
+    settings = CalibrationSettings()
     slices = [scan(coil_images(8, tall), 2)[0] for tall in (168, HR[0])]
     recon = load_reconstructor("cg-sense+sinc")
-    calibrated = [calibration.calibrate(s, settings) for s in slices]
+    calibrated = [calibrate(s, settings) for s in slices]
     assert calibrated[0].folded is not None and calibrated[1].folded is None
     together = stack_slices(calibrated)
     assert together.folded.shape == (2, *HR) and not together.folded[1].any()
@@ -171,7 +172,7 @@ def test_a_slab_that_is_folded_over(tall):
 
 def test_models_of_two_maps_see_the_scan_as_it_is():
     slice_, _ = scan(coil_images(8, 168))
-    settings = dataclasses.replace(calibration.CalibrationSettings(), n_maps=2)
-    calibrated = calibration.calibrate(slice_, settings)
+    settings = dataclasses.replace(CalibrationSettings(), n_maps=2)
+    calibrated = calibrate(slice_, settings)
     assert calibrated.folded is None
     close(calibrated.scale * calibrated.kspace[0], slice_.kspace, atol=1e-4)
