@@ -127,11 +127,8 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) ->
     """
     full, clean, hr_images = _compress(scan)
     hr_shape = (hr_images.shape[-2], hr_images.shape[-1])
-    acs, folded = cut_acs(full, scan.mask), None
-    if n_maps == 1:
-        maps, folded = image_maps(acs, hr_shape, lambda: scan.noise_std)
-    else:
-        maps, _ = espirit_maps(acs, hr_shape, n_maps=min(n_maps, len(full)))
+    acs = cut_acs(full, scan.mask)
+    maps, folded = image_maps(acs, hr_shape, lambda: scan.noise_std, n_maps=n_maps)
     csm = maps if maps.ndim == 3 else first_maps(maps)
     sense = SenseOperator(csm[None], scan.mask)
     kspace = scan.mask * full[None]

@@ -5,7 +5,6 @@ The one definition that the scanner, the file and the training set share.
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from ..physics.resolution import Shape, crop_or_pad
 from ..physics.sense import SenseOperator
 from .acs import find_acs
 from .compression import CoilCompressor
-from .espirit import espirit_maps
 from .fold_over import image_maps, take_out
 from .noise import estimate_noise_std
 from .scaling import intensity_scale
@@ -38,11 +36,6 @@ class CalibrationSettings:
     threshold: float = 0.02
     crop: float = 0.9
     n_maps: int = 1
-
-    @property
-    def espirit(self) -> dict[str, Any]:
-        """What `espirit_maps` and `image_maps` are told."""
-        return {"kernel_width": self.kernel_width, "threshold": self.threshold, "crop": self.crop}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +122,16 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    shape = hr_shape(slice_.lr_shape)
-    espirit = settings.espirit
-    if settings.n_maps == 1:
-        maps = image_maps(acs, shape, lambda: noise_std_of(slice_), **espirit)
-        return CoilCalibration(compressor, acs, *maps)
-    csm, _ = espirit_maps(acs, shape, n_maps=min(settings.n_maps, acs.shape[0]), **espirit)
-    return CoilCalibration(compressor, acs, csm)
+    csm, folded = image_maps(
+        acs,
+        hr_shape(slice_.lr_shape),
+        lambda: noise_std_of(slice_),
+        n_maps=settings.n_maps,
+        kernel_width=settings.kernel_width,
+        threshold=settings.threshold,
+        crop=settings.crop,
+    )
+    return CoilCalibration(compressor, acs, csm, folded)
 
 
 def calibrate(

@@ -47,14 +47,16 @@ def image_maps(
     image_shape: Shape,
     noise_std: Callable[[], float],
     *,
+    n_maps: int = 1,
     kernel_width: int = 6,
     threshold: float = 0.02,
     crop: float = 0.9,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return one set of maps, and those of what is folded onto the image if anything is.
+    """Return the maps, and where one set is asked for those of what is folded onto the image.
 
-    Parameters as `espirit_maps`, results as `folded_maps`; without a fold the first is that of
-    `espirit_maps`. `noise_std` is called only if there may be a fold: an estimate takes as long as
+    Parameters as `espirit_maps`, but `n_maps` counts as the number of coils where there are fewer;
+    results as `folded_maps`, and as `espirit_maps` and None where nothing is folded or several sets
+    are asked for. `noise_std` is called only if there may be a fold: an estimate takes as long as
     the maps.
 
     Raises
@@ -63,11 +65,11 @@ def image_maps(
         As `espirit_maps`.
     """
     subspace = CoilSubspace.of_acs(acs, kernel_width=kernel_width, threshold=threshold)
-    if may_be_folded(subspace, image_shape):
+    if n_maps == 1 and may_be_folded(subspace, image_shape):
         pair = folded_maps(subspace, acs, image_shape, crop, noise_std())
         if pair is not None:
             return pair
-    return subspace.maps(image_shape, n_maps=1, crop=crop)[0], None
+    return subspace.maps(image_shape, n_maps=min(n_maps, len(acs)), crop=crop)[0], None
 
 
 def may_be_folded(subspace: CoilSubspace, image_shape: Shape) -> bool:

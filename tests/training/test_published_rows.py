@@ -28,6 +28,7 @@ def test_figures_are_of_these_weights():
     for row in read_rows(RESULTS / "brain-5x_published_rows.csv"):
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
     trained = {name: hashes for name, hashes in judged.items() if hashes != {""}}
-    assert len(trained) >= 10
+    assert trained.keys() == LABELS.keys()
+    assert len(trained) == 16
     for name, hashes in trained.items():
         assert hashes == {WeightsCard.read(LABELS[name]).sha256[:12]}, name
