@@ -293,11 +293,19 @@ class TestTaskTransformer:
         for ours, theirs in zip(*results, strict=True):
             assert torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4)
 
-    @pytest.mark.parametrize("chunk", [1, 100, 10**6])
-    def test_chunks_do_not_matter(self, chunk):
-        query, key = (functional.normalize(torch.randn(2, 6, 35), dim=1) for _ in range(2))
-        expected = (key.mT @ query).argmax(1)
-        assert torch.equal(most_similar(query, key, chunk), expected)
+    @pytest.mark.parametrize("chunk", [1, 2000, 10**6])
+    def test_rows_at_a_time_find_the_most_similar_patch(self, chunk):
+        x, y = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 5, 7)
+        query, key = (
+            functional.normalize(functional.unfold(v, 3, padding=1), dim=1) for v in (x, y)
+        )
+        assert torch.equal(most_similar(x, y, chunk), (key.mT @ query).argmax(1))
+
+    def test_half_precision_does_not_choose_other_patches(self):
+        x, y = torch.randn(1, 3, 20, 20), torch.randn(1, 3, 20, 20)
+        expected = most_similar(x, y)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(most_similar(x, y), expected)
 
     def test_the_reconstruction_branch_hears_nothing_from_the_other(self):
         kspace, sense, *_ = scan()
