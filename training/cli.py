@@ -141,6 +141,7 @@ def table(
     proposed: Proposed = None,
     kind: Kind = "all",
     style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
+    paper: Annotated[bool, typer.Option("--paper", help="Add what the paper reports.")] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
     from .tables import latex, markdown
@@ -148,7 +149,7 @@ def table(
     styles = {"markdown": markdown, "latex": latex}
     if style not in styles:
         raise ValueError(f"format is {style!r}, known: {', '.join(styles)}")
-    typer.echo(styles[style](rows, kind=kind, proposed=proposed))
+    typer.echo(styles[style](rows, kind=kind, proposed=proposed, paper=paper))
 
 
 @app.command()

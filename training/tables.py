@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .paired import Comparison, compare
+from .paper_figures import HEADING, paper_figures
 from .rows import place_of, read_rows, summarise
 
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
@@ -127,7 +128,9 @@ def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
     return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
 
 
-def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) -> Table:
+def make_table(
+    path: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
+) -> Table:
     """Return the table of a CSV.
 
     Parameters
@@ -136,6 +139,8 @@ def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) ->
         "ablation" (tables 1 and 2 of the paper), "comparison" (3 and 4), or "all" systems.
     proposed
         The system that the others are compared with.
+    paper
+        With a last column of what the paper reports of a system.
 
     Raises
     ------
@@ -154,6 +159,7 @@ def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) ->
     columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
     headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
     headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
+    headings += [HEADING] if paper else []
     cells, bold = [], set()
     for i, entry in enumerate(entries):
         rivals = _rivals(entries, entry["protocol"])
@@ -164,12 +170,16 @@ def make_table(path: Path, *, kind: str = "all", proposed: str | None = None) ->
             cells[i].append(_cell(entry[column.name], column))
         cells[i].append(str(entry["slices"]))
         cells[i] += _compared(rows, entry, proposed) if proposed else []
+        if paper:
+            cells[i].append(paper_figures().get((entry["protocol"], entry["model"]), ""))
     return Table(headings, cells, bold)
 
 
-def markdown(rows: Path, *, kind: str = "all", proposed: str | None = None) -> str:
+def markdown(
+    rows: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
+) -> str:
     """Return the table as Markdown; arguments as in `make_table`."""
-    table = make_table(rows, kind=kind, proposed=proposed)
+    table = make_table(rows, kind=kind, proposed=proposed, paper=paper)
     lines = [f"| {' | '.join(table.headings)} |", "|---" * len(table.headings) + "|"]
     for i, cells in enumerate(table.cells):
         marked = [f"**{c}**" if (i, j) in table.bold else c for j, c in enumerate(cells)]
@@ -184,9 +194,11 @@ def _latex_text(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def latex(rows: Path, *, kind: str = "all", proposed: str | None = None) -> str:
+def latex(
+    rows: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
+) -> str:
     """Return the table as a LaTeX tabular that needs no package; arguments as in `make_table`."""
-    table = make_table(rows, kind=kind, proposed=proposed)
+    table = make_table(rows, kind=kind, proposed=proposed, paper=paper)
     lines = [rf"\begin{{tabular}}{{ll{'c' * (len(table.headings) - 2)}}}", r"\hline"]
     lines.append(" & ".join(_latex_text(h) for h in table.headings) + r" \\")
     lines.append(r"\hline")

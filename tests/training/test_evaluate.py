@@ -13,6 +13,8 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
 from training.evaluate import BOUND, COLUMNS, Evaluation, evaluate
 from training.figures import draw_figure, most_detailed, parse_part
+from training.paper_figures import HEADING as PAPER_HEADING
+from training.paper_figures import paper_figures
 from training.rows import read_rows, summarise
 from training.tables import ABLATION, COMPARISON, compare_systems, latex, make_table, markdown
 from training.testset import find_slices, fitting_acs, scan_slice
@@ -112,6 +114,23 @@ def test_tables_of_the_paper(table_rows):
     assert source.count(r"\\") == 1 + len(COMPARISON) + 1
     assert r"\textbf{" in source and r"$\pm$" in source and "±" not in source
     assert source.count("{") == source.count("}")
+
+
+def test_figures_of_the_paper_stand_beside_ours(table_rows):
+    plain, table = make_table(table_rows), make_table(table_rows, paper=True)
+    assert table.headings == [*plain.headings, PAPER_HEADING]
+    assert [cells[:-1] for cells in table.cells] == plain.cells and table.bold == plain.bold
+    reported = {cells[1]: cells[-1] for cells in table.cells}
+    assert reported["jrsr"] == "30.32 / 0.8682 / 0.0409 / 0.0775"
+    assert reported["sr"] == "28.88 / 0.8462 / 0.0559", "tables 1 and 2 have no seconds"
+    not_the_papers = {name for name, cell in reported.items() if not cell}
+    assert not_the_papers == {"recon+sr-sft", "jrsr-dc", BOUND} & reported.keys()
+
+
+def test_the_paper_has_every_system_on_both_protocols():
+    expected = {"jrsr", *COMPARISON, *ABLATION} - {"recon+sr-sft"}
+    for protocol in ("brain-5x", "wall-16x"):
+        assert {s for p, s in paper_figures() if p == protocol} == expected
 
 
 def test_an_interrupted_run_goes_on(data, tmp_path):

@@ -9,26 +9,38 @@ from jrsr_core.weights import WeightsCard
 from training.rows import read_rows
 
 RESULTS = Path(__file__).parents[2] / "training" / "results"
-CARDS = sorted((RESULTS / "weights" / "brain-5x").glob("*.json"))
-LABELS = {path.stem.removesuffix("_compact"): path for path in CARDS}
+STEPS = {"brain-5x": 1500, "wall-16x": 600}
+N_ROWS = {"brain-5x": 16, "wall-16x": 12}
+CARDS = sorted((RESULTS / "weights").glob("*/*.json"))
 
 
-@pytest.mark.parametrize("path", CARDS, ids=lambda p: p.stem)
+def row_of(card: Path) -> str:
+    """Return the name of the row: jrsr of ``jrsr_compact.json``."""
+    return card.stem.removesuffix("_compact")
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_weights_are_those_of_their_card(path):
     recon = load_reconstructor(str(path), device="cpu")
     (card,) = recon.cards
-    assert card.model == path.stem.removesuffix("_compact") == recon.name
-    assert card.training["steps"] in (1500, 3000) and card.training["batch"] == 1
-    assert card.training["learning_rate"] == 4e-4 and card.training["psnr_share"] == 1.0
+    assert card.model == row_of(path) == recon.name
+    # The two parts of Recon-SR are trained one after the other.
+    n_trainings = 2 if recon.name == "recon-sr" else 1
+    assert card.training["steps"] == n_trainings * STEPS[path.parent.name]
+    assert card.training["batch"] == 1 and card.training["learning_rate"] == 4e-4
+    assert card.training["psnr_share"] == 1.0
     assert card.commit and "+" not in card.commit
 
 
-def test_figures_are_of_these_weights():
+@pytest.mark.parametrize("protocol", STEPS)
+def test_figures_are_of_these_weights(protocol):
     judged = {}
-    for row in read_rows(RESULTS / "brain-5x_published_rows.csv"):
+    for row in read_rows(RESULTS / f"{protocol}_published_rows.csv"):
+        assert row["protocol"] == protocol
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
     trained = {name: hashes for name, hashes in judged.items() if hashes != {""}}
-    assert trained.keys() == LABELS.keys()
-    assert len(trained) == 16
+    cards = {row_of(path): path for path in CARDS if path.parent.name == protocol}
+    assert trained.keys() == cards.keys()
+    assert len(trained) == N_ROWS[protocol]
     for name, hashes in trained.items():
-        assert hashes == {WeightsCard.read(LABELS[name]).sha256[:12]}, name
+        assert hashes == {WeightsCard.read(cards[name]).sha256[:12]}, name
