@@ -1,7 +1,7 @@
 """What the paper reports of every system, to stand beside ours: its tables 1 to 4.
 
-Source: Xu et al., Bioengineering 2023, 10, 1107. Means over its own test images, not ours; seconds on
-its GPU, in tables 3 and 4 only.
+Source: Xu et al., Bioengineering 2023, 10, 1107. Means over its own test images, which are not
+ours; seconds on its GPU, in tables 3 and 4 only.
 """
 
 import csv

@@ -49,4 +49,4 @@ done
 # shellcheck disable=SC2086
 jrsr-train evaluate --protocol "$protocol" --data "$images/brain_test.h5" --out "$out/rows.csv" \
     ${DISTANCES:-} --models "${models}cg-sense+bicubic,cg-sense+sinc,fully-sampled-lr+sinc"
-jrsr-train table "$out/rows.csv" --proposed jrsr
+jrsr-train table "$out/rows.csv" --proposed jrsr --paper
