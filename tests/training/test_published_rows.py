@@ -9,8 +9,8 @@ from jrsr_core.weights import WeightsCard
 from training.rows import read_rows
 
 RESULTS = Path(__file__).parents[2] / "training" / "results"
-STEPS = {"brain-5x": 1500, "wall-16x": 600}
-N_ROWS = 16
+STEPS = {"brain-5x": 1500, "wall-16x": 600, "wall-16x_1200": 600}
+"""Of the last training; the rows of ``wall-16x_1200`` start from those of ``wall-16x``."""
 CARDS = sorted((RESULTS / "weights").glob("*/*.json"))
 
 
@@ -32,15 +32,23 @@ def test_weights_are_those_of_their_card(path):
     assert card.commit and "+" not in card.commit
 
 
-@pytest.mark.parametrize("protocol", STEPS)
-def test_figures_are_of_these_weights(protocol):
+@pytest.mark.parametrize("path", [p for p in CARDS if p.parent.name == "wall-16x_1200"])
+def test_longer_training_went_on_from_the_published_weights(path):
+    before = WeightsCard.read(path.parents[1] / "wall-16x" / path.name)
+    assert WeightsCard.read(path).training["init_sha256"] == before.sha256
+
+
+@pytest.mark.parametrize(
+    "folder, n_rows", [("brain-5x", 16), ("wall-16x", 16), ("wall-16x_1200", 1)]
+)
+def test_figures_are_of_these_weights(folder, n_rows):
     judged = {}
-    for row in read_rows(RESULTS / f"{protocol}_published_rows.csv"):
-        assert row["protocol"] == protocol
+    for row in read_rows(RESULTS / f"{folder}_published_rows.csv"):
+        assert row["protocol"] == folder.removesuffix("_1200")
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
     trained = {name: hashes for name, hashes in judged.items() if hashes != {""}}
-    cards = {row_of(path): path for path in CARDS if path.parent.name == protocol}
+    cards = {row_of(path): path for path in CARDS if path.parent.name == folder}
     assert trained.keys() == cards.keys()
-    assert len(trained) == N_ROWS
+    assert len(trained) == n_rows
     for name, hashes in trained.items():
         assert hashes == {WeightsCard.read(cards[name]).sha256[:12]}, name
