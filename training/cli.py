@@ -144,12 +144,12 @@ def table(
     paper: Annotated[bool, typer.Option("--paper", help="Add what the paper reports.")] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
-    from .tables import latex, markdown
+    from .tables import latex, make_table, markdown
 
     styles = {"markdown": markdown, "latex": latex}
     if style not in styles:
         raise ValueError(f"format is {style!r}, known: {', '.join(styles)}")
-    typer.echo(styles[style](rows, kind=kind, proposed=proposed, paper=paper))
+    typer.echo(styles[style](make_table(rows, kind=kind, proposed=proposed, paper=paper)))
 
 
 @app.command()

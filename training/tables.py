@@ -175,11 +175,8 @@ def make_table(
     return Table(headings, cells, bold)
 
 
-def markdown(
-    rows: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
-) -> str:
-    """Return the table as Markdown; arguments as in `make_table`."""
-    table = make_table(rows, kind=kind, proposed=proposed, paper=paper)
+def markdown(table: Table) -> str:
+    """Return the table as Markdown."""
     lines = [f"| {' | '.join(table.headings)} |", "|---" * len(table.headings) + "|"]
     for i, cells in enumerate(table.cells):
         marked = [f"**{c}**" if (i, j) in table.bold else c for j, c in enumerate(cells)]
@@ -194,11 +191,8 @@ def _latex_text(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def latex(
-    rows: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
-) -> str:
-    """Return the table as a LaTeX tabular that needs no package; arguments as in `make_table`."""
-    table = make_table(rows, kind=kind, proposed=proposed, paper=paper)
+def latex(table: Table) -> str:
+    """Return the table as a LaTeX tabular that needs no package."""
     lines = [rf"\begin{{tabular}}{{ll{'c' * (len(table.headings) - 2)}}}", r"\hline"]
     lines.append(" & ".join(_latex_text(h) for h in table.headings) + r" \\")
     lines.append(r"\hline")

@@ -54,17 +54,15 @@ def rows_most_similar(x: Tensor, y: Tensor, length: Tensor, n_rows: int) -> Tens
 
     Both have a row more above and below; `length` of the patches of `y` ``(batch, ny, nx)``.
     """
-    best, index = None, None
+    scores, found = [], []
     for row in range(0, length.shape[1], n_rows):
         products = patch_products(x, y[:, :, row : row + n_rows + 2])
         products /= length[:, None, None, row : row + n_rows]
-        score, found = products.flatten(3).flatten(1, 2).max(-1)
-        found += row * length.shape[2]
-        if best is not None:
-            better = score > best
-            score, found = torch.where(better, score, best), torch.where(better, found, index)
-        best, index = score, found
-    return index
+        score, index = products.flatten(3).flatten(1, 2).max(-1)
+        scores.append(score)
+        found.append(index + row * length.shape[2])
+    best = torch.stack(scores).argmax(0, keepdim=True)
+    return torch.stack(found).gather(0, best)[0]
 
 
 def most_similar(x: Tensor, y: Tensor, chunk: int | None = None) -> Tensor:

@@ -107,10 +107,10 @@ def test_tables_of_the_paper(table_rows):
     table = make_table(table_rows, kind="comparison", proposed="jrsr")
     assert [row[1] for row in table.cells] == [*COMPARISON, "jrsr"]
     assert "LPIPS" not in table.headings, "no column of nothing"
-    text = markdown(table_rows, proposed="jrsr")
+    text = markdown(make_table(table_rows, proposed="jrsr"))
     widths = {line.count("|") for line in text.splitlines()}
     assert len(widths) == 1 and text.count("**") >= 4
-    source = latex(table_rows, kind="comparison", proposed="jrsr")
+    source = latex(table)
     assert source.count(r"\\") == 1 + len(COMPARISON) + 1
     assert r"\textbf{" in source and r"$\pm$" in source and "±" not in source
     assert source.count("{") == source.count("}")
@@ -237,7 +237,7 @@ def test_distances_fill_their_columns(data, tmp_path):
     out = tmp_path / "rows.csv"
     run = Evaluation(["cg-sense+sinc"], "brain-5x", data, out, 2, distances)
     assert all(float(row["feature_distance"]) > 0 for row in run)
-    assert "feature distance" in markdown(out)
+    assert "feature distance" in markdown(make_table(out))
 
 
 class TestFindingSlices:
