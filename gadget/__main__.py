@@ -1,5 +1,5 @@
 """`python -m gadget` is the `jrsr` command."""
 
-from .cli import main
+from gadget.cli.main import main
 
 main()

@@ -39,16 +39,18 @@ def reconstruct(connection: Any) -> None:
 
 
 def _serve(connection: Any) -> int:
-    from .configuration import properties_of
-    from .protocol.connection import install
-    from .protocol.inbox import Inbox
+    from gadget.server.protocol.connection import install
+    from gadget.server.protocol.inbox import Inbox
+
+    from .settings import properties_of
 
     install(connection)
     inbox = Inbox(connection, waits=True, on_gone=_leave_soon)
 
-    from .session import Session
+    from gadget.scan.stages import make_engine
+    from gadget.server.session import Session
+
     from .settings import Settings
-    from .stages import make_engine
 
     def prepare() -> tuple[Any, Any]:
         settings = Settings.from_properties(properties_of(connection.raw_bytes.config))

@@ -3,21 +3,22 @@
 What is listed here is the public interface; every other import path may change.
 """
 
-from .calibration.acs import find_acs
-from .calibration.compression import CoilCompressor
-from .calibration.espirit import espirit_maps
-from .calibration.whitening import whitening_matrix
-from .geometry import Encoding, KSpaceSlice, ReconImage, SliceGeometry
+from jrsr_core.calibration.acs import find_acs
+from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.calibration.espirit import espirit_maps
+from jrsr_core.calibration.whitening import whitening_matrix
+from jrsr_core.physics.coils import CoilOperator
+from jrsr_core.physics.fourier import FourierOperator
+from jrsr_core.physics.operator import LinearOperator
+from jrsr_core.physics.resolution import KSpaceCropOperator
+from jrsr_core.physics.sampling import SamplingOperator
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.reconstruction.reconstructor import Reconstructor
+
+from .data import Encoding, KSpaceSlice, ReconImage, SliceGeometry
 from .metrics import nmse, psnr, ssim
 from .models import MODEL_NAMES, build_model
-from .physics.coils import CoilOperator
-from .physics.fourier import FourierOperator
-from .physics.operator import LinearOperator
-from .physics.resolution import KSpaceCropOperator
-from .physics.sampling import SamplingOperator
-from .physics.sense import SenseOperator
-from .physics.solvers import conjugate_gradient
-from .pipeline import Reconstructor
 from .weights import WeightsCard, load_weights
 
 __all__ = [

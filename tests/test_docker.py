@@ -12,8 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from gadget.configuration import parameters_of, settings_of
-from gadget.settings import Settings
+from gadget.settings import Settings, parameters_of, settings_of
 
 DOCKER = Path(__file__).parent.parent / "docker"
 IMAGES = sorted(DOCKER.glob("*.Dockerfile"))

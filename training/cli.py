@@ -41,9 +41,9 @@ def prepare(
     """Simulate and calibrate training scans once; an interrupted run goes on."""
     from rich.progress import track
 
-    from .manifest import Acquisition
-    from .prepare import make_all, open_folder
-    from .variety import Variety
+    from training.data.manifest import Acquisition
+    from training.data.prepare import make_all, open_folder
+    from training.data.variety import Variety
 
     variety = Variety() if vary else None
     acquisition = Acquisition(
@@ -67,8 +67,9 @@ def fit(
     ] = None,
 ) -> None:
     """Train, or go on from the checkpoint in the run's folder."""
+    from training.fit.start import fit as run
+
     from .config import load_recipe
-    from .fit import fit as run
 
     config = load_recipe(recipe, changes)
 
@@ -113,7 +114,7 @@ def evaluate(
     """Simulate the protocol on test slices and judge every system: one CSV row per slice."""
     from rich.progress import track
 
-    from .evaluate import Evaluation
+    from training.evaluation.evaluate import Evaluation
 
     distances = _distances(squeezenet, alexnet, lpips_heads)
     rows = Evaluation(models.split(","), protocol, data, out, slices, distances)
@@ -144,7 +145,7 @@ def table(
     paper: Annotated[bool, typer.Option("--paper", help="Add what the paper reports.")] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
-    from .tables import latex, make_table, markdown
+    from training.evaluation.tables import latex, make_table, markdown
 
     styles = {"markdown": markdown, "latex": latex}
     if style not in styles:
@@ -167,7 +168,7 @@ def figure(
     lpips_heads: Heads = None,
 ) -> None:
     """Draw images, magnified parts and error maps of one slice, scores in the corner."""
-    from .figures import draw_figure
+    from training.evaluation.figures import draw_figure
 
     distances = _distances(squeezenet, alexnet, lpips_heads)
     png = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
@@ -183,7 +184,7 @@ def tune(
     slices: Annotated[int | None, typer.Option(min=1, help="Spread over the file; all.")] = None,
 ) -> None:
     """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
-    from .tune import tune_cg_sense
+    from training.evaluation.tune import tune_cg_sense
 
     typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
     for row in tune_cg_sense(data, protocol, slices):
@@ -203,7 +204,7 @@ def export(
     ] = 0.0,
 ) -> None:
     """Write float16 weights and their card."""
-    from .export import export as run
+    from training.evaluation.export import export as run
 
     facts = {"data": data, "rows": rows, "commit": commit, "start_share": start_share}
     typer.echo(str(run(folder, out, **facts)))

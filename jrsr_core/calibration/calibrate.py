@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..geometry import KSpaceSlice
-from ..physics.resolution import Shape, crop_or_pad
-from ..physics.sense import SenseOperator
+from jrsr_core.data import KSpaceSlice
+from jrsr_core.physics.resolution import Shape, crop_or_pad
+from jrsr_core.physics.sense import SenseOperator
+
 from .acs import find_acs
 from .compression import CoilCompressor
 from .fold_over import image_maps, take_out

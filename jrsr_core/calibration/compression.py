@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from ..physics.fourier import fft, ifft
-from ..physics.resolution import crop_or_pad
+from jrsr_core.physics.fourier import fft, ifft
+from jrsr_core.physics.resolution import crop_or_pad
 
 GCC_WINDOW = 5
 """Readout positions that share one estimate: 24 ACS lines alone may be fewer than the coils."""

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..physics.fourier import ifft2c
-from ..physics.resolution import crop_or_pad
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import crop_or_pad
+
 from .subspace import leading_eigenvectors
 
 MAX_ACS = (24, 24)

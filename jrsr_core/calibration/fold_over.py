@@ -17,10 +17,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..physics.fourier import ifft2c
-from ..physics.resolution import Shape, crop_or_pad, decimate
-from ..physics.sense import SenseOperator
-from ..physics.solvers import conjugate_gradient
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import Shape, crop_or_pad, decimate
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import conjugate_gradient
+
 from .espirit import CoilSubspace, soft_weight
 from .subspace import has_two_above
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..arrays import to_channels
-from ..physics.resolution import sinc_interpolate
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.resolution import sinc_interpolate
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import to_channels
+
 from .clock import Clock
 from .interfaces import JointModel, ModelOutput, at_low_resolution
 from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule

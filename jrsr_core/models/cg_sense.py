@@ -6,8 +6,9 @@ CG-SENSE      x = argmin |A x - b|^2 + lambda |x|^2,   (A^H A + lambda) x = A^H 
 
 from torch import Tensor
 
-from ..physics.sense import SenseOperator
-from ..physics.solvers import conjugate_gradient
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import conjugate_gradient
+
 from .interfaces import ReconModel
 
 # Best of `jrsr-train tune --data brain_val.h5 --slices 12` for CG-SENSE + bicubic.

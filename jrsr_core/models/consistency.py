@@ -15,7 +15,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+
 from .implicit import regularised_solve
 
 CAUTION = 4.0

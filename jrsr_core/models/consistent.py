@@ -8,7 +8,8 @@ a complex image. Without training, mu has the initial values of `DataConsistency
 
 from torch import Tensor
 
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+
 from .clock import Clock
 from .consistency import DataConsistency
 from .interfaces import JointModel, ModelOutput

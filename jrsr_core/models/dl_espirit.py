@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..arrays import to_channels, to_complex
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import to_channels, to_complex
+
 from .interfaces import ReconModel
 from .layers import conv3, zero_init
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..arrays import norm, relative_change
-from ..interrupt import checkpoint
-from ..physics.solvers import SolverReport
+from jrsr_core.cancellation import checkpoint
+from jrsr_core.physics.solvers import SolverReport
+from jrsr_core.tensors import norm, relative_change
 
 Map = Callable[[Tensor], Tensor]
 SOLVERS = ("picard", "anderson")

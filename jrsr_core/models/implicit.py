@@ -14,9 +14,9 @@ mu = 0.03, as in Rec, it has the right sign and 0.6 of its length.
 import torch
 from torch import Tensor
 
-from ..arrays import inner_product
-from ..physics.sense import SenseOperator
-from ..physics.solvers import conjugate_gradient
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.tensors import inner_product
 
 TOLERANCE = 1e-6
 

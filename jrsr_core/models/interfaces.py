@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+
 from .clock import Clock
 
 

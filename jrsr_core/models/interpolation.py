@@ -7,7 +7,8 @@ lies at HR pixel 2j + N//2 - 2 (M//2), not at 2j + 1/2 as image libraries assume
 import torch
 from torch import Tensor
 
-from ..physics.resolution import sinc_interpolate
+from jrsr_core.physics.resolution import sinc_interpolate
+
 from .interfaces import UpsampleModel
 
 KEYS_A = -0.5  # third-order accurate (Keys, IEEE TASSP 1981)

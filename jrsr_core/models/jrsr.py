@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..arrays import to_channels, to_complex
-from ..physics.resolution import sinc_interpolate
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.resolution import sinc_interpolate
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import to_channels, to_complex
+
 from .clock import Clock
 from .consistency import DataConsistency
 from .interfaces import JointModel, ModelOutput

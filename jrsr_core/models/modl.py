@@ -16,8 +16,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..arrays import to_channels, to_complex
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import to_channels, to_complex
+
 from .implicit import regularised_solve
 from .interfaces import ReconModel
 

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..physics.fourier import filter_kspace
-from ..physics.resolution import sinc_interpolate
+from jrsr_core.physics.fourier import filter_kspace
+from jrsr_core.physics.resolution import sinc_interpolate
 
 WIDTH = 24  # samples per axis: what every ACS holds
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..arrays import relative_change
+from jrsr_core.tensors import relative_change
 
 PRECISIONS = ("auto", "32", "bf16")
 

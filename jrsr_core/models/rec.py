@@ -32,15 +32,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..arrays import to_channels, to_complex
-from ..physics.sense import SenseOperator
-from ..physics.solvers import SolverReport, conjugate_gradient
-from .fixed_point import (
-    JACOBIAN_FREE,
-    FixedPointSettings,
-    differentiable,
-    solve_fixed_point,
-)
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import SolverReport, conjugate_gradient
+from jrsr_core.tensors import to_channels, to_complex
+
+from .fixed_point import JACOBIAN_FREE, FixedPointSettings, differentiable, solve_fixed_point
 from .implicit import regularised_solve
 from .layers import RRDB, conv3, zero_init
 from .precision import full_at_the_end

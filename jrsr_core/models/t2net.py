@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator
+
 from .clock import Clock
 from .interfaces import JointModel, ModelOutput, at_low_resolution
 from .layers import conv3, mean_and_std, shift_to_grid

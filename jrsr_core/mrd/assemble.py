@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration.calibrate import CalibrationSettings
-from ..calibration.compression import CoilCompressor
-from ..geometry import (
+from jrsr_core.calibration.calibrate import CalibrationSettings
+from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.data import (
     AcquisitionStamp,
     Counters,
     Encoding,
@@ -22,22 +22,23 @@ from ..geometry import (
     SliceGeometry,
     Vector,
 )
-from .acs import acs_of_block, read_block
-from .calibration_lines import (
+from jrsr_core.mrd.acs.lines import (
     MAX_REPETITIONS,
     MIN_LINES,
     SEPARATE,
     CalibrationLines,
     calibration_size,
 )
+from jrsr_core.mrd.acs.read import acs_of_block, read_block
+
+from .accumulate import LineReader
 from .errors import BadSamples
+from .grid import Grid, line_counts
+from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
 from .noise import NoiseData, Whitening, dwell_factor, make_whitening, read_noise
-from .placement import Grid, line_counts
 from .plan import ScanPlan
-from .reader import LineReader
 from .readout import lr_readout_size, lr_scale, measured_share, readout_size
-from .volume import hybrid_acs, read_hybrid
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The two ways a scan can disappoint us; each carries one line for the user."""
 
-from ..geometry import KSpaceSlice, KSpaceVolume
+from jrsr_core.data import KSpaceSlice, KSpaceVolume
 
 
 class BadScan(ValueError):

@@ -5,14 +5,16 @@ directions and field of view are those of the slice; only the matrix grows. Meta
 Gadgetron's and FIRE's names, and our own under ``JRSR_``.
 """
 
+import math
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import ismrmrd
 import numpy as np
 
-from ..geometry import Counters, ReconImage, SliceGeometry, Vector
-from ..physics.resolution import crop_or_pad
+from jrsr_core.data import Counters, Encoding, ReconImage, SliceGeometry, Vector
+from jrsr_core.physics.resolution import crop_or_pad
+
 from .header import ScanHeader
 from .plan import NESTING
 
@@ -183,3 +185,72 @@ def geometry_of(mrd: ismrmrd.Image) -> SliceGeometry:
         fov_mm=tuple(reversed(vector("field_of_view"))),
         patient_table_position_mm=vector("patient_table_position"),
     )
+
+
+# FOLDED jrsr_core/mrd/numbering.py: Series and numbers of images, from their counters.
+class Numbering:
+    """Counters -> series and number of an image, the same whatever the order they are made in.
+
+    Every encoding space is a series: its images share their matrix. Within it numbers run from 1,
+    slices fastest, then contrast, phase, set, repetition; the encoding limits tell how many there
+    are of each, as in Gadgetron. Images beyond them, as without limits, are counted on as they
+    come, which in a live scan is the order in which they were measured.
+    """
+
+    def __init__(self, encodings: tuple[Encoding, ...]) -> None:
+        self._extents = [
+            tuple(e.counter_maxima.get(name, 0) + 1 for name in NESTING) for e in encodings
+        ]
+        self._n_beyond = [0] * len(encodings)
+
+    def series(self, counters: Counters) -> int:
+        """Return the series of an image: the place of its encoding space in the header, from 0."""
+        return counters.encoding
+
+    def number(self, counters: Counters) -> int:
+        """Return the number of an image within its series."""
+        extents = self._extents[counters.encoding]
+        values = tuple(getattr(counters, name) for name in NESTING)
+        if any(v >= n for v, n in zip(values, extents, strict=True)):
+            self._n_beyond[counters.encoding] += 1
+            return math.prod(extents) + self._n_beyond[counters.encoding]
+        number = 0
+        for value, n in zip(values, extents, strict=True):
+            number = number * n + value
+        return number + 1
+
+
+# FOLDED jrsr_core/mrd/maps.py: Maps of a `ReconImage` as images of a series of their own, with the header of the image.
+WHITE = 0.2
+"""Part of the image's window at which a map is white: maps of all slices can be compared."""
+
+MEANING = {
+    "hallucination": "what contradicts the measurement, or is finer than its detail allows",
+    "taken_back": "what the network drew against the measurement",
+    "unmeasured": "what the network, not the samples, stands for",
+}
+
+
+def to_mrd_map(image: ReconImage, name: str, header: ScanHeader, **places: int) -> ismrmrd.Image:
+    """Return the map `name`, float32 in the units of the image; `places` as `to_mrd_image`."""
+    top = WHITE * window(image)[1]
+    mrd = to_mrd_image(replace(image, image=image.maps[name], maps={}), header, **places)
+    comment = [f"MAP, not an image: {MEANING[name]}", f"white is {WHITE:g} of the image's"]
+    series = f"JRSR_{image.report.model}_{name}"
+    meta = mrd.meta
+    changes = {
+        "JRSR_map": name,
+        "GADGETRON_DataRole": "Map",
+        "DataRole": "Map",
+        "GADGETRON_ImageComment": comment,
+        "ImageComment": comment,
+        "ImageComments": "; ".join(comment),
+        "GADGETRON_SeqDescription": f"_{series}",
+        "SequenceDescriptionAdditional": series,
+    }
+    for prefix in ("", "GADGETRON_"):
+        changes |= {f"{prefix}WindowCenter": str(top / 2), f"{prefix}WindowWidth": str(top)}
+    for key, value in changes.items():
+        meta[key] = value
+    mrd.meta = meta
+    return mrd

@@ -10,19 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.mrd.acs.lines import SEPARATE
+
 from .assemble import Assembler, ScanMemory
-from .calibration_lines import SEPARATE
 from .errors import BadScan
 from .header import ScanHeader
-from .lines import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
-    NOISE,
-    REJECTED,
-    LineList,
-    flag_bits,
-)
+from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, REJECTED, LineList, flag_bits
 from .plan import plan_scan
 from .trigger import Trigger, Unit, unit_of
 

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..calibration.whitening import dead_channels, noise_covariance, whitening_matrix
+from jrsr_core.calibration.whitening import dead_channels, noise_covariance, whitening_matrix
+
 from .errors import BadScan, UnsupportedScan
 from .lines import LineSource
 

@@ -10,8 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..geometry import Counters, Encoding
-from .calibration_lines import MIN_LINES, SEPARATE, CalibrationLines, choose_calibration_lines
+from jrsr_core.data import Counters, Encoding
+from jrsr_core.mrd.acs.lines import MIN_LINES, SEPARATE, CalibrationLines, choose_calibration_lines
+
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import (

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import Encoding
-from ..physics.fourier import fft, ifft
-from ..physics.resolution import crop_or_pad
+from jrsr_core.data import Encoding
+from jrsr_core.physics.fourier import fft, ifft
+from jrsr_core.physics.resolution import crop_or_pad
+
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
 

@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..geometry import Encoding
+from jrsr_core.data import Encoding
+
 from .lines import LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 
 RULES = ("slice", "repetition", "measurement", "bucket")

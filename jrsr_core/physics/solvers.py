@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..arrays import inner_product, norm
-from ..interrupt import checkpoint
+from jrsr_core.cancellation import checkpoint
+from jrsr_core.tensors import inner_product, norm
 
 
 @dataclass(frozen=True)

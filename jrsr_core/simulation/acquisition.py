@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from ..physics.fourier import fft2c
-from ..physics.resolution import Shape, crop_or_pad, grid_scale
+from jrsr_core.physics.fourier import fft2c
+from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 
 
 @dataclass(frozen=True, eq=False)

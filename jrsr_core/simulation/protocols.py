@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..physics.resolution import Shape
+from jrsr_core.physics.resolution import Shape
+
 from .acquisition import SimulatedScan, acquire
 from .coils import random_coils
 from .fields import random_phase

@@ -12,8 +12,9 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import nn
 
-from ..models.rec import data_step_of
-from ..models.registry import architecture, build_model
+from jrsr_core.models.rec import data_step_of
+from jrsr_core.models.registry import architecture, build_model
+
 from .card import CardError, WeightsCard
 
 MAX_WEIGHTS_BYTES = 1 << 30

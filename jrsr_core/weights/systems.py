@@ -13,9 +13,9 @@ from pathlib import Path
 
 from torch import nn
 
-from ..models.consistent import Consistent
-from ..models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
-from ..models.registry import (
+from jrsr_core.models.consistent import Consistent
+from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
+from jrsr_core.models.registry import (
     CONSISTENT,
     MODEL_NAMES,
     PARTS,
@@ -26,6 +26,7 @@ from ..models.registry import (
     split_name,
     without_consistency,
 )
+
 from .card import CardError, WeightsCard
 from .store import find_card, load_weights
 

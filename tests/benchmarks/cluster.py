@@ -23,10 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import ray
 from ray.cluster_utils import Cluster
 
-from gadget.replay import Request, replay
-from gadget.scan_request import ScanRequest
+from gadget.offline.recon import Request, replay
 from gadget.settings import Settings
-from gadget.simulate import write_simulation
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 
 
 def pixels(folder: Path) -> dict[str, bytes]:

@@ -23,11 +23,11 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray.cluster_utils import Cluster
 
-from gadget.cluster import ClusterEngine
-from gadget.cluster_pool import Pool
-from gadget.serve import warm_up
+from gadget.compute.ray.engine import ClusterEngine
+from gadget.compute.ray.pool import Pool
+from gadget.scan.stages import make_engine
+from gadget.server.serve import warm_up
 from gadget.settings import Settings
-from gadget.stages import make_engine
 
 from ..gadget import layouts
 from ..gadget.peer import Peer, resident, wait_until

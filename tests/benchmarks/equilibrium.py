@@ -20,10 +20,10 @@ from jrsr_core.metrics import psnr, ssim
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
-from training.testset import as_kspace_slice, find_slices
+from training.data.testset import as_kspace_slice, find_slices
 
 from .generalisation import label, scan
 

@@ -19,7 +19,7 @@ def reading(folder, best, repeat):
     import ismrmrd
     from ismrmrd.hdf5 import acquisition_header_dtype
 
-    from jrsr_core.mrd.file import ScanFile, write_scan
+    from jrsr_core.mrd.files.scan import ScanFile, write_scan
     from jrsr_core.mrd.lines import LineList
 
     n_lines, path = 4096, folder / "lines.h5"

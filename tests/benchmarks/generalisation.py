@@ -18,10 +18,10 @@ import torch
 
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
-from training.testset import as_kspace_slice, find_slices
-from training.variety import coarser_pixels
+from training.data.testset import as_kspace_slice, find_slices
+from training.data.variety import coarser_pixels
 
 START = {"n_coils": 16, "acceleration": 2.5, "mask": "gaussian", "n_acs": 20, "noise_db": 30.0}
 CURVES = {

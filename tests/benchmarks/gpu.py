@@ -17,18 +17,17 @@ import time
 
 import torch
 
-from jrsr_core.arrays import to_channels
-from jrsr_core.batching import stack_slices
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.geometry import KSpaceSlice, KSpaceVolume, SliceGeometry
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.models import build_model
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.precision import networks_in
 from jrsr_core.models.rec import N_INNER, condition_maps
-from jrsr_core.pipeline import Reconstructor
+from jrsr_core.reconstruction.reconstructor import Reconstructor, stack_slices
+from jrsr_core.reconstruction.volume import reconstruct_volume
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
-from jrsr_core.volume import reconstruct_volume
+from jrsr_core.tensors import to_channels
 
 GEOMETRY = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))
 PROTOCOLS = {"brain-5x": (12, 13, 8.0), "wall-16x": (18, 13, 14.0)}

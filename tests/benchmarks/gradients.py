@@ -21,12 +21,12 @@ from jrsr_core.models.fixed_point import (
 )
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
-from training.manifest import Acquisition
-from training.scans import calibrate_scan
-from training.variety import scan_as_protocol
+from training.data.manifest import Acquisition
+from training.data.scans import calibrate_scan
+from training.data.variety import scan_as_protocol
 
 EXACT = BackwardSettings("implicit", solver=FixedPointSettings(n_iter=300, tolerance=1e-7))
 TOLERANCES = (1e-1, 1e-2, 1e-3)

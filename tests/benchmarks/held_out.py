@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
-from jrsr_core.geometry import KSpaceSlice, SliceGeometry
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 
 OUTERMOST, NEAR = 0.9, 0.7
 

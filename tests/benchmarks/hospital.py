@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gadget.replay import Request, replay
-from gadget.scan_request import ScanRequest
+from gadget.offline.recon import Request, replay
+from gadget.scan.stages import file_tasks, make_assembler, make_engine
 from gadget.settings import Settings
-from gadget.simulate import write_simulation
-from gadget.stages import file_tasks, make_assembler, make_engine
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 
 SLICES, SECONDS_PER_SLICE, PAUSE = 30, 6.0, 300.0
 """Of a scan: slices, seconds between their ends, mean pause between scans of one scanner."""

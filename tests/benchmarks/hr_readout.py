@@ -13,14 +13,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from gadget.scan_request import ScanRequest
+from gadget.scan.stages import make_assembler, make_reconstructor
 from gadget.settings import Settings
-from gadget.simulate import write_simulation
-from gadget.stages import make_assembler, make_reconstructor
-from jrsr_core.geometry import KSpaceSlice
+from jrsr_core.data import KSpaceSlice
 from jrsr_core.metrics import psnr
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.resolution import crop_or_pad
 
 MODELS = ("jrsr-dc", "jrsr", "cg-sense+sinc")

@@ -17,10 +17,10 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 
-from gadget.scan_request import ScanRequest
-from gadget.simulate import write_simulation
-from jrsr_core.mrd.file import ScanFile, write_scan
+from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.lines import NOISE, LineList, has_flag
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 
 BLOCK = 128
 ONE_BY_ONE = 1500

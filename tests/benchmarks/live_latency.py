@@ -16,7 +16,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from tests.gadget import layouts
 from tests.gadget.peer import Child, Peer, wait_until
 

@@ -15,7 +15,7 @@ import torch
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.acquisition import (
     SimulatedScan,
     noise_std_for,
@@ -26,7 +26,7 @@ from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import load_image
-from training.testset import find_slices
+from training.data.testset import find_slices
 
 from .generalisation import BOUND, FLOOR, cells_above_floor, judge
 

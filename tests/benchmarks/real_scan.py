@@ -23,10 +23,10 @@ from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
-from training.testset import as_kspace_slice
+from training.data.testset import as_kspace_slice
 
 from .generalisation import BOUND, FLOOR, cells_above_floor, judge
 from .held_out import load_kspace, outermost_noise

@@ -35,11 +35,11 @@ def measure(name, preset, options, queue):
     from jrsr_core.models import build_model
     from jrsr_core.models.fixed_point import FixedPointSettings
     from jrsr_core.models.rec import RecModule
-    from jrsr_core.pipeline import Reconstructor, load_reconstructor
+    from jrsr_core.reconstruction.reconstructor import Reconstructor, load_reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from jrsr_core.weights import CardError
-    from training.testset import as_kspace_slice
+    from training.data.testset import as_kspace_slice
 
     torch.set_num_threads(options.threads)
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))

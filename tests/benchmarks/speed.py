@@ -149,10 +149,10 @@ def cg_sense(folder, repeat):
 def networks(folder, repeat):
     """Yield the rows for the SR trunk and for a whole slice."""
     from jrsr_core.models import build_model
-    from jrsr_core.pipeline import load_reconstructor
+    from jrsr_core.reconstruction.reconstructor import load_reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
-    from training.testset import as_kspace_slice
+    from training.data.testset import as_kspace_slice
 
     sr = build_model("jrsr", preset="paper").sr.eval().to(memory_format=torch.channels_last)
     image, condition = torch.rand(1, 1, 128, 116), torch.rand(1, 2, 128, 116)

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gadget.scan_request import ScanRequest
-from gadget.simulate import write_simulation
-from jrsr_core.geometry import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import REJECTED, LineList, flag_bits
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 
 from .mrd_scans import select
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import LineList
-from jrsr_core.mrd.simulated import simulated_scan
+from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.masks import make_mask
 

@@ -6,15 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from jrsr_core.drawing import (
-    captioned,
-    encode_png,
-    enlarged,
-    framed,
-    in_corner,
-    mosaic,
-    to_grey,
-)
+from jrsr_core.drawing import captioned, encode_png, enlarged, framed, in_corner, mosaic, to_grey
 from jrsr_core.drawing.font import GLYPHS, draw_text
 
 

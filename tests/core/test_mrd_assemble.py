@@ -8,12 +8,12 @@ import torch
 
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, BadScan, UnsupportedScan
+from jrsr_core.mrd.grid import line_rows, lines_outside
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
-from jrsr_core.mrd.placement import line_rows, lines_outside
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import simulated_scan
-from jrsr_core.mrd.simulated_header import ScanLabels
+from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.simulation.masks import make_mask
 
 from .mrd_scans import (

@@ -9,17 +9,17 @@ import torch
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import compress_acs, make_compressor
-from jrsr_core.mrd.acs import resample_fov
+from jrsr_core.mrd.acs.lines import calibration_size
+from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.calibration_lines import calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.images import Numbering
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LineList, flag_bits
-from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import simulated_scan
+from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 
 from .mrd_scans import coil_kspace, copied, joined, select, small_scan
@@ -202,7 +202,7 @@ def test_maps_are_estimated_once_for_all_frames(monkeypatch):
     second = copied(lines)
     second.heads["idx"]["contrast"] = 1
     calls = []
-    import jrsr_core.pipeline as pipeline
+    import jrsr_core.reconstruction.reconstructor as pipeline
 
     estimate = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or estimate(*a))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.file import ScanFile, write_scan
+from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.lines import HEAD_DTYPE
 
 from .mrd_scans import noise_samples, small_scan

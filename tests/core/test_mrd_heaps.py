@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.file import ScanFile, write_scan
-from jrsr_core.mrd.heaps import HEAP, MOST_OBJECTS, OBJECT
+from jrsr_core.mrd.files.hdf5_checks import HEAP, MOST_OBJECTS, OBJECT
+from jrsr_core.mrd.files.scan import ScanFile, write_scan
 
 from .mrd_scans import small_scan
 

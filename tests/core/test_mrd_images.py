@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.geometry import AcquisitionStamp, Counters, ReconImage, ReconReport, SliceGeometry
+from jrsr_core.atomic import ImageWriter
+from jrsr_core.data import AcquisitionStamp, Counters, ReconImage, ReconReport, SliceGeometry
+from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.image_file import ImageFile
 from jrsr_core.mrd.images import RESEARCH_USE, crop_to_fov, geometry_of, to_mrd_image
-from jrsr_core.mrd.output import ImageWriter
 
 from .mrd_scans import small_scan
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from gadget.scan_request import ScanRequest
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.lines import CALIBRATION, LAST_IN_SLICE, NOISE, REJECTED, flag_bits, has_flag
 from jrsr_core.mrd.live import LiveScan
+from jrsr_core.mrd.simulator.request import ScanRequest
 
 from .live_scans import (
     assert_same,

@@ -12,8 +12,8 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.noise import read_noise
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import simulated_scan
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.mrd.simulator.lines import simulated_scan
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 
 from .mrd_scans import copied, joined, noise_samples, select, small_scan
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.geometry import Encoding
+from jrsr_core.data import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.lines import HEAD_DTYPE, REVERSE, flag_bits, sort_lines
 from jrsr_core.mrd.readout import ReadoutKind, plan_readout, readout_kinds, readout_size

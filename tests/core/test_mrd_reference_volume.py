@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.geometry import Counters, Encoding
+from jrsr_core.data import Counters, Encoding
+from jrsr_core.mrd.acs.reference import Misplaced, place_in_volume, plane_of_volume
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.reference_volume import Misplaced, place_in_volume, plane_of_volume
-from jrsr_core.mrd.simulated import scan_of_frames
-from jrsr_core.mrd.simulated_frames import make_frame, reference_volume
-from jrsr_core.mrd.simulated_header import ScanLabels
-from jrsr_core.mrd.simulated_style import ScanStyle
+from jrsr_core.mrd.simulator.frames import ScanStyle, make_frame, reference_volume
+from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.physics.fourier import ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.masks import make_mask

@@ -7,22 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core import pipeline
 from jrsr_core.calibration import cache
-from jrsr_core.geometry import Counters
+from jrsr_core.data import Counters
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import CALIBRATION, flag_bits
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import scan_of_frames
-from jrsr_core.mrd.simulated_frames import make_frame, reference_frame
-from jrsr_core.mrd.simulated_style import ScanStyle
+from jrsr_core.mrd.simulator.frames import ScanStyle, make_frame, reference_frame
+from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.physics.fourier import fft, ifft
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction import reconstructor as pipeline
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.volume import fallback_volume, map_sources, reconstruct_volume
 from jrsr_core.simulation.masks import make_mask
-from jrsr_core.volume import fallback_volume, map_sources, reconstruct_volume
 from tests.laws import random_complex
 
 from .mrd_scans import copied, joined, select

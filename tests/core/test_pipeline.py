@@ -7,14 +7,13 @@ import torch
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate, make_compressor
-from jrsr_core.device import pick_device
-from jrsr_core.geometry import KSpaceSlice, SliceGeometry
+from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
 from jrsr_core.models.precision import pick_precision
 from jrsr_core.models.rec import IMPLICIT_EVALUATION
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.pipeline import load_reconstructor
-from jrsr_core.quality import expected_residual
+from jrsr_core.reconstruction.quality import expected_residual
+from jrsr_core.reconstruction.reconstructor import load_reconstructor, pick_device
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from jrsr_core.arrays import to_channels
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.geometry import KSpaceSlice, SliceGeometry
+from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics import psnr
 from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
 from jrsr_core.models.bebygan import BebyGan, BebyGanConfig
@@ -26,9 +25,10 @@ from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
-from jrsr_core.pipeline import Reconstructor
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
+from jrsr_core.tensors import to_channels
 
 from .test_models import FEW, awake, scan
 

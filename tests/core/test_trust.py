@@ -6,8 +6,13 @@ import math
 import pytest
 import torch
 
-from jrsr_core.pipeline import load_reconstructor
-from jrsr_core.trust import contradicts, not_converged, signal_to_noise_db, unlike_training
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.warnings import (
+    contradicts,
+    not_converged,
+    signal_to_noise_db,
+    unlike_training,
+)
 from jrsr_core.weights import WeightsCard, find_card
 
 from .test_pipeline import make_slice

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jrsr_core import pipeline
 from jrsr_core.models import build_model
+from jrsr_core.reconstruction import reconstructor as pipeline
 from jrsr_core.weights import CardError, find_card, list_weights, load_weights, save_weights
 
 

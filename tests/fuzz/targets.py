@@ -19,16 +19,15 @@ import h5py
 import numpy as np
 from ismrmrd import Dataset, Image, Meta
 
-from gadget.configuration import parameters_of, properties_of, settings_of
-from gadget.convert import ConvertRequest, convert
 from gadget.errors import ScanError, UsageError
-from gadget.protocol.connection import READERS, PeerConnection
-from gadget.protocol.messages import Lines
-from gadget.protocol.wire import UINT16, Limits, PeerGone, ProtocolError, Stream
-from gadget.settings import Settings
-from gadget.stages import live_scan, make_assembler
+from gadget.offline.convert import ConvertRequest, convert
+from gadget.scan.stages import live_scan, make_assembler
+from gadget.server.protocol.connection import READERS, PeerConnection
+from gadget.server.protocol.messages import Lines
+from gadget.server.protocol.wire import UINT16, Limits, PeerGone, ProtocolError, Stream
+from gadget.settings import Settings, parameters_of, properties_of, settings_of
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.weights import CardError, load_weights, shipped_folder

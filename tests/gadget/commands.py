@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gadget import cli
-from jrsr_core.mrd.file import write_scan
+from gadget.cli import main as cli
+from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.lines import LineList
 
 from ..core.mrd_scans import small_scan

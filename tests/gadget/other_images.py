@@ -7,7 +7,7 @@ import ismrmrd
 import numpy as np
 import pydicom
 
-from gadget.export.dicom_writer import DicomWriter, EnhancedWriter
+from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
 
 AXIAL = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 SAGITTAL = ((0, 1, 0), (0, 0, -1), (-1, 0, 0))

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gadget.server import Server
+from gadget.scan.stages import make_engine
+from gadget.server.server import Server
 from gadget.settings import Settings
-from gadget.stages import make_engine
 from jrsr_core.mrd.lines import LineList
 
 from . import layouts

@@ -6,11 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from gadget.replay import Request, replay
-from gadget.scan_request import ScanRequest
+from gadget.offline.recon import Request, replay
 from gadget.settings import Settings
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.simulator.request import ScanRequest
 
 from ..core.live_scans import in_buckets, simulated
 from . import layouts

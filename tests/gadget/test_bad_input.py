@@ -290,7 +290,7 @@ def test_interrupt_leaves_nothing(tmp_path, capfd, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gadget.stages._image_of", interrupted)
+    monkeypatch.setattr("gadget.scan.stages._image_of", interrupted)
     assert_one_line(jrsr(capfd, "recon", scan, *FAST), 130, "interrupted")
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 
@@ -308,7 +308,7 @@ def test_as_a_process(tmp_path):
 
 def test_help_imports_no_torch():
     code = (
-        "import sys; from gadget.cli import _run; _run(['--help']); print('torch' in sys.modules)"
+        "import sys; from gadget.cli.main import _run; _run(['--help']); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("False"), done.stdout + done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 
 from . import layouts, messages
 from .commands import assert_one_line, jrsr

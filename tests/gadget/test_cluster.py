@@ -18,16 +18,16 @@ from .commands import FAST, assert_one_line, jrsr, write_small_scan
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget import cluster_pool  # noqa: E402
-from gadget.cluster import ClusterEngine  # noqa: E402
-from gadget.cluster_connect import Share, share_of  # noqa: E402
-from gadget.cluster_job import reason_of  # noqa: E402
-from gadget.cluster_worker import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
-from gadget.engine import Engine  # noqa: E402
+from gadget.compute.engine import Engine  # noqa: E402
+from gadget.compute.ray import pool as cluster_pool  # noqa: E402
+from gadget.compute.ray.connect import Share, share_of  # noqa: E402
+from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
+from gadget.compute.ray.jobs import reason_of  # noqa: E402
+from gadget.compute.ray.worker import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
 from gadget.errors import UsageError  # noqa: E402
+from gadget.scan.stages import make_reconstructor  # noqa: E402
 from gadget.settings import Settings  # noqa: E402
-from gadget.stages import make_reconstructor  # noqa: E402
-from jrsr_core.interrupt import checkpoint  # noqa: E402
+from jrsr_core.cancellation import checkpoint  # noqa: E402
 
 from .peer import CHEAP, wait_until  # noqa: E402
 from .test_engine import Fake, slice_number  # noqa: E402

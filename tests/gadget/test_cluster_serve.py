@@ -19,9 +19,9 @@ import pytest
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget import cluster_pool  # noqa: E402
-from gadget.cluster import ClusterEngine  # noqa: E402
-from gadget.cluster_pool import Pool  # noqa: E402
+from gadget.compute.ray import pool as cluster_pool  # noqa: E402
+from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
+from gadget.compute.ray.pool import Pool  # noqa: E402
 
 from . import layouts  # noqa: E402
 from .peer import PATIENCE, Peer, environment, resident, serving, wait_until  # noqa: E402

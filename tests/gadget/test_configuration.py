@@ -5,9 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from gadget.configuration import named_properties, parameters_of, properties_of, settings_of
 from gadget.errors import UsageError
-from gadget.settings import Settings
+from gadget.settings import Settings, named_properties, parameters_of, properties_of, settings_of
 
 from . import layouts
 

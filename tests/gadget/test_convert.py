@@ -8,9 +8,8 @@ import pydicom
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.heaps import HEAP, OBJECT
-from jrsr_core.mrd.image_file import ImageFile
-from jrsr_core.mrd.stored import VLEN, FileLimits, stored_rows
+from jrsr_core.mrd.files.hdf5_checks import HEAP, OBJECT, VLEN, FileLimits, stored_rows
+from jrsr_core.mrd.files.images import ImageFile
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 

@@ -32,7 +32,7 @@ SCANS = {
 @pytest.fixture(scope="module", params=SCANS)
 def exported(request, tmp_path_factory):
     """Folder with images.h5, images_dicom and images.nii.gz of one scan."""
-    from gadget import cli
+    from gadget.cli import main as cli
 
     folder = tmp_path_factory.mktemp("export")
     scan = str(folder / "scan.h5")
@@ -271,7 +271,7 @@ def test_nothing_is_left_after_an_interrupt(error, tmp_path, capfd, monkeypatch)
         if len(calls) == 2:
             raise error("now")
 
-    monkeypatch.setattr("gadget.export.dicom_writer.save", interrupted)
+    monkeypatch.setattr("gadget.output.dicom.writer.save", interrupted)
     command = ("recon", tmp_path / "scan.h5", "--format", "mrd,dicom,nifti", *FAST)
     assert jrsr(capfd, *command).code == (130 if error is KeyboardInterrupt else 1)
     assert len(calls) == 2

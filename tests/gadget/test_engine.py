@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gadget.engine import Engine
-from jrsr_core.geometry import Counters, KSpaceSlice, ReconImage, ReconReport, SliceGeometry
-from jrsr_core.interrupt import Cancelled, TimeLimit, checkpoint, watched
+from gadget.compute.engine import Engine
+from jrsr_core.cancellation import Cancelled, TimeLimit, checkpoint, watched
+from jrsr_core.data import Counters, KSpaceSlice, ReconImage, ReconReport, SliceGeometry
 
 from .peer import PATIENCE, wait_until
 

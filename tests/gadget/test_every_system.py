@@ -46,7 +46,7 @@ def _as_text(system, cards):
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     """A brain-5x slice and a wall-16x volume, both small."""
-    from gadget import cli
+    from gadget.cli import main as cli
 
     folder = tmp_path_factory.mktemp("scans")
     flat, volume = folder / "flat.h5", folder / "volume.h5"

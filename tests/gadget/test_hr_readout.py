@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from gadget.scan_request import ScanRequest
+from gadget.scan.stages import make_assembler, make_reconstructor
 from gadget.settings import Settings
-from gadget.simulate import write_simulation
-from gadget.stages import make_assembler, make_reconstructor
-from jrsr_core.geometry import Counters, Encoding, KSpaceSlice
+from jrsr_core.data import Counters, Encoding, KSpaceSlice
 from jrsr_core.metrics import psnr
 from jrsr_core.models.phase import smooth_phase
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.readout import lr_readout_size
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.acquisition import to_low_resolution
 from jrsr_core.weights import find_card

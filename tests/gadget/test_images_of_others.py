@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from gadget.export.nifti_writer import NiftiWriter
-from gadget.export.store import own_numbers
+from gadget.output.nifti import NiftiWriter
+from gadget.output.planes import own_numbers
 
 from .commands import assert_one_line, jrsr
 from .other_images import SAGITTAL, an_image, classic, enhanced, read_folder, values, write_file

@@ -9,21 +9,19 @@ import h5py
 import numpy as np
 import pytest
 
-from gadget import conversation
-from gadget.configuration import parameters_of, properties_of
-from gadget.conversation import Terms
 from gadget.errors import UsageError
-from gadget.export.labels import Labels
-from gadget.listening import is_allowed, parse_networks
-from gadget.protocol import inbox
-from gadget.protocol.memory import Memory
-from gadget.protocol.wire import Limits
+from gadget.output.dicom.labels import Labels
+from gadget.server import connection as conversation
+from gadget.server.connection import Terms, is_allowed, parse_networks
+from gadget.server.protocol import inbox
+from gadget.server.protocol.inbox import Memory
+from gadget.server.protocol.wire import Limits
+from gadget.settings import parameters_of, properties_of
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.file import ScanFile
-from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
+from jrsr_core.mrd.files.hdf5_checks import VLEN, FileLimits, check_members
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.header import MAX_ENCODINGS, XmlError, XmlLimits, parse_header, parse_xml
 from jrsr_core.mrd.lines import HEAD_DTYPE
-from jrsr_core.mrd.stored import VLEN, FileLimits, check_members
-from jrsr_core.mrd.xml_tree import XmlError, XmlLimits, parse_xml
 from jrsr_core.weights import CardError, WeightsCard
 
 from . import layouts
@@ -295,7 +293,7 @@ def test_a_peer_that_falls_silent_is_told_and_left(scan):
 
 def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan):
     """What is limited is the silence of the peer, not the time that images take."""
-    from gadget.stages import make_engine
+    from gadget.scan.stages import make_engine
 
     def slow(settings):
         time.sleep(1.0)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from gadget import batch
-from gadget.engine import Engine
+from gadget.compute import device as batch
+from gadget.compute.engine import Engine
+from gadget.scan.stages import make_reconstructor
 from gadget.settings import Settings
-from gadget.stages import make_reconstructor
-from jrsr_core.pipeline import Reconstructor
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 
 from . import layouts
 from .commands import FAST, jrsr
@@ -185,7 +185,7 @@ def test_a_gpu_that_is_lost_before_the_model_is_loaded(scan):
 
 
 def test_recon_says_it_once(scan, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("gadget.replay.make_engine", engine_maker("assert", after=1))
+    monkeypatch.setattr("gadget.offline.recon.make_engine", engine_maker("assert", after=1))
     outcome = jrsr(capfd, "recon", scan.path, "-o", tmp_path / "o.h5", *FAST)
     assert outcome.code == 0, outcome
     told = [line for line in outcome.err.splitlines() if "cuda:0 is lost" in line]

@@ -9,9 +9,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from gadget.server import Server
+from gadget.scan.stages import make_engine
+from gadget.server.server import Server
 from gadget.settings import Settings
-from gadget.stages import make_engine
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 from .test_replay import images_of

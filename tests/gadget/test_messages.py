@@ -6,8 +6,8 @@ import re
 import pytest
 
 from gadget import console
+from gadget.cli.listing import documented
 from gadget.settings import Settings
-from gadget.settings_help import documented
 from jrsr_core.weights import WeightsCard, find_card
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan

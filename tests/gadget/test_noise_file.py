@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
+from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
-from gadget.stages import make_assembler
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.file import write_scan
+from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.plan import plan_scan
 

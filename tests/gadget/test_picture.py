@@ -1,6 +1,6 @@
 """Which images of a scan a picture shows."""
 
-from gadget.export.picture import pick_tiles
+from gadget.output.picture import pick_tiles
 
 
 def test_tiles_are_spread_over_long_scans():

@@ -14,8 +14,8 @@ from gadgetron.types.acquisition_bucket import read_acquisition_bucket
 from gadgetron.types.image_array import read_image_array
 from gadgetron.types.recon_data import read_recon_data
 
-from gadget.protocol.connection import READERS, PeerConnection
-from gadget.protocol.messages import (
+from gadget.server.protocol.connection import READERS, PeerConnection
+from gadget.server.protocol.messages import (
     Lines,
     Passenger,
     Query,
@@ -26,7 +26,7 @@ from gadget.protocol.messages import (
     response_message,
     text_message,
 )
-from gadget.protocol.wire import Id, Limits, PeerGone, ProtocolError, Stream
+from gadget.server.protocol.wire import Id, Limits, PeerGone, ProtocolError, Stream
 
 from . import layouts, messages
 from .peer import in_chunks

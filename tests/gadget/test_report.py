@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage import io
 
-from gadget.export.page import nice_top
-from gadget.export.small_png import encode_small, heat_palette
+from gadget.output.picture import encode_small, heat_palette
+from gadget.output.report.html import nice_top
 from jrsr_core.weights import WeightsCard, find_card
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
@@ -38,7 +38,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The page of three slices that the default model made."""
-    from gadget import cli
+    from gadget.cli import main as cli
 
     folder = tmp_path_factory.mktemp("report")
     scan = folder / "a<b>&scan.h5"

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from gadget.scan_request import ScanRequest
-from gadget.simulate import simulate, slice_axes, write_simulation
-from gadget.stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
-from jrsr_core.geometry import Counters
-from jrsr_core.mrd.file import ScanFile, write_scan
+from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
+from jrsr_core.data import Counters
+from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.images import crop_to_fov, geometry_of
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulated import scan_of_frames
-from jrsr_core.mrd.simulated_frames import make_frame
-from jrsr_core.mrd.simulated_header import ScanLabels
+from jrsr_core.mrd.simulator.frames import make_frame
+from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.lines import scan_of_frames
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import simulate, slice_axes, write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.simulation.acquisition import to_low_resolution

@@ -17,15 +17,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gadget.scan_request import ScanRequest
+from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct
 from gadget.settings import Settings
-from gadget.simulate import write_simulation
-from gadget.stages import file_tasks, make_assembler, make_engine, reconstruct
 from jrsr_core.metrics import psnr
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.volume import reconstruct_volume
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
+from jrsr_core.reconstruction.volume import reconstruct_volume
 
 from .scan_oracle import echo, slice_oracle, volume_oracle
 

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gadget.conversation import Terms
-from gadget.protocol.wire import Limits
+from gadget.scan.stages import make_engine
+from gadget.server.connection import Terms
+from gadget.server.protocol.wire import Limits
 from gadget.settings import Settings
-from gadget.stages import make_engine
 from jrsr_core.mrd.lines import CALIBRATION, NOISE, has_flag
 
 from . import layouts, messages
@@ -38,7 +38,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("gadget.protocol.inbox.SILENCE", 0.2)
+    monkeypatch.setattr("gadget.server.protocol.inbox.SILENCE", 0.2)
 
 
 def gadgetron(server, scan: Served, data: list[bytes], config: str = GADGETRON) -> Answer:

@@ -6,12 +6,12 @@ import threading
 import numpy as np
 import pytest
 
-from gadget.protocol.connection import PeerConnection
-from gadget.protocol.inbox import Inbox
-from gadget.protocol.messages import Passenger, Text
-from gadget.protocol.wire import PeerGone, ProtocolError
-from gadget.session import Session
-from jrsr_core.interrupt import Cancelled
+from gadget.server.protocol.connection import PeerConnection
+from gadget.server.protocol.inbox import Inbox
+from gadget.server.protocol.messages import Passenger, Text
+from gadget.server.protocol.wire import PeerGone, ProtocolError
+from gadget.server.session import Session
+from jrsr_core.cancellation import Cancelled
 
 from . import layouts, messages
 from .peer import PATIENCE, Peer, wait_until
@@ -20,7 +20,7 @@ from .peer import PATIENCE, Peer, wait_until
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """A stream that is out of step is drained sooner than in life."""
-    monkeypatch.setattr("gadget.protocol.inbox.SILENCE", 0.2)
+    monkeypatch.setattr("gadget.server.protocol.inbox.SILENCE", 0.2)
 
 
 class Connected:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 
 from .commands import jrsr

@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 
+from gadget.scan.failed_scans import spool
+from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct
 from gadget.settings import Settings
-from gadget.spool import spool
-from gadget.stages import file_tasks, make_assembler, make_engine, reconstruct
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
-from jrsr_core.mrd.file import ScanFile
+from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.plan import plan_scan
@@ -76,7 +76,7 @@ def test_kept_also_when_the_model_fails(tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr("jrsr_core.pipeline.Reconstructor.batch", fails)
+    monkeypatch.setattr("jrsr_core.reconstruction.reconstructor.Reconstructor.batch", fails)
     with pytest.raises(UnsupportedScan, match="slice 0: RuntimeError: no"):
         list(images(spool_dir=str(tmp_path), on_failure="stop"))
     assert len(list(tmp_path.iterdir())) == 1

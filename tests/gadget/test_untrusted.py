@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.file import ScanFile
-from jrsr_core.mrd.guarded import GuardedScan, GuardLimits
+from jrsr_core.mrd.files.sandbox import GuardedScan, GuardLimits
+from jrsr_core.mrd.files.scan import ScanFile
 
 from .commands import FAST, assert_one_line, jrsr, write_small_scan
 from .peer import environment
@@ -89,7 +89,7 @@ def test_a_file_that_needs_much_memory(tmp_path):
 )
 def test_a_confined_process(action, signal_or_code, tmp_path):
     code = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-    code += f"from jrsr_core.mrd.guarded import confine\nconfine(2**26, 2)\n{action}"
+    code += f"from jrsr_core.mrd.files.sandbox import confine\nconfine(2**26, 2)\n{action}"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from gadget import handler
-from gadget.configuration import properties_of, settings_of
-from gadget.engines import Engines
-from gadget.settings import Settings
+from gadget.compute.engine import Engines
+from gadget.settings import Settings, properties_of, settings_of
 
 ROOT = Path(__file__).parent.parent.parent
 CHAINS = sorted((ROOT / "xml_chains").glob("*.xml"))

@@ -9,8 +9,8 @@ import torch
 
 from jrsr_core.simulation.phantoms import brain_phantom
 from training.config import RunConfig
-from training.manifest import Acquisition
-from training.prepare import make_all, open_folder
+from training.data.manifest import Acquisition
+from training.data.prepare import make_all, open_folder
 
 SIZE = (64, 72)
 SUBJECTS = ("a", "a", "b", "c", "c", "d")

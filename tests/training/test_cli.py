@@ -13,8 +13,8 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import load_weights
 from training import cli
 from training.cli import main
+from training.data.variety import Variety
 from training.errors import TrainingDiverged
-from training.variety import Variety
 
 from .conftest import write_images
 

@@ -11,13 +11,20 @@ from jrsr_core.models import build_model
 from jrsr_core.models.registry import has_weights
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
-from training.evaluate import BOUND, COLUMNS, Evaluation, evaluate
-from training.figures import draw_figure, most_detailed, parse_part
-from training.paper_figures import HEADING as PAPER_HEADING
-from training.paper_figures import paper_figures
-from training.rows import read_rows, summarise
-from training.tables import ABLATION, COMPARISON, compare_systems, latex, make_table, markdown
-from training.testset import find_slices, fitting_acs, scan_slice
+from training.data.testset import find_slices, fitting_acs, scan_slice
+from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation, evaluate
+from training.evaluation.figures import draw_figure, most_detailed, parse_part
+from training.evaluation.rows import read_rows, summarise
+from training.evaluation.tables import (
+    ABLATION,
+    COMPARISON,
+    compare_systems,
+    latex,
+    make_table,
+    markdown,
+    paper_figures,
+)
+from training.evaluation.tables import HEADING as PAPER_HEADING
 
 from ..core.test_drawing import decode
 

@@ -7,8 +7,8 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.solvers import conjugate_gradient
 from jrsr_core.simulation.acquisition import fold_over
 from tests.core.synthetic import coil_profiles, noise_like, phantom, unit_norm
-from training.scans import calibrate_scan
-from training.variety import scan_kspace
+from training.data.scans import calibrate_scan
+from training.data.variety import scan_kspace
 
 HR, TALL = (128, 112), (168, 112)
 

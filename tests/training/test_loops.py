@@ -17,17 +17,17 @@ from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights import WeightsCard, load_weights
-from training import adversarial, supervised
-from training.checkpoint import CheckpointError, part, read_checkpoint
+from training.data.manifest import Acquisition
+from training.data.prepare import open_folder
 from training.errors import TrainingDiverged
-from training.export import export
-from training.fit import fit
-from training.log import read_log
-from training.manifest import Acquisition
-from training.prepare import open_folder
-from training.run import Run
-from training.schedule import learning_rate, phase_at
-from training.starts import averaged_model, weights_sha256
+from training.evaluation.export import export
+from training.fit import adversarial, supervised
+from training.fit.checkpoint import CheckpointError, part, read_checkpoint
+from training.fit.initial_weights import averaged_model, weights_sha256
+from training.fit.log import read_log
+from training.fit.run import Run
+from training.fit.schedule import learning_rate, phase_at
+from training.fit.start import fit
 
 from .conftest import tiny
 

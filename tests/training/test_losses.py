@@ -10,19 +10,21 @@ from torch.nn.functional import softplus
 
 from jrsr_core.metrics.trunks import TrunkError, random_trunk
 from jrsr_core.physics.resolution import sinc_interpolate
-from training.best_buddy import best_buddies, best_buddy_loss, random_crop
 from training.config import CHOICES
-from training.discriminators import build_discriminator
-from training.losses import (
+from training.losses.discriminators import build_discriminator
+from training.losses.objective import Pair, adversarial_terms
+from training.losses.perceptual import describe, make_perceptual
+from training.losses.pixel import (
     back_projection_loss,
+    best_buddies,
+    best_buddy_loss,
     discriminator_loss,
     feature_loss,
     generator_loss,
     l1,
+    random_crop,
     textured,
 )
-from training.objective import Pair, adversarial_terms
-from training.perceptual import describe, make_perceptual
 
 from .conftest import tiny
 

@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
-from training import acquire
-from training.acquire import make_scan
-from training.export import data_facts
-from training.listing import build_manifest
-from training.manifest import Acquisition, Entry, Manifest, check_subjects
-from training.prepare import make_all, open_folder, scan_path
-from training.scans import collate, load_scan, unpack_scan
-from training.sources import find_sources
-from training.testset import find_slices, scan_slice
-from training.variety import Variety, coarser_pixels, draw_scan, vary_image
+from training.data import acquire
+from training.data.acquire import make_scan
+from training.data.listing import build_manifest
+from training.data.manifest import Acquisition, Entry, Manifest, check_subjects
+from training.data.prepare import make_all, open_folder, scan_path
+from training.data.scans import collate, load_scan, unpack_scan
+from training.data.sources import find_sources
+from training.data.testset import find_slices, scan_slice
+from training.data.variety import Variety, coarser_pixels, draw_scan, vary_image
+from training.evaluation.export import data_facts
 
 from .conftest import write_images
 from .test_sources import coil_kspace, write_fastmri, write_modl

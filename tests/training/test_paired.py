@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from training.paired import MAX_EXACT, compare
+from training.evaluation.statistics import MAX_EXACT, compare
 
 
 def test_exact_p_value_by_hand():

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from training.checkpoint import part, read_checkpoint
-from training.fit import fit
+from training.fit.checkpoint import part, read_checkpoint
+from training.fit.start import fit
 
 from .conftest import tiny
 

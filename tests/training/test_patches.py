@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from training import supervised
 from training.config import RunConfig
-from training.log import read_log
-from training.patches import patch_output
-from training.run import Run
+from training.fit import supervised
+from training.fit.log import read_log
+from training.fit.patches import patch_output
+from training.fit.run import Run
 
 from .conftest import prepared, tiny, write_images
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from jrsr_core.pipeline import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.weights import WeightsCard
-from training.rows import read_rows
+from training.evaluation.rows import read_rows
 
 RESULTS = Path(__file__).parents[2] / "training" / "results"
 STEPS = {"brain-5x": 1500, "wall-16x": 600, "wall-16x_1200": 600}

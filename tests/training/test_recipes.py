@@ -7,8 +7,8 @@ import pytest
 import training
 from jrsr_core.models import MODEL_NAMES
 from training.config import load_recipe, parse_overrides
-from training.fit import fit
-from training.log import read_log
+from training.fit.log import read_log
+from training.fit.start import fit
 
 FOLDER = Path(training.__file__).parent / "recipes"
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.yaml"))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.mrd.file import write_scan
+from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.physics.fourier import fft, fft2c, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad
-from training.sources import SourceError, find_sources, open_source
-from training.sources.base import own_split
+from training.data.sources import SourceError, find_sources, open_source
+from training.data.sources.base import own_split
 
 from ..core.mrd_scans import small_scan
 from .conftest import write_images

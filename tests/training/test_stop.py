@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.checkpoint import read_checkpoint
-from training.fit import fit
-from training.run import Run
+from training.fit.checkpoint import read_checkpoint
+from training.fit.run import Run
+from training.fit.start import fit
 
 from .conftest import tiny
 

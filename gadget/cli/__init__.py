@@ -1,0 +1,1 @@
+"""The `jrsr` command line."""

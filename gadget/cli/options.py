@@ -1,0 +1,41 @@
+"""The command line that the commands belong to, and the options that several of them have."""
+
+from typing import Annotated
+
+import typer
+
+from gadget.settings import Settings
+
+app = typer.Typer(
+    name="jrsr",
+    help="Joint MR image reconstruction and super-resolution. Research use only.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
+Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
+Untrusted = Annotated[
+    bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+]
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=1, help="Share of a GPU for each worker of a cluster; else 1."),
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other property: jrsr settings."),
+]
+Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
+
+
+def settings_of(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
+    """Return the settings of a command line."""
+    return Settings.from_pairs(pairs or [], model=model, device=device)

@@ -1,0 +1,1 @@
+"""The engines that reconstruct slices: in this process, or on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Reconstruction on the workers of a Ray cluster."""

@@ -1,1 +1,0 @@
-"""Finished images in the formats of other programs."""

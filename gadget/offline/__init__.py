@@ -1,0 +1,1 @@
+"""Reconstruction, conversion and demonstration from files."""

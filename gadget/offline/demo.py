@@ -1,0 +1,105 @@
+"""Simulate a scan, reconstruct it, compare with what is usual, and show it.
+
+Nothing but the ISMRMRD file goes from the simulation to the reconstruction; the truth is used for
+the comparison alone. Nothing is rescaled: images come back in the scale of the scan.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gadget.console import say, table
+from gadget.scan.inspect import inspect_scan
+from gadget.scan.stages import make_assembler, make_engine, make_reconstructor
+from gadget.settings import Settings
+from jrsr_core.atomic import check_target, write_whole
+from jrsr_core.calibration.calibrate import hr_shape
+from jrsr_core.data import KSpaceSlice
+from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
+from jrsr_core.metrics import psnr, ssim
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import write_simulation
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import sinc_interpolate
+
+from .recon import replay_scan
+
+BASELINE = "cg-sense+bicubic"
+ERROR_GAIN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One column of the picture: magnitude ``(y, x)`` on the truth's scale, time in seconds."""
+
+    name: str
+    magnitude: Tensor
+    seconds: float
+
+
+def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
+    """Write scan, truth, images and picture into `folder` and return the table."""
+    names = {k: folder / f"{k}.h5" for k in ("scan", "truth", "images")}
+    picture, report = folder / "comparison.png", folder / "report.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (*names.values(), picture, report):
+        check_target(path, overwrite=overwrite)
+    say("simulating a 12-coil brain-5x scan of the phantom")
+    request = ScanRequest(n_coils=12)
+    made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
+    truth = made.truth[0]
+    with ScanFile(names["scan"]) as scan:
+        found = inspect_scan(scan.header, scan.heads, settings)
+        engine = make_engine(settings, with_maps=True)
+        targets = {"mrd": names["images"], "report": report}
+        replay_scan(scan, found, targets, engine, settings, overwrite)
+        slice_ = next(iter(make_assembler(scan, found.plan, settings)))
+    entries = list(_compare(slice_, settings))
+    write_whole(picture, draw_comparison(truth, entries), overwrite=overwrite)
+    header = ("", "PSNR [dB]", "SSIM", "time [s]")
+    rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
+    return [*table([header, *rows]), f"picture: {picture}", f"report: {report}"]
+
+
+def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:
+    start = time.perf_counter()
+    shape = hr_shape(slice_.lr_shape)
+    coils = sinc_interpolate(ifft2c(slice_.kspace), shape)
+    zero_filled = coils.abs().square().sum(0).sqrt()
+    yield Entry("zero-filled", zero_filled, time.perf_counter() - start)
+    for model in (BASELINE, settings.model):
+        own = replace(settings, model=model)
+        if model == BASELINE:
+            own = replace(own, weights="", preset="auto")
+        recon = make_reconstructor(own)
+        start = time.perf_counter()
+        image = recon(slice_).magnitude.cpu()
+        yield Entry(model, image, time.perf_counter() - start)
+
+
+def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:
+    return (
+        f"{float(psnr(entry.magnitude, truth)):.2f}",
+        f"{float(ssim(entry.magnitude, truth)):.4f}",
+    )
+
+
+def draw_comparison(truth: Tensor, entries: list[Entry]) -> bytes:
+    """PNG with truth and entries above, their error maps below."""
+    top = float(truth.max())
+    upper = [captioned(to_grey(truth.numpy(), top), ("truth", "{} x {}".format(*truth.shape)))]
+    lower = [
+        captioned(to_grey(torch.zeros_like(truth).numpy(), top), (f"error x {ERROR_GAIN}", ""))
+    ]
+    for entry in entries:
+        decibel, similarity = _scores(entry, truth)
+        image = to_grey(entry.magnitude.numpy(), top)
+        upper.append(captioned(image, (entry.name, f"{decibel} dB  {similarity}")))
+        error = ERROR_GAIN * (entry.magnitude - truth).abs()
+        lower.append(captioned(to_grey(error.numpy(), top), (f"error x {ERROR_GAIN}", entry.name)))
+    return encode_png(mosaic(upper + lower, n_columns=len(upper)))

@@ -1,0 +1,1 @@
+"""DICOM: classic and enhanced MR images."""

@@ -1,0 +1,95 @@
+"""What the report shows of one image: plane by plane what was measured, and what came out.
+
+Of a volume it is the plane (PE, SPE) in the middle of the readout, in which the network works.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from jrsr_core.calibration.calibrate import SR_FACTOR, CalibratedSlice
+from jrsr_core.data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.mrd.images import crop_to_fov
+from jrsr_core.physics.fourier import ifft2c
+from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
+from jrsr_core.reconstruction.reconstructor import Reconstructor
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Magnitudes float32 ``(y, x)`` of one plane on one scale; `aspect` is width over height.
+
+    `measured` is the zero-filled LR image, root sum of squares over the coils; `maps` may be empty.
+    """
+
+    image: np.ndarray
+    conventional: np.ndarray
+    measured: np.ndarray
+    maps: dict[str, np.ndarray]
+    aspect: float
+
+
+def make_view(
+    made: KSpaceSlice | KSpaceVolume, image: ReconImage, recon: Reconstructor, encoding: Encoding
+) -> View:
+    """Return the view of a finished image; `made` is its k-space, CG-SENSE its rival."""
+    slice_ = plane_of(made)
+    plain = recon.fallback(slice_, "")
+    measured = ifft2c(crop_or_pad(slice_.kspace, slice_.lr_shape)).abs().square().sum(0).sqrt()
+    size = (SR_FACTOR * slice_.lr_shape[0], SR_FACTOR * slice_.lr_shape[1])
+    fov = image.geometry.fov_mm
+    if isinstance(made, KSpaceVolume):
+        own, maps = _plane(image.image), {k: _plane(v) for k, v in image.maps.items()}
+        conventional, low = plain.image, measured
+        aspect = fov[0] / fov[1]
+    else:
+        own, maps = image.image, image.maps
+        whole = crop_to_fov(plain, encoding.recon_fov_mm)
+        conventional, low = whole.image, crop_or_pad(measured, tuple(whole.low_resolution.shape))
+        aspect = fov[2] / fov[1]
+    if tuple(conventional.shape) != tuple(own.shape):
+        conventional = crop_or_pad(conventional, tuple(own.shape))
+        low = crop_or_pad(low, tuple(n * low.shape[i] // size[i] for i, n in enumerate(own.shape)))
+    return View(
+        image=_array(own),
+        conventional=_array(conventional),
+        measured=_array(low),
+        maps={name: _array(value) for name, value in maps.items()},
+        aspect=aspect,
+    )
+
+
+def plane_of(made: KSpaceSlice | KSpaceVolume) -> KSpaceSlice:
+    """Return the slice, or the middle readout position of a volume."""
+    return made if isinstance(made, KSpaceSlice) else made.position(made.n_positions // 2)
+
+
+def _plane(volume: torch.Tensor) -> torch.Tensor:
+    """``(z, y, x)`` -> ``(y, z)`` in the middle of x."""
+    return volume[:, :, volume.shape[-1] // 2].T
+
+
+def coverage(slice_: KSpaceSlice) -> np.ndarray:
+    """Return what was measured of the k-space of the HR image, uint8 indices.
+
+    0 beyond the acquired resolution, 1 skipped, 2 measured, 3 the calibration block.
+    """
+    mask = slice_.mask.cpu()
+    codes = torch.where(mask > 0, 2, 1).to(torch.uint8)
+    size = [min(n, m) for n, m in zip(slice_.acs.shape[-2:], mask.shape, strict=True)]
+    block = crop_or_pad(torch.ones(tuple(size)), tuple(mask.shape)) > 0
+    codes[block & (mask > 0)] = 3
+    hr = tuple(SR_FACTOR * n for n in slice_.lr_shape)
+    return crop_or_pad(codes, hr).numpy()
+
+
+def coil_magnitudes(calibrated: CalibratedSlice) -> list[np.ndarray]:
+    """Return the coil sensitivities at LR, float32 ``(y, x)`` each."""
+    csm = calibrated.sense.csm[0].cpu()
+    lr = tuple(n // SR_FACTOR for n in csm.shape[-2:])
+    return [_array(m) for m in sinc_interpolate(csm, lr)]
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    return x.detach().abs().to(torch.float32).cpu().numpy()

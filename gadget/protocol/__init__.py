@@ -1,1 +1,0 @@
-"""Gadgetron's messages over a socket, with limits and without the defects of its Python client."""

@@ -1,0 +1,52 @@
+"""Raw data of images that failed, saved for later: nothing that was acquired shall be lost."""
+
+import itertools
+import re
+import time
+from pathlib import Path
+
+from gadget.console import complain
+from gadget.errors import describe
+from jrsr_core.atomic import publish, temporary_beside
+from jrsr_core.mrd.files.scan import write_scan
+from jrsr_core.mrd.live import Task
+
+
+def spool(task: Task, folder: str) -> Path | None:
+    """Save the lines of one image as an ISMRMRD file, which `jrsr recon` reads like any other.
+
+    What goes wrong here is said, and never stands in the way of the image; None then.
+    """
+    header, counters = task.assembler.plan.header, task.counters
+    name = re.sub(r"[^\w.-]+", "_", header.protocol_name or "scan")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stem = f"{name[:100]}_{stamp}_slice{counters.slice}_rep{counters.repetition}"
+    path = temporary = None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        path = _reserved(Path(folder), stem)
+        temporary = temporary_beside(path)
+        write_scan(temporary, header.xml, task.lines())
+        publish(temporary, path, overwrite=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        complain(f"raw data of slice {counters.slice} not saved in {folder}: {describe(error)}")
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    complain(f"raw data of slice {counters.slice} saved: {path}")
+    return path
+
+
+def _reserved(folder: Path, stem: str) -> Path:
+    """Make an empty file with a new name: other scans may fail in the same second."""
+    for n in itertools.count(1):
+        path = folder / (f"{stem}.h5" if n == 1 else f"{stem}_{n}.h5")
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError

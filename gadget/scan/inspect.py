@@ -1,0 +1,156 @@
+"""What a scan contains and what would be done with it, found without reading a sample.
+
+`recon` takes the same decision by the same function, so that `check` never promises what `recon`
+declines.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gadget.errors import UsageError
+from gadget.settings import Settings, nearest
+from jrsr_core.calibration.calibrate import SR_FACTOR
+from jrsr_core.data import Encoding
+from jrsr_core.models import MODEL_NAMES, PRESETS
+from jrsr_core.models.registry import CONSISTENT, PARTS
+from jrsr_core.mrd.acs.lines import acs_size, calibration_size
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.grid import line_counts, lines_outside
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.plan import ScanPlan, plan_scan
+from jrsr_core.mrd.readout import lr_readout_size, measured_share, readout_size
+from jrsr_core.weights import CardError, find_system
+
+READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
+STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceInspection:
+    """The images of one encoding space.
+
+    `acs` is the smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``), the largest one
+    where none is usable; `n_without_acs` the number of images that will be fallback images,
+    `acceleration` the mean over the images, `echo` the measured share of the readouts.
+    """
+
+    number: int
+    encoding: Encoding
+    n_images: int
+    acs: tuple[int, int]
+    n_without_acs: int
+    acceleration: float
+    n_averages: int
+    echo: float
+
+    @property
+    def lr_matrix(self) -> tuple[int, ...]:
+        """LR grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
+        nz, ny, _ = self.encoding.encoding_matrix
+        plane = (ny, lr_readout_size(self.encoding) or readout_size(self.encoding))
+        return (nz, *plane) if self.encoding.is_3d else plane
+
+    @property
+    def hr_matrix(self) -> tuple[int, ...]:
+        """Matrix of the images, oversampling removed along the phase encodes as well."""
+        encoding = self.encoding
+        ratios = zip(encoding.recon_fov_mm, encoding.encoding_fov_mm, strict=True)
+        z, y, _ = (min(1.0, wanted / encoded) for wanted, encoded in ratios)
+        *_, ny, nx = self.lr_matrix
+        if not encoding.is_3d:
+            return (SR_FACTOR * round(ny * y), SR_FACTOR * nx)
+        return (SR_FACTOR * round(self.lr_matrix[0] * z), SR_FACTOR * round(ny * y), nx)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A plan and its consequences; `spaces` are the encoding spaces that have images."""
+
+    plan: ScanPlan
+    spaces: tuple[SpaceInspection, ...]
+    n_outside: int
+
+
+def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:
+    """Plan a scan and find what calibrates it.
+
+    Raises
+    ------
+    UnsupportedScan, BadScan
+        The scan is declined, or broken.
+    """
+    plan = plan_scan(header, heads)
+    n_outside = 0
+    for number in plan.spaces:
+        lines = [x for c, x in plan.groups.items() if c.encoding == number]
+        n_outside += lines_outside(heads[np.concatenate(lines)], header.encodings[number])
+    spaces = tuple(_inspect_space(plan, number, heads, settings) for number in plan.spaces)
+    return Inspection(plan, spaces, n_outside)
+
+
+def _inspect_space(
+    plan: ScanPlan, number: int, heads: np.ndarray, settings: Settings
+) -> SpaceInspection:
+    encoding, width = plan.header.encodings[number], settings.kernel_width
+    _check_size(encoding, width)
+    known: dict[bytes, tuple[tuple[int, int], float, int, float]] = {}
+    blocks, figures = [], []
+    for counters, lines in plan.groups.items():
+        if counters.encoding != number:
+            continue
+        key = _pattern(heads[lines])
+        if key not in known:
+            counts = line_counts(heads[lines], encoding)
+            acceleration = counts.numel() / float((counts > 0).sum())
+            echo = measured_share(heads[lines], encoding)
+            known[key] = (acs_size(counts), acceleration, int(counts.max()), echo)
+        block, *rest = known[key]
+        chosen = plan.calibration.get((number, counters.slice))
+        blocks.append(block if chosen is None else calibration_size(heads, chosen, encoding))
+        figures.append(rest)
+    usable = [b for b in blocks if min(b) >= width]
+    accelerations, averages, echoes = zip(*figures, strict=True)
+    return SpaceInspection(
+        number=number,
+        encoding=encoding,
+        n_images=len(blocks),
+        acs=min(usable) if usable else max(blocks),
+        n_without_acs=len(blocks) - len(usable),
+        acceleration=float(np.mean(accelerations)),
+        n_averages=max(averages),
+        echo=min(echoes),
+    )
+
+
+def _check_size(encoding: Encoding, width: int) -> None:
+    """Decline a matrix that cannot hold the calibration kernel twice."""
+    nz, ny, _ = encoding.encoding_matrix
+    nx = lr_readout_size(encoding) or readout_size(encoding)
+    plane = (ny, nz) if encoding.is_3d else (ny, nx)
+    if min(plane) < 2 * width:
+        raise UnsupportedScan(
+            f"matrix {plane[0]} x {plane[1]} is too small for a kernel of {width}: "
+            f"at least {2 * width} x {2 * width}"
+        )
+
+
+def _pattern(heads: np.ndarray) -> bytes:
+    """Return what the sampling of an image depends on."""
+    columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
+    return b"".join(column.tobytes() for column in columns)
+
+
+def check_model(settings: Settings) -> None:
+    """Raise `UsageError` for an unknown model or preset, `CardError` where weights are missing."""
+    if settings.preset not in ("auto", *PRESETS):
+        raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
+    base = settings.model.removesuffix(CONSISTENT)
+    if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
+        raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
+    try:
+        find_system(settings.model, preset=settings.preset, weights=settings.weights)
+    except CardError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,240 @@
+"""`jrsr send`: a scan to any Gadgetron or MRD server, its images into a file."""
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+
+from gadget.console import complain, progress, say
+from gadget.errors import Exit, UsageError, describe
+from gadget.server.protocol.connection import CONFIG_FILE_BYTES, READERS
+from gadget.server.protocol.messages import (
+    WAVEFORM_HEAD,
+    Passenger,
+    Text,
+    config_message,
+    decode,
+    header_message,
+    text_message,
+)
+from gadget.server.protocol.wire import UINT16, UINT64, Id, PeerGone, ProtocolError, Stream
+from jrsr_core.atomic import ImageWriter, check_target
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.lines import HEAD_DTYPE
+
+CONNECT_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class ServerFailure(ConnectionError):
+    """The server reported an error, or returned nothing."""
+
+
+@dataclass(frozen=True)
+class SendRequest:
+    """What to send where.
+
+    `chain` is the file of a chain, sent as it is; without it `config` names one of the server's.
+    `parameters` go as JSON text, which MRD servers understand and Gadgetron does not.
+    """
+
+    scan: Path
+    output: Path
+    host: str = "127.0.0.1"
+    port: int = 18000
+    chain: Path | None = None
+    config: str = "jrsr"
+    parameters: dict[str, str] = field(default_factory=dict)
+    timeout: float = 600.0
+    overwrite: bool = False
+
+
+def send_scan(request: SendRequest) -> Exit:
+    """Send a scan, write what comes back.
+
+    Raises
+    ------
+    UsageError, FileNotFoundError, FileExistsError, BadScan
+        A scan that cannot be read, a chain that is not there, output that may not be written.
+    ServerFailure
+        Nobody answers, the server reports an error, or no image came; no output is left then.
+    """
+    check_target(request.output, overwrite=request.overwrite)
+    opening, parameters = _opening(request), _parameters(request)
+    start = time.perf_counter()
+    with ScanFile(request.scan) as scan, _connect(request) as sock:
+        sender = threading.Thread(
+            target=_send, args=(sock, opening, parameters, scan), name="sender", daemon=True
+        )
+        sender.start()
+        try:
+            n_images, n_fallback = _receive(sock, scan, request)
+        finally:
+            # The sending thread reads from the file.
+            _shut(sock)
+            sender.join()
+    seconds = time.perf_counter() - start
+    note = f", {n_fallback} of them fallback images" if n_fallback else ""
+    say(f"{request.scan.name}: {n_images} images{note} in {seconds:.1f} s -> {request.output}")
+    return Exit.FALLBACK if n_fallback else Exit.DONE
+
+
+def ask_health(host: str, port: int) -> str:
+    """Return the health line of a resident server.
+
+    Raises
+    ------
+    ServerFailure
+        It does not answer.
+    """
+    with _dial(host, port, CONNECT_SECONDS) as sock:
+        query = b"health"
+        stream = Stream(sock)
+        try:
+            stream.write(UINT16.pack(Id.QUERY) + UINT64.pack(0) + UINT64.pack(1))
+            stream.write(UINT64.pack(len(query)) + query)
+            number = stream.number(UINT16)
+            if number == Id.ERROR:
+                reason = decode(stream.sized("error", UINT64, stream.limits.text))
+                raise ServerFailure(f"{host} port {port}: {reason}")
+            if number != Id.RESPONSE:
+                raise ServerFailure(f"{host} port {port} is no jrsr server")
+            stream.number(UINT64)
+            return decode(stream.sized("response", UINT64, stream.limits.text))
+        except (PeerGone, TimeoutError):
+            raise ServerFailure(f"{host} port {port} does not answer") from None
+
+
+def _dial(host: str, port: int, timeout: float) -> socket.socket:
+    try:
+        sock = socket.create_connection((host, port), CONNECT_SECONDS)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ServerFailure(f"no connection to {host} port {port}: {reason}") from None
+    sock.settimeout(timeout or None)
+    return sock
+
+
+def _connect(request: SendRequest) -> socket.socket:
+    return _dial(request.host, request.port, request.timeout)
+
+
+def _opening(request: SendRequest) -> bytes:
+    """Return the configuration message."""
+    if request.chain is not None:
+        if not request.chain.is_file():
+            raise FileNotFoundError(f"chain {request.chain}: no such file")
+        return config_message(request.chain.read_bytes())
+    name = request.config.encode("utf-8")
+    if len(name) >= CONFIG_FILE_BYTES:
+        raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
+    return UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
+
+
+def _parameters(request: SendRequest) -> bytes:
+    """Return the message with the parameters, which comes after the header."""
+    if not request.parameters:
+        return b""
+    return text_message(json.dumps({"parameters": request.parameters}))
+
+
+def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile) -> None:
+    """Send everything; a server that hangs up has told the receiver why."""
+    stream = Stream(sock)
+    try:
+        stream.write(opening + header_message(scan.header.xml) + parameters)
+        for message in _lines(scan):
+            stream.write(message)
+        for message in _waveforms(scan):
+            stream.write(message)
+        stream.write(UINT16.pack(Id.CLOSE))
+    except PeerGone as error:
+        log.debug("sending stopped: %s", error)
+    except Exception as error:
+        complain(f"{scan.path.name}: {error}")
+        _shut(sock)
+
+
+def _lines(scan: ScanFile) -> Iterator[bytes]:
+    """Yield ACQUISITION messages in the order of the file."""
+    number = UINT16.pack(Id.ACQUISITION)
+    for rows in scan.blocks():
+        heads = rows["head"].astype(HEAD_DTYPE)
+        for head, row in zip(heads, rows, strict=True):
+            parts = (np.asarray(row[name], "<f4").tobytes() for name in ("traj", "data"))
+            yield b"".join((number, head.tobytes(), *parts))
+
+
+def _waveforms(scan: ScanFile) -> Iterator[bytes]:
+    """Yield WAVEFORM messages."""
+    number = UINT16.pack(Id.WAVEFORM)
+    for row in scan.waveforms():
+        head = np.zeros(1, WAVEFORM_HEAD)
+        for name in WAVEFORM_HEAD.names:
+            head[name] = row["head"][name]
+        yield b"".join((number, head.tobytes(), np.asarray(row["data"], "<u4").tobytes()))
+
+
+def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple[int, int]:
+    """Write images until CLOSE; return how many came, and how many are fallback images."""
+    n_images = n_fallback = 0
+    with (
+        ImageWriter(request.output, scan.header.xml, overwrite=request.overwrite) as writer,
+        progress(None, scan.path.name) as tick,
+    ):
+        for item in _messages(Stream(sock), request):
+            if isinstance(item, Passenger) and item.id == Id.IMAGE:
+                image = _image(item, scan.path.name)
+                n_fallback += bool(image.meta.get("JRSR_fallback", ""))
+                n_images += 1
+                writer.write(image)
+                tick()
+            elif isinstance(item, Text):
+                complain(f"server: {item.text}")
+                if "ERROR" in item.text:
+                    raise ServerFailure(f"{scan.path.name}: the server failed: {item.text}")
+        if not n_images:
+            raise ServerFailure(f"{scan.path.name}: the server returned no image")
+    return n_images, n_fallback
+
+
+def _image(message: Passenger, name: str) -> ismrmrd.Image:
+    try:
+        return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
+    except Exception as error:
+        reason = describe(error)
+        raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
+
+
+def _messages(stream: Stream, request: SendRequest) -> Iterator[object]:
+    where = f"{request.host} port {request.port}"
+    while True:
+        try:
+            number = stream.number(UINT16)
+            if number == Id.CLOSE:
+                return
+            if number == Id.ERROR:
+                text = stream.sized("error", UINT64, stream.limits.text)
+                yield Text(f"ERROR {decode(text)}")
+            else:
+                yield READERS.get(number)(stream)
+        except TimeoutError:
+            raise ServerFailure(f"{where}: nothing came for {request.timeout:g} s") from None
+        except (PeerGone, ProtocolError) as error:
+            raise ServerFailure(f"{where}: {error}") from None
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass

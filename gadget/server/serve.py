@@ -1,0 +1,88 @@
+"""`jrsr serve`: the resident server as a command."""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gadget.compute.engine import Engine
+from gadget.compute.ray.available import import_cluster
+from gadget.errors import Exit
+from gadget.scan.inspect import check_model
+from gadget.scan.stages import make_engine
+from gadget.settings import Settings
+from jrsr_core.data import KSpaceSlice, SliceGeometry
+
+from .server import Server
+
+if TYPE_CHECKING:
+    from gadget.compute.ray.engine import ClusterEngine
+
+log = logging.getLogger("jrsr")
+
+
+def serve_until_stopped(
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    cluster: str = "",
+    gpus_per_worker: float | None = None,
+    verbose: bool = False,
+    **options: Any,
+) -> Exit:
+    """Load the model, listen, serve; SIGTERM or Ctrl-C lets scans end, a second one does not.
+
+    With `cluster`, the address of a Ray cluster, its workers compute.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s [%(threadName)s] %(message)s",
+        force=True,
+    )
+    with _makes_engines(settings, cluster, gpus_per_worker) as make:
+        server = Server(settings, make, host=host, port=port, **options)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        warm_up(server.engines.get(settings))
+        for address, bound in server.addresses:
+            log.info("listening on %s port %d", address, bound)
+        server.run()
+    return Exit.DONE
+
+
+@contextmanager
+def _makes_engines(
+    settings: Settings, cluster: str, gpus_per_worker: float | None
+) -> Iterator[Callable[[Settings], "Engine | ClusterEngine"]]:
+    """Yield what makes engines: of this machine, or of the one pool of a cluster."""
+    if not cluster:
+        yield make_engine
+        return
+    module = import_cluster()
+    check_model(settings)
+    with module.Pool(cluster, device=settings.device, gpus_per_worker=gpus_per_worker) as pool:
+        yield partial(module.ClusterEngine, pool=pool, is_resident=True)
+
+
+def warm_up(engine: "Engine | ClusterEngine") -> None:
+    """Compute one small slice, so that the first scan does not wait for libraries to set up."""
+    start = time.perf_counter()
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn((4, 32, 32), dtype=torch.complex64, generator=generator)
+    centre = (0.0, 0.0, 0.0)
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    geometry = SliceGeometry(centre, *axes, fov_mm=(5.0, 200.0, 200.0))
+    slice_ = KSpaceSlice(kspace, torch.ones(32, 32), kspace[:, 4:28, 4:28], geometry)
+    (outcome,) = engine.run([slice_])
+    if isinstance(outcome, Exception):
+        raise outcome
+    seconds = time.perf_counter() - start
+    log.info("%s on %s, warm after %.1f s", engine.model.name, engine.place, seconds)

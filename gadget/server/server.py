@@ -1,0 +1,213 @@
+"""The resident server: one process and one model for many scans.
+
+Gadgetron connects to it with `<connect>`, MRD clients (FIRE, OpenRecon, `jrsr send`) directly. Each
+connection has a thread; the engine shares the devices between them. SIGTERM lets the scans that are
+going on come to their end, for `grace` seconds, and takes no new ones.
+"""
+
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from gadget.compute.engine import Engine, Engines
+from gadget.errors import Exit
+from gadget.settings import Settings
+
+from .connection import (
+    REFUSAL_SECONDS,
+    Conversation,
+    Network,
+    Terms,
+    is_allowed,
+    is_client,
+    listen,
+    refuse,
+    shut,
+)
+from .session import Outcome
+
+log = logging.getLogger("jrsr")
+
+MAX_REFUSALS = 32
+"""Connections beyond `max_connections` that are told at the same time."""
+
+
+class Server:
+    """Listens, and serves every connection in a thread.
+
+    Parameters
+    ----------
+    settings
+        Of scans whose peer says nothing else.
+    host, port
+        Where to listen: a name stands for all its addresses, IPv4 and IPv6; port 0 for any.
+    max_connections
+        Served at once; one more is told so and closed, and many more are closed untold.
+    grace
+        Seconds that scans may go on after `stop`.
+    allow
+        Networks that may connect; others are closed at once. Empty for all.
+    terms
+        What is granted to those that may.
+
+    Raises
+    ------
+    UsageError
+        The address cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_engine: Callable[[Settings], Engine],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 18000,
+        max_connections: int = 16,
+        grace: float = 60.0,
+        allow: Sequence[Network] = (),
+        terms: Terms | None = None,
+    ) -> None:
+        self.settings = settings
+        self.health = Health()
+        self.engines = Engines(make_engine)
+        self.max_connections = max_connections
+        self.grace = grace
+        self._allow = tuple(allow)
+        self._terms = terms or Terms()
+        self._sockets = listen(host, port)
+        self._wake, self._woken = socket.socketpair()
+        self._open: dict[threading.Thread, Conversation] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Address and port of every socket it listens on."""
+        return [s.getsockname()[:2] for s in self._sockets]
+
+    def health_line(self) -> str:
+        """Return the health line."""
+        return self.health.line(self.engines.waiting(), self.engines.notes())
+
+    def run(self) -> None:
+        """Serve until `stop` is called; then wait for the scans that are going on."""
+        with selectors.DefaultSelector() as selector:
+            for listening in (*self._sockets, self._woken):
+                selector.register(listening, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if self._woken in ready:
+                    break
+                for listening in ready:
+                    self._accept(listening)
+        self._finish()
+
+    def stop(self) -> None:
+        """Take no new connections; a second call ends those that are open. From any thread."""
+        try:
+            self._wake.send(b"x")
+        except OSError:
+            pass
+
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            sock, address = listening.accept()
+        except OSError as error:
+            log.warning("connection lost before it was accepted: %s", error)
+            # Where there are too many open files, the next attempt fails as well.
+            time.sleep(0.1)
+            return
+        name = f"{address[0]}:{address[1]}"
+        if not is_allowed(address[0], self._allow):
+            log.warning("%s: not in an allowed network", name)
+            sock.close()
+            return
+        if len(self._open) >= self.max_connections + MAX_REFUSALS:
+            log.warning("%s: too many connections to refuse it politely", name)
+            sock.close()
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        talk = Conversation(sock, name, self.settings, self.engines, self.health_line, self._terms)
+        thread = threading.Thread(target=self._thread, args=(sock, talk), name=name, daemon=True)
+        with self._lock:
+            self._open[thread] = talk
+        thread.start()
+
+    def _thread(self, sock: socket.socket, talk: Conversation) -> None:
+        outcome = None
+        try:
+            if self.health.opened() > self.max_connections:
+                reason = f"{self.max_connections} connections are served already"
+                sock.settimeout(REFUSAL_SECONDS)
+                refuse(sock, reason, is_client(sock))
+            else:
+                outcome = talk.run()
+        except Exception:
+            log.exception("%s: connection failed", talk.name)
+        finally:
+            shut(sock)
+            sock.close()
+            with self._lock:
+                del self._open[threading.current_thread()]
+            self.health.closed(outcome)
+            log.info("health: %s", self.health_line())
+
+    def _finish(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+        end = time.monotonic() + self.grace
+        log.info("stopping: %d connections may go on for %g s", len(self._open), self.grace)
+        while self._open and time.monotonic() < end and not _was_stopped_twice(self._woken):
+            time.sleep(0.02)
+        with self._lock:
+            left = dict(self._open)
+        for talk in left.values():
+            talk.abort("the server was stopped")
+        for thread in left:
+            thread.join(2.0)
+        for woken in (self._wake, self._woken):
+            woken.close()
+        log.info("stopped: %s", self.health_line())
+
+
+def _was_stopped_twice(woken: socket.socket) -> bool:
+    return len(woken.recv(2, socket.MSG_PEEK)) > 1
+
+
+# FOLDED gadget/health.py: What a server has done, on one line.
+class Health:
+    """Counters of a server; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.n_open = self.n_scans = self.n_failed = self.n_images = self.n_fallback = 0
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def opened(self) -> int:
+        """Count a connection; return how many are open with it."""
+        with self._lock:
+            self.n_open += 1
+            return self.n_open
+
+    def closed(self, outcome: Outcome | None) -> None:
+        """Count the end of a connection, and its scan if it had one."""
+        with self._lock:
+            self.n_open -= 1
+            if outcome is not None:
+                self.n_scans += 1
+                self.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
+                self.n_images += outcome.n_images
+                self.n_fallback += outcome.n_fallback
+
+    def line(self, n_waiting: int, notes: Sequence[str] = ()) -> str:
+        """Return the health line; `notes` come last."""
+        up = time.monotonic() - self._started
+        counts = (
+            f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
+            f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
+            f"{self.n_fallback} of them fallback images"
+        )
+        return ", ".join((counts, *notes))

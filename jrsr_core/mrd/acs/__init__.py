@@ -1,0 +1,1 @@
+"""Auto-calibration lines: selection, reading, and separate reference scans."""

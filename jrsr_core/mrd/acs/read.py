@@ -1,0 +1,115 @@
+"""The ACS of a slice, read from its calibration lines and brought to the grid of the image.
+
+A reference with another field of view is resampled: its samples lie at k / FOV_ref, the ACS has to
+lie at k / FOV_image.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.acs import Block, find_acs
+from jrsr_core.data import Encoding
+from jrsr_core.mrd.accumulate import LineReader
+from jrsr_core.mrd.grid import sample_counts
+from jrsr_core.mrd.readout import readout_size
+from jrsr_core.physics.fourier import fft
+from jrsr_core.physics.resolution import crop_or_pad
+
+from .lines import CalibrationLines, calibration_counts, fov_ratios, scaled_size
+from .reference import plane_of_volume, seen_from
+
+MAX_LINES = 40
+"""Central lines kept of a shared ACS; calibration uses no more."""
+
+
+def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the measured centre ``(coil, ay, az, ax)`` on the grid of its own scan.
+
+    Of size 0 where the centre was not measured; lines that are not finite do not take part.
+    """
+    is_plane = _has_plane(chosen, image)
+    heads = reader.source.heads[chosen.lines]
+    try:
+        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
+    except ValueError:
+        return _nothing(reader, chosen, image)
+    # Only the lines of the block are read: the grid shrinks about its centre.
+    n_columns = columns.stop - columns.start if is_plane else chosen.grid.nz
+    block = replace(chosen.grid, ny=rows.stop - rows.start, nz=n_columns)
+    chosen = replace(chosen, grid=block)
+    total, finite = reader.sum(chosen.lines, block, chosen.encoding)
+    heads = heads[finite]
+    try:
+        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
+    except ValueError:
+        return _nothing(reader, chosen, image)
+    counts = sample_counts(heads, block, chosen.encoding)
+    kspace = total / counts.clamp_min(1)[:, None]
+    kspace = kspace.unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
+    if not is_plane:
+        return kspace[:, rows, :, columns]
+    kspace = kspace[:, rows, columns]
+    if image.is_3d:
+        return kspace
+    # The ACS of slices is fully sampled along the readout as well.
+    measured = counts.unflatten(0, (block.ny, block.nz))[rows, columns].amin((0, 1))
+    return kspace[..., find_acs(measured[None])[1]]
+
+
+def acs_of_block(block: Tensor, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    """Return the ACS of a measured centre, on the k-space grid of the image."""
+    acs = (plane_of_volume if chosen.kind == "volume" else seen_from)(block, chosen.offset)
+    if chosen.kind in ("reference", "volume"):
+        acs = _to_image_grid(acs, chosen.encoding, image)
+    return (acs if image.is_3d else acs.squeeze(2)).clone()
+
+
+def _has_plane(chosen: CalibrationLines, image: Encoding) -> bool:
+    """Whether the phase encodes span a plane ``(ky, kz)``."""
+    return image.is_3d or chosen.kind == "volume"
+
+
+def _find(counts: Tensor, is_plane: bool) -> Block:
+    return find_acs(counts, (MAX_LINES, MAX_LINES if is_plane else counts.shape[1]))
+
+
+def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+    n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
+    shape = (0, 0, readout_size(image)) if image.is_3d else (0, 0)
+    return torch.zeros((n_coils, *shape), dtype=torch.complex64)
+
+
+def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
+    """Bring ``(coil, ay, az, ax)`` to the k-space spacing of the image, and within its matrix."""
+    ratio_z, ratio_y, ratio_x = fov_ratios(encoding, image)
+    for axis, ratio in ((1, ratio_y), (2, ratio_z), (3, ratio_x)):
+        acs = resample_fov(acs, axis, ratio)
+    nz, ny, _ = image.encoding_matrix
+    _, n_y, n_z, n_x = acs.shape
+    # Planes of a 3-D scan need every readout position, whatever the resolution of the reference.
+    width = readout_size(image) if image.is_3d else min(n_x, readout_size(image))
+    return crop_or_pad(acs, (min(n_y, ny), min(n_z, nz), width))
+
+
+def resample_fov(kspace: Tensor, axis: int, ratio: float) -> Tensor:
+    """Change the field of view of one axis by `ratio`, at the same resolution.
+
+    The image of the n samples, sum_k a_k exp(2 pi i k r / FOV), is evaluated where the pixels of
+    the new field of view lie (zero outside the old one) and transformed back:
+    n -> floor(n * ratio) samples.
+    """
+    if ratio == 1:
+        return kspace
+    n, n_new = kspace.shape[axis], max(1, scaled_size(kspace.shape[axis], ratio))
+    n_pixels = 4 * max(n, n_new)
+    # Positions in units of the old field of view.
+    position = (torch.arange(n_pixels, dtype=torch.float64) - n_pixels // 2) / n_pixels * ratio
+    k = torch.arange(n, dtype=torch.float64) - n // 2
+    angle = 2 * math.pi * position[:, None] * k
+    to_image = torch.polar((position.abs() <= 0.5).double()[:, None].expand_as(angle), angle)
+    image = kspace.movedim(axis, -1) @ to_image.mT.to(kspace)
+    spectrum = fft(image, -1) / math.sqrt(n_pixels)
+    return crop_or_pad(spectrum, (n_new,)).movedim(-1, axis)

@@ -1,0 +1,1 @@
+"""ISMRMRD files: scans in, images out."""

@@ -1,0 +1,258 @@
+"""ISMRMRD files: read in bulk with bounded memory, write so that a reader never sees half a file.
+
+Heads are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes it
+read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype
+
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.header import ScanHeader, parse_header
+from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+
+from .hdf5_checks import FileLimits, Heaps, StoredRows, check_group, check_header, check_rows
+
+DATASET = "dataset"
+BLOCK, BLOCK_BYTES = 128, 2**28
+BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
+"""What h5py raises on files that are not what they say."""
+
+
+class ScanFile:
+    """A scan on disk, a `LineSource`.
+
+    Attributes
+    ----------
+    header
+        `ScanHeader`.
+    heads
+        Line heads, structured ``(n,)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    BadScan
+        Not HDF5, cut off, no data set, no header, no acquisitions; links out of the file, or sizes
+        beyond the limits.
+    """
+
+    def __init__(self, path: str | Path, limits: FileLimits = FileLimits()) -> None:  # noqa: B008
+        self.path = Path(path)
+        self._limits = limits
+        self._file = _open(self.path)
+        try:
+            with reading("unreadable"):
+                group = _find_dataset(self._file, self._limits)
+                self._heaps = Heaps(self._file)
+                check_header(group["xml"], self._heaps, self._limits)
+                self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
+                self._rows = group["data"]
+                self.heads, self._lengths, self._addresses = _read_heads(self._rows, self._limits)
+        except BaseException:
+            self.close()
+            raise
+
+    def samples(self, indices: np.ndarray) -> np.ndarray:
+        """Return complex64 ``(line, coil, sample)``.
+
+        Raises
+        ------
+        BadScan
+            If a line has not the size its head tells.
+        """
+        first = self.heads[indices[0]]
+        n_coils, n_samples = int(first["active_channels"]), int(first["number_of_samples"])
+        stored = self._lengths[indices]
+        if (stored != 2 * n_coils * n_samples).any():
+            wrong = int(np.argmax(stored != 2 * n_coils * n_samples))
+            raise BadScan(
+                f"line {indices[wrong]} holds {int(stored[wrong]) // 2} samples, "
+                f"its head says {n_coils} x {n_samples}"
+            )
+        parts = [self._read(run) for run in _strided_runs(indices)]
+        flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
+        return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield all lines as records with ``head``, ``traj`` and ``data``, some at a time.
+
+        Raises
+        ------
+        BadScan
+            If they cannot be read.
+        """
+        longest = 4 * int(self._lengths.max(initial=1))
+        at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
+        for start in range(0, len(self._rows), at_once):
+            run = slice(start, start + at_once)
+            with reading("lines cannot be read"):
+                self._heaps.check(self._addresses[run])
+                rows = self._rows[run]
+            yield rows
+
+    def waveforms(self) -> np.ndarray:
+        """Return the waveforms as records with ``head`` and ``data``; of size 0 without any."""
+        found = self._rows.parent.get("waveforms")
+        if found is None:
+            return np.zeros(0)
+        if not _is_rows(found):
+            raise BadScan(f"'{found.name}' holds no waveforms")
+        with reading("waveforms cannot be read"):
+            self._heaps.check(check_rows(found, {"data": "uint32"}, self._limits).heaps)
+            return found[()]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "ScanFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self, run: slice) -> np.ndarray:
+        with reading("samples cannot be read"):
+            self._heaps.check(self._addresses[run])
+            return self._rows.fields("data")[run]
+
+
+def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
+    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`.
+
+    It is made in memory: where the disk is full, HDF5 would take the process down with it.
+    """
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        text = file.create_dataset(f"{DATASET}/xml", (1,), h5py.special_dtype(vlen=bytes))
+        text[0] = header_xml.encode("utf-8")
+        rows = file.create_dataset(
+            f"{DATASET}/data",
+            (len(lines.heads),),
+            acquisition_dtype,
+            maxshape=(None,),
+            chunks=(64,),
+        )
+        nothing = np.zeros(0, np.float32)
+        for start in range(0, len(lines.heads), BLOCK):
+            heads = lines.heads[start : start + BLOCK]
+            block = np.empty(len(heads), acquisition_dtype)
+            block["head"] = heads
+            for i in range(len(heads)):
+                line = np.ascontiguousarray(lines.data[start + i], np.complex64)
+                block["traj"][i] = nothing
+                block["data"][i] = line.view(np.float32).reshape(-1)
+            rows[start : start + len(heads)] = block
+    Path(path).write_bytes(made.getbuffer())
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        raise BadScan("not an HDF5 file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise BadScan(f"HDF5 cannot open it, the file may be cut off ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what h5py raises into `BadScan`."""
+    try:
+        yield
+    except (BadScan, UnsupportedScan):
+        raise
+    except BROKEN as error:
+        raise BadScan(f"{what}, the file may be cut off ({_line(error)})") from None
+
+
+def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
+    """Return the group `dataset`, else the only group that holds acquisitions."""
+    check_group(file, limits)
+    groups = [g for g in file.values() if isinstance(g, h5py.Group) and _is_rows(g.get("data"))]
+    named = file.get(DATASET)
+    if isinstance(named, h5py.Group):
+        group = named
+    elif len(groups) == 1:
+        group = groups[0]
+    else:
+        raise BadScan(f"no group '{DATASET}' in the file, found: {', '.join(file) or 'nothing'}")
+    check_group(group, limits)
+    if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
+        raise BadScan(f"no header: '{group.name}/xml' is missing")
+    if not _is_rows(group.get("data")):
+        raise BadScan(f"no acquisitions: '{group.name}/data' is missing or of another kind")
+    return group
+
+
+def _is_rows(data: object) -> bool:
+    fields = data.dtype.names if isinstance(data, h5py.Dataset) else None
+    return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
+
+
+def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
+    stored = rows.dtype["head"]
+    if missing := sorted(lacking(stored, HEAD_DTYPE)):
+        raise BadScan(f"acquisition heads lack {', '.join(missing)}")
+    lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
+    found = check_rows(rows, lists, limits)
+    return found._replace(heads=fitted(found.heads, HEAD_DTYPE))
+
+
+def fitted(heads: np.ndarray, wanted: np.dtype) -> np.ndarray:
+    """Return heads as rows of `wanted`; fields that it has not are left out."""
+    if heads.dtype == wanted:
+        return heads
+    made = np.zeros(len(heads), wanted)
+    for name in wanted.names:
+        inner = wanted[name]
+        made[name] = fitted(heads[name], inner) if inner.names else heads[name]
+    return made
+
+
+def lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
+    """Yield the fields that are missing or of another kind."""
+    for name in wanted.names:
+        if name not in (stored.names or ()):
+            yield name
+        elif wanted[name].names:
+            yield from lacking(stored[name], wanted[name])
+        elif stored[name].shape != wanted[name].shape or not np.can_cast(
+            stored[name].base, wanted[name].base, "same_kind"
+        ):
+            yield name
+
+
+def _strided_runs(indices: np.ndarray) -> list[slice]:
+    """Cover increasing indices by slices of constant stride: interleaved slices are regular."""
+    runs, start = [], 0
+    while start < len(indices):
+        stop = start + 1
+        step = int(indices[stop] - indices[start]) if stop < len(indices) else 1
+        while stop < len(indices) and indices[stop] - indices[stop - 1] == step:
+            stop += 1
+        runs.append(slice(int(indices[start]), int(indices[stop - 1]) + 1, max(step, 1)))
+        start = stop
+    return runs

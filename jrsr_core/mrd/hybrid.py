@@ -1,0 +1,119 @@
+"""Lines of a 3-D scan -> hybrid space: inverse FFT along the readout, virtual coils on the way.
+
+    h(x, v, ky, kz) = sum_c A_x[v, c]  IFFT_x[ k(c, ky, kz, kx) ]
+
+A_x are the GCC matrices of the 3-D ACS, one per readout position and aligned along it, so that at
+most `n_virtual_coils` coils of the volume are in memory at a time.
+
+Lines of one place are averaged, of n lines that measured a sample each with 1 / n. Where all of
+them measured the same samples this is done in hybrid space, else before the FFT.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.data import Encoding
+from jrsr_core.physics.fourier import ifft
+
+from .accumulate import LineReader
+from .grid import Grid, plane_counts
+from .readout import plan_readout, readout_kinds, readout_size
+
+
+def hybrid_acs(acs: Tensor, n_virtual: int) -> tuple[Tensor, CoilCompressor | None]:
+    """Return the ACS ``(x, coil, ay, az)`` of the virtual coils, and the compression.
+
+    `acs` is ``(coil, ay, az, nx)`` in k-space; without an ACS, or with few coils, nothing is
+    compressed.
+    """
+    n_coils, ay, az, nx = acs.shape
+    if not ay * az:
+        return acs.permute(3, 0, 1, 2), None
+    compressor = None
+    if n_coils > n_virtual:
+        compressor = CoilCompressor.gcc(acs.flatten(1, 2), n_virtual, nx)
+    lines = to_hybrid(acs.flatten(1, 2).movedim(0, 1), compressor)
+    return lines.unflatten(0, (ay, az)).permute(3, 2, 0, 1).contiguous(), compressor
+
+
+def to_hybrid(readouts: Tensor, compressor: CoilCompressor | None) -> Tensor:
+    """Readouts ``(line, coil, kx)`` -> ``(line, virtual coil, x)``."""
+    hybrid = ifft(readouts, -1)
+    if compressor is None:
+        return hybrid
+    return torch.einsum("xvc,lcx->lvx", compressor.matrices, hybrid)
+
+
+def read_hybrid(
+    reader: LineReader,
+    lines: np.ndarray,
+    encoding: Encoding,
+    compressor: CoilCompressor | None,
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Return the hybrid space ``(x, coil, ky, kz)``, its counts and which lines are finite."""
+    grid = Grid.of(encoding)
+    total, finite = _sum(reader, lines, grid, encoding, compressor)
+    counts = plane_counts(reader.source.heads[lines[finite]], grid)
+    total /= counts.clamp_min(1).reshape(-1, 1, 1)
+    return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, finite
+
+
+def _sum(
+    reader: LineReader,
+    lines: np.ndarray,
+    grid: Grid,
+    encoding: Encoding,
+    compressor: CoilCompressor | None,
+) -> tuple[Tensor, np.ndarray]:
+    """Return what `LineReader.sum` does, the mean of every sample times the lines of its place."""
+    groups = list(_weights(reader.source.heads[lines], grid, encoding))
+    total, finite = None, np.ones(len(lines), dtype=bool)
+    for members, weights in groups:
+        part, finite[members] = reader.sum(
+            lines[members],
+            grid,
+            encoding,
+            lambda r, w=weights: to_hybrid(r if w is None else r * w, compressor),
+        )
+        total = part if total is None else total.add_(part)
+    if finite.any() and not finite.all() and any(w is not None for _, w in groups):
+        # The lines left out had a part in the weights of the others.
+        total, _ = _sum(reader, lines[finite], grid, encoding, compressor)
+    return total, finite
+
+
+def _weights(
+    heads: np.ndarray, grid: Grid, encoding: Encoding
+) -> list[tuple[np.ndarray, Tensor | None]]:
+    """Return lines and their weight ``(nx,)``: lines of their place over those of the sample.
+
+    None is 1: lines of places where every line measured the same samples.
+    """
+    spans: dict[tuple[int, int], list[np.ndarray]] = {}
+    for kind, members in readout_kinds(heads).items():
+        span = plan_readout(kind, encoding).span
+        spans.setdefault((span.start, span.stop), []).append(members)
+    if len(spans) == 1:
+        return [(np.arange(len(heads)), None)]
+    # Places where every line, by its span, was measured equally often share their weight.
+    places = grid.places(heads)
+    parts = [np.concatenate(members) for members in spans.values()]
+    counts = [plane_counts(heads[part], grid).flatten().numpy()[places] for part in parts]
+    patterns, group = np.unique(np.stack(counts, axis=-1), axis=0, return_inverse=True)
+    is_mixed = (patterns > 0).sum(-1) > 1
+    group = np.where(is_mixed[group.reshape(-1)], group.reshape(-1), -1)
+    found = []
+    for number in np.unique(group):
+        weights = _weights_of(patterns[number], list(spans), encoding) if number >= 0 else None
+        found.append((np.flatnonzero(group == number), weights))
+    return found
+
+
+def _weights_of(counts: np.ndarray, spans: list[tuple[int, int]], encoding: Encoding) -> Tensor:
+    """Return the lines of a place over those of each of its samples, float32 ``(nx,)``."""
+    measured = torch.zeros(readout_size(encoding))
+    for n, (start, stop) in zip(counts, spans, strict=True):
+        measured[start:stop] += float(n)
+    return float(counts.sum()) / measured.clamp_min(1)

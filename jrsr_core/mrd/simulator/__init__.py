@@ -1,0 +1,1 @@
+"""Simulated ISMRMRD scans, written as a scanner would."""

@@ -1,0 +1,180 @@
+"""What a simulated scanner measures: frames of k-space, and which of their lines.
+
+A frame is one image's k-space ``(coil, kz, ky, kx)`` with the mask ``(kz, ky)`` of its lines and
+their calibration flags; a 2-D slice has kz = 1.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.acs import find_acs
+from jrsr_core.data import Counters
+from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.physics.fourier import fft
+from jrsr_core.physics.resolution import crop_or_pad, grid_scale
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One pass over k-space.
+
+    `kspace` complex64 ``(coil, kz, ky, kx)``, `mask` ``(kz, ky)``, `flags` int64 of the same
+    shape. A `reference` frame only calibrates and counts its lines from 0; `space` is its encoding.
+    The slab of a 3-D reference of slices has its centre `place` slices beyond the first one.
+    """
+
+    counters: Counters
+    kspace: Tensor
+    mask: Tensor
+    flags: Tensor
+    reference: bool = False
+    space: int = 0
+    place: int | None = None
+
+    @property
+    def is_slab_of_slices(self) -> bool:
+        """Whether this is a 3-D reference of 2-D slices."""
+        return self.place is not None
+
+
+def make_frame(counters: Counters, kspace: Tensor, mask: Tensor, *, flagged: bool = True) -> Frame:
+    """Return a frame with embedded calibration flags, or none."""
+    flags = line_flags(mask) if flagged else torch.zeros(mask.shape, dtype=torch.long)
+    return Frame(counters, kspace, mask, flags)
+
+
+def line_flags(mask: Tensor) -> Tensor:
+    """Return the calibration flags of a mask ``(kz, ky)``, int64.
+
+    Lines of a regular pattern that lie in the fully sampled centre carry `CALIBRATION_AND_IMAGING`,
+    the lines that fill its gaps `CALIBRATION`; without a regular pattern all lines of the centre
+    image as well. A fully sampled scan carries none.
+    """
+    flags = torch.zeros(mask.shape, dtype=torch.long)
+    if bool(mask.all()):
+        return flags
+    try:
+        partitions, center = find_acs(mask)
+    except ValueError:
+        return flags
+    flags[partitions, center] = flag_bits(CALIBRATION_AND_IMAGING)
+    grid = _regular_pattern(mask[0], center) if mask.shape[0] == 1 else None
+    if grid is not None:
+        rows = torch.arange(center.start, center.stop)
+        flags[0, rows[rows % grid[0] != grid[1]]] = flag_bits(CALIBRATION)
+    return flags
+
+
+def _regular_pattern(lines: Tensor, center: slice) -> tuple[int, int] | None:
+    """(R, remainder) of equally spaced lines outside the centre, None if they are not."""
+    rows = torch.nonzero(lines > 0).flatten().tolist()
+    outside = np.array([r for r in rows if not center.start <= r < center.stop])
+    steps = np.diff(outside)
+    if len(steps) < 2 or steps.min() < 2:
+        return None
+    factor = int(steps.min())
+    remainders = set((outside % factor).tolist())
+    return (factor, remainders.pop()) if len(remainders) == 1 else None
+
+
+def reference_frame(frame: Frame, n_acs: int, mode: str) -> Frame:
+    """Return the reference scan of a frame: its central lines, numbered from 0.
+
+    An external one has an encoding space of its own, and half the resolution along the readout.
+    """
+    _, nz, ny, nx = frame.kspace.shape
+    is_external = mode == "external"
+    shape = (min(nz, n_acs), min(ny, n_acs), nx // 2 if is_external else nx)
+    kspace = crop_or_pad(frame.kspace, shape)
+    mask = torch.ones(shape[:2])
+    flags = torch.full(mask.shape, flag_bits(CALIBRATION))
+    return Frame(frame.counters, kspace, mask, flags, reference=True, space=int(is_external))
+
+
+def reference_volume(frames: list[Frame], n_acs: int) -> Frame:
+    """Return the 3-D reference of adjacent slices, with an encoding space of its own.
+
+    The slices are the z positions of the volume, so that the place of slice s is s - n//2.
+    """
+    n, (_, _, ny, nx) = len(frames), frames[0].kspace.shape
+    volume = fft(torch.cat([f.kspace for f in frames], 1), 1)
+    kspace = crop_or_pad(volume, (min(ny, n_acs), nx // 2))
+    mask = torch.ones(kspace.shape[1:3])
+    flags = torch.full(mask.shape, flag_bits(CALIBRATION))
+    return Frame(Counters(), kspace, mask, flags, reference=True, space=1, place=n // 2)
+
+
+def second_encoding(frame: Frame, space: int) -> Frame:
+    """Return the frame measured again on 3/4 of its matrix, the second phase encode kept."""
+    _, nz, ny, nx = frame.kspace.shape
+    shape = (3 * ny // 4, 3 * nx // 4)
+    kspace = grid_scale(shape, (ny, nx)) * crop_or_pad(frame.kspace, shape)
+    mask, flags = (crop_or_pad(x, (nz, shape[0])) for x in (frame.mask, frame.flags))
+    return replace(frame, kspace=kspace, mask=mask, flags=flags, space=space)
+
+
+def interleave(frame: Frame, number: int, acceleration: int) -> Frame:
+    """Keep every `acceleration`-th line, another set in every frame; all of them calibrate."""
+    rows = torch.arange(frame.mask.shape[1])
+    mask = (rows % acceleration == number % acceleration).to(torch.float32)
+    flags = torch.full(frame.mask.shape, flag_bits(CALIBRATION_AND_IMAGING))
+    return replace(frame, mask=mask.expand(frame.mask.shape), flags=flags)
+
+
+def partial_fourier(frame: Frame, fractions: tuple[float, float]) -> Frame:
+    """Drop the first lines (second phase encode, phase encode) beyond these fractions."""
+    mask = frame.mask.clone()
+    skip_z, skip_y = (n - round(f * n) for n, f in zip(mask.shape, fractions, strict=True))
+    mask[:skip_z] = 0
+    mask[:, :skip_y] = 0
+    return replace(frame, mask=mask)
+
+
+# FOLDED jrsr_core/mrd/simulated_style.py: How a simulated scanner measures and numbers its lines.
+@dataclass(frozen=True)
+class ScanStyle:
+    """How a scanner measures and numbers its lines; the images are meant to be the same.
+
+    Attributes
+    ----------
+    order
+        Slices sequential, interleaved (odd after even ones), reversed, or by-line: one line of
+        every slice in turn.
+    partial_fourier
+        Measured fractions along the second and the first phase encode; the first lines are missing
+        and the counters start at 0 all the same.
+    partial_echo
+        Measured fraction of the readout; its beginning is missing.
+    segments
+        Lines are dealt out to so many segments.
+    alternate
+        Every other readout runs backwards.
+    spare_lines
+        Add one line of every kind that makes no image.
+    limits
+        Write encoding limits into the header.
+    spare_encoding
+        Add an encoding space that no line uses.
+    trajectory
+        What the header calls it.
+    noise_scans, noise_dwell
+        Number of noise scans, and their dwell time over that of the image.
+    """
+
+    oversampling: bool = True
+    order: str = "sequential"
+    calibration: str = "embedded"
+    acceleration: int | None = None
+    partial_fourier: tuple[float, float] = (1.0, 1.0)
+    partial_echo: float = 1.0
+    segments: int = 1
+    alternate: bool = False
+    spare_lines: bool = False
+    limits: bool = True
+    spare_encoding: bool = False
+    trajectory: str = "cartesian"
+    noise_scans: int = 1
+    noise_dwell: float = 1.0

@@ -1,0 +1,1 @@
+"""From a k-space slice or volume to an image with its report."""

@@ -1,0 +1,1 @@
+"""Training scans: sources, manifests, simulation, batches."""

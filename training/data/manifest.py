@@ -1,0 +1,159 @@
+"""The manifest of a training set: which slices of which files become which scans, and how.
+
+It stands in the folder of the scans as `manifest.json` and is all that is needed to make them
+again. Its hash depends on the content of the inputs and on how they are scanned, not on where
+they lie: the same inputs give the same hash on every machine.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from jrsr_core.physics.resolution import Shape
+from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
+from training.data.sources.base import SPLITS
+
+from .variety import Variety
+
+NAME = "manifest.json"
+VERSION = 2
+READABLE = (1, VERSION)
+"""Of version 1 are the scans of the same names drawn from other seeds; see `acquire.scan_seed`."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How slices are scanned: a protocol, with what replaces parts of it.
+
+    `hr_limit` is the longest side of the HR image, `n_coils` the number of simulated coils; 0
+    leaves both as they are. `n_maps` map sets are estimated. With `variety` the protocol is only a
+    part of what is drawn.
+    """
+
+    protocol: str
+    truth_maps: str = "full"
+    hr_limit: int = 0
+    n_coils: int = 0
+    n_maps: int = 1
+    seed: int = 0
+    variety: Variety | None = None
+
+    def fitted(self, lr_shape: Shape) -> Protocol:
+        """Return the protocol with a coil number of ours and an ACS that fits a small matrix."""
+        protocol = PROTOCOLS[self.protocol]
+        n_coils = self.n_coils or protocol.n_coils
+        if protocol.mask == "poisson":
+            room = int((lr_shape[0] * lr_shape[1] / protocol.acceleration / 2) ** 0.5)
+        else:
+            room = int(0.75 * round(lr_shape[0] / protocol.acceleration))
+        return replace(protocol, n_coils=n_coils, n_acs=min(protocol.n_acs, room))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan: its name, subject, split, and the slice of the source it is made from."""
+
+    name: str
+    subject: str
+    split: str
+    source: int
+    slice: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Acquisition, sources (name, kind, sha256, and where they lay) and scans."""
+
+    acquisition: Acquisition
+    sources: tuple[dict[str, str], ...]
+    scans: tuple[Entry, ...]
+    version: int = VERSION
+    paths: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over everything but the paths."""
+        facts = {k: v for k, v in asdict(self).items() if k != "paths"}
+        variety = facts["acquisition"]["variety"]
+        if variety and not variety["tissue_phase"]:
+            del variety["tissue_phase"]  # Manifests of before do not have it.
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def split(self, name: str) -> list[Entry]:
+        """Return the scans of a split."""
+        return [s for s in self.scans if s.split == name]
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder of the scans, atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{NAME}.partial"
+        partial.write_text(json.dumps(asdict(self) | {"sha256": self.sha256}, indent=1))
+        partial.replace(folder / NAME)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read and check the manifest of a folder.
+
+        Raises
+        ------
+        ValueError
+            Not a manifest, one that was edited (its hash does not fit), or a subject in two
+            splits.
+        """
+        path = folder / NAME
+        try:
+            values = json.loads(path.read_text())
+            stated = values.pop("sha256")
+            acquisition = dict(values.pop("acquisition"))
+            variety = acquisition.pop("variety")
+            made = cls(
+                acquisition=Acquisition(**acquisition, variety=_variety(variety)),
+                sources=tuple(values.pop("sources")),
+                scans=tuple(Entry(**s) for s in values.pop("scans")),
+                paths=tuple(values.pop("paths")),
+                **values,
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: not a manifest of version {VERSION} ({error})") from error
+        check_subjects(made.scans, str(path))
+        if made.version not in READABLE or made.sha256 != stated:
+            raise ValueError(
+                f"{path}: sha256 is {made.sha256[:12]}..., the file says {stated[:12]}...; "
+                "it was edited or is of another version"
+            )
+        return made
+
+
+def _variety(values: dict | None) -> Variety | None:
+    """Variety from JSON, where tuples have become lists."""
+    if values is None:
+        return None
+    known = {f.name for f in fields(Variety)}
+    as_tuple = {
+        k: tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        if isinstance(value, list)
+        else value
+        for k, value in values.items()
+        if k in known
+    }
+    return Variety(**({"tissue_phase": 0.0} | as_tuple))
+
+
+def check_subjects(scans: Iterable[Entry], where: str) -> None:
+    """Refuse scans of one subject in two splits.
+
+    Raises
+    ------
+    ValueError
+        A subject in two splits; both are named.
+    """
+    splits: dict[str, str] = {}
+    for scan in scans:
+        if scan.split not in SPLITS:
+            raise ValueError(f"{where}: {scan.name} has split {scan.split!r}, known: {SPLITS}")
+        other = splits.setdefault(scan.subject, scan.split)
+        if other != scan.split:
+            raise ValueError(f"{where}: subject {scan.subject!r} is in {other} and in {scan.split}")

@@ -1,0 +1,151 @@
+"""The slices that systems are judged on: found in files, scanned by a protocol.
+
+A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes, of any size,
+and, if it has one, ``subject``; without it the file is one subject. Coils, phase and noise are
+drawn from the index of the slice in its file; the mask is one for all.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.data import KSpaceSlice, SliceGeometry
+from jrsr_core.simulation.acquisition import SimulatedScan
+from jrsr_core.simulation.protocols import PROTOCOLS, SR_FACTOR, load_image, simulate_protocol
+
+SUFFIXES = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class SliceAddress:
+    """One slice of a file; `sha256` are twelve digits of the hash of its pixels."""
+
+    path: Path
+    index: int
+    subject: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """Name of the file without its suffix."""
+        return self.path.stem
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """File and slice as a CSV of `evaluate` names them."""
+        return self.file, str(self.index)
+
+
+@dataclass(frozen=True)
+class TestSlice:
+    """One slice and its simulated scan."""
+
+    __test__ = False  # not a pytest class
+
+    address: SliceAddress
+    scan: SimulatedScan
+
+
+def spread(n_total: int, n_wanted: int | None) -> list[int]:
+    """Return indices of `n_wanted` slices spread evenly over `n_total`; all where None."""
+    if n_wanted is None or n_wanted >= n_total:
+        return list(range(n_total))
+    return [int(i) for i in np.linspace(0, n_total - 1, n_wanted).round()]
+
+
+def _addresses(path: Path) -> list[SliceAddress]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "slices" not in file:
+            raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
+        if file["slices"].ndim != 3:
+            raise ValueError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
+        n_slices = file["slices"].shape[0]
+        subjects = file["subject"].asstr()[:] if "subject" in file else [path.stem] * n_slices
+        if len(subjects) != n_slices:
+            raise ValueError(f"{path}: {len(subjects)} subjects, {n_slices} slices")
+        found = []
+        for i, subject in enumerate(subjects):
+            pixels = file["slices"][i]
+            if pixels.any():  # A slice without signal cannot be judged.
+                digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
+                found.append(SliceAddress(path, i, str(subject), digest))
+    return found
+
+
+def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
+    """Return slices with signal of a file, or of all HDF5 files of a folder, evenly spread.
+
+    Raises
+    ------
+    ValueError
+        A folder without files, a file of another layout, or one without signal.
+    FileNotFoundError
+        Neither file nor folder.
+    """
+    paths = [data]
+    if data.is_dir():
+        paths = sorted(p for p in data.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise ValueError(f"{data}: no HDF5 files ({', '.join(SUFFIXES)}) in this folder")
+    elif not data.exists():
+        raise FileNotFoundError(f"{data}: no such file or folder")
+    found = [address for path in paths for address in _addresses(path)]
+    if not found:
+        raise ValueError(f"{data}: no slice with signal")
+    return [found[i] for i in spread(len(found), n_wanted)]
+
+
+def _even(image: Tensor) -> Tensor:
+    """Without the last row or column of an odd size: the HR grid is twice the LR grid."""
+    ny, nx = (n // SR_FACTOR * SR_FACTOR for n in image.shape)
+    return image[:ny, :nx].contiguous()
+
+
+def fitting_acs(protocol: str, hr_shape: tuple[int, int]) -> int:
+    """Return the ACS of a protocol, reduced on small matrices to two thirds of what is sampled."""
+    own = PROTOCOLS[protocol]
+    ny, nx = own.lr_shape(hr_shape)
+    if own.mask == "gaussian":
+        return min(own.n_acs, round(ny / own.acceleration) * 2 // 3)
+    n_points = ny * nx / own.acceleration
+    return min(own.n_acs, int((n_points * 2 / 3) ** 0.5))
+
+
+def scan_slice(address: SliceAddress, protocol: str) -> TestSlice:
+    """Simulate the scan of one slice.
+
+    Raises
+    ------
+    ValueError
+        Unknown protocol, or a slice too small for it.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}, known: {', '.join(PROTOCOLS)}")
+    image = _even(load_image(address.path, address.index))
+    n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
+    return TestSlice(address, simulate_protocol(protocol, image, n_acs=n_acs, seed=address.index))
+
+
+def test_slices(data: Path, protocol: str, n_slices: int | None) -> Iterator[TestSlice]:
+    """Yield the scans of `find_slices`."""
+    for address in find_slices(data, n_slices):
+        yield scan_slice(address, protocol)
+
+
+test_slices.__test__ = False  # not a pytest function
+
+
+def as_kspace_slice(scan: SimulatedScan, *, fully_sampled: bool = False) -> KSpaceSlice:
+    """Return what the assembler would hand over for a simulated scan with a noise scan."""
+    mask = torch.ones_like(scan.mask) if fully_sampled else scan.mask
+    kspace = scan.fully_sampled if fully_sampled else scan.kspace
+    geometry = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))
+    return KSpaceSlice(kspace, mask, cut_acs(kspace, scan.mask), geometry, noise_std=scan.noise_std)

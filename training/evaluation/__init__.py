@@ -1,0 +1,1 @@
+"""Evaluation of systems: rows, tables, figures, exported weights."""

@@ -1,0 +1,217 @@
+"""Every system on every test slice of a protocol: one CSV row per slice, resumable.
+
+The slice is scanned by the protocol, then reconstructed by the same `Reconstructor` as at the
+scanner. All metrics on the magnitude against the HR slice, MAX its maximum; nothing is cropped or
+rescaled. Feature distance and LPIPS need the weights of their networks, given as local files;
+without them their columns stay empty.
+"""
+
+import csv
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from jrsr_core.metrics import nmse, psnr, ssim
+from jrsr_core.reconstruction.reconstructor import Reconstructor, load_reconstructor
+from training.data.testset import SliceAddress, TestSlice, as_kspace_slice, find_slices, scan_slice
+
+from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+Key = tuple[str, str, Place]
+"""System, protocol and slice of a row."""
+
+
+def current_commit() -> str:
+    """Short hash of the checkout, with "+" if it has changes; empty outside a checkout."""
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return run.stdout.strip()
+
+
+def short_hash(recon: Reconstructor) -> str:
+    """Twelve digits of the hash of the weights, of each part."""
+    return "+".join(part[:12] for part in recon.weights_sha256.split("+"))
+
+
+@dataclass(frozen=True)
+class System:
+    """A reconstructor, and whether it is given the scan without undersampling: the bound is."""
+
+    recon: Reconstructor
+    fully_sampled: bool = False
+
+    def __call__(self, test: TestSlice):
+        """Return the image of a test slice."""
+        return self.recon(as_kspace_slice(test.scan, fully_sampled=self.fully_sampled))
+
+
+def evaluate_slice(
+    label: str, system: System, test: TestSlice, distances: dict[str, Distance] | None = None
+) -> dict:
+    """Return the row of one system on one slice."""
+    image = system(test)
+    magnitude, truth, report = image.magnitude, test.scan.truth, image.report
+    far = {k: float(d(magnitude[None], truth[None])) for k, d in (distances or {}).items()}
+    return {
+        "model": label,
+        "scan": FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED,
+        "file": test.address.file,
+        "subject": test.address.subject,
+        "slice": test.address.index,
+        "slice_sha256": test.address.sha256,
+        "psnr": f"{float(psnr(magnitude, truth)):.4f}",
+        "ssim": f"{float(ssim(magnitude, truth)):.5f}",
+        "nmse": f"{float(nmse(magnitude, truth)):.6f}",
+        **{k: f"{v:.6f}" for k, v in far.items()},
+        "kspace_residual": f"{report.kspace_residual:.5f}",
+        "fixed_point_residual": f"{report.fixed_point_residual:.6f}",
+        "iterations": report.iterations,
+        "weights_sha256": short_hash(system.recon),
+        **{f"seconds_{k}": f"{v:.4f}" for k, v in report.seconds.items()},
+    }
+
+
+def load_systems(models: list[str]) -> dict[str, System]:
+    """Return the systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
+
+    A system is what `weights.systems` reads, or the bound "fully-sampled-lr+sinc": a linear
+    reconstruction of the LR scan without undersampling.
+
+    Raises
+    ------
+    ValueError
+        A label twice, an unknown system, or one without weights.
+    """
+    systems = {}
+    for text in models:
+        label, equals, name = text.partition("=")
+        if label in systems:
+            raise ValueError(f"model {label} is listed twice")
+        name = name if equals else label
+        bound = name == BOUND
+        systems[label] = System(load_reconstructor("zero-filled+sinc" if bound else name), bound)
+    return systems
+
+
+def _open_rows(out: Path) -> list[dict]:
+    """Start the file, or return what it holds already; a row cut short by a crash is dropped."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    content = out.read_bytes() if out.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        out.write_text(",".join(COLUMNS) + "\r\n", newline="")
+        return []
+    header = tuple(whole.decode().splitlines()[0].split(","))
+    if header != COLUMNS:
+        odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
+        raise ValueError(f"{out}: columns are not those of this version ({odd}); choose another")
+    if whole != content:
+        out.write_bytes(whole)
+    return read_rows(out)
+
+
+def _check_systems(out: Path, rows: list[dict], systems: dict[str, System]) -> None:
+    """Refuse rows that another system made under the same label."""
+    for row in rows:
+        system = systems.get(row["model"])
+        if system is None:
+            continue
+        given = FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED
+        found = {"weights": (row["weights_sha256"], short_hash(system.recon))}
+        found["scan"] = (row["scan"], given)
+        for what, (was, now) in found.items():
+            if was != now:
+                raise ValueError(
+                    f"{out}: rows of {row['model']} have {what} {was or 'none'}, "
+                    f"the system has {now or 'none'}; choose another file"
+                )
+
+
+def _check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> None:
+    """Refuse slices of other pixels under the same file name and number."""
+    known = {place_of(row): row["slice_sha256"] for row in rows}
+    for address in slices:
+        was = known.setdefault(address.place, address.sha256)
+        if was != address.sha256:
+            raise ValueError(
+                f"{out}: slice {address.index} of {address.file} has pixels {was}, "
+                f"that of {address.path} has {address.sha256}; choose another file"
+            )
+
+
+class Evaluation:
+    """The rows that are still to be made; iterating makes, writes and yields them.
+
+    Parameters
+    ----------
+    models
+        See `load_systems`.
+    data
+        File or folder, see `testset.find_slices`.
+    out
+        CSV file; rows it has already are kept and not made again.
+    distances
+        Of the columns "feature_distance" and "lpips".
+    """
+
+    def __init__(
+        self,
+        models: list[str],
+        protocol: str,
+        data: Path,
+        out: Path,
+        n_slices: int | None = None,
+        distances: dict[str, Distance] | None = None,
+    ) -> None:
+        self.protocol, self.out, self.distances = protocol, out, distances
+        self.systems = load_systems(models)
+        slices = find_slices(data, n_slices)
+        rows = _open_rows(out)
+        _check_systems(out, rows, self.systems)
+        _check_slices(out, rows, slices)
+        done: set[Key] = {(row["model"], row["protocol"], place_of(row)) for row in rows}
+        self.todo: list[tuple[SliceAddress, list[str]]] = []
+        for address in slices:
+            place = (protocol, address.place)
+            missing = [label for label in self.systems if (label, *place) not in done]
+            if missing:
+                self.todo.append((address, missing))
+
+    def __len__(self) -> int:
+        return sum(len(labels) for _, labels in self.todo)
+
+    def __iter__(self) -> Iterator[dict]:
+        commit, warm = current_commit(), set()
+        with self.out.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            for address, labels in self.todo:
+                test = scan_slice(address, self.protocol)
+                for label in labels:
+                    if label not in warm:
+                        # The first call allocates and plans; its time is not that of a slice.
+                        self.systems[label](test)
+                        warm.add(label)
+                    row = evaluate_slice(label, self.systems[label], test, self.distances)
+                    row |= {"protocol": self.protocol, "commit": commit}
+                    writer.writerow(row)
+                    file.flush()
+                    yield row
+
+
+def evaluate(
+    models: list[str], protocol: str, data: Path, out: Path, n_slices: int | None = None
+) -> Iterator[dict]:
+    """Append the missing rows to the CSV file `out`, yielding each as it is written."""
+    yield from Evaluation(models, protocol, data, out, n_slices)

@@ -1,0 +1,222 @@
+"""CSV rows of `evaluate` as tables like the paper's 1 to 4, Markdown or LaTeX; no model is run.
+
+Mean and standard deviation over slices, the median of the seconds. The best in bold, of the systems
+judged on every slice of the table; the bound never is. With a proposed system every other one is
+compared with it on the slices both have: difference of PSNR (proposed minus other) as a mean over
+slices, its 95 % interval by bootstrap over subjects, and the p value of that mean when the signs of
+whole subjects are flipped.
+"""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from .rows import place_of, read_rows, summarise
+from .statistics import Comparison, compare
+
+ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
+COMPARISON = (
+    *(
+        f"{r}+{s}"
+        for r in ("cg-sense", "modl", "dl-espirit")
+        for s in ("bicubic", "medsrgan", "bebygan")
+    ),
+    "t2net",
+)
+KINDS = {"ablation": ABLATION, "comparison": COMPARISON}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric: heading, digits, and whether the largest or the smallest is best."""
+
+    name: str
+    heading: str
+    digits: int
+    best: Callable | None
+    with_sd: bool = True
+
+
+COLUMNS = (
+    Column("psnr", "PSNR [dB]", 2, max),
+    Column("ssim", "SSIM", 4, max),
+    Column("lpips", "LPIPS", 4, min),
+    Column("feature_distance", "feature distance", 4, min),
+    Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
+    Column("seconds_total", "median s / slice", 2, None, with_sd=False),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of cells; `bold` holds (row, column) of the best."""
+
+    headings: list[str]
+    cells: list[list[str]]
+    bold: set[tuple[int, int]]
+
+
+def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
+    """Entries of a kind of table, in the order of the paper, the proposed system last."""
+    if kind == "all":
+        return entries
+    order = [*KINDS[kind], *([proposed] if proposed else [])]
+    chosen = [e for e in entries if e["model"] in order]
+    if not chosen:
+        raise ValueError(f"no row of a system of the {kind} table: {', '.join(order)}")
+    protocols = list(dict.fromkeys(e["protocol"] for e in entries))
+    return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
+
+
+def _rivals(entries: list[dict], protocol: str) -> list[dict]:
+    """Entries of a protocol that can be told apart: without the bound, all slices judged."""
+    same = [e for e in entries if e["protocol"] == protocol and not e["bound"]]
+    slices = set().union(*(e["places"] for e in same))
+    return [e for e in same if e["places"] == slices]
+
+
+def _is_best(entry: dict, column: Column, rivals: list[dict]) -> bool:
+    if column.best is None or entry not in rivals or entry[column.name] is None:
+        return False
+    return entry[column.name][0] == column.best(
+        e[column.name][0] for e in rivals if e[column.name] is not None
+    )
+
+
+def _cell(value: tuple[float, float] | None, column: Column) -> str:
+    if value is None:
+        return ""
+    mean, sd = (f"{v:.{column.digits}f}" for v in value)
+    return f"{mean} ± {sd}" if column.with_sd else mean
+
+
+def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) -> Comparison:
+    """Compare the PSNR of two systems on the slices that both have.
+
+    Raises
+    ------
+    ValueError
+        No such slice.
+    """
+    scores: dict[str, dict[tuple[str, str], float]] = {proposed: {}, other: {}}
+    subjects = {}
+    for row in rows:
+        if row["protocol"] == protocol and row["model"] in scores:
+            place = place_of(row)
+            scores[row["model"]][place] = float(row["psnr"])
+            # In an older CSV a file without named subjects; it is one subject, see `testset`.
+            subjects[place] = row["subject"] or row["file"]
+    common = scores[proposed].keys() & scores[other].keys()
+    if not common:
+        raise ValueError(f"{proposed} and {other} have no slice of {protocol} in common")
+    differences: dict[str, list[float]] = {}
+    for place in sorted(common):
+        difference = scores[proposed][place] - scores[other][place]
+        differences.setdefault(subjects[place], []).append(difference)
+    return compare(differences)
+
+
+def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
+    if entry["model"] == proposed:
+        return ["", ""]
+    found = compare_systems(rows, entry["protocol"], proposed, entry["model"])
+    difference = f"{found.difference:+.2f}"
+    if found.n_subjects < 2:
+        return [difference, ""]
+    p = f"{found.p_value:.4f}" if found.p_value >= 1e-4 else "< 0.0001"
+    return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
+
+
+def make_table(
+    path: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
+) -> Table:
+    """Return the table of a CSV.
+
+    Parameters
+    ----------
+    kind
+        "ablation" (tables 1 and 2 of the paper), "comparison" (3 and 4), or "all" systems.
+    proposed
+        The system that the others are compared with.
+    paper
+        With a last column of what the paper reports of a system.
+
+    Raises
+    ------
+    ValueError
+        Unknown kind, no rows of it, or no row of the proposed system.
+    """
+    if kind not in ("all", *KINDS):
+        raise ValueError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
+    rows, entries = read_rows(path), summarise(path)
+    if not entries:
+        raise ValueError(f"{path}: no rows")
+    if proposed and proposed not in {e["model"] for e in entries}:
+        known = ", ".join(dict.fromkeys(e["model"] for e in entries))
+        raise ValueError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
+    entries = _chosen(entries, kind, proposed)
+    columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
+    headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
+    headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
+    headings += [HEADING] if paper else []
+    cells, bold = [], set()
+    for i, entry in enumerate(entries):
+        rivals = _rivals(entries, entry["protocol"])
+        cells.append([entry["protocol"], entry["model"]])
+        for column in columns:
+            if _is_best(entry, column, rivals):
+                bold.add((i, len(cells[i])))
+            cells[i].append(_cell(entry[column.name], column))
+        cells[i].append(str(entry["slices"]))
+        cells[i] += _compared(rows, entry, proposed) if proposed else []
+        if paper:
+            cells[i].append(paper_figures().get((entry["protocol"], entry["model"]), ""))
+    return Table(headings, cells, bold)
+
+
+def markdown(table: Table) -> str:
+    """Return the table as Markdown."""
+    lines = [f"| {' | '.join(table.headings)} |", "|---" * len(table.headings) + "|"]
+    for i, cells in enumerate(table.cells):
+        marked = [f"**{c}**" if (i, j) in table.bold else c for j, c in enumerate(cells)]
+        lines.append(f"| {' | '.join(marked)} |")
+    return "\n".join(lines)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$"} | {c: f"\\{c}" for c in "_%&#$"}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def latex(table: Table) -> str:
+    """Return the table as a LaTeX tabular that needs no package."""
+    lines = [rf"\begin{{tabular}}{{ll{'c' * (len(table.headings) - 2)}}}", r"\hline"]
+    lines.append(" & ".join(_latex_text(h) for h in table.headings) + r" \\")
+    lines.append(r"\hline")
+    for i, cells in enumerate(table.cells):
+        texts = [_latex_text(c) for c in cells]
+        marked = [rf"\textbf{{{c}}}" if (i, j) in table.bold else c for j, c in enumerate(texts)]
+        lines.append(" & ".join(marked) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"])
+
+
+# FOLDED training/paper_figures.py: What the paper reports of every system, to stand beside ours: its tables 1 to 4.
+FILE = Path(__file__).with_name("paper_figures.csv")
+HEADING = "paper: PSNR / SSIM / LPIPS / s"
+
+
+@cache
+def paper_figures() -> dict[tuple[str, str], str]:
+    """Return the figures by protocol and system, as one text in the order of `HEADING`."""
+    with FILE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (row["protocol"], row["system"]): " / ".join(
+            row[name] for name in ("psnr", "ssim", "lpips", "seconds") if row[name]
+        )
+        for row in rows
+    }

@@ -1,0 +1,93 @@
+"""Choose the regularisation and the iterations of CG-SENSE on validation slices.
+
+"Carefully optimized" (paper, section 4.2) holds for the baseline as well: every pair of the grid
+is judged by the mean PSNR of CG-SENSE + bicubic and + sinc over the same simulated scans.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
+from jrsr_core.metrics import psnr
+from jrsr_core.models.cg_sense import CgSense
+from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample
+from jrsr_core.physics.sense import SenseOperator
+from training.config import RunConfig
+from training.data.batches import open_data, validation_scans
+from training.data.testset import as_kspace_slice, test_slices
+from training.fit.log import RunLog
+
+Case = tuple[Tensor, SenseOperator, float, Tensor]
+"""k-space, LR operator, scale of the image, HR truth ``(y, x)``."""
+
+LAMBDAS = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ITERATIONS = (5, 10, 15, 30)
+TUNED = ("cg-sense+bicubic", "cg-sense+sinc")
+
+
+@torch.inference_mode()
+def grid_search(cases: Iterable[Case]) -> list[dict]:
+    """Return mean PSNR per (lambda, iterations), the best for bicubic first."""
+    sums: dict[tuple[float, int], list[float]] = {
+        k: [0.0, 0.0] for k in product(LAMBDAS, ITERATIONS)
+    }
+    count = 0
+    for kspace, sense, scale, truth in cases:
+        for (regularisation, n_iter), total in sums.items():
+            model = CgSense(regularisation=regularisation, n_iter=n_iter)
+            low = scale * model(kspace, sense)
+            for i, upsample in enumerate((BicubicUpsample(), SincUpsample())):
+                total[i] += float(psnr(upsample(low)[0].abs(), truth))
+        count += 1
+    if not count:
+        raise ValueError("no validation scans to choose on")
+    rows = [
+        {"lambda": k[0], "iterations": k[1], "bicubic": v[0] / count, "sinc": v[1] / count}
+        for k, v in sums.items()
+    ]
+    return sorted(rows, key=lambda row: -row["bicubic"])
+
+
+def tune_cg_sense(data: Path, protocol: str, n_slices: int | None) -> list[dict]:
+    """Search on simulated scans of an image file; rows as `grid_search`."""
+
+    def cases() -> Iterator[Case]:
+        for test in test_slices(data, protocol, n_slices):
+            calibrated = calibrate(as_kspace_slice(test.scan), CalibrationSettings())
+            sense = calibrated.sense.at_low_resolution()
+            yield calibrated.kspace, sense, calibrated.scale, test.scan.truth
+
+    return grid_search(cases())
+
+
+def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> list[dict]:
+    """Search on the validation scans of a recipe; `OUT/tuned.json` holds the rows, best first.
+
+    Raises
+    ------
+    ValueError
+        The system is not CG-SENSE with an interpolation, or there are no validation scans.
+    """
+    if config.model not in TUNED:
+        raise ValueError(f"tune is for {', '.join(TUNED)}, not {config.model}")
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    folder, manifest = open_data(config)
+    scans = (scan.with_one_map() for _, scan in validation_scans(config, folder, manifest))
+    rows = grid_search(
+        (scan.kspace, scan.sense.at_low_resolution(), 1.0, scan.target[0].abs()) for scan in scans
+    )
+    column = config.model.removeprefix("cg-sense+")
+    rows = sorted(rows, key=lambda row: -row[column])
+    (out / "tuned.json").write_text(json.dumps(rows, indent=1))
+    best = {"step": 1, **rows[0]}
+    log = RunLog(out, 0, tensorboard=False)
+    log.write(best)
+    if tell is not None:
+        tell(best)
+    return rows

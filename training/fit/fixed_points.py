@@ -1,0 +1,95 @@
+"""Fixed points kept per scan, and the alarm on those that do not settle.
+
+A scan is visited many times. With `warm_start` its fixed point is kept and advanced by a few
+Anderson steps at every visit instead of being sought from scratch: the equilibrium follows the
+weights at a fraction of the cost. So a few hundred scans visited ten times serve better than
+thousands visited once, whose points would never be near equilibrium.
+"""
+
+import inspect
+import math
+
+import torch
+from torch import Tensor, nn
+
+from jrsr_core.models.fixed_point import BackwardSettings, FixedPointSettings
+from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.models.rec import RecModule
+from jrsr_core.physics.resolution import Shape, sinc_interpolate
+from training.config import RunConfig
+from training.data.scans import TrainingScan
+
+TOLERANCE = 1e-3
+MAX_MAGNITUDE = 10.0  # of scaled images; beyond it an iteration has diverged
+MEMORY = 0.95  # of the running residual
+
+
+def takes_start(model: nn.Module) -> bool:
+    """Whether the model's iteration can be started from a given image."""
+    return "x0" in inspect.signature(model.forward).parameters
+
+
+def rec_modules(model: nn.Module) -> list[RecModule]:
+    """Return the fixed-point modules of a model."""
+    return [m for m in model.modules() if isinstance(m, RecModule)]
+
+
+def set_iterations(model: nn.Module, n_iter: int) -> None:
+    """Set how far fixed points are sought while training."""
+    for module in rec_modules(model):
+        module.training_settings = FixedPointSettings("anderson", n_iter, TOLERANCE)
+
+
+def set_backward(model: nn.Module, config: RunConfig) -> None:
+    """Set how fixed points are differentiated."""
+    for module in rec_modules(model):
+        module.backward_settings = BackwardSettings(config.backward, config.backward_terms)
+
+
+def fixed_points_of(model: nn.Module, output: ModelOutput) -> Tensor:
+    """Return the fixed points behind an output, on the grid where they were sought.
+
+    Rec alone (`recon`) works on the HR grid: on the LR grid all it found beyond would be lost.
+    """
+    return output.image if getattr(model, "sr", model) is None else output.low_resolution
+
+
+class FixedPoints:
+    """The last fixed point of every scan, complex64 ``(1, y, x)`` on the grid of the model's."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.first, self.later = config.first_iterations, config.later_iterations
+        self.points: dict[str, Tensor] = {}
+
+    def start(self, names: list[str], scan: TrainingScan) -> tuple[Tensor, int]:
+        """Return where a batch starts, zero-filled where nothing is kept, and how far to go."""
+        known = [self.points.get(name) for name in names]
+        n_iter = self.later if all(p is not None for p in known) else self.first
+        zero_filled = scan.zero_filled()
+        rows = [
+            zero_filled[i : i + 1] if p is None else p.to(zero_filled.device)
+            for i, p in enumerate(known)
+        ]
+        # Kept points on the HR grid beside new scans, or beside points of an older version.
+        shape: Shape = max((row.shape[-2], row.shape[-1]) for row in rows)
+        return torch.cat([_on_grid(row, shape) for row in rows]), n_iter
+
+    def keep(self, names: list[str], points: Tensor) -> None:
+        """Remember the fixed points of a batch, except those that diverged."""
+        for name, point in zip(names, points.detach().split(1), strict=True):
+            finite = bool(torch.isfinite(torch.view_as_real(point)).all())
+            if finite and float(point.abs().max()) < MAX_MAGNITUDE:
+                self.points[name] = point.cpu()
+            else:
+                self.points.pop(name, None)
+
+
+def _on_grid(image: Tensor, shape: Shape) -> Tensor:
+    return image if image.shape[-2:] == shape else sinc_interpolate(image, shape)
+
+
+def running_residual(before: float, now: float) -> float:
+    """Return the running mean of the residual; the first value starts it."""
+    if not math.isfinite(now):
+        return math.inf
+    return now if math.isnan(before) else MEMORY * before + (1 - MEMORY) * now

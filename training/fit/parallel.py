@@ -1,0 +1,84 @@
+"""Fabric: where a run computes, and how several processes work as one.
+
+Every process takes its share of a batch; gradients are averaged in one all-reduce of a flat buffer
+before they are clipped. That is what DistributedDataParallel computes, without its assumption of
+one forward per backward, which neither a fixed point nor a discriminator that sees two batches
+meets. Running statistics of normalisation layers are averaged as well, so all processes stay equal.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from training.config import RunConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def _fabric_class() -> "type[Fabric]":
+    # Two packages carry it; the first imports without the rest of Lightning.
+    for package in ("lightning_fabric", "lightning.fabric"):
+        try:
+            return import_module(package).Fabric
+        except ImportError as error:
+            missing = error
+    raise ValueError("training needs Lightning Fabric: install the extra 'training'") from missing
+
+
+def make_fabric(config: RunConfig) -> "Fabric":
+    """Return the launched Fabric of a run; processes of the stock launchers are recognised.
+
+    Raises
+    ------
+    ValueError
+        Lightning Fabric is not installed, or the device is not there.
+    """
+    fabric_class = _fabric_class()
+    kind, _, number = config.device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
+        raise ValueError(f"device is {config.device!r}, known: auto, cpu, cuda, cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {config.device}, but there is no CUDA device")
+    several = config.devices * config.nodes > 1
+    fabric = fabric_class(
+        accelerator=kind,
+        devices=[int(number)] if number else config.devices,
+        num_nodes=config.nodes,
+        strategy="ddp" if several else "auto",
+        precision="32-true" if config.precision == "32" else config.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+@torch.no_grad()
+def _average(fabric: "Fabric", tensors: list[Tensor]) -> None:
+    if not tensors:
+        return
+    flat = torch.cat([t.flatten() for t in tensors])
+    flat = fabric.all_reduce(flat, reduce_op="mean")
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def average_gradients(fabric: "Fabric", parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the processes."""
+    if fabric.world_size > 1:
+        _average(fabric, [p.grad for p in parameters if p.grad is not None])
+
+
+def average_statistics(fabric: "Fabric", module: nn.Module) -> None:
+    """Replace floating-point buffers (running statistics) by their mean over the processes."""
+    if fabric.world_size > 1:
+        _average(fabric, [b for b in module.buffers() if b.is_floating_point()])
+
+
+def any_process(fabric: "Fabric", here: bool) -> bool:
+    """Return whether something is so in one of the processes at least; all get one answer."""
+    if fabric.world_size == 1:
+        return here
+    return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum"))

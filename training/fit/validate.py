@@ -1,0 +1,50 @@
+"""Judge weights on validation scans: PSNR, SSIM, feature distance, and pictures of the first."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from jrsr_core.metrics import psnr, ssim
+from training.config import RunConfig
+from training.data.batches import validation_scans
+from training.data.manifest import Manifest
+from training.data.scans import TrainingScan
+
+N_PICTURES = 2
+
+
+def predict(model: nn.Module, scan: TrainingScan) -> Tensor:
+    """Return the HR magnitude of a scan."""
+    scan = scan if getattr(model, "n_maps", 1) > 1 else scan.with_one_map()
+    return model(scan.kspace, scan.sense, scan.noise_std).image.abs().float()
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    config: RunConfig,
+    folder: Path,
+    manifest: Manifest,
+    device: torch.device,
+    perceptual: nn.Module | None = None,
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Return mean figures over the validation scans and pictures (image, truth, error x 5).
+
+    With a perceptual loss its value is `val_perceptual`. Both are empty without validation scans.
+    """
+    figures: dict[str, list[float]] = {}
+    pictures: dict[str, Tensor] = {}
+    for number, (name, scan) in enumerate(validation_scans(config, folder, manifest)):
+        scan = scan.to(device)
+        image, truth = predict(model, scan), scan.target.abs()
+        values = {"psnr": float(psnr(image, truth)), "ssim": float(ssim(image, truth))}
+        if perceptual is not None:
+            values["perceptual"] = float(perceptual(image, truth))
+        for key, value in values.items():
+            figures.setdefault(f"val_{key}", []).append(value)
+        if number < N_PICTURES:
+            peak = truth.max()
+            panels = (image[0] / peak, truth[0] / peak, 5 * (image[0] - truth[0]).abs() / peak)
+            pictures[name] = torch.cat(panels, -1)
+    return {k: sum(v) / len(v) for k, v in figures.items()}, pictures
