@@ -1,81 +1,12 @@
-"""Writing images: into a file beside the target, which takes its place only when complete."""
+"""Files that appear complete or not at all: written beside the target, then renamed."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
-
-import h5py
-import ismrmrd
-
-from jrsr_core.mrd.files.scan import DATASET
 
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
-
-
-class ImageWriter:
-    """Context manager that collects images in ``/dataset/image_<series>`` of an ISMRMRD file.
-
-    Images of another matrix or data type than the first of their series, which one group cannot
-    hold, go to ``image_<series>_1`` and so on.
-
-    On leaving without an error the file moves to `path`; after an error nothing is left.
-
-    Raises
-    ------
-    FileExistsError
-        `path` exists and `overwrite` is False.
-    OSError
-        The folder cannot be written.
-    """
-
-    def __init__(self, path: str | Path, header_xml: str, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self.overwrite = overwrite
-        check_target(self.path, overwrite=overwrite)
-        self._temporary = temporary_beside(self.path)
-        try:
-            check_space(self.path.parent, 0)
-        except OSError:
-            self._temporary.unlink()
-            raise
-        h5py.File(self._temporary, "w").close()
-        self._dataset = ismrmrd.Dataset(str(self._temporary), DATASET)
-        self._dataset.write_xml_header(header_xml.encode("utf-8"))
-        self._layouts: dict[int, list[tuple[int, ...]]] = {}
-        self.n_images = 0
-
-    def write(self, image: ismrmrd.Image) -> None:
-        """Append one image to the group of its series and layout."""
-        check_space(self.path.parent, image.data.nbytes)
-        self._dataset.append_image(self._group(image), image)
-        self.n_images += 1
-
-    def _group(self, image: ismrmrd.Image) -> str:
-        layouts = self._layouts.setdefault(image.image_series_index, [])
-        layout = (image.data_type, *image.data.shape)
-        if layout not in layouts:
-            layouts.append(layout)
-        n = layouts.index(layout)
-        return f"image_{image.image_series_index}" + (f"_{n}" if n else "")
-
-    def __enter__(self) -> "ImageWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._dataset.close()
-            if kind is None:
-                publish(self._temporary, self.path, overwrite=self.overwrite)
-        finally:
-            self._temporary.unlink(missing_ok=True)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -14,7 +14,8 @@ from gadget.output.dicom.writer import SUFFIX, DicomWriter, EnhancedWriter
 from gadget.output.report.writer import ReportWriter
 from gadget.scan.stages import Result
 from gadget.settings import nearest
-from jrsr_core.atomic import ImageWriter, check_target, write_whole
+from jrsr_core.atomic import check_target, write_whole
+from jrsr_core.mrd.files.image_writer import ImageWriter
 
 from .base import ScanJob, check_folder
 from .nifti import NiftiWriter, require_nibabel

@@ -26,7 +26,8 @@ from gadget.server.protocol.messages import (
     text_message,
 )
 from gadget.server.protocol.wire import UINT16, UINT64, Id, PeerGone, ProtocolError, Stream
-from jrsr_core.atomic import ImageWriter, check_target
+from jrsr_core.atomic import check_target
+from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.lines import HEAD_DTYPE
 

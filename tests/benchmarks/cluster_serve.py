@@ -28,10 +28,9 @@ from gadget.compute.ray.pool import Pool
 from gadget.scan.stages import make_engine
 from gadget.server.serve import warm_up
 from gadget.settings import Settings
-
-from ..gadget import layouts
-from ..gadget.peer import Peer, resident, wait_until
-from ..gadget.served_scans import Served, serve
+from tests.helpers import layouts
+from tests.helpers.peer import Peer, resident, wait_until
+from tests.helpers.served_scans import Served, serve
 
 
 def measure(settings: Settings, make: Callable, scans: list[Served], within: Callable) -> tuple:

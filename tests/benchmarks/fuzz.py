@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..fuzz.targets import TARGETS, spoilt
+from tests.fuzz.targets import TARGETS, spoilt
 
 HANG = 20.0
 """Seconds for one input."""

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jrsr_core.mrd.files.scan import ScanFile
-from tests.gadget import layouts
-from tests.gadget.peer import Child, Peer, wait_until
+from tests.helpers import layouts
+from tests.helpers.peer import Child, Peer, wait_until
 
 IMAGE = 1022
 

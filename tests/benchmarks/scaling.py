@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from tests.core.synthetic import line_mask, scan
+from tests.helpers.synthetic import line_mask, scan
 
 COILS = (4, 8, 16, 32)
 SHAPES = ((64, 64), (128, 128), (256, 256))

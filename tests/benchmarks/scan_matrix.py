@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from jrsr_core.metrics import psnr
-from tests.gadget.test_scan_matrix import OPTIONS_2D, OPTIONS_3D, cell_2d, cell_3d, pairwise
+from tests.gadget.offline.test_scan_matrix import OPTIONS_2D, OPTIONS_3D, cell_2d, cell_3d, pairwise
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..gadget import layouts
-from ..gadget.peer import Peer, line_messages, resident, wait_until
-from ..gadget.served_scans import serve
+from tests.helpers import layouts
+from tests.helpers.peer import Peer, line_messages, resident, wait_until
+from tests.helpers.served_scans import serve
 
 
 def resident_mib() -> float:

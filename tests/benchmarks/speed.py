@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from tests.benchmarks import bart, files, scaling
-from tests.core.synthetic import line_mask, scan
+from tests.helpers.synthetic import line_mask, scan
 
 ESPIRIT = (
     (12, (128, 116), 0.15),

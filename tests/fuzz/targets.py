@@ -31,10 +31,9 @@ from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.weights import CardError, load_weights, shipped_folder
-
-from ..core.mrd_scans import noise_samples, small_scan
-from ..gadget import layouts, messages
-from ..gadget.commands import write_small_scan
+from tests.helpers import layouts, messages
+from tests.helpers.commands import write_small_scan
+from tests.helpers.mrd_scans import noise_samples, small_scan
 
 LIMITS = Limits(config=2**16, text=2**16, line=2**18, message=2**20, scan=2**22)
 

@@ -7,8 +7,7 @@ import pytest
 
 from gadget.errors import UsageError
 from gadget.settings import Settings, named_properties, parameters_of, properties_of, settings_of
-
-from . import layouts
+from tests.helpers import layouts
 
 MODELS = ("jrsr", "jrsr-dc", "cg-sense+sinc")
 OLD_STYLE = """<configuration>

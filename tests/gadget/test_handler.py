@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from . import layouts, messages
-from .peer import CHEAP, Child
-from .served_scans import Served, assert_images, serve
+from tests.helpers import layouts, messages
+from tests.helpers.peer import CHEAP, Child
+from tests.helpers.served_scans import Served, assert_images, serve
 
 LIMIT = 3.0
 """Seconds a process may take to end on a loaded machine when its peer has gone; one is meant."""

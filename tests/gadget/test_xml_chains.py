@@ -9,8 +9,8 @@ import pytest
 from gadget import handler
 from gadget.compute.engine import Engines
 from gadget.settings import Settings, properties_of, settings_of
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 CHAINS = sorted((ROOT / "xml_chains").glob("*.xml"))
 NAMES = {"jrsr", "jrsr_connect", "jrsr_raw", "jrsr_3d", "jrsr_debug"}
 RESIZES = ("resize", "scale", "float", "extract", "crop", "interpolat", "combine", "finish", "fft")

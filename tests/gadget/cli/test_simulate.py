@@ -1,0 +1,101 @@
+"""`jrsr simulate` and `jrsr demo`: scans with a known answer."""
+
+import h5py
+import numpy as np
+import pytest
+
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.plan import plan_scan
+from tests.helpers.commands import jrsr
+
+SMALL = ("--coils", 4)
+
+
+def assembled(path):
+    with ScanFile(path) as scan:
+        return list(Assembler(scan, plan_scan(scan.header, scan.heads)))
+
+
+def test_scan_and_truth(tmp_path, capfd):
+    scan, truth = tmp_path / "scan.h5", tmp_path / "truth.h5"
+    outcome = jrsr(capfd, "simulate", "-o", scan, "--truth", truth, *SMALL, "--slices", 2)
+    assert outcome.code == 0, outcome.err
+    slices = assembled(scan)
+    assert len(slices) == 2
+    assert slices[0].kspace.shape == (4, 116, 128)
+    with h5py.File(truth) as file:
+        assert slices[0].noise_std == pytest.approx(file.attrs["noise_std"], rel=0.05)
+    assert slices[0].geometry.fov_mm == pytest.approx((5.0, 208.8, 230.4))
+    with h5py.File(truth) as file:
+        assert file["truth"].shape == (2, 232, 256)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--mask", "full"),
+        ("--accel", "3"),
+        ("--coils", "5"),
+        ("--no-noise-scan",),
+        ("--no-oversampling",),
+        ("--averages", "2"),
+        ("--slices", "2"),
+        ("--interleaved",),
+        ("--seed", "1"),
+        ("--noise-db", "10"),
+    ],
+)
+def test_every_option_changes_the_scan(option, tmp_path, capfd):
+    base = SMALL if "--interleaved" not in option else (*SMALL, "--slices", 3)
+    contents = []
+    for i, extra in enumerate(((), option)):
+        path = tmp_path / f"{i}.h5"
+        assert jrsr(capfd, "simulate", "-o", path, *base, *extra).code == 0
+        with ScanFile(path) as scan:
+            lines = [scan.samples(np.array([i])).tobytes() for i in range(len(scan.heads))]
+            contents.append((scan.heads.tobytes(), lines))
+    same = contents[0] == contents[1]
+    assert not same
+
+
+def test_image_of_a_file(tmp_path, capfd):
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        slices = np.zeros((3, 64, 48), np.uint8)
+        slices[2, 20:40, 10:30] = 200
+        file["slices"] = slices
+    scan = tmp_path / "scan.h5"
+    image = f"{tmp_path / 'images.h5'}:2"
+    assert jrsr(capfd, "simulate", "-o", scan, "--image", image, "--mask", "full").code == 0
+    assert assembled(scan)[0].kspace.shape[1:] == (24, 32)
+    beyond = f"{tmp_path / 'images.h5'}:3"
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "x.h5", "--image", beyond)
+    assert outcome.code != 0 and "slice 3 asked for, the file has 3" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--protocol", "brain-6x"), "did you mean 'brain-5x'?"),
+        (("--image", "no.h5"), "expected FILE:INDEX"),
+        (("--image", "no.h5:0"), "no.h5: no such file"),
+        (("--mask", "radial"), "radial"),
+        (("--accel", "100"), "acceleration"),
+    ],
+)
+def test_wrong_usage(arguments, words, tmp_path, capfd):
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "s.h5", *SMALL, *arguments)
+    assert outcome.code in (1, 2) and len(outcome.err.splitlines()) == 1
+    assert words in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo(tmp_path, capfd):
+    outcome = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "cg-sense+sinc")
+    assert outcome.code == 0, outcome.err
+    names = sorted(p.name for p in (tmp_path / "demo").iterdir())
+    assert names == ["comparison.png", "images.h5", "report.html", "scan.h5", "truth.h5"]
+    for words in ("PSNR", "SSIM", "zero-filled", "cg-sense+bicubic", "cg-sense+sinc"):
+        assert words in outcome.out
+    again = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "cg-sense+sinc")
+    assert again.code == 2 and "--overwrite" in again.err

@@ -1,0 +1,245 @@
+"""The resident server whose slices are computed on a Ray cluster. Skipped without Ray.
+
+One pool of two workers serves most tests; workers that are killed are replaced by the pool.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pytest
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+from gadget.compute.ray import pool as cluster_pool  # noqa: E402
+from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
+from gadget.compute.ray.pool import Pool  # noqa: E402
+from tests.helpers import layouts
+from tests.helpers.peer import PATIENCE, Peer, environment, resident, serving, wait_until
+from tests.helpers.served_scans import assert_images, serve
+
+SLICES = 6
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("served"), slices=SLICES)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
+    with Pool("local", device="cpu") as pool:
+        yield pool
+    ray.shutdown()
+
+
+@pytest.fixture
+def server(pool):
+    wait_until(lambda: pool.n_workers == 2, "both workers")
+    with resident(make=partial(ClusterEngine, pool=pool, is_resident=True)) as server:
+        yield server
+
+
+def begin(server, scan, lines, **properties):
+    peer = Peer.to(server.port)
+    config = layouts.config(layouts.properties(**properties))
+    peer.send_meanwhile(config, layouts.header(scan.header.xml), *lines)
+    return peer
+
+
+def ask(server, scan, **properties):
+    return begin(server, scan, scan.lines_alone, **properties).finish()
+
+
+def signal_to(hand, number):
+    """To the process of a worker."""
+    os.kill(int(re.search(r"process (\d+)", hand.where)[1]), number)
+
+
+@pytest.fixture
+def fatal(monkeypatch):
+    """Workers get a signal when they are sent what `fatal.when(number of the call, job)` says."""
+    send = Pool._send
+
+    class Fatal:
+        n = 0
+        number = signal.SIGKILL
+
+        @staticmethod
+        def when(n, job):
+            return False
+
+    def sending(self, hand, job):
+        send(self, hand, job)
+        Fatal.n += 1
+        if Fatal.when(Fatal.n, job):
+            signal_to(hand, Fatal.number)
+
+    monkeypatch.setattr(Pool, "_send", sending)
+    return Fatal
+
+
+@pytest.mark.parametrize("trigger", ["slice", "repetition", "measurement"])
+def test_images_are_those_of_the_file_in_their_order(server, scan, trigger):
+    answer = ask(server, scan, trigger=trigger)
+    assert answer.ids == [layouts.IMAGE] * SLICES + [layouts.CLOSE]
+    assert_images(answer.images, scan.expected())
+
+
+def test_many_scans_at_once_and_several_models(server, scan, pool):
+    wanted = [{}, {"n_virtual_coils": 3}, {}, {"output": "complex"}]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda options: ask(server, scan, **options), wanted))
+    for options, answer in zip(wanted, answers, strict=True):
+        assert_images(answer.images, scan.expected(**options))
+    line = server.health_line()
+    assert ", 0 slices waiting, " in line and line.endswith(f", {pool}")
+    assert str(pool).startswith("2 of 2 workers at local")
+
+
+def test_a_volume(server, tmp_path):
+    options = {"protocol": "wall-16x", "matrix": "32x32", "positions": 6, "acs": 8, "mask": "full"}
+    volume = serve(tmp_path, slices=1, **options)
+    assert_images(ask(server, volume).images, volume.expected())
+
+
+def test_a_worker_killed_within_a_scan_costs_no_image(server, scan, pool, fatal):
+    lost = pool.n_lost
+    fatal.when = lambda n, job: n in (2, 3)
+    answer = ask(server, scan)
+    assert not answer.errors and not answer.fallbacks
+    assert_images(answer.images, scan.expected())
+    wait_until(lambda: pool.n_workers == 2, "workers replaced")
+    assert pool.n_lost == lost + 2
+    assert f"2 of 2 workers at local, {lost + 2} lost so far" in server.health_line()
+
+
+def test_a_slice_that_kills_its_workers_is_a_fallback_image(server, scan, fatal):
+    fatal.when = lambda n, job: job.work.counters.slice == 1
+    answer = ask(server, scan)
+    assert [int(i.head["slice"]) for i in answer.images] == list(range(SLICES))
+    (fallback,) = answer.fallbacks
+    assert fallback is answer.images[1] and "3 workers died on it" in fallback.meta
+    expected = scan.expected()
+    assert_images(answer.images[2:], expected[2:])
+    assert_images(answer.images[:1], expected[:1])
+
+
+def test_a_worker_that_hangs_is_ended_after_the_time_limit(server, scan, pool, fatal, monkeypatch):
+    monkeypatch.setattr(cluster_pool, "OVERDUE_SECONDS", 0.5)
+    lost = pool.n_lost
+    fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n == 2
+    answer = ask(server, scan, time_limit=3)
+    (fallback,) = answer.fallbacks
+    assert "time limit of 3 s" in fallback.meta and len(answer.images) == SLICES
+    wait_until(lambda: pool.n_workers == 2 and pool.n_lost == lost + 1, "worker replaced")
+
+
+def test_the_time_limit_ends_a_slice(server, scan, pool):
+    lost = pool.n_lost
+    answer = ask(server, scan, time_limit=0.00001)
+    assert len(answer.fallbacks) == SLICES and "time limit of 1e-05 s" in answer.images[0].meta
+    assert pool.n_lost == lost
+
+
+def test_bad_samples_are_a_fallback_image(server, tmp_path):
+    scan = serve(tmp_path, slices=3, noise_scan=False)
+    for head, data in zip(scan.lines.heads, scan.lines.data, strict=True):
+        if head["idx"]["slice"] == 1:
+            data[:] = np.nan
+    answer = ask(server, scan)
+    assert len(answer.images) == 3 and answer.fallbacks == [answer.images[1]]
+    assert_images(answer.images[::2], scan.expected()[::2])
+
+
+def test_a_device_that_the_workers_do_not_have_is_told(server, scan):
+    answer = ask(server, scan, device="cuda")
+    assert answer.errors == ["device is 'cuda', the workers have cpu"] and answer.is_closed
+
+
+def test_a_peer_that_goes_leaves_nothing_in_the_queue(server, scan, pool, fatal):
+    fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n <= 2
+    stopped = list(pool._hands)
+    # One sender: another one for CLOSE alone would mix it with the lines.
+    messages = [*scan.lines_alone[:-1], layouts.close()]
+    peer = begin(server, scan, messages, trigger="repetition")
+    wait_until(lambda: pool._queue, "more slices than workers")
+    peer.drop()
+    wait_until(lambda: server.health.n_open == 0 and not pool._queue)
+    for hand in stopped:
+        signal_to(hand, signal.SIGCONT)
+    assert_images(ask(server, scan).images, scan.expected())
+    assert [h in pool._hands for h in stopped] == [True, True]
+
+
+def test_nobody_left_means_fallback_images_until_somebody_is(
+    server, scan, pool, fatal, monkeypatch
+):
+    monkeypatch.setattr(cluster_pool, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster_pool, "STAFF_SECONDS", 10.0)
+    wait_until(lambda: pool._next_look - time.monotonic() > 6.0, "workers not replaced for a while")
+    fatal.when = lambda n, job: n <= 2
+    answer = ask(server, scan)
+    assert not answer.errors and len(answer.images) == SLICES and answer.fallbacks
+    assert "no worker of the cluster for 0.5 s" in answer.fallbacks[-1].meta
+    monkeypatch.undo()
+    wait_until(lambda: pool.n_workers == 2, "workers replaced")
+    assert_images(ask(server, scan).images, scan.expected())
+
+
+def test_a_cluster_that_is_gone_is_joined_again(server, scan, pool):
+    """Here it is a new one; what was computed for the old one is computed again."""
+    peer = begin(server, scan, scan.lines_alone[:-1], trigger="slice")
+    peer.wait_for(layouts.IMAGE)
+    pool._events.put(partial(pool._cut_off, ConnectionError("the head is gone")))
+    peer.send_meanwhile(layouts.close())
+    answer = peer.finish()
+    assert not answer.errors and not answer.fallbacks
+    assert_images(answer.images, scan.expected())
+    wait_until(lambda: pool.n_workers)
+
+
+def test_sigterm_within_a_scan_lets_it_end(scan, tmp_path):
+    with serving(tmp_path, "--cluster", "local") as (process, port, log):
+        peer = Peer.to(port)
+        opening = layouts.config(layouts.properties()), layouts.header(scan.header.xml)
+        peer.send(*opening, *scan.lines_alone[:-30])
+        peer.wait_for(layouts.IMAGE)
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping: 1 connections" in log.read_text())
+        peer.send(*scan.lines_alone[-30:])
+        assert_images(peer.finish().images, scan.expected())
+        assert process.wait(PATIENCE) == 0
+        text = log.read_text()
+    assert f"{SLICES} images, 0 of them fallback" in text and "Traceback" not in text
+    assert "warm after" in text and "workers at local" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("nonsense:1:2:3", "expected local, auto, host:port or ray://host:port"),
+        ("ray://127.0.0.1:{port}", "Connection refused"),
+        ("127.0.0.1:{port}", "Connection refused"),
+    ],
+)
+def test_no_cluster_there(address, words):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    address = address.format(port=port)
+    command = [sys.executable, "-m", "gadget", "serve", "--port", "0", "--cluster", address]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"jrsr: no cluster at {address}: {words}\n"

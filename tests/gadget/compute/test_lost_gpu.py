@@ -1,0 +1,207 @@
+"""A GPU that fails in the middle of its work: every image, a warning, and a line in the health.
+
+The GPU is the CPU under another name, whose model raises what CUDA raises; the probe for whether it
+still answers is real and finds none.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from gadget.compute import device as batch
+from gadget.compute.engine import Engine
+from gadget.scan.stages import make_reconstructor
+from gadget.settings import Settings
+from jrsr_core.reconstruction.reconstructor import Reconstructor
+from tests.helpers import layouts
+from tests.helpers.commands import FAST, jrsr
+from tests.helpers.peer import Peer, resident
+from tests.helpers.served_scans import assert_images, serve
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later"
+ERRORS = {
+    "assert": torch.AcceleratorError(ASSERT),
+    "launch": RuntimeError("CUDA error: unspecified launch failure"),
+    "bus": torch.AcceleratorError("CUDA error: device lost, GPU has fallen off the bus"),
+    "cufft": RuntimeError("cuFFT error: CUFFT_EXEC_FAILED"),
+}
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("lost"), slices=4, noise_scan=False)
+
+
+@dataclass
+class FakeGpu:
+    """Says it is on a GPU, and fails from call `after` on, of its model or its calibration."""
+
+    recon: Reconstructor
+    error: Exception
+    after: int
+    where: str
+    n_calls: int = 0
+
+    def __post_init__(self):
+        self.device = torch.device("cuda:0")
+
+    def __getattr__(self, name):
+        return getattr(self.recon, name)
+
+    def _called(self, where):
+        self.n_calls += where == self.where
+        if self.n_calls > self.after:
+            raise self.error
+
+    def calibrated(self, slice_):
+        self._called("calibrated")
+        return self.recon.calibrated(slice_)
+
+    def batch(self, slices, calibrated):
+        self._called("batch")
+        return [self.recon.batch([s], [c])[0] for s, c in zip(slices, calibrated, strict=True)]
+
+    def fallback(self, slice_, reason):
+        self._called("fallback")
+        return self.recon.fallback(slice_, reason)
+
+
+def engine_maker(error: str, *, after: int = 0, where: str = "batch", devices=("cuda:0",), size=1):
+    """Make engines whose devices fail; what was loaded is in `made`."""
+    made: list[str] = []
+
+    def make(settings: Settings, **options) -> Engine:
+        def load(name: str):
+            made.append(name)
+            recon = make_reconstructor(settings, "cpu", **options)
+            return recon if name == "cpu" else FakeGpu(recon, ERRORS[error], after, where)
+
+        return Engine(load, list(devices), batch_size=size)
+
+    make.made = made
+    return make
+
+
+def ask(server, scan, **properties):
+    peer = Peer.to(server.port)
+    peer.send(layouts.config(layouts.properties(**properties)), layouts.header(scan.header.xml))
+    return peer.send(*scan.lines_alone).finish()
+
+
+@pytest.mark.parametrize("where", ["batch", "calibrated"])
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_server_goes_on_without_its_gpu(scan, error, where):
+    make = engine_maker(error, after=2, where=where)
+    with resident(make=make) as server:
+        for _ in range(2):
+            answer = ask(server, scan)
+            assert answer.is_closed and not answer.errors and not answer.fallbacks
+            assert_images(answer.images, scan.expected())
+        assert make.made == ["cuda:0", "cpu"]
+        line = server.health_line()
+    reason = str(ERRORS[error]).splitlines()[0]
+    assert line.endswith(f", cuda:0 is lost ({reason})") and "\n" not in line
+    assert "computed on the CPU: cuda:0 is lost" in answer.images[-1].meta
+
+
+@pytest.mark.parametrize(("where", "after"), [("batch", 0), ("calibrated", 2)])
+def test_batches_that_were_on_the_gpu_are_computed_again(scan, where, after):
+    make = engine_maker("assert", after=after, where=where, size=4)
+    with resident(make=make) as server:
+        answer = ask(server, scan, trigger="measurement")
+        assert not answer.errors and not answer.fallbacks
+        assert_images(answer.images, scan.expected())
+
+
+def test_a_fallback_image_needs_no_gpu(scan):
+    """The slice fails, and then the device."""
+    make = engine_maker("launch", where="fallback")
+    with resident(make=make) as server:
+        answer = ask(server, scan, time_limit=0.000001)
+        assert not answer.errors and len(answer.fallbacks) == len(answer.images) == 4
+
+
+def test_a_volume_goes_on_without_its_gpu(tmp_path, monkeypatch):
+    options = {"protocol": "wall-16x", "matrix": "32x32", "positions": 6, "acs": 8, "mask": "full"}
+    volume = serve(tmp_path, slices=1, **options)
+    whole = batch.reconstruct_volume
+
+    def failing(recon, *args, **kwargs):
+        if isinstance(recon, FakeGpu):
+            raise recon.error
+        return whole(recon, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "reconstruct_volume", failing)
+    with resident(make=engine_maker("assert")) as server:
+        for _ in range(2):
+            answer = ask(server, volume)
+            assert not answer.errors and not answer.fallbacks
+            assert_images(answer.images, volume.expected())
+        assert "cuda:0 is lost" in server.health_line()
+
+
+def test_the_other_gpu_does_it_all(scan):
+    """A lost device takes no more slices where another one is there."""
+    make = engine_maker("assert", devices=("cuda:0", "cuda:1"))
+    engines = []
+
+    def one_is_well(settings):
+        engine = make(settings)
+        engine._workers[1]._own.after = 10**9
+        engines.append(engine)
+        return engine
+
+    with resident(make=one_is_well) as server:
+        for _ in range(2):
+            assert_images(ask(server, scan).images, scan.expected())
+    (engine,) = engines
+    assert [w.lost[:6] for w in engine._workers] == ["cuda:0", ""]
+    assert list(engine._free) == [engine._workers[1]]
+
+
+def test_an_error_that_the_device_survives_costs_one_slice_its_gpu(scan, monkeypatch):
+    monkeypatch.setattr(batch, "answers", lambda device: True)
+    make = engine_maker("launch")
+    with resident(make=make) as server:
+        assert_images(ask(server, scan).images, scan.expected())
+        assert "lost" not in server.health_line()
+
+
+def test_a_gpu_that_is_lost_before_the_model_is_loaded(scan):
+    def make(settings):
+        def load(name):
+            if name != "cpu":
+                raise ERRORS["bus"]
+            return make_reconstructor(settings, "cpu")
+
+        return Engine(load, ["auto"])
+
+    with resident(make=make) as server:
+        assert_images(ask(server, scan).images, scan.expected())
+        assert "auto is lost (CUDA error: device lost" in server.health_line()
+
+
+def test_recon_says_it_once(scan, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("gadget.offline.recon.make_engine", engine_maker("assert", after=1))
+    outcome = jrsr(capfd, "recon", scan.path, "-o", tmp_path / "o.h5", *FAST)
+    assert outcome.code == 0, outcome
+    told = [line for line in outcome.err.splitlines() if "cuda:0 is lost" in line]
+    assert len(told) == 1 and "3 of 4 images: computed on the CPU" in told[0]
+
+
+def test_two_threads_lose_one_gpu(scan):
+    make = engine_maker("launch", after=3)
+    with resident(make=make) as server:
+        answers = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(ask(server, scan))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for answer in answers:
+            assert_images(answer.images, scan.expected())
+    assert make.made == ["cuda:0", "cpu"] and len(answers) == 3

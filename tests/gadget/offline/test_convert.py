@@ -1,0 +1,133 @@
+"""`jrsr convert`: the same DICOM and NIfTI from the images of a file."""
+
+import h5py
+import ismrmrd
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.files.hdf5_checks import HEAP, OBJECT, VLEN, FileLimits, stored_rows
+from jrsr_core.mrd.files.images import ImageFile
+from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+
+
+def test_converted_later_is_exported_at_once(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    (tmp_path / "later").mkdir()
+    formats = ("--format", "dicom,enhanced,nifti")
+    command = ("recon", tmp_path / "scan.h5", "--format", "mrd,dicom,enhanced,nifti", *FAST)
+    assert jrsr(capfd, *command).code == 0
+    made = jrsr(capfd, "convert", tmp_path / "scan_jrsr.h5", "-o", tmp_path / "later", *formats)
+    assert made.code == 0, made.err
+    assert "2 images" in made.out
+    names = [p.relative_to(tmp_path / "later") for p in (tmp_path / "later").rglob("*.*")]
+    assert len(names) == 4
+    for name in names:
+        assert (tmp_path / "later" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_images_of_others(tmp_path, capfd):
+    """Without a scan header, without our attributes, without directions, as integers."""
+    image = ismrmrd.Image.from_array(np.arange(48, dtype=np.uint16).reshape(6, 8), transpose=False)
+    image.field_of_view = (160, 120, 5)
+    image.image_index, image.image_series_index = 1, 4
+    with ismrmrd.Dataset(str(tmp_path / "out.h5"), "2026-01-01 10:00:00") as dataset:
+        dataset.append_image("image_4", image)
+    assert jrsr(capfd, "convert", tmp_path / "out.h5").code == 0
+    ds = pydicom.dcmread(tmp_path / "out_dicom" / "series004_00001.dcm")
+    values = ds.pixel_array * float(ds.RescaleSlope)
+    np.testing.assert_allclose(values, np.arange(48).reshape(6, 8), atol=0.01)
+    assert list(ds.PixelSpacing) == [20, 20] and "JRSR" not in ds.SeriesDescription
+    assert ds.DerivationDescription.startswith("Converted from ISMRMRD")
+
+
+def test_wrong_usage(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5")
+    (tmp_path / "text.h5").write_text("no")
+    run = ("convert", tmp_path / "scan.h5")
+    assert_one_line(jrsr(capfd, *run), 1, "scan.h5: no ISMRMRD images")
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "text.h5"), 1, "not an HDF5 file")
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 1, "none.h5: does not exist")
+    assert_one_line(jrsr(capfd, *run, "--format", "png"), 2, "images cannot become 'png'")
+    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "nowhere"), 2, "nowhere is not a folder")
+    assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
+
+
+@pytest.mark.parametrize("which", ["header", "attributes"])
+def test_texts_whose_heap_leads_nowhere(tmp_path, capfd, which):
+    """HDF5 itself would never come back from them."""
+    path = tmp_path / "images.h5"
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    image.attribute_string = "<ismrmrdMeta/>"
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.write_xml_header("<ismrmrdHeader/>")
+        dataset.append_image("image_0", image)
+    with h5py.File(path) as file:
+        texts = file["dataset/xml" if which == "header" else "dataset/image_0/attributes"]
+        (stored,) = stored_rows(texts, VLEN, FileLimits())
+    with path.open("r+b") as file:
+        file.seek(int(stored["address"][0]) + HEAP.size)
+        file.write(OBJECT.pack(0, 0))
+    assert_one_line(jrsr(capfd, "convert", path), 1, "images.h5: the heap at byte")
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+def _write_image(path, attributes):
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.append_image("image_0", image)
+    with h5py.File(path, "r+") as file:
+        file["dataset/image_0/attributes"][0] = attributes
+
+
+def test_attributes_too_long(tmp_path):
+    path = tmp_path / "images.h5"
+    _write_image(path, f"<ismrmrdMeta>{4973 * ' '}</ismrmrdMeta>")
+    assert len(list(ImageFile(path))) == 1
+    with pytest.raises(BadScan, match="attributes in /dataset/image_0 of 5000 bytes, at most 4000"):
+        ImageFile(path, FileLimits(header=4000))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ("no", "/dataset/image_0: XML that is not readable as XML"),
+        ("<!DOCTYPE l []><l/>", "/dataset/image_0: XML that has a document type"),
+        ("<other/>", "/dataset/image_0 are no ISMRMRD meta data"),
+    ],
+)
+def test_attributes_of_another_kind(tmp_path, capfd, attributes, words):
+    _write_image(tmp_path / "images.h5", attributes)
+    made = jrsr(capfd, "convert", tmp_path / "images.h5")
+    assert_one_line(made, 1, f"images.h5: the attributes of image 0 of {words}")
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+@pytest.mark.parametrize("name", ["field_of_view", "position", "read_dir", "slice_dir"])
+def test_images_that_lie_nowhere(tmp_path, capfd, name):
+    path = tmp_path / "images.h5"
+    _write_image(path, "")
+    with h5py.File(path, "r+") as file:
+        heads = file["dataset/image_0/header"][()]
+        heads[name] = np.nan
+        file["dataset/image_0/header"][...] = heads
+    assert_one_line(
+        jrsr(capfd, "convert", path, "--format", "nifti"), 1, f"{name} is [nan, nan, nan]"
+    )
+    assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+def test_images_of_one_place_and_equal_counters_are_frames(tmp_path, capfd):
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    image.field_of_view = (160, 120, 5)
+    with ismrmrd.Dataset(str(tmp_path / "images.h5")) as dataset:
+        for factor in (1, 2, 3):
+            image.data[:] = factor
+            dataset.append_image("image_0", image)
+    assert jrsr(capfd, "convert", tmp_path / "images.h5", "--format", "nifti").code == 0
+    nifti = nibabel.load(tmp_path / "images.nii.gz")
+    assert nifti.shape == (8, 6, 1, 3)
+    np.testing.assert_array_equal(nifti.get_fdata()[0, 0, 0], [1, 2, 3])
+    np.testing.assert_allclose(abs(np.diag(nifti.affine)), [20, 20, 5, 1])

@@ -1,0 +1,284 @@
+"""DICOM and NIfTI against the MRD images they were made from, and against independent checkers."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pydicom
+import pytest
+
+from jrsr_core.mrd.images import geometry_of
+from tests.gadget.offline.test_recon import images_of
+from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+
+nibabel = pytest.importorskip("nibabel")
+
+OBLIQUE = ("--tilt", "20", "--turn", "35")
+SMALL = ("--matrix", "96x112", "--coils", "4", "--acs", "16")
+FORMATS = "mrd,dicom,enhanced,nifti"
+SCANS = {
+    "2-D": (*SMALL,),
+    "oblique": (*SMALL, "--slices", "3", *OBLIQUE),
+    "contrasts": (*SMALL, "--contrasts", "2", "--slices", "2", "--repetitions", "2"),
+    "odd": ("--matrix", "94x110", "--coils", "4", "--acs", "15"),
+    "3-D": (
+        *("--protocol", "wall-16x", "--matrix", "64x56", "--positions", "12", *OBLIQUE),
+        *("--coils", "4", "--acs", "14", "--accel", "2", "--mask", "regular"),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SCANS)
+def exported(request, tmp_path_factory):
+    """Folder with images.h5, images_dicom and images.nii.gz of one scan."""
+    from gadget.cli import main as cli
+
+    folder = tmp_path_factory.mktemp("export")
+    scan = str(folder / "scan.h5")
+    assert cli._run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
+    target = str(folder / "images.h5")
+    assert cli._run(["recon", scan, "-o", target, "--format", FORMATS, *FAST]) == 0
+    return folder
+
+
+def datasets(folder):
+    return [pydicom.dcmread(p) for p in sorted((folder / "images_dicom").iterdir())]
+
+
+def by_number(folder):
+    return {int(ds.InstanceNumber): ds for ds in datasets(folder)}
+
+
+def mrd_world(image, x, y, z) -> np.ndarray:
+    """Voxel to mm by the image header: index n//2 lies at `position`."""
+    geometry = geometry_of(image)
+    sizes, fov = image.data.shape[1:], geometry.fov_mm
+    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
+    world = np.array(geometry.position_mm)
+    for index, n, mm, axis in zip((z, y, x), sizes, fov, axes, strict=True):
+        world = world + (index - n // 2) * mm / n * np.array(axis)
+    return world
+
+
+def dicom_world(ds, x, y) -> np.ndarray:
+    """PS3.3 C.7.6.2.1.1."""
+    row, column = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+    dy, dx = map(float, ds.PixelSpacing)
+    return np.array(ds.ImagePositionPatient, float) + x * dx * row + y * dy * column
+
+
+def test_a_marked_point_is_at_one_place_in_every_format(exported):
+    images = images_of(exported / "images.h5")
+    nifti = nibabel.load(exported / "images.nii.gz")
+    values = np.asarray(nifti.dataobj)
+    volumes = values if values.ndim == 4 else values[..., None]
+    planes = by_number(exported)
+    for image in images:
+        nz, ny, nx = image.data.shape[1:]
+        for x, y, z in ((0, 0, 0), (nx - 1, 3, nz - 1), (nx // 2, ny // 2, nz // 2)):
+            place = mrd_world(image, x, y, z)
+            ds = planes[(image.image_index - 1) * nz + z + 1]
+            assert np.linalg.norm(dicom_world(ds, x, y) - place) < 0.01
+            voxel = np.linalg.solve(nifti.affine, [-place[0], -place[1], place[2], 1])[:3]
+            i, j, k = np.round(voxel).astype(int)
+            world = (nifti.affine @ [i, j, k, 1])[:3] * (-1, -1, 1)
+            assert np.linalg.norm(world - place) < 0.01
+            pixel = image.data[0, z, y, x]
+            assert pixel in volumes[i, j, k]
+            assert abs(ds.pixel_array[y, x] * float(ds.RescaleSlope) - pixel) <= float(
+                ds.RescaleSlope
+            )
+    assert nifti.header["sform_code"] == nifti.header["qform_code"] == 1
+    np.testing.assert_allclose(nifti.get_qform(), nifti.affine, atol=1e-3)
+
+
+def test_every_pixel_is_there(exported):
+    planes = by_number(exported)
+    images = images_of(exported / "images.h5")
+    assert len(planes) == sum(image.data.shape[1] for image in images)
+    top = max(image.data.max() for image in images)
+    (slope,) = {float(ds.RescaleSlope) for ds in planes.values()}
+    assert slope == pytest.approx(top / 32767, rel=1e-6)
+    for image in images:
+        nz = image.data.shape[1]
+        for z in range(nz):
+            ds = planes[(image.image_index - 1) * nz + z + 1]
+            values = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
+            np.testing.assert_allclose(values, image.data[0, z], atol=0.51 * top / 32767)
+
+
+def test_attributes(exported):
+    all_ = datasets(exported)
+    images = images_of(exported / "images.h5")
+    te = {float(ds.EchoTime) for ds in all_}
+    assert te == ({10.0, 20.0} if len({i.contrast for i in images}) == 2 else {10.0})
+    for ds in all_:
+        assert (ds.Rows, ds.Columns) == images[0].data.shape[-2:]
+        fov = geometry_of(images[0]).fov_mm
+        spacing = [fov[1] / ds.Rows, fov[2] / ds.Columns]
+        assert [float(v) for v in ds.PixelSpacing] == pytest.approx(spacing)
+        is_3d = images[0].data.shape[1] > 1
+        readout = ds.Columns if is_3d else ds.Columns // 2
+        assert list(ds.AcquisitionMatrix) == [0, readout, ds.Rows // 2, 0]
+        assert ds.InPlanePhaseEncodingDirection == "COL"
+        assert float(ds.MagneticFieldStrength) == 3.0 and float(ds.RepetitionTime) == 500.0
+        assert ds.ImageType[0] == "DERIVED"
+        assert "cg-sense+sinc" in ds.DerivationDescription
+        assert "Research use only" in ds.DerivationDescription
+        assert ds.MRAcquisitionType == ("3D" if is_3d else "2D")
+    assert len({ds.SeriesInstanceUID for ds in all_}) == 1
+    assert len({ds.SOPInstanceUID for ds in all_}) == len(all_)
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+def test_dicom3tools_find_no_error(exported):
+    files = sorted((exported / "images_dicom").iterdir())
+    for path in files:
+        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        # Its exit code is 1 for warnings as well.
+        assert "Error" not in run.stderr, run.stderr
+        assert "MRImage" in run.stderr
+    run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
+    assert run.returncode == 0 and not run.stdout and not run.stderr, run.stderr
+    enhanced = exported / "images_enhanced" / "series001.dcm"
+    run = subprocess.run(["dciodvfy", enhanced], capture_output=True, text=True)
+    assert "Error" not in run.stderr and "EnhancedMRImage" in run.stderr, run.stderr
+
+
+def test_the_enhanced_image_has_the_same_frames(exported):
+    planes = by_number(exported)
+    ds = pydicom.dcmread(exported / "images_enhanced" / "series001.dcm")
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    frames = ds.PerFrameFunctionalGroupsSequence
+    assert ds.NumberOfFrames == len(planes) == len(frames)
+    pixels = ds.pixel_array.reshape(len(frames), ds.Rows, ds.Columns)
+    indices = set()
+    for (_, classic), frame, values in zip(sorted(planes.items()), frames, pixels, strict=True):
+        np.testing.assert_array_equal(values, classic.pixel_array)
+        position = frame.PlanePositionSequence[0].ImagePositionPatient
+        assert position == classic.ImagePositionPatient
+        axes = frame.PlaneOrientationSequence[0].ImageOrientationPatient
+        assert axes == classic.ImageOrientationPatient
+        assert frame.MREchoSequence[0].EffectiveEchoTime == float(classic.EchoTime)
+        indices.add(tuple(frame.FrameContentSequence[0].DimensionIndexValues))
+    assert len(indices) == len(frames)
+    rescale = shared.PixelValueTransformationSequence[0]
+    assert rescale.RescaleSlope == next(iter(planes.values())).RescaleSlope
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == planes[1].PixelSpacing
+    assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
+    assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
+
+
+@pytest.mark.skipif(not shutil.which("dcmdump"), reason="Debian's dcmtk not installed")
+def test_dcmtk_reads_the_same_pixels(exported, tmp_path):
+    path = sorted((exported / "images_dicom").iterdir())[-1]
+    subprocess.run(["dcmdump", "+W", tmp_path, path], check=True, capture_output=True)
+    (raw,) = tmp_path.iterdir()
+    ds = pydicom.dcmread(path)
+    theirs = np.fromfile(raw, "<u2").reshape(ds.Rows, ds.Columns)
+    np.testing.assert_array_equal(theirs, ds.pixel_array)
+    np.testing.assert_array_equal(pydicom.pixels.pixel_array(path), theirs)
+
+
+def test_a_replay_gives_the_same_files(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        formats = ("--format", "dicom,nifti")
+        assert jrsr(capfd, "recon", tmp_path / "scan.h5", "-o", tmp_path / name, *formats, *FAST)
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
+    assert len(files) == 3
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
+
+
+def test_another_model_has_identifiers_of_its_own(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5")
+    made = []
+    for model in ("cg-sense+sinc", "zero-filled+sinc"):
+        out = tmp_path / model
+        out.mkdir()
+        options = ("--model", model, "--format", "dicom", "--set", "kernel_width=4")
+        assert jrsr(capfd, "recon", tmp_path / "scan.h5", "-o", out, *options).code == 0
+        made.append(pydicom.dcmread(out / "scan_jrsr_dicom" / "series001_00001.dcm"))
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        assert made[0][keyword].value == made[1][keyword].value
+    for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
+        assert made[0][keyword].value != made[1][keyword].value
+
+
+PATIENT = """
+<subjectInformation><patientName>Müller^Ännchen</patientName><patientWeight_kg>61.5</patientWeight_kg>
+<patientID>P\\1</patientID><patientBirthdate>1970-02-03</patientBirthdate>
+<patientGender>F</patientGender></subjectInformation>
+<studyInformation><studyDate>2020-01-31</studyDate><studyTime>12:30:59</studyTime>
+<studyID>77</studyID><studyInstanceUID>1.2.3.4</studyInstanceUID></studyInformation>
+"""
+
+
+def test_what_the_header_says_is_kept(tmp_path, capfd):
+    def with_patient(xml, lines):
+        xml = xml.replace("<measurementInformation>", PATIENT + "<measurementInformation>")
+        uid = "<frameOfReferenceUID>1.2.3.5</frameOfReferenceUID></measurementInformation>"
+        xml = xml.replace("</measurementInformation>", uid)
+        more = "<flipAngle_deg>15</flipAngle_deg><sequence_type>Flash</sequence_type>"
+        return xml.replace("</sequenceParameters>", more + "</sequenceParameters>"), lines
+
+    write_small_scan(tmp_path / "scan.h5", with_patient)
+    assert jrsr(capfd, "recon", tmp_path / "scan.h5", "--format", "dicom", *FAST).code == 0
+    ds = pydicom.dcmread(tmp_path / "scan_jrsr_dicom" / "series001_00001.dcm")
+    assert (ds.PatientName, ds.PatientID) == ("Müller^Ännchen", "P/1")
+    assert (ds.PatientBirthDate, ds.PatientSex, ds.PatientWeight) == ("19700203", "F", 61.5)
+    assert (ds.StudyDate, ds.StudyTime, ds.StudyID) == ("20200131", "123059", "77")
+    assert (ds.StudyInstanceUID, ds.FrameOfReferenceUID) == ("1.2.3.4", "1.2.3.5")
+    assert (ds.ScanningSequence, ds.SequenceVariant, ds.FlipAngle) == ("GR", "SP", 15)
+
+
+def test_nonsense_in_the_header_is_left_out(tmp_path, capfd):
+    def with_nonsense(xml, lines):
+        patient = PATIENT.replace("2020-01-31", "soon").replace("1.2.3.4", "1..x")
+        patient = patient.replace(">F<", ">robot<").replace("61.5", "heavy")
+        return xml.replace("<measurementInformation>", patient + "<measurementInformation>"), lines
+
+    write_small_scan(tmp_path / "scan.h5", with_nonsense)
+    assert jrsr(capfd, "recon", tmp_path / "scan.h5", "--format", "dicom", *FAST).code == 0
+    ds = pydicom.dcmread(tmp_path / "scan_jrsr_dicom" / "series001_00001.dcm")
+    assert ds.StudyDate == "" and ds.PatientSex == "" and "PatientWeight" not in ds
+    assert ds.StudyInstanceUID.startswith("2.25.") and ds.StudyInstanceUID.is_valid
+
+
+def test_existing_output_is_not_replaced_unasked(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5")
+    command = ("recon", tmp_path / "scan.h5", "--format", "dicom,nifti", *FAST)
+    assert jrsr(capfd, *command).code == 0
+    assert_one_line(jrsr(capfd, *command), 2, "scan_jrsr_dicom exists", "--overwrite")
+    assert jrsr(capfd, *command, "--overwrite").code == 0
+    (tmp_path / "scan_jrsr_dicom" / "mine.txt").write_text("keep")
+    assert_one_line(jrsr(capfd, *command, "--overwrite"), 2, "mine.txt")
+    assert (tmp_path / "scan_jrsr_dicom" / "mine.txt").read_text() == "keep"
+    assert {p.name[0] for p in tmp_path.iterdir()} == {"s"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_nothing_is_left_after_an_interrupt(error, tmp_path, capfd, monkeypatch):
+    write_small_scan(tmp_path / "scan.h5", n_slices=3)
+    calls = []
+
+    def interrupted(ds, path):
+        calls.append(path)
+        path.write_bytes(b"half")
+        if len(calls) == 2:
+            raise error("now")
+
+    monkeypatch.setattr("gadget.output.dicom.writer.save", interrupted)
+    command = ("recon", tmp_path / "scan.h5", "--format", "mrd,dicom,nifti", *FAST)
+    assert jrsr(capfd, *command).code == (130 if error is KeyboardInterrupt else 1)
+    assert len(calls) == 2
+    assert [p.name for p in tmp_path.iterdir() if "dicom" in p.name] == []
+
+
+def test_nifti_without_its_library(tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    write_small_scan(tmp_path / "scan.h5")
+    outcome = jrsr(capfd, "recon", tmp_path / "scan.h5", "--format", "nifti", *FAST)
+    assert_one_line(outcome, 2, "nibabel", "pip install")

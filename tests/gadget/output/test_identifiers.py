@@ -1,0 +1,86 @@
+"""Studies and frames of reference where the scan header has no identifiers for them."""
+
+import pytest
+
+from tests.helpers.commands import jrsr
+from tests.helpers.other_images import an_image, classic, read_folder, write_file
+
+FACTS = {
+    "patientName": "subjectInformation",
+    "patientID": "subjectInformation",
+    "patientBirthdate": "subjectInformation",
+    "studyDate": "studyInformation",
+    "studyTime": "studyInformation",
+    "studyID": "studyInformation",
+    "accessionNumber": "studyInformation",
+    "deviceSerialNumber": "acquisitionSystemInformation",
+}
+SIEMENS = "45387_123456_123457_33"
+
+
+def header(measurement: str = "", **facts: str) -> str:
+    """A scan header that says this and nothing else."""
+    elements = [f"<{FACTS[k]}><{k}>{v}</{k}></{FACTS[k]}>" for k, v in facts.items()]
+    named = f"<measurementID>{measurement}</measurementID>" if measurement else ""
+    return (
+        f"<ismrmrdHeader>{''.join(elements)}"
+        f"<measurementInformation>{named}<patientPosition>HFS</patientPosition>"
+        "</measurementInformation></ismrmrdHeader>"
+    )
+
+
+def identifiers(tmp_path, xml: str, value: float = 1.0) -> tuple[str, str]:
+    """Study and frame of reference of an image of a scan with this header."""
+    (ds,) = classic(tmp_path, [an_image(value)], xml)
+    return ds.StudyInstanceUID, ds.FrameOfReferenceUID
+
+
+@pytest.mark.parametrize("measurement", ["1", "scan_001", SIEMENS])
+@pytest.mark.parametrize("fact", FACTS)
+def test_whatever_tells_sessions_apart_parts_them(tmp_path, fact, measurement):
+    one, other, silent = (
+        identifiers(tmp_path, header(measurement, **facts))
+        for facts in ({fact: "2020-01-01"}, {fact: "2020-01-02"}, {})
+    )
+    for uids in zip(one, other, silent, strict=True):
+        assert len(set(uids)) == 3
+
+
+def test_measurements_of_a_session_share_their_study(tmp_path):
+    facts = {"patientName": "A^B", "studyDate": "2020-01-01"}
+    one = identifiers(tmp_path, header(SIEMENS, **facts))
+    other = identifiers(tmp_path, header("45387_123456_123457_34", **facts), 2.0)
+    elsewhere = identifiers(tmp_path, header("45387_123456_123458_33", **facts))
+    assert one[0] == other[0] != elsewhere[0]
+    assert len({one[1], other[1], elsewhere[1]}) == 3
+    assert identifiers(tmp_path, header(SIEMENS, **facts), 3.0) == one, "the content has no part"
+
+
+@pytest.mark.parametrize("name", ["scan_00", "knee_1_2_", "1_2_", "1_2_3_4_"])
+def test_other_names_of_measurements_are_not_taken_apart(tmp_path, name):
+    one, other = (identifiers(tmp_path, header(f"{name}{n}")) for n in (1, 2))
+    assert one[0] != other[0] and one[1] != other[1]
+
+
+def test_anonymous_scans_of_one_protocol_are_known_by_their_images(tmp_path):
+    one, again, other = (identifiers(tmp_path, header(), value) for value in (1.0, 1.0, 2.0))
+    assert one == again
+    assert one[0] != other[0] and one[1] != other[1]
+
+
+def test_a_file_without_header_is_known_by_its_images(tmp_path, capfd):
+    made = {}
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        write_file(tmp_path / f"{name}.h5", an_image(value))
+        for run in ("first", "again"):
+            (tmp_path / run).mkdir(exist_ok=True)
+            command = ("convert", tmp_path / f"{name}.h5", "-o", tmp_path / run)
+            assert jrsr(capfd, *command, "--format", "dicom,enhanced").code == 0
+            made[name, run] = tmp_path / run / f"{name}_dicom" / "series001_00001.dcm"
+    for name in "ab":
+        assert made[name, "first"].read_bytes() == made[name, "again"].read_bytes()
+    (a,), (b,) = (read_folder(made[name, "first"].parent) for name in "ab")
+    (enhanced,) = read_folder(tmp_path / "first" / "a_enhanced")
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        assert a[keyword].value != b[keyword].value
+        assert a[keyword].value == enhanced[keyword].value

@@ -1,0 +1,135 @@
+"""The report of a scan: complete by itself, true, small."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from skimage import io
+
+from gadget.output.picture import encode_small, heat_palette
+from gadget.output.report.html import nice_top
+from jrsr_core.weights import WeightsCard, find_card
+from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+
+BRAIN = ("--matrix", "96x112", "--coils", "6", "--acs", "20", "--accel", "1.8")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The page of three slices that the default model made."""
+    from gadget.cli import main as cli
+
+    folder = tmp_path_factory.mktemp("report")
+    scan = folder / "a<b>&scan.h5"
+    assert cli._run(["simulate", "-o", str(scan), "--slices", "3", *BRAIN]) == 0
+    assert cli._run(["recon", str(scan), "-o", str(folder / "out.h5"), "--report"]) == 0
+    return folder / "out.html"
+
+
+def test_it_needs_nothing_but_itself(report):
+    page = Page(report.read_text())
+    assert not [a for tag, a in page.tags if tag in ("script", "link", "iframe")]
+    sources = [a["src"] for tag, a in page.tags if tag == "img"]
+    assert sources and all(s.startswith("data:image/png;base64,") for s in sources)
+    assert not re.search(r"https?://|url\(|@import", report.read_text())
+    assert "prefers-color-scheme: dark" in report.read_text()
+    assert ("meta", {"name": "viewport", "content": "width=device-width,initial-scale=1"}) in (
+        page.tags
+    )
+
+
+def test_it_says_what_happened(report):
+    text = Page(report.read_text()).text
+    card = WeightsCard.read(find_card("jrsr-dc"))
+    for words in (
+        "a<b>&scan.h5",
+        "3 images of 96 x 112",
+        "Hallucination map",
+        "noise alone explains",
+        "from noise lines",
+        "6 virtual coils",
+        f"HR matrix size 96 outside 144 to {card.range['hr_size'][1]} of the training",
+        "weights sha256",
+        card.sha256,
+        "n_virtual_coils",
+        "Research use only",
+    ):
+        assert words in text, words
+    assert "<b>" not in text.replace("a<b>&", "") and "nan" not in text
+
+
+def test_every_picture_of_every_slice_is_there(report):
+    page = Page(report.read_text())
+    shown = [a for tag, a in page.tags if a.get("class", "").startswith("show")]
+    assert len(shown) == 4 * 3 and len({a["src"] for a in shown}) == 12
+    assert report.stat().st_size < 5e6 * 3 / 24
+
+
+def test_a_scan_without_weights_and_noise(tmp_path, capfd):
+    write_small_scan(tmp_path / "s.h5")
+    assert jrsr(capfd, "recon", tmp_path / "s.h5", "--format", "report", *FAST).code == 0
+    text = Page((tmp_path / "s_jrsr.html").read_text()).text
+    assert "estimated, no noise lines" in text and "Like the training" not in text
+    assert "cg-sense+sinc" in text
+
+
+def test_a_fallback_image_is_told(tmp_path, capfd):
+    write_small_scan(tmp_path / "s.h5", acceleration=4, n_acs=2)
+    outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "--report", *FAST)
+    assert outcome.code == 3
+    text = Page((tmp_path / "s_jrsr.html").read_text()).text
+    assert "1 of 1 are fallback images" in text and "no part in it" in text
+
+
+def test_a_volume_is_shown_in_the_plane_of_the_network(tmp_path, capfd):
+    options = ("--protocol", "wall-16x", "--matrix", "64x56", "--positions", "8", "--coils", "4")
+    options += ("--acs", "14", "--accel", "2", "--mask", "regular")
+    assert jrsr(capfd, "simulate", "-o", tmp_path / "v.h5", *options).code == 0
+    assert jrsr(capfd, "recon", tmp_path / "v.h5", "--report", *FAST).code == 0
+    text = Page((tmp_path / "v_jrsr.html").read_text()).text
+    assert "1 image of 56 x 64 x 8" in text and "32 x 28" in text
+
+
+def test_an_existing_report_is_not_replaced_unasked(tmp_path, capfd):
+    write_small_scan(tmp_path / "s.h5")
+    (tmp_path / "s_jrsr.html").write_text("mine")
+    command = ("recon", tmp_path / "s.h5", "--report", *FAST)
+    assert_one_line(jrsr(capfd, *command), 2, "s_jrsr.html exists", "--overwrite")
+    assert (tmp_path / "s_jrsr.html").read_text() == "mine"
+    assert not (tmp_path / "s_jrsr.h5").exists()
+
+
+@pytest.mark.parametrize("palette", [None, heat_palette()])
+def test_small_pictures_are_read_by_others(palette, tmp_path):
+    y, x = np.mgrid[:33, :47]
+    pixels = (3 * x + y * y + 40 * np.sin(x)).astype(np.int64).astype(np.uint8)
+    (tmp_path / "p.png").write_bytes(encode_small(pixels, palette))
+    theirs = io.imread(tmp_path / "p.png")
+    if palette is None:
+        np.testing.assert_array_equal(theirs, pixels)
+    else:
+        np.testing.assert_array_equal(theirs[..., :3], palette[pixels])
+
+
+def test_the_scale_of_a_chart():
+    assert [nice_top(v) for v in (0.069, 0.31, 7.0, 9.9, 0.0)] == [0.08, 0.4, 8.0, 10.0, 1.0]

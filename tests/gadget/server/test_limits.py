@@ -1,0 +1,357 @@
+"""Sizes and origins that are refused before anything is allocated from them."""
+
+import socket
+import time
+import tracemalloc
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from gadget.errors import UsageError
+from gadget.output.dicom.labels import Labels
+from gadget.server import connection as conversation
+from gadget.server.connection import Terms, is_allowed, parse_networks
+from gadget.server.protocol import inbox
+from gadget.server.protocol.inbox import Memory
+from gadget.server.protocol.wire import Limits
+from gadget.settings import parameters_of, properties_of
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.files.hdf5_checks import VLEN, FileLimits, check_members
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.header import MAX_ENCODINGS, XmlError, XmlLimits, parse_header, parse_xml
+from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.weights import CardError, WeightsCard
+from tests.helpers import layouts
+from tests.helpers.commands import write_small_scan
+from tests.helpers.peer import Peer, is_readable, line_messages, resident
+from tests.helpers.served_scans import serve
+
+LAUGHS = "".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(9))
+BOMBS = {
+    "billion laughs": f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "l">{LAUGHS}]><l>&j;</l>',
+    "quadratic": f'<!DOCTYPE l [<!ENTITY a "{"x" * 20000}">]><l>{"&a;" * 400}</l>',
+    "file": '<!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/hostname">]><l>&a;</l>',
+    "external type": '<!DOCTYPE l SYSTEM "http://127.0.0.1:9/l.dtd"><l/>',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("code", ["utf-8", "utf-16"])
+def test_document_types_are_refused_wherever_xml_is_read(name, code):
+    data = BOMBS[name].encode(code)
+    with pytest.raises(XmlError, match="document type"):
+        parse_xml(data)
+    with pytest.raises(UsageError, match="configuration has a document type"):
+        properties_of(data)
+    for read in (parse_header, Labels):
+        with pytest.raises(BadScan, match="header has a document type"):
+            read(BOMBS[name])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"<a>" * 65 + b"</a>" * 65, "deeper than 64"),
+        (b"<a>" + b"<b/>" * 100 + b"</a>", "more than 100 elements"),
+        (b"<a>" + b" " * 5000 + b"</a>", "has 5007 bytes, at most 5000"),
+        (b'<?xml version="1.0" encoding="klingon"?><a/>', "not readable as XML: unknown encoding"),
+    ],
+)
+def test_sizes_of_xml(text, words):
+    with pytest.raises(XmlError, match=words):
+        parse_xml(text, XmlLimits(n_bytes=5000, n_elements=100))
+
+
+def test_number_of_encodings():
+    xml = "<ismrmrdHeader>" + "<encoding/>" * (MAX_ENCODINGS + 1) + "</ismrmrdHeader>"
+    with pytest.raises(BadScan, match="257 encodings, at most 256"):
+        parse_header(xml)
+
+
+def test_json_that_nests_too_deeply(tmp_path):
+    with pytest.raises(UsageError, match="nested too deeply"):
+        parameters_of('{"parameters":' * 100_000)
+    card = tmp_path / "card.json"
+    card.write_text("[" * 500_000)
+    with pytest.raises(CardError, match="nested too deeply"):
+        WeightsCard.read(card)
+
+
+@pytest.mark.parametrize("name", ["architecture", "training", "metrics", "range"])
+def test_fields_of_a_card_that_are_no_objects(name, tmp_path):
+    card = tmp_path / "card.json"
+    fields = '"model": "jrsr", "preset": "tiny", "file": "w", "sha256": "0", "architecture": {}'
+    card.write_text(f'{{{fields}, "{name}": [1]}}')
+    with pytest.raises(CardError, match=f"field '{name}' must be an object"):
+        WeightsCard.read(card)
+
+
+def stored(path, at, number):
+    """Change the length of a list in the stored rows of an uncompressed file."""
+    with h5py.File(path) as file:
+        rows = file["dataset/data"]
+        offset = rows.id.get_chunk_info(0).byte_offset
+        kind = rows.id.get_type()
+        offset += kind.get_member_offset(kind.get_member_index(b"data")) + at * kind.get_size()
+    with path.open("r+b") as file:
+        file.seek(offset)
+        length = int(np.frombuffer(file.read(VLEN.itemsize), VLEN)["n"][0])
+        file.seek(offset)
+        file.write(np.uint32(number).tobytes())
+    return length
+
+
+@pytest.mark.parametrize("number", [2**31, 2**32 - 1, 2**25])
+def test_the_length_of_a_line_is_checked_before_hdf5_allocates_it(number, tmp_path):
+    path = tmp_path / "scan.h5"
+    write_small_scan(path)
+    assert stored(path, 5, number) == 2 * 4 * 128
+    with pytest.raises(BadScan, match=f"a line of {4 * number} bytes, at most"):
+        ScanFile(path)
+
+
+def test_a_line_of_another_length_is_never_read(tmp_path):
+    path = tmp_path / "scan.h5"
+    write_small_scan(path)
+    stored(path, 5, 2**23)
+    with ScanFile(path) as scan, pytest.raises(BadScan, match="line 5 holds 4194304 samples"):
+        scan.samples(np.arange(8))
+
+
+def link_out(file):
+    file["dataset/waveforms"] = h5py.ExternalLink("/etc/hostname", "/")
+
+
+def soft_link(file):
+    file["other"] = h5py.SoftLink("/dataset")
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "data", (4,))
+    file.create_virtual_dataset("dataset/more", layout)
+
+
+def external(file):
+    file.create_dataset("dataset/raw", (4,), "f4", external=[("/etc/hostname", 0, 16)])
+
+
+def many_members(file):
+    for i in range(20):
+        file.create_group(f"g{i}")
+
+
+def many_headers(file):
+    del file["dataset/xml"]
+    file.create_dataset("dataset/xml", (3,), h5py.string_dtype())
+
+
+def long_header(file):
+    del file["dataset/xml"]
+    file["dataset/xml"] = "x" * 5000
+
+
+def wide_header(file):
+    del file["dataset/xml"]
+    file.create_dataset("dataset/xml", (1,), "S5000")
+
+
+def wide_chunks(file):
+    rows = file["dataset/data"]
+    del file["dataset/data"]
+    file.create_dataset("dataset/data", (48,), rows.dtype, chunks=(100_000,), maxshape=(None,))
+
+
+def rows_never_written(file):
+    kind = file["dataset/data"].dtype
+    del file["dataset/data"]
+    file.create_dataset("dataset/data", (2**40,), kind, chunks=(64,), maxshape=(None,))
+
+
+def other_counters(file):
+    kind = file["dataset/data"].dtype
+    head = {n: kind["head"][n] for n in kind["head"].names}
+    head["idx"] = np.dtype([(n.replace("con", "kon"), "u2") for n in head["idx"].names])
+    fields = {"head": np.dtype(list(head.items()))} | {n: kind[n] for n in ("traj", "data")}
+    del file["dataset/data"]
+    file.create_dataset("dataset/data", (4,), np.dtype(list(fields.items())), chunks=(4,))
+
+
+def few_rows_never_written(file):
+    kind = file["dataset/data"].dtype
+    del file["dataset/data"]
+    file.create_dataset("dataset/data", (48,), kind, chunks=(64,), maxshape=(None,))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (link_out, "'waveforms' in /dataset is a ExternalLink"),
+        (soft_link, "'other' in / is a SoftLink"),
+        (virtual, "'more' in /dataset lies in other files"),
+        (external, "'raw' in /dataset lies in other files"),
+        (many_members, "/ has 21 members, at most 10"),
+        (many_headers, "holds 3 values"),
+        (long_header, "header of 5000 bytes, at most 4000"),
+        (wide_header, "header of 5000 bytes, at most 4000"),
+        (wide_chunks, "chunks of .* bytes, at most"),
+        (rows_never_written, "has 1099511627776 rows, at most"),
+        (other_counters, "acquisition heads lack contrast"),
+        (few_rows_never_written, "rows from 0 on were never written"),
+    ],
+)
+def test_files_that_ask_for_more_than_they_hold(change, words, tmp_path):
+    path = tmp_path / "scan.h5"
+    write_small_scan(path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(BadScan, match=words):
+        ScanFile(path, FileLimits(members=10, header=4000, chunk=2**20))
+
+
+def test_rows_whose_members_overlap_are_refused():
+    """HDF5 writes beyond its buffers where it reads them."""
+    check_members(HEAD_DTYPE, "rows")
+    packed = {"names": ["a", "b"], "formats": ["<f8", "<f4"], "offsets": [0, 8]}
+    check_members(np.dtype([("head", np.dtype(packed)), ("n", "<u4", (3,))]), "rows")
+    inner = np.dtype(packed | {"offsets": [0, 4]})
+    for kind in (inner, np.dtype([("head", inner)]), np.dtype([("heads", inner, (2,))])):
+        with pytest.raises(BadScan, match="rows: the members of a row overlap"):
+            check_members(kind, "rows")
+
+
+def test_a_compressed_chunk_does_not_grow_beyond_its_rows(tmp_path):
+    path = tmp_path / "scan.h5"
+    write_small_scan(path)
+    with h5py.File(path, "r+") as file:
+        rows = file["dataset/data"]
+        content, kind = rows[()], rows.dtype
+        del file["dataset/data"]
+        options = {"chunks": (16,), "compression": "gzip", "shuffle": True, "fletcher32": True}
+        made = file.create_dataset("dataset/data", data=content, dtype=kind, **options)
+        with ScanFile(path) as good:
+            np.testing.assert_array_equal(good.heads, content["head"])
+
+        made.id.write_direct_chunk((16,), zlib.compress(bytes(2**26)) + b"1234", 0)
+    tracemalloc.start()
+    with pytest.raises(BadScan, match="a chunk"):
+        ScanFile(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_networks():
+    nets = parse_networks(["10.1.0.0/16", "fd00::/8", "192.168.7.9"])
+    assert is_allowed("10.1.2.3", nets) and is_allowed("::ffff:10.1.2.3", nets)
+    assert is_allowed("fd12::1%eth0", nets) and is_allowed("192.168.7.9", nets)
+    assert not is_allowed("10.2.2.3", nets) and not is_allowed("::1", nets)
+    assert is_allowed("8.8.8.8", ())
+    with pytest.raises(UsageError, match="allow: 'ten' does not appear"):
+        parse_networks(["ten"])
+
+
+def test_a_peer_from_elsewhere_is_closed_at_once():
+    with resident(allow=parse_networks(["10.0.0.0/8"])) as server:
+        sock = socket.create_connection(("127.0.0.1", server.port), 10)
+        assert is_readable(sock, 10) and sock.recv(1) == b""
+    with resident(allow=parse_networks(["127.0.0.0/8"])) as server:
+        peer = Peer.to(server.port)
+        assert peer.send(layouts.query(3, "health")).wait_for(layouts.RESPONSE).responses
+        peer.drop()
+
+
+def test_the_header_has_a_last_moment_however_slowly_it_comes(monkeypatch):
+    monkeypatch.setattr(conversation, "HANDSHAKE_SECONDS", 0.5)
+    with resident() as server:
+        sock = socket.create_connection(("127.0.0.1", server.port), 10)
+        start = time.monotonic()
+        sock.sendall(layouts.u16(layouts.CONFIG))
+        while not is_readable(sock, 0.1):
+            assert time.monotonic() - start < 10
+            sock.sendall(b"\0")
+        sock.close()
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("limits"), slices=2)
+
+
+def opening(scan):
+    return layouts.config(layouts.properties()), layouts.header(scan.header.xml)
+
+
+def test_a_peer_that_falls_silent_is_told_and_left(scan):
+    with resident(terms=Terms(idle_timeout=0.3)) as server:
+        peer = Peer.to(server.port).send(*opening(scan), *line_messages(scan.lines)[:3])
+        answer = peer.finish()
+        assert answer.errors == ["nothing came from the peer for too long"] and answer.is_closed
+
+
+def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan):
+    """What is limited is the silence of the peer, not the time that images take."""
+    from gadget.scan.stages import make_engine
+
+    def slow(settings):
+        time.sleep(1.0)
+        return make_engine(settings)
+
+    with resident(make=slow, terms=Terms(idle_timeout=0.3)) as server:
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert len(answer.images) == 2 and answer.is_closed and not answer.errors
+
+
+def test_a_scan_that_keeps_too_much_is_told(scan):
+    with resident(terms=Terms(limits=Limits(scan=2**15))) as server:
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert "of a scan without an image, at most 32768" in answer.errors[0]
+        assert answer.is_closed
+
+
+def test_scans_that_are_too_large_together_are_told(scan, monkeypatch):
+    monkeypatch.setattr(inbox, "PATIENCE", 0.3)
+    memory = Memory(2**15)
+    with resident(terms=Terms(memory=memory)) as server:
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert "no memory for the scan" in answer.errors[0] and answer.is_closed
+    assert memory.n_bytes == 0
+
+
+def test_memory_comes_back(scan):
+    memory = Memory()
+    with resident(terms=Terms(memory=memory)) as server:
+        for _ in range(2):
+            answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+            assert len(answer.images) == 2
+    assert memory.n_bytes == 0
+
+
+def test_queries_without_end(scan):
+    with resident(terms=Terms(limits=Limits(queries=3))) as server:
+        peer = Peer.to(server.port)
+        answer = peer.send(*[layouts.query(i, "health") for i in range(4)]).finish()
+        assert len(answer.responses) == 3 and "more than 3 queries" in answer.errors[0]
+
+
+def test_texts_before_the_header_without_end(scan):
+    with resident(terms=Terms(limits=Limits(text=100))) as server:
+        messages = [layouts.config_file("jrsr"), *[layouts.text("x" * 30)] * 4]
+        answer = Peer.to(server.port).send(*messages).finish()
+        assert "texts before the header of 128 bytes, at most 100" in answer.texts[0]
+
+
+@pytest.mark.parametrize(
+    "property_",
+    [{"spool_dir": "/tmp"}, {"noise_file": "/x.h5"}, {"weights": "w.json"}, {"model": "/a.json"}],
+)
+def test_peers_name_no_files_of_the_server(scan, property_):
+    (name,) = property_
+    config = layouts.config(layouts.properties(**property_))
+    with resident() as server:
+        answer = Peer.to(server.port).send(config, *opening(scan)[1:], layouts.close()).finish()
+        assert f"{name} names a file of the server" in answer.errors[0]
+    with resident(terms=Terms(peer_files=True)) as server:
+        answer = Peer.to(server.port).send(config, *opening(scan)[1:], layouts.close()).finish()
+        assert not any("names a file" in error for error in answer.errors)

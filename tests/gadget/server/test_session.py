@@ -1,0 +1,202 @@
+"""One connection from the header on: nothing is lost on the way in, the peer hears how it ends."""
+
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from gadget.server.protocol.connection import PeerConnection
+from gadget.server.protocol.inbox import Inbox
+from gadget.server.protocol.messages import Passenger, Text
+from gadget.server.protocol.wire import PeerGone, ProtocolError
+from gadget.server.session import Session
+from jrsr_core.cancellation import Cancelled
+from tests.helpers import layouts, messages
+from tests.helpers.peer import PATIENCE, Peer, wait_until
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A stream that is out of step is drained sooner than in life."""
+    monkeypatch.setattr("gadget.server.protocol.inbox.SILENCE", 0.2)
+
+
+class Connected:
+    """A peer, and our end of its connection behind configuration and header."""
+
+    def __init__(self, *first: bytes, **options: object) -> None:
+        near, far = socket.socketpair()
+        self.peer = Peer(near)
+        self.peer.send(layouts.config(""), layouts.header("<xml/>"))
+        self.connection = PeerConnection(far)
+        self.gone = threading.Event()
+        self.inbox = Inbox(self.connection, on_gone=self.gone.set, **options)
+        self.sender = self.peer.send_meanwhile(*first)
+
+    def __enter__(self) -> "Connected":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.socket.hang_up()
+        self.peer.finish()
+
+    def everything(self) -> list[object]:
+        return [item for batch in self.inbox.batches() for item in batch]
+
+
+def image_number(n: int) -> bytes:
+    return layouts.image(messages.pixels(), image_index=n)
+
+
+def test_everything_comes_in_its_order():
+    sent = [image_number(n) for n in range(200)]
+    with Connected(*sent, layouts.close(), max_bytes=1000) as here:
+        items = here.everything()
+        assert [bytes(item.payload) for item in items] == [m[2:] for m in sent]
+
+
+def test_a_fast_peer_is_held_back_and_nothing_is_lost():
+    big = layouts.image(np.zeros((1, 1, 256, 256), "<f4"))
+    with Connected(max_bytes=2 * len(big)) as here:
+        sender = here.peer.send_meanwhile(*[big] * 40, layouts.close())
+        wait_until(lambda: here.inbox._n_bytes > 2 * len(big))
+        # The socket's own buffers hold a few; the rest has to wait.
+        sender.join(0.3)
+        assert sender.is_alive()
+        assert len(here.inbox._items) <= 4
+        assert len(here.everything()) == 40
+        sender.join(PATIENCE)
+
+
+def test_what_came_before_the_end_is_given_out_before_the_error():
+    with Connected(image_number(1), image_number(2)[:50]) as here:
+        here.sender.join(PATIENCE)
+        here.peer.sock.shutdown(socket.SHUT_WR)
+        batches = here.inbox.batches()
+        items = []
+        with pytest.raises(PeerGone, match="after"):
+            while True:
+                items += next(batches)
+        assert len(items) == 1 and isinstance(items[0], Passenger)
+        assert here.gone.wait(PATIENCE)
+        with pytest.raises(Cancelled):
+            here.inbox.check()
+
+
+def test_a_peer_that_closed_has_not_gone():
+    with Connected(layouts.close()) as here:
+        assert here.everything() == []
+        here.peer.sock.shutdown(socket.SHUT_WR)
+        here.inbox.check()
+        assert not here.gone.wait(0.1)
+
+
+def test_gadgetron_that_is_killed_after_its_close_has_gone():
+    with Connected(layouts.close(), waits=True) as here:
+        assert here.everything() == []
+        here.inbox.check()
+        here.peer.sock.shutdown(socket.SHUT_RDWR)
+        assert here.gone.wait(PATIENCE)
+        with pytest.raises(Cancelled):
+            here.inbox.check()
+
+
+def test_after_our_close_the_peer_may_go():
+    with Connected(layouts.close(), waits=True) as here:
+        assert here.everything() == []
+        here.inbox.answered()
+        here.peer.sock.shutdown(socket.SHUT_RDWR)
+        here.inbox._thread.join(PATIENCE)
+        assert not here.gone.is_set()
+        here.inbox.check()
+
+
+def test_texts_that_come_first():
+    with Connected(
+        layouts.text("a"), layouts.text("b"), image_number(1), layouts.text("c")
+    ) as here:
+        assert [t.text for t in here.inbox.first_texts()] == ["a", "b"]
+        here.peer.send(layouts.close())
+        rest = here.everything()
+        assert isinstance(rest[0], Passenger) and rest[1] == Text("c", 1)
+    with Connected(layouts.text("a"), layouts.close()) as here:
+        assert [t.text for t in here.inbox.first_texts()] == ["a"]
+        assert here.everything() == []
+    with Connected(layouts.text("long"), layouts.text("text"), max_bytes=3) as here:
+        # Nobody fills our memory with texts.
+        assert here.inbox.first_texts()
+
+
+def serve_and_fail(here: Connected, error: Exception, **options: object):
+    """A session whose preparation fails."""
+
+    def prepare():
+        raise error
+
+    return Session(here.connection, here.inbox, **options).run(prepare)
+
+
+def test_a_failure_is_told_while_the_peer_is_still_sending():
+    many = [layouts.image(np.zeros((1, 1, 512, 512), "<f4"))] * 40
+    with Connected(max_bytes=1000) as here:
+        sender = here.peer.send_meanwhile(*many, layouts.close())
+        outcome = serve_and_fail(here, RuntimeError("Grüße\nvon innen"))
+        sender.join(PATIENCE)
+        answer = here.peer.finish()
+        assert answer.errors == ["RuntimeError: Grüße von innen"] and answer.is_closed
+        assert answer.ids == [layouts.ERROR, layouts.CLOSE]
+        assert (outcome.code, outcome.n_images) == (1, 0)
+
+
+def test_an_mrd_client_is_told_by_text():
+    with Connected(layouts.close()) as here:
+        serve_and_fail(here, ValueError("so nicht"), understands_error=False)
+        answer = here.peer.finish()
+        assert answer.texts == ["ERROR so nicht"] and answer.is_closed and not answer.errors
+
+
+@pytest.mark.parametrize(
+    ("junk", "words"),
+    [
+        (layouts.u16(77) + bytes(10**6), "message id 77 is unknown"),
+        (layouts.image(messages.pixels(), data_type=99), "data_type 99"),
+        (layouts.bucket(messages.some_lines(2))[:2] + layouts.u64(1) * 13, "its heads say"),
+    ],
+)
+def test_a_stream_out_of_step_is_told_and_drained(junk, words):
+    with Connected(image_number(1), junk, layouts.close()) as here:
+        batches = here.inbox.batches()
+
+        def prepare():
+            for _ in batches:
+                pass
+
+        outcome = Session(here.connection, here.inbox).run(prepare)
+        answer = here.peer.finish()
+        assert words in answer.errors[0] and answer.is_closed
+        assert outcome.code == 1 and words in outcome.error
+
+
+def test_a_failure_in_reading_that_nobody_thought_of(monkeypatch):
+    """It ends the reading thread like bytes that make no sense, and is told like them."""
+    with Connected() as here:
+        here.connection.add_reader(layouts.TEXT, lambda stream: 1 / 0)
+        here.peer.send_meanwhile(layouts.text("x"), *[image_number(1)] * 1000, layouts.close())
+        with pytest.raises(ZeroDivisionError):
+            here.everything()
+        serve_and_fail(here, ZeroDivisionError("x"))
+        assert here.peer.finish().is_closed
+
+
+def test_draining_lets_a_peer_finish_that_was_held_back():
+    with Connected(*[image_number(1)] * 20, layouts.close(), max_bytes=10) as here:
+        here.inbox.drain(PATIENCE)
+        assert here.everything() == []
+        assert here.connection.socket.write(layouts.close()) is None
+        assert here.peer.finish().is_closed
+
+
+def test_protocol_errors_are_raised_to_the_consumer():
+    with Connected(layouts.u16(9)) as here, pytest.raises(ProtocolError):
+        here.everything()

@@ -1,0 +1,271 @@
+"""Whitening, ACS, coil compression, intensity scale and noise level on synthetic scans."""
+
+import pytest
+import torch
+
+from jrsr_core.calibration.acs import cut_acs, find_acs
+from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.calibration.noise import estimate_noise_std
+from jrsr_core.calibration.scaling import intensity_scale
+from jrsr_core.calibration.whitening import (
+    dead_channels,
+    noise_covariance,
+    whiten,
+    whitening_matrix,
+)
+from jrsr_core.physics.fourier import ifft, ifft2c
+from jrsr_core.physics.resolution import crop_or_pad
+from tests.helpers.synthetic import line_mask, scan
+from tests.laws import assert_close, random_complex
+
+
+def _noise(n_coils=6, n_samples=4000):
+    mixing = random_complex(n_coils, n_coils, seed=3)
+    gains = torch.logspace(-2, 2, n_coils)
+    return gains[:, None] * (mixing @ random_complex(n_coils, n_samples, seed=4))
+
+
+# Whitening
+
+
+def test_whitened_noise_has_identity_covariance():
+    noise = _noise()
+    matrix = whitening_matrix(noise)
+    covariance = noise_covariance(whiten(matrix, noise))
+    assert_close(covariance, torch.eye(6, dtype=covariance.dtype), 1e-3)
+
+
+def test_whiten_acts_on_the_coil_axis_only():
+    matrix = whitening_matrix(_noise())
+    kspace = random_complex(2, 6, 5, 7)
+    expected = torch.einsum("dc,bcyx->bdyx", matrix, kspace)
+    assert_close(whiten(matrix, kspace), expected)
+    assert_close(whiten(matrix, kspace[0]), expected[0])
+    assert_close(whiten(matrix, kspace[0, :, :, 0]), expected[0, :, :, 0])
+
+
+def test_dead_channel_gets_no_weight_and_is_reported():
+    noise = _noise()
+    noise[2] = 0
+    matrix = whitening_matrix(noise)
+    assert dead_channels(matrix) == [2]
+    assert torch.isfinite(torch.view_as_real(matrix)).all()
+    expected = torch.eye(6, dtype=torch.complex128)
+    expected[2, 2] = 0
+    assert_close(noise_covariance(whiten(matrix, noise)), expected, 1e-3)
+    assert not dead_channels(whitening_matrix(_noise()))
+
+
+@pytest.mark.parametrize(
+    ("noise", "text"),
+    [
+        (_noise(6, 11), "noise has 11 samples, 6 coils need at least 12"),
+        (torch.zeros(3, 50, dtype=torch.complex64), "zero in all 3 coils"),
+        (_noise()[[0, 1, 1]], "covariance of 3 coils is singular"),
+        (torch.full((2, 50), float("nan"), dtype=torch.complex64), "not finite"),
+    ],
+)
+def test_bad_noise_is_named(noise, text):
+    with pytest.raises(ValueError, match=text):
+        whitening_matrix(noise)
+
+
+def test_whitening_matrix_of_other_coils():
+    with pytest.raises(ValueError, match="for 6 coils, kspace has 5"):
+        whiten(whitening_matrix(_noise()), random_complex(5, 4, 4))
+
+
+# ACS
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (63, 47), (64, 47)], ids=str)
+@pytest.mark.parametrize("size", [(24, 24), (23, 10), (1, 1)], ids=str)
+def test_acs_of_a_rectangle(shape, size):
+    mask = crop_or_pad(torch.ones(size), shape)
+    mask[0, 0] = 1
+    block = find_acs(mask)
+    assert mask[block].shape == size and mask[block].all()
+    for b, n, m in zip(block, shape, size, strict=True):
+        assert b.start + m // 2 == n // 2
+
+
+def test_acs_of_lines_spans_the_readout():
+    mask = line_mask((64, 50), 3, n_acs=20)
+    ys, xs = find_acs(mask)
+    assert (xs.start, xs.stop) == (0, 50)
+    assert ys.stop - ys.start >= 20
+    assert find_acs(mask, (12, 24)) == (slice(26, 38), slice(13, 37))
+    kspace = random_complex(3, 64, 50)
+    assert torch.equal(cut_acs(kspace, mask, (12, 24)), kspace[:, 26:38, 13:37])
+
+
+def test_fully_sampled_acs_is_everything():
+    assert find_acs(torch.ones(31, 40)) == (slice(0, 31), slice(0, 40))
+
+
+def test_no_acs_is_an_error():
+    mask = torch.ones(16, 12)
+    mask[8, 6] = 0
+    with pytest.raises(ValueError, match=r"centre \(8, 6\) of 16x12 is not sampled"):
+        find_acs(mask)
+    with pytest.raises(ValueError, match=r"mask is \(16, 12\), kspace is \(8, 8\)"):
+        cut_acs(random_complex(2, 8, 8), mask)
+
+
+# Coil compression
+
+SHAPES = [(48, 64), (47, 63)]
+
+
+def _compressors(kspace, n_virtual, **kwargs):
+    acs = crop_or_pad(kspace, (24, kspace.shape[-1]))
+    gcc = CoilCompressor.gcc(acs, n_virtual, kspace.shape[-1], **kwargs)
+    return CoilCompressor.scc(acs, n_virtual), gcc
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("n_virtual", [12, 20])
+def test_as_many_virtual_coils_are_lossless(shape, n_virtual):
+    kspace = scan(12, shape)[0]
+    for compressor in _compressors(kspace, n_virtual):
+        out = compressor(kspace)
+        assert out.shape == kspace.shape and compressor.n_virtual == 12
+        rss, expected = (ifft2c(k).abs().square().sum(0) for k in (out, kspace))
+        assert_close(rss, expected, 1e-4)
+
+
+def test_rows_are_orthonormal():
+    kspace = scan(12, (48, 64))[0]
+    for compressor in _compressors(kspace, 5):
+        a = compressor.matrices
+        assert_close(a @ a.mH, torch.eye(5, dtype=a.dtype).expand(len(a), 5, 5))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("n_virtual", [1, 2, 4])
+def test_gcc_keeps_at_least_the_energy_of_scc(shape, n_virtual):
+    kspace = scan(12, shape)[0]
+    acs = crop_or_pad(kspace, (24, shape[1]))
+    for window, slack in ((1, 1e-6), (5, 1e-2)):
+        scc, gcc = _compressors(kspace, n_virtual, window=window)
+        e_scc, e_gcc = (c(acs).abs().square().sum() for c in (scc, gcc))
+        assert e_gcc >= (1 - slack) * e_scc
+        assert e_gcc <= 1.0001 * acs.abs().square().sum()
+
+
+def test_alignment_keeps_the_subspace_and_joins_neighbours():
+    kspace = scan(12, (48, 64))[0]
+    acs = crop_or_pad(kspace, (24, 64))
+    gcc = _compressors(kspace, 4)[1]
+    energy = ifft(gcc(acs), -1).abs().square().sum((0, 1))
+    hybrid = ifft(acs, -1).permute(2, 0, 1)
+    best = torch.linalg.eigvalsh(hybrid @ hybrid.mH)[:, -4:].sum(-1)
+    inside = slice(12, 52)
+    # The sliding window costs a little of the optimum of every single position.
+    assert (energy[inside] >= 0.98 * best[inside]).all()
+    a = gcc.matrices[inside]
+    steps = torch.linalg.matrix_norm(a[1:] - a[:-1])
+    distance = torch.linalg.matrix_norm(a[1:].mH @ a[1:] - a[:-1].mH @ a[:-1])
+    # Aligned bases move hardly more than the subspaces themselves have to.
+    assert (steps <= 1.05 * distance + 1e-4).all()
+
+
+def test_virtual_coils_are_smooth_along_the_readout():
+    kspace, csm, inside, _ = scan(12, (48, 64))
+    gcc = _compressors(kspace, 4)[1]
+    virtual = torch.einsum("xvc,cyx->vyx", gcc.matrices, csm)
+    both = inside[:, 1:] & inside[:, :-1]
+    step = (virtual[..., 1:] - virtual[..., :-1]).abs().square().sum(0).sqrt()[both]
+    physical = (csm[..., 1:] - csm[..., :-1]).abs().square().sum(0).sqrt()[both]
+    assert step.mean() < 1.5 * physical.mean()
+
+
+def test_noise_stays_white():
+    kspace = scan(12, (48, 64))[0]
+    noise = random_complex(12, 400, 64)
+    for compressor in _compressors(kspace, 4):
+        covariance = noise_covariance(compressor(noise).flatten(1))
+        assert_close(covariance, torch.eye(4, dtype=covariance.dtype), 0.03)
+
+
+def test_batch_of_kspaces():
+    kspace = torch.stack((scan(6, (48, 64))[0], scan(6, (48, 64), seed=1)[0]))
+    for compressor in _compressors(kspace[0], 3):
+        assert_close(compressor(kspace)[1], compressor(kspace[1]))
+
+
+def test_compression_errors():
+    kspace = scan(6, (48, 64))[0]
+    scc, gcc = _compressors(kspace, 3)
+    with pytest.raises(ValueError, match="for 6 coils, kspace has 5"):
+        scc(kspace[:5])
+    with pytest.raises(ValueError, match="for 64 readout samples, kspace has 32"):
+        gcc(kspace[..., :32])
+    with pytest.raises(ValueError, match="n_virtual is 0"):
+        CoilCompressor.scc(kspace, 0)
+    with pytest.raises(ValueError, match="acs has 64 samples along kx, readout 32"):
+        CoilCompressor.gcc(kspace, 3, 32)
+    with pytest.raises(ValueError, match="window is 4"):
+        CoilCompressor.gcc(kspace, 3, 64, window=4)
+
+
+@pytest.mark.parametrize("scale", [2.0**-70, 2.0**66])
+def test_matrices_do_not_depend_on_the_unit_of_the_samples(scale):
+    acs = random_complex(6, 24, 64)
+    for make in (lambda x: CoilCompressor.scc(x, 3), lambda x: CoilCompressor.gcc(x, 3, 64)):
+        assert torch.equal(make(scale * acs).matrices, make(acs).matrices)
+
+
+# Scale and noise
+
+
+def test_intensity_scale_is_per_sample():
+    image = random_complex(3, 8, 7) * torch.tensor([1.0, 5.0, 1e-8])[:, None, None]
+    scale = intensity_scale(image)
+    torch.testing.assert_close(scale, image.abs().flatten(1).amax(1))
+    with pytest.raises(ValueError, match="zero everywhere"):
+        intensity_scale(0 * image)
+    with pytest.raises(ValueError, match="not finite"):
+        intensity_scale(image * float("inf"))
+
+
+@pytest.mark.parametrize("snr_db", [20, 30, 40])
+@pytest.mark.parametrize("acceleration", [1, 2.5, 4])
+@pytest.mark.parametrize("n_coils", [2, 4, 12, 32])
+def test_noise_std(n_coils, acceleration, snr_db):
+    # HR anatomy cropped to LR: the edge of k-space is not empty.
+    kspace, _, _, std = scan(n_coils, (116, 128), snr_db)
+    mask = line_mask((116, 128), acceleration)
+    estimate = estimate_noise_std(mask * kspace, mask)
+    assert estimate == pytest.approx(std, rel=0.05)
+
+
+@pytest.mark.parametrize("n_coils", [2, 4, 12, 32])
+def test_noise_std_of_a_scan_of_little_noise(n_coils):
+    kspace, _, _, std = scan(n_coils, (116, 128), 55)
+    mask = line_mask((116, 128), 2)
+    assert estimate_noise_std(mask * kspace, mask) == pytest.approx(std, rel=0.1)
+
+
+@pytest.mark.parametrize("snr_db", [20, 30])
+@pytest.mark.parametrize("n_coils", [2, 8, 18])
+def test_noise_std_from_a_square_acs(n_coils, snr_db):
+    kspace, _, _, std = scan(n_coils, (100, 90), snr_db)
+    mask = crop_or_pad(torch.ones(24, 24), (100, 90))
+    assert estimate_noise_std(mask * kspace, mask) == pytest.approx(std, rel=0.15)
+
+
+def test_noise_std_scales_with_the_data():
+    kspace, *_ = scan(4, (64, 64), 30)
+    mask = torch.ones(64, 64)
+    one = estimate_noise_std(kspace, mask)
+    assert estimate_noise_std(1e-6 * kspace, mask) == pytest.approx(1e-6 * one, rel=1e-3)
+    assert estimate_noise_std(0 * kspace, mask) == 0
+    pure = random_complex(1, 64, 64)
+    assert estimate_noise_std(pure, mask) == pytest.approx(1, rel=0.1)
+
+
+def test_noise_std_needs_an_acs():
+    mask = crop_or_pad(torch.ones(4, 4), (64, 64))
+    with pytest.raises(ValueError, match="acs of 4x4 is too small to estimate the noise of 8"):
+        estimate_noise_std(random_complex(8, 64, 64), mask)

@@ -1,0 +1,287 @@
+"""Assembly: what was put into a scan comes out of it, however the lines were ordered."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import BadSamples, BadScan, UnsupportedScan
+from jrsr_core.mrd.grid import line_rows, lines_outside
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
+from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.lines import simulated_scan
+from jrsr_core.simulation.masks import make_mask
+from tests.helpers.mrd_scans import (
+    FOV_MM,
+    coil_kspace,
+    copied,
+    joined,
+    noise_samples,
+    select,
+    small_scan,
+    with_encoding,
+)
+
+
+def assembled(xml, lines, **options):
+    header = parse_header(xml) if isinstance(xml, str) else xml
+    return list(Assembler(lines, plan_scan(header, lines.heads), **options))
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (47, 63), (111, 94)])
+@pytest.mark.parametrize("oversampling", [True, False])
+def test_round_trip(shape, oversampling):
+    kspace, mask, xml, lines = small_scan(shape, acceleration=2, oversampling=oversampling)
+    (slice_,) = assembled(xml, lines)
+    close(slice_.kspace, kspace[0])
+    assert torch.equal(slice_.mask, mask)
+    assert slice_.geometry.fov_mm == pytest.approx(FOV_MM)
+    assert slice_.noise_std is None
+
+
+def test_embedded_calibration_lines_belong_to_the_image():
+    kspace, _, xml, lines = small_scan(acceleration=3, n_acs=16)
+    extra, both = has_flag(lines.heads, CALIBRATION), has_flag(lines.heads, CALIBRATION_AND_IMAGING)
+    assert extra.any() and both.any() and not (extra & both).any()
+    (slice_,) = assembled(xml, lines)
+    assert slice_.acs.shape == (4, 16, 64)
+    close(slice_.acs, kspace[0][:, 16:32])
+
+
+def test_order_of_the_lines_does_not_matter():
+    _, _, xml, lines = small_scan(n_slices=3, acceleration=2)
+    shuffled = select(lines, np.random.default_rng(0).permutation(len(lines.heads)))
+    for a, b in zip(assembled(xml, lines), assembled(xml, shuffled), strict=True):
+        close(a.kspace, b.kspace)
+        assert a.counters == b.counters and a.geometry == b.geometry
+
+
+def test_interleaved_slices_keep_number_and_position():
+    mask = make_mask("full", (48, 64), 1)
+    kspace = coil_kspace(n_slices=5)
+    labels = ScanLabels(interleaved=True, slice_gap_mm=1.0, position_mm=(1.0, 2.0, -3.0))
+    xml, lines = simulated_scan(kspace, mask, fov_mm=FOV_MM, labels=labels)
+    assert lines.heads["idx"]["slice"][::48].tolist() == [0, 2, 4, 1, 3]
+    for number, slice_ in enumerate(assembled(xml, lines)):
+        assert slice_.counters.slice == number
+        assert slice_.geometry.position_mm == pytest.approx((1.0, 2.0, -3.0 + 6.0 * number))
+        close(slice_.kspace, kspace[number])
+
+
+def test_repetitions_and_contrasts_become_images_of_their_own():
+    _, _, xml, lines = small_scan(n_slices=2)
+    parts = []
+    for repetition in range(2):
+        for contrast in range(2):
+            part = copied(lines)
+            part.heads["idx"]["repetition"] = repetition
+            part.heads["idx"]["contrast"] = contrast
+            parts.append(part)
+    slices = assembled(xml, joined(*parts))
+    keys = [(s.counters.repetition, s.counters.contrast, s.counters.slice) for s in slices]
+    assert keys == [(r, c, s) for r in range(2) for c in range(2) for s in range(2)]
+
+
+def test_averages_are_averaged_line_by_line():
+    kspace, mask, xml, lines = small_scan()
+    again = copied(lines)
+    again.heads["idx"]["average"] = 1
+    again = select(again, np.arange(16, 32))
+    for i, samples in enumerate(again.data):
+        again.data[i] = 3 * samples
+    (slice_,) = assembled(xml, joined(lines, again))
+    expected = kspace[0].clone()
+    expected[:, 16:32] *= 2
+    close(slice_.kspace, expected)
+    assert torch.equal(slice_.mask, mask)
+
+
+def test_averages_lower_the_noise_level():
+    kspace, mask, _, _ = small_scan()
+    noise = noise_samples()
+    xml, lines = simulated_scan(
+        kspace[None].repeat(4, 1, 1, 1, 1), mask, fov_mm=FOV_MM, noise=noise
+    )
+    once = simulated_scan(kspace[None], mask, fov_mm=FOV_MM, noise=noise)
+    single = assembled(*once)[0].noise_std
+    assert assembled(xml, lines)[0].noise_std == pytest.approx(single / 2)
+
+
+@pytest.mark.parametrize("center", [20, 24, 30])
+def test_partial_fourier_lines_lie_where_they_belong(center):
+    kspace, _, xml, lines = small_scan()
+    measured = np.arange(24 - 6, 48)
+    part = select(lines, measured)
+    part.heads["idx"]["kspace_encode_step_1"] += center - 24 + 10
+    header = with_encoding(xml, center_line=center + 10)
+    (slice_,) = assembled(header, part)
+    assert slice_.mask[:, 0].nonzero().flatten().tolist() == measured.tolist()
+    close(slice_.kspace[:, 18:], kspace[0][:, 18:])
+    assert slice_.acs.shape[1] == 13
+    assert slice_.stamp.scan_counter == lines.heads["scan_counter"][24]
+
+
+def test_partial_matrix_leaves_the_rim_empty():
+    kspace, _, xml, lines = small_scan()
+    header = with_encoding(xml, encoding_matrix=(1, 60, 128), encoding_fov_mm=(5.0, 250.0, 440.0))
+    (slice_,) = assembled(header, lines)
+    assert slice_.kspace.shape == (4, 60, 64)
+    assert slice_.mask[:, 0].nonzero().flatten().tolist() == list(range(6, 54))
+    close(slice_.kspace[:, 6:54], kspace[0])
+
+
+def test_without_limits_the_counter_is_the_row():
+    kspace, _, xml, lines = small_scan()
+    (slice_,) = assembled(with_encoding(xml, center_line=None), lines)
+    close(slice_.kspace, kspace[0])
+
+
+def test_lines_outside_the_matrix_are_left_out_and_counted():
+    kspace, _, xml, lines = small_scan()
+    header = with_encoding(xml, center_line=20)
+    encoding = header.encodings[0]
+    assert lines_outside(lines.heads, encoding) == 4
+    assert line_rows(lines.heads, encoding).max() == 51
+    (slice_,) = assembled(header, lines)
+    close(slice_.kspace[:, 4:], kspace[0][:, :-4])
+
+
+def test_noise_lines_whiten_the_channels():
+    noise = noise_samples(n=32768)
+    quiet = torch.zeros(1, 4, 96, 128, dtype=torch.complex64)
+    picked = torch.randint(noise.shape[1], (96, 128), generator=torch.Generator().manual_seed(1))
+    quiet[0] = noise[:, picked]
+    xml, lines = simulated_scan(quiet, torch.ones(96, 128), fov_mm=FOV_MM, noise=noise)
+    (slice_,) = assembled(xml, lines)
+    flat = slice_.kspace.flatten(1)
+    covariance = flat @ flat.mH / flat.shape[1] / slice_.noise_std**2
+    torch.testing.assert_close(covariance, torch.eye(4).to(covariance), atol=0.03, rtol=0)
+    # The scanner's own scale: the mean power of the channels is what it was.
+    assert slice_.noise_std**2 == pytest.approx(float(noise.abs().square().mean()), rel=1e-3)
+    (raw,) = assembled(xml, lines, prewhiten=False)
+    close(raw.kspace, quiet[0])
+    assert raw.noise_std is None
+
+
+def test_noise_of_another_bandwidth_is_scaled():
+    _, _, xml, lines = small_scan(noise=noise_samples())
+    header = parse_header(xml)
+    same = Assembler(lines, plan_scan(header, lines.heads)).whitening
+    slow = copied(lines)
+    slow.heads["sample_time_us"][has_flag(slow.heads, 19)] /= 4
+    header = replace(header, noise_bandwidth=0.81)
+    other = Assembler(slow, plan_scan(header, slow.heads)).whitening
+    close(other.matrix, same.matrix)
+    assert other.noise_std == pytest.approx(same.noise_std / (0.9 * 2))
+
+
+def test_empty_directions_become_the_axes():
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    for name in ("read_dir", "phase_dir", "slice_dir"):
+        lines.heads[name] = 0
+    (slice_,) = assembled(xml, lines)
+    assert slice_.geometry.read_dir == (1.0, 0.0, 0.0)
+    assert slice_.geometry.slice_dir == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("missing", ["read_dir", "phase_dir", "slice_dir"])
+def test_one_empty_direction_follows_from_the_others(missing):
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    directions = {
+        "read_dir": (0.0, 1.0, 0.0),
+        "phase_dir": (0.6, 0.0, 0.8),
+        "slice_dir": (0.8, 0.0, -0.6),
+    }
+    for name, direction in directions.items():
+        lines.heads[name] = direction if name != missing else 0
+    (slice_,) = assembled(xml, lines)
+    for name, direction in directions.items():
+        assert getattr(slice_.geometry, name) == pytest.approx(direction, abs=1e-6)
+
+
+def test_missing_center_leaves_an_empty_calibration_block():
+    _, _, xml, lines = small_scan()
+    (slice_,) = assembled(xml, select(lines, np.arange(0, 20)))
+    assert slice_.acs.shape == (4, 0, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite(value):
+    kspace, _, xml, lines = small_scan()
+    lines = copied(lines)
+    lines.data[7][1, 3] = value
+    with pytest.raises(BadSamples, match="NaN or infinite samples in 1 of 48 lines") as caught:
+        assembled(xml, lines)
+    rest = caught.value.rest
+    assert rest.mask[:, 0].nonzero().flatten().tolist() == [*range(7), *range(8, 48)]
+    close(rest.kspace[:, rest.mask[:, 0] > 0], kspace[0][:, rest.mask[:, 0] > 0])
+
+
+def change(**columns):
+    def apply(heads):
+        for name, value in columns.items():
+            target = heads["idx"] if name in heads["idx"].dtype.names else heads
+            target[name][5] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (change(active_channels=3), "mixed coil counts: 3, 4"),
+        (change(kspace_encode_step_2=1), "lines of 2 partitions, the encoded matrix has 1"),
+    ],
+)
+def test_declined_by_heads(spoil, words):
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    spoil(lines.heads)
+    with pytest.raises(UnsupportedScan, match=words):
+        assembled(xml, lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trajectory": "spiral"}, "trajectory is spiral"),
+        ({"trajectory": "epi"}, "echo-planar"),
+        ({"multiband_factor": 2}, "multiband factor is 2"),
+    ],
+)
+def test_declined_by_header(changes, words):
+    _, _, xml, lines = small_scan(acceleration=2)
+    with pytest.raises(UnsupportedScan, match=words):
+        assembled(with_encoding(xml, **changes), lines)
+
+
+def test_reversed_lines_with_phase_correction_are_echo_planar():
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    lines.heads["flags"][0] = flag_bits(24)
+    lines.heads["flags"][1::2] |= np.uint64(flag_bits(22))
+    with pytest.raises(UnsupportedScan, match="echo-planar"):
+        assembled(xml, lines)
+
+
+def test_scan_of_noise_lines_only():
+    _, _, xml, lines = small_scan(noise=noise_samples())
+    noise = select(lines, np.flatnonzero(has_flag(lines.heads, 19)))
+    with pytest.raises(UnsupportedScan, match=r"no image lines among 16 acquisitions \(16 noise"):
+        assembled(xml, noise)
+
+
+def test_too_few_noise_samples():
+    _, _, xml, lines = small_scan(noise=noise_samples(n=5))
+    with pytest.raises(BadScan, match="noise lines: noise has 5 samples"):
+        assembled(xml, lines)

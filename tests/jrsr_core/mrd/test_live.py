@@ -1,0 +1,207 @@
+"""A scan that is going on gives the same images as its file, in whatever pieces it comes."""
+
+import numpy as np
+import pytest
+
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.lines import CALIBRATION, LAST_IN_SLICE, NOISE, REJECTED, flag_bits, has_flag
+from jrsr_core.mrd.live import LiveScan
+from jrsr_core.mrd.simulator.request import ScanRequest
+from tests.helpers.live_scans import (
+    assert_same,
+    in_buckets,
+    in_chunks,
+    live,
+    of_the_file,
+    simulated,
+)
+from tests.helpers.mrd_scans import copied, joined, select
+
+PLAIN = {"matrix": "48x64", "n_coils": 3, "acs": 12, "mask": "regular", "acceleration": 2}
+SLAB = PLAIN | {"protocol": "wall-16x", "matrix": "48x40", "positions": 6, "acs": 10}
+KINDS = {
+    "plain": {},
+    "slices": {"slices": 3},
+    "interleaved slices": {"slices": 4, "interleaved": True},
+    "by line": {"slices": 3, "order": "by-line"},
+    "averages": {"averages": 3, "slices": 2},
+    "averages by line": {"averages": 2, "slices": 2, "order": "by-line"},
+    "contrasts": {"contrasts": 2, "slices": 2},
+    "phases and sets": {"phases": 2, "sets": 2, "slices": 2},
+    "repetitions": {"repetitions": 3, "slices": 2},
+    "frames": {"calibration": "interleaved", "repetitions": 4, "slices": 2},
+    "frames by line": {"calibration": "interleaved", "repetitions": 3, "order": "by-line"},
+    "reference": {"calibration": "separate", "slices": 2, "repetitions": 2},
+    "external reference": {"calibration": "external", "slices": 2},
+    "3-D reference": {"calibration": "volume", "slices": 4},
+    "no reference": {"calibration": "none", "slices": 2},
+    "segments": {"segments": 3, "slices": 2},
+    "partial": {"partial_fourier": 0.75, "partial_echo": 0.8, "slices": 2},
+    "spare lines": {"spare_lines": True, "spare_encoding": True, "slices": 2},
+    "no limits": {"limits": False, "slices": 2, "repetitions": 2},
+    "two encodings": {"second_encoding": True, "slices": 2},
+    "no noise": {"noise_scan": False},
+}
+SLABS = {
+    "slab": {},
+    "slab repetitions": {"repetitions": 2},
+    "slab reference": {"calibration": "separate"},
+    "slab averages": {"averages": 2},
+}
+REQUESTS = {k: ScanRequest(**PLAIN | v) for k, v in KINDS.items()}
+REQUESTS |= {k: ScanRequest(**SLAB | v) for k, v in SLABS.items()}
+
+
+@pytest.fixture(scope="module", params=REQUESTS)
+def scan(request, tmp_path_factory):
+    """Header, lines, and the images of the whole file."""
+    header, lines = simulated(REQUESTS[request.param], tmp_path_factory.mktemp("live"))
+    return header, lines, of_the_file(header, lines)
+
+
+def assert_all_the_same(made, expected):
+    assert set(made) == set(expected)
+    for counters, image in expected.items():
+        assert_same(made[counters], image)
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "at_end"),
+    [
+        ("slice", 1, False),
+        ("slice", 1, True),
+        ("slice", 10**6, False),
+        ("repetition", 17, False),
+        ("measurement", 17, False),
+    ],
+)
+def test_lines_in_any_number(scan, rule, n, at_end):
+    header, lines, expected = scan
+    made, found = live(header, in_chunks(lines, n), rule, at_end=at_end)
+    assert_all_the_same(made, expected)
+    assert (found.n_lines, found.n_late) == (len(lines.heads), 0)
+
+
+@pytest.mark.parametrize("rule", ["slice", "bucket"])
+def test_buckets(scan, rule):
+    header, lines, _ = scan
+    buckets = in_buckets(lines)
+    made, found = live(header, buckets, rule, buckets=True)
+    # What a bucket does not bring has no part in the images of the file either.
+    assert_all_the_same(made, of_the_file(header, joined(*buckets)))
+    assert found.n_late == 0
+
+
+def lines_of(lines, **counters):
+    wanted = np.logical_and.reduce([lines.heads["idx"][k] == v for k, v in counters.items()])
+    return select(lines, np.flatnonzero(wanted & ~has_flag(lines.heads, NOISE)))
+
+
+def test_an_image_is_made_with_its_last_line(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN, slices=3), tmp_path)
+    scan = LiveScan(header, "slice", Assembler)
+    when = [len(list(scan.add(chunk))) for chunk in in_chunks(lines, 1)]
+    image = ~has_flag(lines.heads, NOISE)
+    last = [np.flatnonzero(image & (lines.heads["idx"]["slice"] == s))[-1] for s in range(3)]
+    assert np.flatnonzero(when).tolist() == last and sum(when) == 3
+    assert list(scan.finish()) == []
+
+
+def test_frames_are_made_as_soon_as_they_can_be_calibrated(tmp_path):
+    request = ScanRequest(**PLAIN, calibration="interleaved", repetitions=4)
+    header, lines = simulated(request, tmp_path)
+    scan = LiveScan(header, "slice", Assembler)
+    made = [
+        [t.assemble().counters.repetition for t in scan.add(lines_of(lines, repetition=r))]
+        for r in range(4)
+    ]
+    # Two frames fill k-space at twice the speed.
+    assert made == [[], [0, 1], [2], [3]]
+
+
+def test_lines_are_forgotten_with_their_image(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN, slices=4, repetitions=3), tmp_path)
+    scan = LiveScan(header, "slice", Assembler)
+    held = 0
+    for chunk in in_chunks(lines, 1):
+        list(scan.add(chunk))
+        held = max(held, len(scan._data))
+    n_noise = int(has_flag(lines.heads, NOISE).sum())
+    per_image = len(lines_of(lines, slice=0, repetition=0).heads)
+    assert held <= n_noise + per_image
+    list(scan.finish())
+    assert len(scan._data) == n_noise
+
+
+def test_lines_that_make_no_image_are_not_kept(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN, spare_lines=True), tmp_path)
+    scan = LiveScan(header, "measurement", Assembler)
+    list(scan.add(lines))
+    spare = lines.heads["flags"] & np.uint64(flag_bits(*set(REJECTED) - {NOISE})) != 0
+    # Their heads are counted, their samples are gone at once.
+    assert spare.any() and [d.size == 0 for d in scan._data] == spare.tolist()
+
+
+def test_late_lines_are_counted_and_change_nothing(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN, slices=2), tmp_path)
+    expected = of_the_file(header, lines)
+    again = lines_of(lines, slice=0)
+    scan = LiveScan(header, "slice", Assembler)
+    made = {t.counters: t.assemble() for t in scan.add(joined(lines, again))}
+    made |= {t.counters: t.assemble() for t in scan.finish()}
+    assert_all_the_same(made, expected)
+    assert scan.n_late == len(again.heads)
+    assert scan.n_lines == len(lines.heads) + len(again.heads)
+
+
+def test_a_flag_that_lies_costs_lines_which_are_counted(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN), tmp_path)
+    lines = copied(lines)
+    image = np.flatnonzero(~has_flag(lines.heads, NOISE))
+    lines.heads["flags"][image[-6]] |= np.uint64(flag_bits(LAST_IN_SLICE))
+    made, scan = live(header, in_chunks(lines, 1), "slice")
+    assert len(made) == 1 and scan.n_late == 5
+    made, scan = live(header, in_chunks(lines, 1), "repetition")
+    assert_all_the_same(made, of_the_file(header, lines))
+    assert scan.n_late == 0
+
+
+def test_the_first_lines_decide_for_a_bucket_that_is_cut_in_two(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN), tmp_path)
+    (bucket,) = in_buckets(lines)
+    made, scan = live(header, in_chunks(bucket, 13), "bucket", buckets=True)
+    assert len(made) == 1 and scan.n_late == len(bucket.heads) - 13
+    made, scan = live(header, in_chunks(bucket, 13), "repetition", buckets=True)
+    assert_all_the_same(made, of_the_file(header, bucket))
+
+
+def test_a_scan_without_image_lines_says_so_at_its_end(tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN), tmp_path)
+    noise = select(lines, np.flatnonzero(has_flag(lines.heads, NOISE)))
+    scan = LiveScan(header, "slice", Assembler)
+    assert list(scan.add(noise)) == []
+    with pytest.raises(UnsupportedScan, match="no image lines"):
+        list(scan.finish())
+    assert list(LiveScan(header, "slice", Assembler).finish()) == []
+
+
+@pytest.mark.parametrize("rule", ["slice", "repetition", "measurement", "bucket"])
+def test_a_scan_of_nothing_but_reference_lines_gives_what_its_file_gives(rule, tmp_path):
+    header, lines = simulated(ScanRequest(**PLAIN, calibration="separate"), tmp_path)
+    only = select(lines, np.flatnonzero(has_flag(lines.heads, CALIBRATION)))
+    made, _ = live(header, in_chunks(only, 3), rule, buckets=True)
+    assert_all_the_same(made, of_the_file(header, only))
+
+
+def test_planning_does_not_begin_anew_with_every_line(tmp_path, monkeypatch):
+    """A scan that waits for its calibration is planned once per image, not once per line."""
+    from jrsr_core.mrd import live as module
+
+    calls = []
+    plan = module.plan_scan
+    monkeypatch.setattr(module, "plan_scan", lambda *a: calls.append(1) or plan(*a))
+    request = ScanRequest(**PLAIN, calibration="interleaved", repetitions=4, slices=3)
+    header, lines = simulated(request, tmp_path)
+    made, _ = live(header, in_chunks(lines, 1), "slice")
+    assert len(calls) <= len(made) + 1 == 13

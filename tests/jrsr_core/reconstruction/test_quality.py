@@ -1,0 +1,154 @@
+"""Maps of what a network may have made up: laws on a scan whose truth is known."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jrsr_core.calibration.calibrate import CalibratedSlice
+from jrsr_core.models.consistency import DataConsistency
+from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.physics.resolution import decimate
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.reconstruction.quality import expected_residual, hallucination_maps, kspace_residual
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.simulation.masks import make_mask
+from tests.helpers.synthetic import coil_profiles, grid, phantom, unit_norm
+
+from .test_reconstructor import make_slice
+
+HR, LR = (96, 112), (48, 56)
+NOISE = 0.01
+
+
+def measured(noise=NOISE, seed=1):
+    """A calibrated scan of a known image, and that image."""
+    truth, inside = phantom(HR)
+    truth = truth / truth.abs().max()
+    csm = unit_norm(coil_profiles(8, HR))[None]
+    sense = SenseOperator(csm, make_mask("gaussian", LR, 2.0, n_acs=16))
+    clean = sense(truth[None])
+    generator = torch.Generator().manual_seed(seed)
+    noisy = clean + noise * sense.mask * torch.randn(
+        clean.shape, dtype=torch.complex64, generator=generator
+    )
+    return CalibratedSlice(noisy, sense, torch.tensor([noise]), 1.0, (16, 56), 0.0), truth, inside
+
+
+def consistent(prior, calibrated) -> ModelOutput:
+    """What a network that drew `prior` would deliver."""
+    step = DataConsistency(n_iter=60).eval()
+    sense = calibrated.sense
+    image = step(prior, sense.adjoint(calibrated.kspace), sense, calibrated.noise_std)
+    low = decimate(prior, LR)
+    return ModelOutput(image, low, prior=prior, prior_weight=step.mu(calibrated.noise_std))
+
+
+def lesion(radius=3.0, at=(0.1, 0.05), contrast=0.3):
+    y, x = grid(HR)
+    distance = (((y - at[0]) * HR[0]) ** 2 + ((x - at[1]) * HR[1]) ** 2).sqrt()
+    return contrast * torch.sigmoid(2 * (radius - distance)), distance < radius
+
+
+@torch.inference_mode()
+def test_a_faithful_image_leaves_noise_only():
+    calibrated, truth, inside = measured()
+    maps = hallucination_maps(consistent(truth[None], calibrated), calibrated)
+    noise_only = dataclasses.replace(
+        calibrated, kspace=measured(seed=2)[0].kspace - calibrated.sense(truth[None])
+    )
+    from_noise = hallucination_maps(
+        consistent(torch.zeros(1, *HR, dtype=torch.complex64), noise_only), noise_only
+    )["taken_back"]
+    for name in ("taken_back", "hallucination"):
+        ratio = maps[name][0][inside].norm() / from_noise[0][inside].norm()
+        assert float(ratio) == pytest.approx(1.0, abs=0.15), name
+    assert float(maps["unmeasured"][0][inside].norm()) > 2 * float(from_noise[0][inside].norm())
+
+
+@torch.inference_mode()
+def test_a_planted_lesion_lights_up():
+    calibrated, truth, inside = measured()
+    added, where = lesion()
+    phase = truth / truth.abs().clamp_min(1e-6)
+    quiet = hallucination_maps(consistent(truth[None], calibrated), calibrated)
+    loud = hallucination_maps(consistent((truth + added * phase)[None], calibrated), calibrated)
+    for name in ("taken_back", "hallucination"):
+        assert float(loud[name][0][where].mean()) > 3 * float(quiet[name][0][where].mean()), name
+    elsewhere = inside & (lesion(radius=12)[0] < 1e-3)
+    background = float(loud["taken_back"][0][elsewhere].mean())
+    assert float(loud["taken_back"][0][where].mean()) > 5 * background
+    assert bool((loud["hallucination"] >= loud["taken_back"]).all())
+
+
+@torch.inference_mode()
+def test_stripes_finer_than_the_measurement_light_up():
+    calibrated, truth, _ = measured()
+    _, where = lesion(radius=6.0)
+    stripes = 0.15 * where * (-1.0) ** torch.arange(HR[1])
+    phase = truth / truth.abs().clamp_min(1e-6)
+    quiet = hallucination_maps(consistent(truth[None], calibrated), calibrated)
+    loud = hallucination_maps(consistent((truth + stripes * phase)[None], calibrated), calibrated)
+    silent = [float(m["taken_back"][0][where].mean()) for m in (quiet, loud)]
+    assert silent[1] == pytest.approx(silent[0], rel=0.3)
+    before, after = (
+        float((m["hallucination"] - m["taken_back"])[0][where].mean()) for m in (quiet, loud)
+    )
+    assert after > 0.02 and after > 10 * before
+
+
+@torch.inference_mode()
+def test_the_image_is_the_measured_part_plus_the_unmeasured_one():
+    calibrated, truth, _ = measured(noise=0.03)
+    output = consistent((truth + lesion()[0])[None], calibrated)
+    sense, mu = calibrated.sense, output.prior_weight
+    least_squares, _ = conjugate_gradient(
+        lambda v: sense.gram(v) + mu * v, sense.adjoint(calibrated.kspace), n_iter=200
+    )
+    unmeasured = hallucination_maps(output, calibrated)["unmeasured"]
+    rest = (output.image - least_squares).abs()
+    assert float((rest - unmeasured).norm() / output.image.norm()) < 0.01
+
+
+@torch.inference_mode()
+def test_systems_without_consistency_show_what_it_would_take_back():
+    calibrated, truth, _ = measured()
+    added, where = lesion()
+    magnitude = (truth.abs() + added)[None]
+    output = ModelOutput(magnitude, decimate(truth[None], LR))
+    maps = hallucination_maps(output, calibrated)["taken_back"][0]
+    # Its phase is that of the LR image, smoothed: not as sharp as with the phase known.
+    assert float(maps[where].mean()) > 2 * float(maps[~where].mean())
+
+
+@torch.inference_mode()
+def test_residual_of_the_truth_is_what_noise_explains():
+    calibrated, truth, _ = measured(noise=0.03)
+    output = ModelOutput(truth[None], decimate(truth[None], LR))
+    expected = expected_residual(calibrated)
+    assert kspace_residual(output, calibrated) == pytest.approx(expected, rel=0.02)
+    twice = dataclasses.replace(
+        calibrated,
+        kspace=torch.cat([calibrated.kspace] * 2),
+        noise_std=torch.cat([calibrated.noise_std] * 2),
+    )
+    assert expected_residual(twice) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["jrsr-dc", "cg-sense+sinc"])
+def test_maps_come_with_the_image_only_where_wanted(name):
+    _, slice_ = make_slice()
+    image = load_reconstructor(name, with_maps=True)(slice_)
+    assert set(image.maps) == {"hallucination", "taken_back", "unmeasured"}
+    for value in image.maps.values():
+        assert value.shape == image.image.shape and value.dtype == torch.float32
+    size = float(image.maps["taken_back"].norm() / image.image.norm())
+    assert image.report.taken_back == pytest.approx(size, rel=1e-3)
+    plain = load_reconstructor(name)(slice_)
+    assert not plain.maps and torch.equal(plain.image, image.image)
+    louder = dataclasses.replace(
+        slice_, kspace=100 * slice_.kspace, acs=100 * slice_.acs, noise_std=100 * slice_.noise_std
+    )
+    again = load_reconstructor(name, with_maps=True)(louder).maps["taken_back"]
+    assert float(again.norm() / image.maps["taken_back"].norm()) == pytest.approx(100, rel=0.05)

@@ -1,0 +1,92 @@
+"""Warnings of scans that are unlike the training data, and of images that contradict them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.warnings import (
+    contradicts,
+    not_converged,
+    signal_to_noise_db,
+    unlike_training,
+)
+from jrsr_core.weights import WeightsCard, find_card
+
+from .test_reconstructor import make_slice
+
+USUAL = {"n_coils": 12, "acceleration": 2.5, "n_acs": 24, "hr_size": (232, 256), "noise_db": 30.0}
+
+
+RANGE = {
+    **{"n_coils": [4, 20], "acceleration": [1.4, 4.0], "n_acs": [16, 30]},
+    **{
+        "hr_size": [144, 272],
+        "noise_db": [18.0, 38.0],
+        "masks": [["gaussian", 0.9], ["full", 0.1]],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def card():
+    return dataclasses.replace(WeightsCard.read(find_card("jrsr-dc")), range=RANGE)
+
+
+def test_the_shipped_weights_know_the_protocol():
+    assert unlike_training(WeightsCard.read(find_card("jrsr-dc")), **USUAL) == []
+
+
+def test_the_protocol_of_the_training_is_not_suspect(card):
+    assert unlike_training(card, **USUAL) == []
+    assert unlike_training(None, **USUAL) == []
+    assert unlike_training(card, **USUAL | {"acceleration": 1.0}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"n_coils": 2}, "coils 2 outside 4 to 20"),
+        ({"acceleration": 5.5}, "acceleration 5.5 outside 1 to 4"),
+        ({"n_acs": 8}, "calibration lines 8 outside 16 to 30"),
+        ({"hr_size": (96, 256)}, "HR matrix size 96 outside 144 to 272"),
+        ({"hr_size": (256, 512)}, "HR matrix size 512 outside 144 to 272"),
+        ({"noise_db": 8.0}, "signal-to-noise ratio in dB 8 outside 18 to 38"),
+        ({"noise_db": math.inf}, "signal-to-noise ratio in dB inf"),
+    ],
+)
+def test_each_figure_outside_its_range_is_named(changes, words, card):
+    (warning,) = unlike_training(card, **USUAL | changes)
+    assert warning.startswith(words)
+
+
+def test_more_coils_and_more_calibration_lines_do_no_harm(card):
+    assert unlike_training(card, **USUAL | {"n_coils": 32, "n_acs": 64}) == []
+
+
+@pytest.mark.parametrize("noise_db", [20.0, 30.0])
+def test_the_signal_to_noise_ratio_is_that_of_the_simulation(noise_db):
+    _, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, acceleration=2.0, noise_db=noise_db)
+    report = load_reconstructor("cg-sense+sinc")(slice_).report
+    assert report.snr_db == pytest.approx(noise_db, abs=0.5)
+
+
+def test_signal_without_noise_and_noise_without_signal():
+    assert signal_to_noise_db(torch.ones(4, 4), 0.0) == math.inf
+    assert signal_to_noise_db(torch.zeros(4, 4), 1.0) == -math.inf
+
+
+def test_contradiction_and_convergence():
+    assert contradicts(0.08, 0.07) == [] and contradicts(0.05, 0.07) == []
+    assert "0.300" in contradicts(0.3, 0.07)[0]
+    assert not_converged(math.nan) == [] and "0.2" in not_converged(0.2)[0]
+
+
+def test_the_report_of_an_unlike_scan_says_so():
+    _, slice_ = make_slice((96, 112))
+    report = load_reconstructor("jrsr-dc")(slice_).report
+    assert "HR matrix size" in report.warnings[0]
+    loud = dataclasses.replace(slice_, noise_std=100 * slice_.noise_std)
+    assert any("signal-to-noise" in w for w in load_reconstructor("jrsr-dc")(loud).report.warnings)

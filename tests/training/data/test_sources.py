@@ -1,0 +1,204 @@
+"""Every format gives the slices that were written into it; what is not one is refused by name."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.mrd.files.scan import write_scan
+from jrsr_core.physics.fourier import fft, fft2c, ifft2c
+from jrsr_core.physics.resolution import crop_or_pad
+from tests.helpers.mrd_scans import small_scan
+from tests.training.conftest import write_images
+from training.data.sources import SourceError, find_sources, open_source
+from training.data.sources.base import own_split
+
+
+def coil_kspace(n_coils=3, shape=(20, 24)):
+    return torch.randn(n_coils, *shape, dtype=torch.complex64)
+
+
+def test_image_stack(images):
+    source = open_source(images)
+    assert (source.kind, len(source), source.subjects[2]) == ("images", 6, "b")
+    image = source.read(0)
+    assert image.shape == (64, 72)
+    assert float(image.max()) == 1.0
+
+
+def write_fastmri(path, kspace, n_readout):
+    """The layout of fastMRI: (slice, coil, readout, phase encode), readout oversampled."""
+    space = f"<reconSpace><matrixSize><x>{n_readout}</x></matrixSize></reconSpace>"
+    header = f"<ismrmrdHeader><encoding>{space}</encoding></ismrmrdHeader>"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace.mT.numpy()[None].repeat(2, 0)
+        file["ismrmrd_header"] = header
+        file.attrs["patient_id"] = "Jane Doe"
+
+
+def test_fastmri_readout_oversampling_goes_and_the_name_is_hidden(tmp_path):
+    kspace = coil_kspace()
+    oversampled = fft(crop_or_pad(ifft2c(kspace), (48,)), -1)  # image twice as wide along x
+    oversampled = fft(oversampled, -2)
+    path = tmp_path / "multicoil_val" / "file1.h5"
+    path.parent.mkdir()
+    write_fastmri(path, oversampled, 24)
+    source = open_source(path)
+    assert (source.kind, len(source), source.splits) == ("fastmri", 2, ["val", "val"])
+    assert "Jane" not in source.subjects[0]
+    assert torch.allclose(source.read(1), kspace, atol=1e-5)
+
+
+def write_modl(path, n=3):
+    image = torch.randn(n, 24, 20, dtype=torch.complex64)
+    csm = torch.randn(n, 3, 24, 20, dtype=torch.complex64)
+    with h5py.File(path, "w") as file:
+        for prefix, count in (("trn", n), ("tst", 1)):
+            file[f"{prefix}Org"] = image[:count].numpy()
+            file[f"{prefix}Csm"] = csm[:count].numpy()
+            file[f"{prefix}Mask"] = np.ones((count, 24, 20), np.int8)
+    return image, csm
+
+
+def test_modl(tmp_path):
+    path = tmp_path / "dataset.hdf5"
+    image, csm = write_modl(path)
+    source = open_source(path)
+    assert (source.kind, source.splits) == ("modl", ["", "", "", "test"])
+    assert torch.allclose(source.read(1), fft2c((csm[1] * image[1]).mT), atol=1e-5)
+
+
+def test_ismrmrd(tmp_path):
+    kspace, _, xml, lines = small_scan((24, 32), n_slices=2)
+    path = tmp_path / "scan.h5"
+    write_scan(path, xml, lines)
+    source = open_source(path)
+    assert (source.kind, len(source)) == ("ismrmrd", 2)
+    assert torch.allclose(source.read(1), kspace[1], atol=1e-4)
+
+
+def test_undersampled_ismrmrd_is_refused(tmp_path):
+    _, _, xml, lines = small_scan((24, 32), acceleration=2, n_acs=8)
+    path = tmp_path / "scan.h5"
+    write_scan(path, xml, lines)
+    with pytest.raises(SourceError, match=r"slice 0 has \d+% of its k-space, 100% is needed"):
+        open_source(path).read(0)
+
+
+def nifti_bytes(volume, order="<", slope=2.0, shift=1.0):
+    header = bytearray(352)
+    struct.pack_into(f"{order}i", header, 0, 348)
+    struct.pack_into(f"{order}8h", header, 40, 3, *volume.shape, 1, 1, 1, 1)
+    struct.pack_into(f"{order}h", header, 70, 4)
+    struct.pack_into(f"{order}3f", header, 108, 352.0, slope, shift)
+    header[344:348] = b"n+1\0"
+    return bytes(header) + volume.astype(f"{order}i2").tobytes(order="F")
+
+
+@pytest.mark.parametrize(("suffix", "order"), [(".nii", "<"), (".nii.gz", ">")])
+def test_nifti(tmp_path, suffix, order):
+    volume = np.random.default_rng(0).integers(0, 500, (20, 30, 4))
+    path = tmp_path / f"t1{suffix}"
+    content = nifti_bytes(volume, order)
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    source = open_source(path)
+    assert (source.kind, len(source), source.subjects[0]) == ("nifti", 4, "t1")
+    plane = 2.0 * volume[:, :, 1] + 1.0
+    assert np.allclose(source.read(1).numpy(), plane / plane.max(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("sub-01_ses-1_T1w.nii", "sub-01"),
+        ("sub-01_ses-2_acq-fast_T2w.nii", "sub-01"),
+        ("sub-02/ses-1/anat/T1w.nii", "sub-02"),
+        ("sub-02/anat/sub-02_T2w.nii", "sub-02"),
+        ("subset-3/t1.nii", "t1"),
+    ],
+)
+def test_contrasts_and_sessions_of_a_person_are_one_subject(tmp_path, name, subject):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(nifti_bytes(np.ones((8, 10, 2))))
+    assert open_source(path).subjects == [subject] * 2
+
+
+def write_dicom(folder, pixels):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+
+    for number, plane in enumerate(pixels):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        data.PatientID, data.SeriesInstanceUID = "Jane Doe", "1.2.3"
+        data.InstanceNumber = len(pixels) - number  # written backwards
+        data.Rows, data.Columns = plane.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated = data.BitsStored = 16
+        data.HighBit, data.PixelRepresentation = 15, 0
+        data.RescaleSlope, data.RescaleIntercept = 0.5, 0
+        data.PixelData = plane.astype("<u2").tobytes()
+        data.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+
+
+def test_dicom_folder(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 900, (3, 20, 30))
+    write_dicom(tmp_path, pixels)
+    (source,) = find_sources([tmp_path])
+    assert (source.kind, len(source)) == ("dicom", 3)
+    assert "Jane" not in source.subjects[0]
+    assert np.allclose(source.read(0).numpy(), pixels[2] / pixels[2].max(), atol=1e-6)
+
+
+def test_folder_stands_for_its_files(tmp_path):
+    write_images(tmp_path / "b_val.h5")
+    write_images(tmp_path / "a_train.h5")
+    sources = find_sources([tmp_path])
+    assert [(s.path.name, s.splits[0]) for s in sources] == [
+        ("a_train.h5", "train"),
+        ("b_val.h5", "val"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("x_train.h5", "train"),
+        ("training.h5", ""),
+        ("val.nii.gz", "val"),
+        ("multicoil_test/a.h5", "test"),
+        ("my_test_data/a.h5", ""),
+    ],
+)
+def test_a_name_tells_the_split(name, split):
+    assert own_split(Path(name)) == split
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "text.h5").write_text("no")
+    with pytest.raises(SourceError, match=r"text.h5: not an HDF5 file"):
+        open_source(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["frames"] = np.zeros(3)
+    with pytest.raises(SourceError, match=r"none of slices, kspace.*holds frames"):
+        open_source(tmp_path / "other.h5")
+    (tmp_path / "cut.nii").write_bytes(nifti_bytes(np.zeros((4, 4, 4)))[:-5])
+    with pytest.raises(SourceError, match=r"cut.nii: 123 bytes of data, header says 64 values"):
+        open_source(tmp_path / "cut.nii")
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(SourceError, match="known are HDF5, NIfTI"):
+        open_source(tmp_path / "a.txt")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(SourceError, match="no HDF5, NIfTI or DICOM"):
+        find_sources([empty])
+    with pytest.raises(FileNotFoundError, match=r"none\.h5"):
+        find_sources([tmp_path / "none.h5"])

@@ -1,0 +1,374 @@
+"""Judging systems: every system of the paper in one CSV, resumed, on slices of any size."""
+
+import csv
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.models import build_model
+from jrsr_core.models.registry import has_weights
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.weights import save_weights
+from tests.jrsr_core.test_drawing import decode
+from training.data.testset import find_slices, fitting_acs, scan_slice
+from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation, evaluate
+from training.evaluation.figures import draw_figure, most_detailed, parse_part
+from training.evaluation.rows import read_rows, summarise
+from training.evaluation.tables import (
+    ABLATION,
+    COMPARISON,
+    compare_systems,
+    latex,
+    make_table,
+    markdown,
+    paper_figures,
+)
+from training.evaluation.tables import HEADING as PAPER_HEADING
+
+PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
+
+
+def write_images(path, shape, n, subjects=None):
+    phantom = (255 * brain_phantom(shape)).to(torch.uint8).numpy().T
+    with h5py.File(path, "w") as file:
+        file["slices"] = np.stack([np.roll(phantom, 3 * i, 0) for i in range(n)])
+        if subjects:
+            file["subject"] = subjects
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two files: three slices of 64 x 72 of two subjects, two of odd size without names."""
+    folder = tmp_path_factory.mktemp("data")
+    write_images(folder / "a.h5", (64, 72), 3, [b"x", b"x", b"y"])
+    write_images(folder / "b.h5", (67, 81), 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory):
+    """Every system of the paper with tiny untrained weights, as LABEL=SYSTEM."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    texts = []
+    for name in PAPER:
+        if not has_weights(name):
+            texts.append(name)
+            continue
+        parts = name.split("+") if name in COMPARISON else [name]
+        cards = []
+        for part in parts:
+            card = folder / f"{part}_tiny.json"
+            if has_weights(part) and not card.exists():
+                save_weights(build_model(part, preset="tiny"), folder, part, "tiny")
+            cards.append(str(card) if has_weights(part) else part)
+        texts.append(f"{name}={'+'.join(cards)}")
+    return texts
+
+
+@pytest.fixture(scope="module")
+def table_rows(systems, data, tmp_path_factory):
+    """A complete run over three slices."""
+    out = tmp_path_factory.mktemp("rows") / "rows.csv"
+    list(Evaluation([*systems, BOUND], "brain-5x", data, out, 3))
+    return out
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_complete_run_has_every_cell(table_rows, systems):
+    rows = rows_of(table_rows)
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 3 * (len(systems) + 1)
+    for row in rows:
+        assert np.isfinite(
+            [float(row[c]) for c in ("psnr", "ssim", "nmse", "kspace_residual")]
+        ).all()
+        assert float(row["seconds_total"]) >= float(row["seconds_calibration"]) > 0
+        assert row["seconds_rec"], row["model"]
+        n_parts = row["weights_sha256"].count("+") + bool(row["weights_sha256"])
+        sides = row["model"].split("+") if row["model"] in COMPARISON else [row["model"]]
+        assert n_parts == (0 if row["model"] == BOUND else sum(map(has_weights, sides)))
+        assert row["feature_distance"] == row["lpips"] == "", "no weights were given for them"
+
+
+def test_a_run_is_deterministic(table_rows, systems, data, tmp_path):
+    chosen = [t for t in systems if t.startswith(("t2net", "modl+medsrgan", "recon="))]
+    again = list(evaluate(chosen, "brain-5x", data, tmp_path / "again.csv", 1))
+    before = {(r["model"], r["file"], r["slice"]): r for r in rows_of(table_rows)}
+    for row in again:
+        old = before[row["model"], row["file"], str(row["slice"])]
+        assert (row["psnr"], row["ssim"]) == (old["psnr"], old["ssim"])
+
+
+def test_tables_of_the_paper(table_rows):
+    table = make_table(table_rows, kind="ablation", proposed="jrsr")
+    assert [row[1] for row in table.cells] == [*ABLATION, "jrsr"]
+    table = make_table(table_rows, kind="comparison", proposed="jrsr")
+    assert [row[1] for row in table.cells] == [*COMPARISON, "jrsr"]
+    assert "LPIPS" not in table.headings, "no column of nothing"
+    text = markdown(make_table(table_rows, proposed="jrsr"))
+    widths = {line.count("|") for line in text.splitlines()}
+    assert len(widths) == 1 and text.count("**") >= 4
+    source = latex(table)
+    assert source.count(r"\\") == 1 + len(COMPARISON) + 1
+    assert r"\textbf{" in source and r"$\pm$" in source and "±" not in source
+    assert source.count("{") == source.count("}")
+
+
+def test_figures_of_the_paper_stand_beside_ours(table_rows):
+    plain, table = make_table(table_rows), make_table(table_rows, paper=True)
+    assert table.headings == [*plain.headings, PAPER_HEADING]
+    assert [cells[:-1] for cells in table.cells] == plain.cells and table.bold == plain.bold
+    reported = {cells[1]: cells[-1] for cells in table.cells}
+    assert reported["jrsr"] == "30.32 / 0.8682 / 0.0409 / 0.0775"
+    assert reported["sr"] == "28.88 / 0.8462 / 0.0559", "tables 1 and 2 have no seconds"
+    not_the_papers = {name for name, cell in reported.items() if not cell}
+    assert not_the_papers == {"recon+sr-sft", "jrsr-dc", BOUND} & reported.keys()
+
+
+def test_the_paper_has_every_system_on_both_protocols():
+    expected = {"jrsr", *COMPARISON, *ABLATION} - {"recon+sr-sft"}
+    for protocol in ("brain-5x", "wall-16x"):
+        assert {s for p, s in paper_figures() if p == protocol} == expected
+
+
+def test_an_interrupted_run_goes_on(data, tmp_path):
+    out, models = tmp_path / "rows.csv", ["zero-filled+sinc", "cg-sense+bicubic"]
+    run = iter(Evaluation(models, "brain-5x", data, out, 3))
+    next(run), next(run), next(run)
+    run.close()
+    out.write_bytes(out.read_bytes() + b"cg-sense+bicubic,brain-5x,a,x,")
+    rest = Evaluation(models, "brain-5x", data, out, 3)
+    assert len(rest) == 3
+    list(rest)
+    keys = [(r["model"], r["file"], r["slice"]) for r in rows_of(out)]
+    assert len(keys) == len(set(keys)) == 6
+    assert len(Evaluation(models, "brain-5x", data, out, 3)) == 0
+
+
+def test_rows_of_other_weights_or_columns_are_not_mixed(data, tmp_path):
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        folder = tmp_path / str(seed)
+        save_weights(build_model("sr", preset="tiny"), folder, "sr", "tiny")
+    out = tmp_path / "rows.csv"
+    list(evaluate([f"sr={tmp_path / '1' / 'sr_tiny.json'}"], "brain-5x", data, out, 1))
+    with pytest.raises(ValueError, match=r"rows of sr have weights \w+, the system has \w+"):
+        Evaluation([f"sr={tmp_path / '2' / 'sr_tiny.json'}"], "brain-5x", data, out, 1)
+    out.write_text("model,psnr\n")
+    with pytest.raises(ValueError, match="columns are not those of this version"):
+        Evaluation(["cg-sense+sinc"], "brain-5x", data, out, 1)
+
+
+def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_path):
+    other = write_images(tmp_path / "a.h5", (72, 64), 3)
+    out, models = tmp_path / "rows.csv", ["zero-filled+sinc"]
+    list(evaluate(models, "brain-5x", data / "a.h5", out))
+    moved = tmp_path / "elsewhere" / "a.h5"
+    moved.parent.mkdir()
+    moved.write_bytes((data / "a.h5").read_bytes())
+    assert len(Evaluation(models, "brain-5x", moved, out)) == 0
+    with pytest.raises(
+        ValueError, match=r"slice 0 of a has pixels \w+, that of .* has \w+"
+    ) as caught:
+        Evaluation(models, "brain-5x", other, out)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_bound_is_the_bound_under_any_name(data, tmp_path):
+    out, a = tmp_path / "rows.csv", data / "a.h5"
+    models = [f"bound={BOUND}", f"{BOUND}=zero-filled+sinc", "zero-filled+sinc"]
+    rows = list(evaluate(models, "brain-5x", a, out, 1))
+    bound, misnamed, plain = (float(row["psnr"]) for row in rows)
+    assert bound > misnamed == plain
+    assert [row["scan"] for row in rows] == ["fully sampled", "undersampled", "undersampled"]
+    table = make_table(out)
+    assert {table.cells[i][1] for i, _ in table.bold} == {BOUND, "zero-filled+sinc"}
+    pages = [decode(draw_figure([m], "brain-5x", a, 0)) for m in (BOUND, models[0])]
+    assert np.array_equal(*(page[30:] for page in pages)), "the same below their names"
+    with pytest.raises(ValueError, match="rows of bound have scan fully sampled, the system has u"):
+        Evaluation(["bound=zero-filled+sinc"], "brain-5x", a, out, 1)
+
+
+def write_rows(path, rows, columns=("model", "protocol", "file", "subject", "slice", "psnr")):
+    """Write rows of (model, subject, slice, psnr, seconds) with the columns of an older CSV."""
+    lines = [",".join((*columns, "seconds_total"))]
+    lines += [f"{m},brain-5x,a,{who},{n},{psnr},{seconds}" for m, who, n, psnr, seconds in rows]
+    path.write_text("\n".join(lines))
+    return path
+
+
+class TestTableOfRows:
+    """What a table makes of given rows, here of a CSV from before the newest columns."""
+
+    def test_one_slow_slice_does_not_rule_the_seconds(self, tmp_path):
+        seconds = [0.3, 0.4, 0.5, 100.0, 0.2]
+        rows = [("jrsr", "s", i, 30, x) for i, x in enumerate(seconds)]
+        path = write_rows(tmp_path / "rows.csv", rows)
+        assert summarise(path)[0]["seconds_total"][0] == 0.4
+        table = make_table(path)
+        assert table.cells[0][table.headings.index("median s / slice")] == "0.40"
+
+    def test_bold_is_for_systems_judged_on_the_same_slices(self, tmp_path):
+        rows = [("few", "s", 0, 40, 1)]
+        rows += [(m, "s", i, x, 1) for m, x in (("a", 20), ("b", 30)) for i in range(3)]
+        rows += [(BOUND, "s", i, 50, 1) for i in range(4)]
+        table = make_table(write_rows(tmp_path / "rows.csv", rows))
+        assert {table.cells[i][1] for i, _ in table.bold} == {"b"}
+
+    def test_the_bound_alone_is_not_bold(self, tmp_path):
+        path = write_rows(tmp_path / "rows.csv", [(BOUND, "s", i, 50, 1) for i in range(2)])
+        assert not make_table(path).bold
+
+    def test_a_file_without_subjects_is_one_subject(self, tmp_path, data):
+        rows = [(m, "", i, x + i, 1) for m, x in (("a", 20), ("b", 30)) for i in range(9)]
+        path = write_rows(tmp_path / "rows.csv", rows)
+        old = compare_systems(read_rows(path), "brain-5x", "a", "b")
+        assert old.n_subjects == 1 and np.isnan(old.p_value)
+        assert {address.subject for address in find_slices(data / "b.h5")} == {"b"}
+
+
+def test_distances_fill_their_columns(data, tmp_path):
+    def mean_difference(image, truth):
+        return (image - truth).abs().mean((-2, -1))
+
+    distances = {"feature_distance": mean_difference}
+    out = tmp_path / "rows.csv"
+    run = Evaluation(["cg-sense+sinc"], "brain-5x", data, out, 2, distances)
+    assert all(float(row["feature_distance"]) > 0 for row in run)
+    assert "feature distance" in markdown(make_table(out))
+
+
+class TestFindingSlices:
+    """Files, folders, sizes."""
+
+    def test_a_folder_is_all_its_files(self, data):
+        found = find_slices(data)
+        assert [(a.file, a.index) for a in found] == [
+            *(("a", i) for i in range(3)),
+            *(("b", i) for i in range(2)),
+        ]
+        assert [a.subject for a in found] == ["x", "x", "y", "b", "b"]
+        assert [a.file for a in find_slices(data, 2)] == ["a", "b"]
+
+    def test_odd_and_small_sizes(self, data, tmp_path):
+        odd = scan_slice(find_slices(data / "b.h5")[0], "brain-5x").scan
+        assert odd.truth.shape == (66, 80)
+        small = write_images(tmp_path / "small.h5", (40, 44), 1)
+        for protocol in ("brain-5x", "wall-16x"):
+            scan = scan_slice(find_slices(small)[0], protocol).scan
+            assert scan.truth.shape == (40, 44)
+
+    def test_the_published_size_has_the_published_acs(self):
+        assert fitting_acs("brain-5x", (232, 256)) == 24
+        assert fitting_acs("wall-16x", (336, 280)) == 24
+        assert fitting_acs("brain-5x", (64, 64)) == 8
+
+    def test_empty_slices_do_not_count(self, tmp_path):
+        path = write_images(tmp_path / "a.h5", (40, 44), 2)
+        with h5py.File(path, "a") as file:
+            file["slices"][0] = 0
+        assert [a.index for a in find_slices(path)] == [1]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda f: f.pop("slices"), "no data set 'slices', found"),
+            (lambda f: f.__setitem__("subject", [b"x"]), "1 subjects, 2 slices"),
+            (lambda f: f["slices"].__setitem__(slice(None), 0), "no slice with signal"),
+        ],
+    )
+    def test_other_layouts_are_refused(self, tmp_path, change, message):
+        path = write_images(tmp_path / "a.h5", (40, 44), 2)
+        with h5py.File(path, "a") as file:
+            change(file)
+        with pytest.raises(ValueError, match=message):
+            find_slices(path)
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(ValueError, match="no HDF5 files"):
+            find_slices(tmp_path)
+        with pytest.raises(FileNotFoundError, match="no such file or folder"):
+            find_slices(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["a=cg-sense+sinc", "a=cg-sense+bicubic"], "model a is listed twice"),
+        (["modl+bicubic"], "no weights for modl"),
+        (["cg-sens+bicubic"], "nearest: cg-sense\\+bicubic"),
+    ],
+)
+def test_systems_that_cannot_run_are_refused_before_the_first_slice(
+    models, message, data, tmp_path
+):
+    with pytest.raises(ValueError, match=message):
+        Evaluation(models, "brain-5x", data, tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()
+
+
+class TestTableErrors:
+    """What a CSV cannot give."""
+
+    def test_one_line_each(self, table_rows, tmp_path):
+        with pytest.raises(ValueError, match="table is 'tables', known: all, ablation"):
+            make_table(table_rows, kind="tables")
+        with pytest.raises(ValueError, match="no row of the proposed system unet, there are: sr"):
+            make_table(table_rows, proposed="unet")
+        other = tmp_path / "other.csv"
+        other.write_text("a,b\n1,2\n")
+        with pytest.raises(ValueError, match="no column 'model'"):
+            make_table(other)
+        other.write_text(",".join(COLUMNS) + "\n")
+        with pytest.raises(ValueError, match="no rows"):
+            make_table(other)
+
+    def test_no_system_of_the_kind(self, tmp_path):
+        path = tmp_path / "rows.csv"
+        path.write_text(
+            "model,protocol,slice,psnr,ssim,nmse\ncg-sense+sinc,brain-5x,0,20,0.5,0.1\n"
+        )
+        with pytest.raises(ValueError, match="no row of a system of the ablation table: sr, recon"):
+            make_table(path, kind="ablation")
+
+
+class TestFigure:
+    """Pictures like the paper's."""
+
+    def test_every_system_has_image_part_and_error(self, data):
+        models = ["a=cg-sense+bicubic", "zero-filled+sinc"]
+        page = decode(draw_figure(models, "brain-5x", data, 1, zoom="10,12,16"))
+        assert page.ndim == 2 and page.shape[1] == 3 * 3 * 72 + 2 * 6
+        other = decode(draw_figure(models, "brain-5x", data, 1, zoom="20,12,16"))
+        scored = draw_figure(
+            models,
+            "brain-5x",
+            data,
+            1,
+            zoom="10,12,16",
+            distances={"lpips": lambda x, t: torch.tensor([0.25])},
+        )
+        assert page.shape == other.shape
+        assert not np.array_equal(page, other) and not np.array_equal(page, decode(scored))
+
+    def test_the_part_is_where_the_detail_is(self):
+        truth = torch.zeros(40, 48)
+        truth[30:38:2, 4:12:2] = 1
+        y, x, size = most_detailed(truth)
+        assert size == 10 and 25 <= y <= 30 and 0 <= x <= 4
+
+    def test_what_is_outside_is_refused(self, data):
+        with pytest.raises(ValueError, match="zoom is '1,2', expected y,x,size"):
+            parse_part("1,2", (40, 40))
+        with pytest.raises(ValueError, match="zoom 35,2,10 leaves the image of 40 x 40"):
+            parse_part("35,2,10", (40, 40))
+        with pytest.raises(ValueError, match=r"slice 9 asked for, .* has 5 with signal"):
+            draw_figure(["cg-sense+sinc"], "brain-5x", data, 9)

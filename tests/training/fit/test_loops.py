@@ -1,0 +1,490 @@
+"""Both loops: resume bit for bit after a kill, average, phases, NaN, disk full, mismatches."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from jrsr_core.models.layers import ResidualDenseBlock
+from jrsr_core.physics.resolution import sinc_interpolate
+from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.weights import WeightsCard, load_weights
+from tests.training.conftest import tiny
+from training.data.manifest import Acquisition
+from training.data.prepare import open_folder
+from training.errors import TrainingDiverged
+from training.evaluation.export import export
+from training.fit import adversarial, supervised
+from training.fit.checkpoint import CheckpointError, part, read_checkpoint
+from training.fit.initial_weights import averaged_model, weights_sha256
+from training.fit.log import read_log
+from training.fit.run import Run
+from training.fit.schedule import learning_rate, phase_at
+from training.fit.start import fit
+
+GAN = {"loop": "adversarial", "gamma_adv": 5e-3, "gamma_per": 1.0, "perceptual": "gradient"}
+GAN |= {"gamma_pix": 1e-2}
+
+
+def weights(out):
+    tensors, state = read_checkpoint(out)
+    assert state.step > 0
+    return tensors
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        assert torch.equal(value, b[key]), key
+
+
+KILLED = """
+import json, os, signal, sys, torch
+from training.config import RunConfig
+from training.fit.start import fit
+torch.set_num_threads(1)
+config = RunConfig(**json.loads(sys.argv[1]))
+def tell(row):
+    if row["step"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+fit(config, tell)
+"""
+
+
+def test_killed_run_goes_on_bit_for_bit(scans, tmp_path):
+    # A checkpoint after every step: the kill in step 3, before its own, leaves that of step 2.
+    changes = {**GAN, "warm_start": True, "later_iterations": 2}
+    config = tiny(scans, tmp_path / "killed", steps=5, checkpoint_minutes=0.0, **changes)
+    call = [sys.executable, "-c", KILLED, json.dumps(vars(config))]
+    killed = subprocess.run(call, capture_output=True, text=True, env=dict(os.environ))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert read_checkpoint(tmp_path / "killed")[1].step == 2
+    fit(config)
+    whole = tiny(scans, tmp_path / "whole", steps=5, **changes)
+    fit(whole)
+    assert_equal(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    steps = [[r["step"] for r in read_log(tmp_path / name)] for name in ("killed", "whole")]
+    assert steps == [[1, 2, 3, 4, 5]] * 2
+    kinds = {k.split(".")[0] for k in weights(tmp_path / "whole")}
+    assert kinds == {"model", "average", "adam", "discriminator", "adam_d", "point"}
+
+
+def test_finished_run_is_left_as_it_is(scans, tmp_path):
+    fit(tiny(scans, tmp_path, steps=2))
+    before = weights(tmp_path)
+    fit(tiny(scans, tmp_path, steps=2))
+    assert_equal(before, weights(tmp_path))
+    assert [r["step"] for r in read_log(tmp_path)] == [1, 2]
+
+
+def test_average_lies_between_start_and_end(scans, tmp_path):
+    average = supervised.fit(tiny(scans, tmp_path, steps=4, learning_rate=1e-2))
+    end = weights(tmp_path)
+    name = "sr.conv_in.weight"
+    assert torch.equal(average.state_dict()[name], end[f"average.{name}"])
+    assert not torch.equal(end[f"average.{name}"], end[f"model.{name}"])
+
+
+def test_phases_of_a_run(scans, tmp_path):
+    config = tiny(scans, tmp_path, steps=8, sequential=0.5, psnr_share=0.5, **GAN)
+    names = [phase_at(s, config).name for s in range(8)]
+    assert names == ["recon"] * 4 + ["psnr"] * 2 + ["full"] * 2
+    watched = []
+
+    class Watched(Run):
+        def finish_step(self, terms, output, finite):
+            state = {k: v.clone() for k, v in self.networks.model.state_dict().items()}
+            d = next(self.networks.discriminator.parameters()).detach().clone()
+            watched.append((self.phase.name, state, d, set(terms)))
+            super().finish_step(terms, output, finite)
+
+    original, adversarial.Run = adversarial.Run, Watched
+    try:
+        adversarial.fit(config)
+    finally:
+        adversarial.Run = original
+    for (_, a, d0, _), (phase, b, d1, terms) in pairwise(watched):
+        moved = {k.split(".")[0] for k in a if not torch.equal(a[k], b[k])}
+        assert moved == ({"rec"} if phase == "recon" else {"sr"}), phase
+        assert torch.equal(d0, d1) == (phase != "full")
+        assert ("adv" in terms) == (phase == "full")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("halving", [1.0] * 5 + [0.5] * 5 + [0.25] * 10 + [0.125] * 10 + [0.0625] * 10),
+        ("constant", [1.0] * 40),
+    ],
+)
+def test_learning_rate(scans, tmp_path, schedule, expected):
+    config = tiny(scans, tmp_path, steps=40, learning_rate=1.0, schedule=schedule)
+    assert [learning_rate(s, config) for s in range(40)] == expected
+
+
+def test_cosine_warms_up_and_ends_low(scans, tmp_path):
+    changes = {"steps": 1000, "warmup_steps": 100, "schedule": "cosine", "learning_rate": 1.0}
+    config = tiny(scans, tmp_path, **changes)
+    rates = [learning_rate(step, config) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates[-1] == pytest.approx(0.02, abs=0.001)
+
+
+def test_schedule_starts_anew_after_the_reconstruction(scans, tmp_path):
+    config = tiny(scans, tmp_path, steps=80, sequential=0.5, learning_rate=1.0)
+    rates = [learning_rate(s, config) for s in range(80)]
+    assert rates[:40] == rates[40:]
+
+
+def poison(monkeypatch, first):
+    """Let the loss of every step from `first` on be NaN."""
+    original = supervised.reconstruction_terms
+
+    def poisoned(output, scan, config, phase):
+        poisoned.step += 1
+        terms = original(output, scan, config, phase)
+        return {k: v * float("nan") for k, v in terms.items()} if poisoned.step > first else terms
+
+    poisoned.step = 0
+    monkeypatch.setattr(supervised, "reconstruction_terms", poisoned)
+
+
+def test_nan_ends_the_run_with_the_last_good_state(scans, tmp_path, monkeypatch):
+    fit(tiny(scans, tmp_path / "good", steps=2, schedule="constant"))
+    poison(monkeypatch, 2)
+    with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* up to step 5"):
+        fit(tiny(scans, tmp_path / "bad", steps=9, schedule="constant"))
+    good, bad = weights(tmp_path / "good"), weights(tmp_path / "bad")
+    assert all(torch.isfinite(v).all() for v in bad.values())
+    name = "model.sr.conv_in.weight"
+    assert torch.equal(good[name], bad[name])
+
+
+def test_one_bad_step_is_stepped_over(scans, tmp_path, monkeypatch):
+    poison(monkeypatch, 3)
+    fit(tiny(scans, tmp_path, steps=5))
+    assert read_checkpoint(tmp_path)[1].bad == 2
+    assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
+
+
+def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path):
+    run = Run(tiny(scans, tmp_path))
+    run.state.step = 1
+    run.save()
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        run.state.step = 2
+        with pytest.raises(CheckpointError, match=r"not written .*previous checkpoint is kept"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys):
+    config = tiny(scans, tmp_path, steps=1, max_iterations=1, residual_alarm=1e-3)
+    fit(config)
+    (row,) = read_log(tmp_path)
+    assert row["residual"] > 1e-3
+    assert row["iterations"] == 1
+    assert "running residual" in row["alarm"]
+    assert "fixed points do not settle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 64}, r"\d training scans, batch is 64"),
+        ({"data": "nowhere"}, "nowhere: no such file"),
+        ({"model": "jrrs"}, "unknown model 'jrrs', nearest: jrsr"),
+        ({"model": "cg-sense+bicubic"}, "has nothing to train"),
+        ({"model": "cg-sense+bicubic", "warm_start": True}, "has nothing to train"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+        ({"model": "jrsr-dc", "patch": 20}, "patch is for jrsr and t2net"),
+        ({"gamma_per": 1.0, "perceptual": "vgg19"}, "give trunk=FILE"),
+        (
+            {"gamma_per": 1.0, "perceptual": "squeezenet", "trunk": "none.onnx"},
+            "none.onnx: no such file",
+        ),
+        ({"init": "nowhere.json"}, "nowhere.json"),
+        ({"grow_from": "nowhere.json"}, "nowhere.json"),
+        ({"gamma_pix": 0.0, "gamma_rec": 0.0}, "jrsr has no loss to train .* gamma_pix 0, gamma_r"),
+        ({"gamma_pix": 0.0, "gamma_rec": 1.0, "model": "sr"}, "sr has no loss .* gamma_rec 1"),
+        (
+            {"gamma_pix": 0.0, "gamma_rec": 1.0, "sequential": 0.5, "gamma_per": 1.0},
+            "jrsr has no loss to train its last phase with: gamma_pix 0, gamma_rec 1, gamma_per 1",
+        ),
+        ({"init": "a.json", "grow_from": "b.json"}, "init is a.json, grow_from b.json: one start"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line(scans, tmp_path, changes, message):
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        fit(tiny(**({"data": scans, "out": tmp_path} | changes)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_another_run_is_refused(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    with pytest.raises(CheckpointError, match="run with model jrsr, the recipe says jrsr-dc"):
+        fit(tiny(scans, tmp_path / "a", model="jrsr-dc"))
+    with pytest.raises(CheckpointError, match=r"rec.prox.* is \(.*, the recipe.s model has"):
+        fit(tiny(scans, tmp_path / "b", preset="compact", init=str(tmp_path / "a")))
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"cut off")
+    with pytest.raises(CheckpointError, match="not a checkpoint of ours, or cut off"):
+        fit(tiny(scans, tmp_path / "a", steps=2))
+
+
+def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "b", sequential=0.5, recon_from=str(tmp_path / "a")))
+    a, b = (part(weights(tmp_path / name), "average") for name in "ab")
+    same = {key for key, value in b.items() if torch.equal(value, a[key])}
+    assert same >= {k for k in b if k.startswith("rec.")}
+    assert "sr.conv_up.weight" not in same
+    assert [r["phase"] for r in read_log(tmp_path / "b")] == ["full"] * 4
+
+
+def test_a_run_goes_on_without_what_it_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    digest = weights_sha256(str(tmp_path / "a"))
+    starts = {"init": str(tmp_path / "a"), "checkpoint_minutes": 0.0}
+    config = tiny(scans, tmp_path / "b", steps=4, **starts)
+    fit(replace(config, steps=2, schedule="constant"))
+    fit(tiny(scans, tmp_path / "a", steps=4, learning_rate=1e-2))  # the source goes on
+    fit(replace(config, steps=3, schedule="constant"))
+    shutil.rmtree(tmp_path / "a")
+    fit(replace(config, schedule="constant"))
+    facts = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert facts["init_sha256"] == digest
+    assert read_checkpoint(tmp_path / "b")[1].step == 4
+    card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert card.training["init_sha256"] == digest
+    with pytest.raises((ValueError, OSError), match="a: "):
+        fit(replace(config, out=str(tmp_path / "c")))
+
+
+def test_a_run_does_not_go_on_with_other_data(scans, images, tmp_path):
+    fit(tiny(scans, tmp_path / "run", steps=1))
+    moved = tmp_path / "moved"
+    shutil.copytree(scans, moved)
+    fit(tiny(moved, tmp_path / "run", steps=2))
+    other = tmp_path / "other"
+    open_folder([images], other, Acquisition("brain-5x", n_coils=5))
+    with pytest.raises(
+        CheckpointError, match=r"run with data .*moved \(\w+\), the recipe says .*other \("
+    ) as caught:
+        fit(tiny(other, tmp_path / "run", steps=3))
+    assert "\n" not in str(caught.value)
+    assert read_checkpoint(tmp_path / "run")[1].step == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("protocol", "wall-16x", "brain-5x"),
+        ("truth_maps", "acs", "full"),
+        ("n_coils", 5, 4),
+        ("hr_limit", 64, 0),
+    ],
+)
+def test_a_prepared_folder_is_not_what_the_recipe_says(scans, tmp_path, key, value, found):
+    with pytest.raises(ValueError, match=f"prepared with {key} {found}, recipe: {value}"):
+        fit(tiny(scans, tmp_path, steps=1, **{key: value}))
+
+
+def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
+    fit(tiny(fixed_batch("wall-16x"), tmp_path, steps=1))  # the recipe says nothing
+    card = WeightsCard.read(export(tmp_path, tmp_path / "weights"))
+    assert (card.range["protocol"], card.range["n_coils"]) == ("wall-16x", 4)
+    assert not {"protocol", "truth_maps", "hr_limit", "n_coils"} & card.training.keys()
+    facts = json.loads((tmp_path / "config.json").read_text())
+    assert (facts["protocol"], facts["n_coils"]) == ("wall-16x", 4)
+
+
+@pytest.mark.parametrize("model", ["recon", "jrsr"])
+def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
+    # Nothing learns, so every visit goes on where the last one stopped.
+    changes = {"warm_start": True, "first_iterations": 3, "later_iterations": 3}
+    run = Run(tiny(scans, tmp_path, model=model, steps=1, **changes))
+    torch.manual_seed(3)
+    for parameter in run.networks.model.rec.prox.conv_out.parameters():
+        parameter.data.normal_(std=0.02)
+    ((names, scan),) = run.batches()
+    residuals = [float(run.predict(names, scan)[0].residual.max().detach()) for _ in range(6)]
+    assert all(now < before for before, now in pairwise(residuals)), residuals
+    assert residuals[-1] < 0.1 * residuals[0]
+
+
+def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path):
+    run = Run(tiny(scans, tmp_path, model="recon", steps=1, warm_start=True))
+    ((names, scan),) = run.batches()
+    run.predict(names, scan)
+    kept = run.points.points.pop(names[0])
+    assert kept.shape[-2:] == scan.target.shape[-2:]
+    start, n_iter = run.points.start(names, scan)
+    assert n_iter == run.points.first
+    assert torch.equal(start[1:], run.points.points[names[1]])
+    zero_filled = scan.zero_filled()
+    torch.testing.assert_close(sinc_interpolate(start[:1], zero_filled.shape[-2:]), zero_filled[:1])
+
+
+@pytest.mark.parametrize("told", ["gradient", "implicit", "", None])
+def test_a_run_keeps_the_data_step_of_its_day(scans, tmp_path, told, monkeypatch):
+    step = {"gradient": "gradient", None: "gradient"}.get(told, "implicit")
+    fit(tiny(scans, tmp_path, steps=1, data_step=step))
+    path = tmp_path / "config.json"
+    facts = json.loads(path.read_text())
+    assert facts["data_step"] == step
+    facts.pop("data_step")
+    path.write_text(json.dumps(facts if told is None else facts | {"data_step": told}))
+    assert averaged_model(tmp_path)[0].rec.data_step == step
+    fit(tiny(scans, tmp_path, steps=2, data_step=step))
+
+
+def test_the_presets_data_step_is_written_as_what_it_is(scans, tmp_path):
+    fit(tiny(scans, tmp_path, steps=1))
+    facts = json.loads((tmp_path / "config.json").read_text())
+    assert facts["data_step"] == averaged_model(tmp_path)[0].rec.data_step == "implicit"
+    fit(tiny(scans, tmp_path, steps=2))
+
+
+def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    run = Run(tiny(scans, tmp_path / "b", init=str(tmp_path / "a")))
+    name = "sr.conv_in.weight"
+    expected = weights(tmp_path / "a")[f"average.{name}"]
+    assert torch.equal(run.networks.model.state_dict()[name], expected)
+
+
+def test_a_larger_preset_begins_as_a_trained_smaller_one(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    changes = {"preset": "compact", "grow_from": str(tmp_path / "a"), "steps": 1}
+    fit(tiny(scans, tmp_path / "b", **changes))
+    card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert card.training["grow_from_sha256"] == weights_sha256(str(tmp_path / "a"))
+    assert "grow_from" not in card.training
+    small, large = (averaged_model(tmp_path / name)[0] for name in "ab")
+    grown = large.sr.conv_up.weight[:8, :8]
+    torch.testing.assert_close(grown, small.sr.conv_up.weight, rtol=0, atol=1e-3)
+    with pytest.raises(CheckpointError, match=r"rec.prox.conv_in is \(8, .*, was \(32,"):
+        fit(tiny(scans, tmp_path / "c", grow_from=str(tmp_path / "b")))
+
+
+def test_the_published_iteration_is_trained_and_kept_apart(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1, data_step="gradient"))
+    card = export(tmp_path / "a", tmp_path / "weights")
+    assert WeightsCard.read(card).architecture["rec"]["data_step"] == "gradient"
+    assert not load_weights(card)[0].rec.is_implicit
+    for source in (card, tmp_path / "a"):
+        with pytest.raises(CheckpointError, match=r"data_step is gradient, the .* has implicit"):
+            fit(tiny(scans, tmp_path / "b", steps=1, init=str(source)))
+    with pytest.raises(CheckpointError, match="run with data_step gradient, the recipe says"):
+        fit(tiny(scans, tmp_path / "a", steps=2))
+    with pytest.raises(ValueError, match="data_step is 'newton', known: , gradient, implicit"):
+        tiny(scans, tmp_path / "c", data_step="newton")
+
+
+def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    first = WeightsCard.read(export(tmp_path / "a", tmp_path / "weights"))
+    fit(tiny(scans, tmp_path / "b", steps=1, init=str(tmp_path / "weights" / "jrsr_tiny.json")))
+    second = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    assert "init_sha256" not in first.training
+    assert second.training["init_sha256"] == first.sha256 != second.sha256
+
+
+def test_a_share_of_the_weights_a_run_started_from_can_be_kept(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    start = export(tmp_path / "a", tmp_path / "start")
+    fit(tiny(scans, tmp_path / "b", steps=2, init=str(start), learning_rate=1e-2))
+    cards = {s: export(tmp_path / "b", tmp_path / str(s), start_share=s) for s in (0.0, 0.25)}
+    first, last, mixed = (
+        load_weights(card)[0].state_dict() for card in (start, cards[0.0], cards[0.25])
+    )
+    assert any((first[key] - last[key]).abs().max() > 1e-3 for key in first)
+    for key in first:
+        expected = 0.25 * first[key] + 0.75 * last[key]
+        torch.testing.assert_close(mixed[key], expected, rtol=2e-3, atol=1e-5)  # fp16 files
+    assert WeightsCard.read(cards[0.25]).training["start_share"] == 0.25
+    assert "start_share" not in WeightsCard.read(cards[0.0]).training
+
+
+def test_no_share_of_weights_that_are_not_what_a_run_started_from(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "a", steps=1))
+    with pytest.raises(ValueError, match="needs a run that started from weights"):
+        export(tmp_path / "a", tmp_path / "w", start_share=0.5)
+    start = export(tmp_path / "a", tmp_path / "start")
+    fit(tiny(scans, tmp_path / "b", steps=1, init=str(start)))
+    with pytest.raises(ValueError, match="start_share is 1, a share is"):
+        export(tmp_path / "b", tmp_path / "w", start_share=1.0)
+    fit(tiny(scans, tmp_path / "a", steps=2))
+    export(tmp_path / "a", tmp_path / "start")
+    with pytest.raises(ValueError, match=r"sha256 is .*, was"):
+        export(tmp_path / "b", tmp_path / "w", start_share=0.5)
+    assert not (tmp_path / "w").exists()
+
+
+def test_validation_and_pictures(scans, tmp_path):
+    pytest.importorskip("tensorboard")
+    config = tiny(
+        *(scans, tmp_path),
+        **{"steps": 2, "validate_every": 2, "tensorboard": True, "perceptual": "gradient"},
+        gamma_per=0.1,
+    )
+    fit(config)
+    row = read_log(tmp_path)[-1]
+    assert 5 < row["val_psnr"] < 60
+    assert 0 < row["val_ssim"] < 1
+    assert row["val_perceptual"] > 0
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert b"val_psnr" in content
+    assert b"PNG" in content
+
+
+def note_dtype(monkeypatch, owner, name, seen):
+    """Note the type of what a method returns."""
+    original = getattr(owner, name)
+
+    def noted(self, x):
+        y = original(self, x)
+        seen.add(y.dtype)
+        return y
+
+    monkeypatch.setattr(owner, name, noted)
+
+
+def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monkeypatch):
+    networks, physics = set(), set()
+    note_dtype(monkeypatch, ResidualDenseBlock, "forward", networks)
+    note_dtype(monkeypatch, SenseOperator, "gram", physics)
+    run = Run(tiny(scans, tmp_path, steps=1, precision="bf16-mixed"))
+    for names, scan in run.batches():
+        output, truth = run.predict(names, scan)
+        (output.image - truth.target.abs()).abs().mean().backward()
+    assert networks == {torch.bfloat16}
+    assert physics == {torch.complex64}
+    without = [n for n, p in run.networks.model.named_parameters() if p.grad is None]
+    assert not without, "the weights cast for the solve must not be used again"
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "plain", steps=2))
+    fit(tiny(scans, tmp_path / "compiled", steps=2, compile="eager"))
+    plain, compiled = (weights(tmp_path / n) for n in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    for key, value in plain.items():
+        assert torch.allclose(value, compiled[key], atol=1e-5), key

@@ -1,0 +1,104 @@
+"""Ctrl-C, SIGTERM, and two runs in one folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import tiny
+from training.fit.checkpoint import read_checkpoint
+from training.fit.run import Run
+from training.fit.start import fit
+
+SIGNALLED = """
+import json, os, signal, sys, torch
+from training import cli
+from training import fit as module
+from training.config import RunConfig
+torch.set_num_threads(1)
+config, number = RunConfig(**json.loads(sys.argv[1])), int(sys.argv[2])
+rank = int(os.environ.get("RANK", 0))
+before = torch.optim.Adam.step
+def step(self, *args, **kwargs):
+    step.count += 1
+    if step.count == 2 and rank == int(sys.argv[3]):
+        os.kill(os.getpid(), number)
+    return before(self, *args, **kwargs)
+step.count = 0
+torch.optim.Adam.step = step
+cli.app = lambda standalone_mode: module.fit(config)
+cli.main()
+"""
+
+
+def signalled(config, number, rank=0, launcher=()):
+    """Run a recipe that gets a signal within its second step."""
+    script = Path(f"{config.out}.py")
+    script.write_text(SIGNALLED)
+    call = [
+        sys.executable,
+        *launcher,
+        str(script),
+        json.dumps(vars(config)),
+        str(number),
+        str(rank),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=200)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(scans, tmp_path, number):
+    # The signal comes before the second step's update; minutes would pass to the next checkpoint.
+    config = tiny(scans, tmp_path / "stopped", steps=4, checkpoint_minutes=60.0, warm_start=True)
+    done = signalled(config, int(number))
+    assert done.returncode == 130
+    told = [line for line in done.stderr.splitlines() if line.startswith("jrsr-train")]
+    assert told == [
+        "jrsr-train: saving after this step; once more ends it at once",
+        "jrsr-train: interrupted",
+    ]
+    assert read_checkpoint(tmp_path / "stopped")[1].step == 2
+    fit(config)
+    fit(tiny(scans, tmp_path / "whole", steps=4, warm_start=True))
+    stopped, whole = (read_checkpoint(tmp_path / name)[0] for name in ("stopped", "whole"))
+    assert stopped.keys() == whole.keys()
+    assert all(torch.equal(value, whole[key]) for key, value in stopped.items())
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_ends_them_all_after_one_step(scans, tmp_path):
+    config = tiny(scans, tmp_path / "two", devices=2, batch=2, steps=4, checkpoint_minutes=60.0)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    done = signalled(config, int(signal.SIGTERM), rank=1, launcher=launcher)
+    assert done.returncode != 0 and done.stderr.count("jrsr-train: interrupted") == 2, done.stderr
+    assert read_checkpoint(tmp_path / "two")[1].step == 2
+
+
+def test_handlers_are_given_back(scans, tmp_path):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with Run(tiny(scans, tmp_path)):
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_signal_does_not_wait(scans, tmp_path):
+    with pytest.raises(KeyboardInterrupt), Run(tiny(scans, tmp_path)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_folder_serves_one_run_at_a_time(scans, tmp_path):
+    config = tiny(scans, tmp_path / "one", steps=1)
+    with Run(config), pytest.raises(ValueError, match="one: another run is at work"):
+        fit(config)
+    fit(config)
+    with pytest.raises(ValueError, match="run with model jrsr") as refused:
+        fit(tiny(scans, tmp_path / "one", steps=1, model="recon"))
+    fit(config)  # A refused run holds nothing, even while its traceback is kept.
+    del refused

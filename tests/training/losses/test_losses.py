@@ -1,0 +1,200 @@
+"""Losses against their formulas, discriminators, and the perceptual loss with its fallbacks."""
+
+import hashlib
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn.functional import softplus
+
+from jrsr_core.metrics.trunks import TrunkError, random_trunk
+from jrsr_core.physics.resolution import sinc_interpolate
+from tests.training.conftest import tiny
+from training.config import CHOICES
+from training.losses.discriminators import build_discriminator
+from training.losses.objective import Pair, adversarial_terms
+from training.losses.perceptual import describe, make_perceptual
+from training.losses.pixel import (
+    back_projection_loss,
+    best_buddies,
+    best_buddy_loss,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+    l1,
+    random_crop,
+    textured,
+)
+
+
+def test_vanilla_losses_are_the_equations_of_the_paper():
+    fake, real = torch.randn(5), torch.randn(5)
+    d = torch.sigmoid
+    assert torch.allclose(generator_loss(fake, real, "vanilla"), -d(fake).log().mean())
+    expected = -(1 - d(fake)).log().mean() - d(real).log().mean()
+    assert torch.allclose(discriminator_loss(fake, real, "vanilla"), expected)
+
+
+def test_relativistic_losses_compare_with_the_mean_of_the_others():
+    fake, real = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])
+    expected = (softplus(-(real - 1.5)).mean() + softplus(fake - 2.0).mean()) / 2
+    assert torch.allclose(discriminator_loss(fake, real, "relativistic"), expected)
+    # What the discriminator gains the generator loses: the roles are exchanged.
+    swapped = discriminator_loss(real, fake, "relativistic")
+    assert torch.allclose(generator_loss(fake, real, "relativistic"), swapped)
+    equal = discriminator_loss(fake, fake, "relativistic")
+    assert float(equal) >= math.log(2)
+
+
+def test_magnitudes_are_compared_with_magnitudes():
+    target = torch.randn(1, 8, 8, dtype=torch.complex64)
+    assert float(l1(target.abs(), target)) == 0.0
+    assert float(l1(1j * target, target)) > 0.1
+
+
+def test_best_buddies_are_those_of_the_exhaustive_search():
+    patches, own, candidates = torch.rand(2, 7, 9), torch.rand(2, 7, 9), torch.rand(2, 30, 9)
+    chosen = best_buddies(patches, own, candidates)
+    for b in range(2):
+        for i in range(7):
+            cost = (patches[b, i] - candidates[b]).square().sum(-1)
+            cost = cost + (own[b, i] - candidates[b]).square().sum(-1)
+            assert torch.equal(chosen[b, i], candidates[b, cost.argmin()])
+
+
+def test_best_buddy_forgives_what_the_pixel_loss_does_not():
+    target = torch.rand(1, 24, 24)
+    assert float(best_buddy_loss(target, target)) == 0.0
+    shifted = torch.roll(target, 3, -1)  # every patch is a patch of the truth, elsewhere
+    image = shifted.clone().requires_grad_()
+    loss = best_buddy_loss(image, target)
+    assert float(loss.detach()) < 0.7 * float((shifted - target).abs().mean())
+    loss.backward()
+    assert float(image.grad.abs().max()) > 0
+
+
+def test_crops_are_of_one_place():
+    a = torch.arange(600.0).reshape(1, 20, 30)
+    crops = random_crop((a, 2 * a), 8, torch.Generator().manual_seed(0))
+    assert crops[0].shape == (1, 8, 8)
+    assert torch.equal(2 * crops[0], crops[1])
+    assert random_crop((a,), 64, torch.Generator())[0].shape == a.shape
+
+
+def test_back_projection_of_the_truth_is_nothing():
+    lr = torch.randn(1, 10, 12, dtype=torch.complex64)
+    hr = sinc_interpolate(lr, (20, 24))
+    assert float(back_projection_loss(hr, lr)) < 1e-6
+    assert float(back_projection_loss(1.5 * hr, lr)) > 0.1
+
+
+def test_flat_regions_are_masked():
+    image = torch.zeros(1, 40, 40)
+    image[:, :, 22:] = torch.rand(1, 40, 18)
+    mask = textured(image, (80, 80), 0.025)
+    assert float(mask[:, :, 14:28].mean()) < 0.1
+    assert float(mask[:, :, 50:70].mean()) == 1.0
+    pair = Pair(torch.ones(1, 80, 80), torch.ones(1, 80, 80), image)
+    assert torch.equal(pair.seen(0.025).image, mask)
+    assert pair.seen(0.0) is pair
+
+
+@pytest.mark.parametrize("norm", CHOICES["discriminator_norm"])
+@pytest.mark.parametrize("name", CHOICES["discriminator"])
+def test_discriminators_take_any_size_and_learn(name, norm):
+    net = build_discriminator(name, "tiny", norm=norm)
+    for shape in ((64, 58), (66, 72)):
+        image = torch.rand(2, *shape, requires_grad=True)
+        lr = torch.rand(2, shape[0] // 2, shape[1] // 2)
+        logits, features = net(image, lr)
+        assert logits.shape == (2,)
+        assert len(features) == (5 if name == "medsrgan" else 0)
+        logits.sum().backward()
+        assert float(image.grad.abs().max()) > 0
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_vgg19_discriminator_is_vgg19():
+    net = build_discriminator("vgg19", "paper")
+    convs = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in convs] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
+    assert sum(c.weight.numel() for c in convs) == pytest.approx(20.0e6, rel=0.01)
+
+
+def test_feature_loss_pulls_the_generator_only(scans, tmp_path):
+    net = build_discriminator("medsrgan", "tiny")
+    net.requires_grad_(False)
+    image, target = torch.rand(2, 64, 58, requires_grad=True), torch.rand(2, 64, 58)
+    config = tiny(scans, tmp_path, gamma_adv=0.05, gamma_feature=0.005, loop="adversarial")
+    pair = Pair(image, target, torch.rand(2, 32, 29))
+    terms = adversarial_terms(net, pair, config)
+    assert set(terms) == {"adv", "feature"}
+    sum(terms.values()).backward()
+    assert float(image.grad.abs().max()) > 0
+    same = [torch.rand(3)]
+    assert float(feature_loss(same, same, (1.0,))) == 0.0
+
+
+def perceptual(tmp_path, **changes):
+    return make_perceptual(tiny("data", tmp_path, gamma_per=1.0, **changes))
+
+
+@pytest.mark.parametrize("name", ["vgg19-random", "gradient"])
+def test_named_fallback_is_recorded(tmp_path, name):
+    made = perceptual(tmp_path, perceptual="vgg19", perceptual_fallback=name)
+    assert made.facts == {"wanted": "vgg19", "used": name, "fallback": True}
+    image, target = torch.rand(1, 32, 32, requires_grad=True), torch.rand(1, 32, 32)
+    loss = made.loss(image, target)
+    loss.backward()
+    assert float(image.grad.abs().max()) > 0
+    assert float(made.loss(target, target)) == 0.0
+    chosen = perceptual(tmp_path, perceptual=name)
+    assert chosen.facts["fallback"] is False
+    assert torch.allclose(chosen.loss(image, target), loss)
+
+
+def test_trunk_of_a_local_file(tmp_path):
+    trunk = random_trunk("vgg19", 5, layers=("conv5_4",))
+    path = tmp_path / "vgg.safetensors"
+    save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    made = perceptual(tmp_path, perceptual="vgg19", trunk=str(path), trunk_sha256=digest)
+    assert made.facts == {"wanted": "vgg19", "used": "vgg19", "fallback": False, "sha256": digest}
+    image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
+    scaled = [(x / target.max()).clamp(0, 1) for x in (image, target)]
+    features = [trunk(x)["conv5_4"] for x in scaled]
+    expected = (features[0] - features[1]).abs().mean()
+    assert torch.allclose(made.loss(image, target), expected)
+    with pytest.raises(TrunkError, match="expected dcbb9e9d"):
+        perceptual(tmp_path, perceptual="vgg19", trunk=str(path), perceptual_fallback="gradient")
+
+
+def test_layers_of_another_network_give_way_to_the_deepest_of_this(tmp_path):
+    # As the recipes of the paper with `perceptual=squeezenet trunk=...` have it.
+    trunk = random_trunk("squeezenet", 5, layers=("fire9",))
+    path = tmp_path / "squeezenet.safetensors"
+    save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    given = {"perceptual": "squeezenet", "trunk": str(path), "trunk_sha256": digest}
+
+    def made(**layers):
+        return perceptual(tmp_path, **given, perceptual_layers=layers)
+
+    foreign, own = made(conv4_4=0.5, conv5_4=1.0), made(fire9=1.0)
+    image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
+    assert torch.equal(foreign.loss(image, target), own.loss(image, target))
+    assert foreign.facts == own.facts | {"layers": {"fire9": 1.0}}
+    told = describe(foreign.facts, tiny("d", "o", perceptual_layers={"conv5_4": 1.0}))
+    assert told == "squeezenet has no conv5_4: the perceptual loss takes fire9"
+    assert describe(own.facts, tiny("d", "o")) == ""
+    with pytest.raises(TrunkError, match="conv5_9"):
+        made(conv5_9=1.0)
+    with pytest.raises(TrunkError, match="conv5_4"):
+        made(fire9=1.0, conv5_4=1.0)
+
+
+def test_no_weights_and_no_fallback_is_an_error(tmp_path):
+    with pytest.raises(TrunkError, match=r"perceptual is squeezenet, but no weights: give trunk"):
+        perceptual(tmp_path, perceptual="squeezenet")
+    assert make_perceptual(tiny("data", tmp_path, perceptual="vgg19")) is None
