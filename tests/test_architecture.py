@@ -1,92 +1,213 @@
-"""The arrows of the house: who may import whom, and where the FFT lives."""
+"""The floors of the house: which room may import which, and what stays in one place.
+
+A room is a sub-package, or a module directly under a package; a sub-package of a sub-package is a
+room of its own. An arrow that is not in `ARROWS` fails the test, so a new one is a decision.
+"""
 
 import ast
-from pathlib import Path
+import subprocess
+import sys
+from functools import cache
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.paths import ROOT
+
 PACKAGES = ("jrsr_core", "gadget", "training")
-FORBIDDEN = {
-    "jrsr_core": {"gadget", "training", "sigpy", "gadgetron", "pydicom", "typer", "rich"},
-    "training": {"gadget", "ismrmrd", "gadgetron", "sigpy", "torchvision"},
-    "gadget": {"training", "torchvision"},
+ARROWS = {
+    # The core, from the ground up.
+    "jrsr_core.data": "",
+    "jrsr_core.tensors": "",
+    "jrsr_core.cancellation": "",
+    "jrsr_core.atomic": "",
+    "jrsr_core.spelling": "",
+    "jrsr_core.physics": "tensors cancellation",
+    "jrsr_core.metrics": "tensors",
+    "jrsr_core.calibration": "data tensors physics",
+    "jrsr_core.simulation": "data tensors physics",
+    "jrsr_core.models": "data tensors cancellation physics calibration",
+    "jrsr_core.weights": "models spelling",
+    "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
+    # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
+    "jrsr_core.mrd": "data tensors physics calibration mrd.acs mrd.files",
+    "jrsr_core.mrd.acs": "data tensors physics calibration mrd",
+    "jrsr_core.mrd.files": "data atomic mrd",
+    "jrsr_core.mrd.simulator": "data atomic spelling tensors physics simulation mrd mrd.files",
+    # The plugin.
+    "gadget.errors": "",
+    "gadget.console": "",
+    "gadget.settings": "errors",
+    "gadget.compute": "settings errors",
+    "gadget.compute.ray": "compute settings errors",
+    "gadget.output": "compute settings errors output.dicom output.report",
+    "gadget.output.dicom": "output errors",
+    "gadget.output.report": "output settings errors",
+    "gadget.scan": "compute output settings errors console",
+    "gadget.server.protocol": "errors",
+    "gadget.server": "server.protocol scan compute compute.ray output settings errors console",
+    "gadget.offline": "scan compute compute.ray output settings errors console",
+    "gadget.handler": "server server.protocol scan compute settings",
+    "gadget.cli": "offline server scan compute compute.ray output settings errors console",
+    "gadget.__main__": "cli",
+    # Training.
+    "training.errors": "",
+    "training.config": "errors",
+    "training.data.sources": "errors",
+    "training.data": "data.sources config errors",
+    "training.losses": "config errors",
+    "training.fit": "data losses config errors",
+    "training.evaluation": "fit data config errors",
+    "training.cli": "evaluation fit data config errors",
+    "training.__main__": "cli",
 }
-# Inside the core, strictly downwards.
-LAYERS = {
-    "arrays": set(),
-    "geometry": set(),
-    "drawing": set(),
-    "interrupt": set(),
-    "physics": {"arrays", "interrupt"},
-    "calibration": {"arrays", "geometry", "physics"},
-    "simulation": {"arrays", "geometry", "physics"},
-    "metrics": {"arrays"},
-    "models": {"arrays", "geometry", "interrupt", "physics"},
-    "detail": {"physics"},
-    "quality": {"arrays", "geometry", "physics", "calibration", "detail", "models"},
-    "weights": {"models"},
-    "intact": {"geometry", "calibration"},
-    "trust": {"weights"},
-    "batching": {"physics", "calibration", "models"},
-    "slice_figures": {
-        *("geometry", "calibration", "models", "quality", "trust", "weights"),
+"""Room -> rooms of the same package that it may import."""
+
+BETWEEN = {"jrsr_core": set(), "gadget": {"jrsr_core"}, "training": {"jrsr_core"}}
+"""Package -> other packages of ours that it may import."""
+
+FOREIGN = {
+    "jrsr_core": {
+        "gadgetron",
+        "pydicom",
+        "typer",
+        "rich",
+        "jinja2",
+        "PIL",
+        "nibabel",
+        "matplotlib",
     },
-    "pipeline": {
-        *("arrays", "geometry", "physics", "calibration", "models", "quality", "weights"),
-        *("intact", "batching", "device", "slice_figures"),
-    },
-    "volume": {
-        *("arrays", "geometry", "interrupt", "physics", "calibration", "models", "quality"),
-        *("batching", "pipeline", "trust"),
-    },
-    "mrd": {"arrays", "geometry", "physics", "calibration"},
+    "gadget": {"matplotlib", "lightning"},
+    "training": {"gadgetron", "typer.main"},
 }
-# Not at import time: each is imported inside the one function that needs it.
-LAZY = {("jrsr_core/simulation/masks.py", "sigpy")}
+"""Package -> libraries that it never imports."""
+
+WITHOUT_TORCH = (
+    "jrsr_core",
+    "jrsr_core.data",
+    "jrsr_core.mrd.plan",
+    "jrsr_core.mrd.files.scan",
+    "jrsr_core.mrd.files.sandbox",
+    "jrsr_core.weights",
+    "jrsr_core.models",
+    "gadget",
+    "gadget.settings",
+    "gadget.scan.inspect",
+    "gadget.cli.main",
+)
 
 
+@cache
 def modules(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def room_of(name):
+    """The room of a dotted module name: the longest known one."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        if ".".join(parts[:n]) in ARROWS:
+            return ".".join(parts[:n])
+    return name
+
+
+def name_of(path):
+    """The dotted name of a module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
 def imports(path):
-    """Absolute names that a module imports, relative imports resolved, and the node's place."""
-    tree = ast.parse(path.read_text())
+    """Dotted names that a module imports; names of a package are followed to their module."""
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(tree):
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
-            yield ".".join(p for p in (base, node.module) if p)
+            base = ".".join(p for p in (base, node.module) if p)
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                is_module = (ROOT / full.replace(".", "/")).with_suffix(".py").exists()
+                is_package = (ROOT / full.replace(".", "/")).is_dir()
+                found.append(full if is_module or is_package else base)
+    return tuple(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_arrow_is_drawn(package):
+    new = set()
+    for path in modules(package):
+        name = name_of(path)
+        if name == package:
+            continue
+        room = room_of(name)
+        assert room in ARROWS, f"{name} is in no room"
+        allowed = {f"{package}.{target}" for target in ARROWS[room].split()} | {room}
+        for target in imports(path):
+            if target.split(".")[0] != package or target == package:
+                continue
+            if room_of(target) not in allowed:
+                new.add(f"{name} imports {target}")
+    assert not new, "\n".join(sorted(new))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_downwards(package):
     for path in modules(package):
-        name = str(path.relative_to(ROOT))
         for target in imports(path):
             top = target.split(".")[0]
-            if (name, top) in LAZY:
-                continue
-            assert top not in FORBIDDEN[package], f"{name} imports {target}"
+            assert top not in FOREIGN[package], f"{name_of(path)} imports {target}"
+            if top in PACKAGES and top != package:
+                assert top in BETWEEN[package], f"{name_of(path)} imports {target}"
 
 
-def test_core_layers():
-    for path in modules("jrsr_core"):
-        relative = path.relative_to(ROOT / "jrsr_core")
-        layer = relative.parts[0].removesuffix(".py")
-        if layer == "__init__":
-            continue
-        for target in imports(path):
-            parts = target.split(".")
-            if parts[0] != "jrsr_core" or len(parts) < 2 or parts[1] == layer:
-                continue
-            assert parts[1] in LAYERS[layer], f"{relative} imports {target}"
+def test_rooms_form_no_circle_and_every_arrow_exists():
+    drawn = {
+        room: {f"{room.split('.')[0]}.{target}" for target in targets.split()}
+        for room, targets in ARROWS.items()
+    }
+    used = {room: set() for room in ARROWS}
+    for package in PACKAGES:
+        for path in modules(package):
+            if name_of(path) != package:
+                found = {room_of(t) for t in imports(path) if t.startswith(package)}
+                used[room_of(name_of(path))] |= found
+    unused = [f"{a} -> {b}" for a, targets in drawn.items() for b in targets - used[a]]
+    assert not unused, unused
 
 
-def test_ismrmrd_only_in_mrd():
+def test_files_form_no_circle():
+    for package in PACKAGES:
+        names = {name_of(path): path for path in modules(package)}
+        graph = {n: [t for t in imports(p) if t in names and t != n] for n, p in names.items()}
+        graph = {n: [t for t in ts if names[t].name != "__init__.py"] for n, ts in graph.items()}
+        done, open_ = set(), []
+
+        def visit(name, graph=graph, done=done, open_=open_):
+            assert name not in open_, " -> ".join([*open_[open_.index(name) :], name])
+            if name in done:
+                return
+            open_.append(name)
+            for target in graph[name]:
+                visit(target)
+            done.add(open_.pop())
+
+        for name in graph:
+            visit(name)
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_imports_without_torch(module):
+    code = f"import sys, os; before = dict(os.environ); import {module}; "
+    code += "print('torch' in sys.modules, 'ismrmrd' in sys.modules, before != dict(os.environ))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert run.stdout.split() == ["False"] * 3
+
+
+def test_ismrmrd_only_in_mrd_and_output():
     for path in modules("jrsr_core"):
         if "mrd" not in path.parts:
             assert "ismrmrd" not in {t.split(".")[0] for t in imports(path)}, path
@@ -111,6 +232,13 @@ def test_no_pickle_and_no_torch_load():
                 assert text.count("torch.load(") == text.count("weights_only=True") == 1
             else:
                 assert "torch.load(" not in text, path
+
+
+def test_temporary_files_are_made_in_one_place():
+    for package in PACKAGES:
+        for path in modules(package):
+            if path.name != "atomic.py":
+                assert "tempfile" not in {t.split(".")[0] for t in imports(path)}, path
 
 
 def test_every_test_folder_is_a_package():
