@@ -4,7 +4,6 @@ Per scan: inspect, assemble slice by slice, reconstruct, write. The target takes
 when the last image is in; an error or an interrupt leaves nothing behind.
 """
 
-import logging
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,6 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import h5py
 
 from gadget.compute.engine import Engine
 from gadget.compute.ray.available import import_cluster
@@ -23,7 +20,6 @@ from gadget.output.base import ScanJob
 from gadget.output.formats import check_paths, open_writers, target_path
 from gadget.scan.inspect import Inspection, check_model, inspect_scan
 from gadget.scan.stages import (
-    Result,
     file_tasks,
     make_assembler,
     make_engine,
@@ -33,12 +29,12 @@ from gadget.scan.stages import (
 from gadget.settings import Settings
 from jrsr_core.mrd.files.sandbox import GuardedScan
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.reconstruction.warnings import group_warnings
+
+from .scans import open_scan
+from .summary import Summary
 
 if TYPE_CHECKING:
     from gadget.compute.ray.engine import ClusterEngine
-
-SCAN_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 
 @dataclass(frozen=True)
@@ -82,11 +78,6 @@ def replay(request: Request, settings: Settings) -> Exit:
         if request.cluster:
             return _replay_on_cluster(targets, request, settings)
         return _replay_all(targets, request, settings)
-
-
-def open_scan(path: Path, *, untrusted: bool) -> ScanFile | GuardedScan:
-    """Open a scan here, or in a child; raises as either."""
-    return GuardedScan(path) if untrusted else ScanFile(path)
 
 
 def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings: Settings) -> Exit:
@@ -192,33 +183,6 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def find_scans(inputs: list[Path], *, untrusted: bool = False) -> list[Path]:
-    """Return the files to replay; a folder stands for the scans in it.
-
-    Of `untrusted` folders every file counts: none is opened to see what it is.
-
-    Raises
-    ------
-    UsageError
-        A folder without scans.
-    FileNotFoundError
-        Neither file nor folder.
-    """
-    found: dict[Path, None] = {}
-    for path in inputs:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        if not path.is_dir():
-            found[path] = None
-            continue
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SCAN_SUFFIXES)
-        scans = [p for p in files if untrusted or _holds_acquisitions(p)]
-        if not scans:
-            raise UsageError(f"{path}: no ISMRMRD scans in this folder")
-        found |= dict.fromkeys(scans)
-    return list(found)
-
-
 @contextmanager
 def _output_folder(folder: Path | None) -> Iterator[None]:
     """Make the folder if it is one and new, and take it away again if nothing came into it."""
@@ -233,16 +197,6 @@ def _output_folder(folder: Path | None) -> Iterator[None]:
             folder.rmdir()
 
 
-def _holds_acquisitions(path: Path) -> bool:
-    """Tell scans from images that an earlier run has left in the folder."""
-    try:
-        with h5py.File(path, "r") as file:
-            return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
-    except Exception:
-        # Broken files count as scans, so that the user hears of them.
-        return True
-
-
 def _check_targets(request: Request, targets: dict[Path, dict[str, Path]]) -> None:
     paths = [path for group in targets.values() for path in group.values()]
     if len(set(paths)) < len(paths):
@@ -251,48 +205,3 @@ def _check_targets(request: Request, targets: dict[Path, dict[str, Path]]) -> No
         if source.resolve() in {p.resolve() for p in paths}:
             raise UsageError(f"{source} would be replaced by its own images")
     check_paths(paths, overwrite=request.overwrite)
-
-
-# FOLDED gadget/summary.py: What is said of a finished scan: one line, and every warning once.
-log = logging.getLogger("jrsr")
-
-
-class Summary:
-    """Counts the images of a scan as they come."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.n_images = self.n_maps = self.n_fallback = 0
-        self._sizes: dict[str, None] = {}
-        self._warnings: list[tuple[str, ...]] = []
-
-    def add(self, result: Result) -> None:
-        """Count one result; a fallback image is told at once."""
-        if result.map_name:
-            self.n_maps += 1
-            return
-        self.n_images += 1
-        report = result.image.report
-        self._sizes[" x ".join(map(str, result.image.image.shape))] = None
-        self._warnings.append(report.warnings)
-        log.debug(
-            "%s: image %d: %.2f s, %d iterations, k-space residual %.4f (noise %.4f), %.1f dB",
-            *(self.name, self.n_images, report.seconds.get("total", 0.0), report.iterations),
-            *(report.kspace_residual, report.expected_residual, report.snr_db),
-        )
-        if result.is_fallback:
-            self.n_fallback += 1
-            complain(f"{self.name}: image {self.n_images}: {report.fallback}")
-
-    def warn(self) -> None:
-        """Say every kind of warning once, with the number of images it is about."""
-        for warning, n in group_warnings(self._warnings).items():
-            which = f"{n} of {self.n_images} images: " if n < self.n_images else ""
-            complain(f"{self.name}: warning: {which}{warning}")
-
-    def line(self) -> str:
-        """Return the scan, its images and their size."""
-        text = "1 image" if self.n_images == 1 else f"{self.n_images} images"
-        note = f", {self.n_fallback} of them fallback images" if self.n_fallback else ""
-        maps = f" and {self.n_maps} maps" if self.n_maps else ""
-        return f"{self.name}: {text}{maps} {' and '.join(self._sizes)}{note}"

@@ -1,0 +1,187 @@
+"""`jrsr check`: what a scan contains, and whether and how it would be reconstructed."""
+
+import textwrap
+from pathlib import Path
+
+from gadget.console import complain, say
+from gadget.errors import Exit, describe, exit_code
+from gadget.scan.inspect import Inspection, SpaceInspection, check_model, inspect_scan
+from gadget.settings import Settings
+from jrsr_core.models.registry import has_consistency
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.plan import NESTING, ScanPlan
+from jrsr_core.mrd.readout import lr_readout_size, readout_size
+from jrsr_core.reconstruction.warnings import unlike_any
+from jrsr_core.weights import CardError, system_cards, system_name
+
+from .scans import open_scan
+
+WIDTH = 84
+"""Characters of a value before it goes on in the next line."""
+
+ACS_SOURCES = {
+    "shared": "one image of each slice for all",
+    "frames": "average over the frames",
+    "reference": "{} reference lines",
+    "volume": "{} lines of a reference volume, at the place of each slice",
+}
+
+
+def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Exit:
+    """Print the content of a scan and what `jrsr recon` would do with it; return the exit code.
+
+    Raises
+    ------
+    UsageError
+        Unknown model or preset.
+    FileNotFoundError
+        No such file.
+    """
+    check_model(settings)
+    try:
+        with open_scan(path, untrusted=untrusted) as scan:
+            rows = report_rows(inspect_scan(scan.header, scan.heads, settings), settings)
+    except ValueError as error:
+        declined = "declined: " if isinstance(error, UnsupportedScan) else ""
+        complain(f"{path.name}: {declined}{describe(error)}")
+        return exit_code(error)
+    say(str(path))
+    for name, value in rows:
+        lines = textwrap.wrap(value, WIDTH, break_long_words=False, break_on_hyphens=False)
+        for i, line in enumerate(lines):
+            say(f"  {'' if i else name:<13} {line}")
+    return Exit.DONE
+
+
+def report_rows(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
+    """Return the rows of the printed table as (name, value)."""
+    plan = found.plan
+    header = plan.header
+    counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
+    images = ", ".join(f"{n} {name}s" for name, n in counts.items() if n > 1)
+    spare = ", ".join(f"{n} {name}" for name, n in plan.rejected.items())
+    rows = [
+        ("protocol", header.protocol_name or "not named"),
+        ("system", _system(header)),
+        ("coils", str(plan.n_coils)),
+        ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
+        ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
+        ("set aside", ", ".join(filter(None, (spare, _outside(found)))) or "nothing"),
+        ("whitening", _whitening(plan, settings)),
+    ]
+    for space in found.spaces:
+        if len(found.spaces) > 1:
+            text = f"{space.n_images} images, a series of their own"
+            rows.append((f"encoding {space.number}", text))
+        rows += _space_rows(space, found, settings)
+    return rows
+
+
+def _space_rows(
+    space: SpaceInspection, found: Inspection, settings: Settings
+) -> list[tuple[str, str]]:
+    encoding = space.encoding
+    return [
+        ("kind", _kind(space, found.plan)),
+        ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
+        ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
+        ("readout", _readout(space, settings)),
+        ("acceleration", f"{space.acceleration:.2f}"),
+        ("averages", str(space.n_averages)),
+        ("calibration", _calibration(space, found.plan)),
+        ("would do", _intention(space, found.plan, settings)),
+        ("unlike training", _unlike_training(space, found.plan, settings)),
+    ]
+
+
+def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    """Name what is outside the range of the weights, as far as the header tells."""
+    try:
+        cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
+    except (CardError, OSError) as error:
+        return f"not known: {error}"
+    if not cards:
+        return "has no weights"
+    if not any(card.range for card in cards):
+        return "not known: the card is silent"
+    found = unlike_any(
+        cards,
+        n_coils=min(plan.n_coils, settings.n_virtual_coils),
+        acceleration=space.acceleration,
+        n_acs=min(space.acs),
+        hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
+    )
+    return "; ".join(found) or "nothing, as far as the header tells"
+
+
+def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
+    n_spaces = len(plan.header.encodings)
+    spaces = f", {n_spaces} encoding spaces" if n_spaces > 1 else ""
+    return ("3-D Cartesian" if space.encoding.is_3d else "2-D Cartesian") + spaces
+
+
+def _readout(space: SpaceInspection, settings: Settings) -> str:
+    """Return the samples, and what becomes of an HR readout and an asymmetric echo."""
+    n, n_lr = readout_size(space.encoding), lr_readout_size(space.encoding)
+    text = f"{n} samples"
+    if n_lr is not None:
+        text += f" (high resolution already: {n_lr} central ones for the model, "
+        model = system_name(settings.model)
+        unused = f"the outer ones not used by {model})"
+        text += "all for HR consistency)" if has_consistency(model) else unused
+    if space.echo < 1:
+        text += f", asymmetric echo: {100 * space.echo:.0f} % measured, "
+        text += "the rest zero-filled" if space.encoding.is_3d else "the rest left to the model"
+    return text
+
+
+def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:
+    chosen = [c for (number, _), c in plan.calibration.items() if number == space.number]
+    parts = []
+    for kind in sorted({c.kind for c in chosen}):
+        lines = {c.lines.tobytes(): len(c.lines) for c in chosen if c.kind == kind}
+        parts.append(ACS_SOURCES[kind].format(sum(lines.values())))
+    if len(chosen) == space.n_images and parts == [ACS_SOURCES["shared"]]:
+        parts = ["the centre of each image"]
+    source = " or ".join(parts)
+    return f"{space.encoding.calibration_mode}: ACS {_product(space.acs)} from {source}"
+
+
+def _intention(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    n_virtual = min(plan.n_coils, settings.n_virtual_coils)
+    text = f"{settings.model}: {_product(space.lr_matrix)} -> {_product(space.hr_matrix)}, "
+    text += f"{n_virtual} virtual coils"
+    if space.n_without_acs:
+        width = settings.kernel_width
+        text += f"; {space.n_without_acs} fallback images, no ACS of {width} x {width}"
+    return text
+
+
+def _system(header: ScanHeader) -> str:
+    field = f"{header.field_strength_t:g} T" if header.field_strength_t else ""
+    return " ".join(filter(None, (header.system, field))) or "not named"
+
+
+def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
+    if matrix[0] > 1:
+        size = f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm"
+        return f"{_product(matrix)} (second phase x phase x readout), {size}"
+    size = f"{fov[1]:g} x {fov[2]:g} mm, {fov[0]:g} mm thick"
+    return f"{matrix[1]} x {matrix[2]} (phase x readout), {size}"
+
+
+def _outside(found: Inspection) -> str:
+    return f"{found.n_outside} outside the encoded matrix" if found.n_outside else ""
+
+
+def _whitening(plan: ScanPlan, settings: Settings) -> str:
+    if not settings.prewhiten:
+        return "off"
+    if settings.noise_file:
+        return f"from the noise lines of {settings.noise_file}"
+    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
+
+
+def _product(matrix: tuple[int, ...]) -> str:
+    return " x ".join(map(str, matrix))
