@@ -17,7 +17,7 @@ from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import make_assembler, make_engine, make_reconstructor
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_whole
-from jrsr_core.calibration.calibrate import hr_shape
+from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
 from jrsr_core.metrics import psnr, ssim

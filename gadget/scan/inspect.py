@@ -10,7 +10,7 @@ import numpy as np
 
 from gadget.errors import UsageError
 from gadget.settings import Settings, nearest
-from jrsr_core.calibration.calibrate import SR_FACTOR
+from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import Encoding
 from jrsr_core.models import MODEL_NAMES, PRESETS
 from jrsr_core.models.registry import CONSISTENT, PARTS

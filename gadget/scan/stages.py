@@ -18,6 +18,7 @@ from gadget.compute.device import keep_freed_memory
 from gadget.compute.engine import Engine
 from gadget.errors import UsageError, describe
 from gadget.settings import MAPS, Settings
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler, ScanMemory
@@ -29,7 +30,8 @@ from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.plan import ScanPlan
-from jrsr_core.reconstruction.reconstructor import Reconstructor, load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
 from .failed_scans import spool
@@ -126,10 +128,9 @@ def make_reconstructor(
         preset=settings.preset,
         weights=settings.weights or None,
         device=device or settings.devices[0],
-        n_virtual_coils=settings.n_virtual_coils,
-        kernel_width=settings.kernel_width,
-        threshold=settings.threshold,
-        crop=settings.crop,
+        calibration=CalibrationSettings(
+            settings.n_virtual_coils, settings.kernel_width, settings.threshold, settings.crop
+        ),
         precision=settings.precision,
         with_maps=with_maps or bool(settings.map_names),
     )

@@ -18,25 +18,10 @@ from .compression import CoilCompressor
 from .fold_over import image_maps, take_out
 from .noise import estimate_noise_std
 from .scaling import intensity_scale
-
-SR_FACTOR = 2
+from .settings import CalibrationSettings, hr_shape
 
 MIN_OWN_LINES = 6
 """Central lines from which the noise of a slice is estimated, if it has no fewer."""
-
-
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """Coil compression and ESPIRiT, as the command line names them.
-
-    `n_maps` sets of maps are what a model asks for (soft-SENSE), not what a user chooses.
-    """
-
-    n_virtual_coils: int = 12
-    kernel_width: int = 6
-    threshold: float = 0.02
-    crop: float = 0.9
-    n_maps: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +43,6 @@ class CalibratedSlice:
     acs_shape: Shape
     seconds: float
     folded: Tensor | None = None
-
-
-def hr_shape(lr_shape: Shape) -> Shape:
-    """Return the HR grid of an acquired grid."""
-    return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +103,7 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    csm, folded = image_maps(
-        acs,
-        hr_shape(slice_.lr_shape),
-        lambda: noise_std_of(slice_),
-        n_maps=settings.n_maps,
-        kernel_width=settings.kernel_width,
-        threshold=settings.threshold,
-        crop=settings.crop,
-    )
+    csm, folded = image_maps(acs, hr_shape(slice_.lr_shape), lambda: noise_std_of(slice_), settings)
     return CoilCalibration(compressor, acs, csm, folded)
 
 

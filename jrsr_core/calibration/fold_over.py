@@ -23,6 +23,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 
 from .espirit import CoilSubspace, soft_weight
+from .settings import CalibrationSettings
 from .subspace import has_two_above
 
 ABOVE_NOISE = 4.0
@@ -47,30 +48,40 @@ def image_maps(
     acs: Tensor,
     image_shape: Shape,
     noise_std: Callable[[], float],
-    *,
-    n_maps: int = 1,
-    kernel_width: int = 6,
-    threshold: float = 0.02,
-    crop: float = 0.9,
+    settings: CalibrationSettings,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the maps, and where one set is asked for those of what is folded onto the image.
+    """Return the maps, and those of what is folded onto the image.
 
-    Parameters as `espirit_maps`, but `n_maps` counts as the number of coils where there are fewer;
-    results as `folded_maps`, and as `espirit_maps` and None where nothing is folded or several sets
-    are asked for. `noise_std` is called only if there may be a fold: an estimate takes as long as
-    the maps.
+    Parameters
+    ----------
+    acs, image_shape
+        As in `espirit_maps`.
+    noise_std
+        Returns sqrt(E|n|^2) of one sample of the ACS; called only if there may be a fold, because
+        an estimate takes as long as the maps.
+    settings
+        `n_maps` counts as the number of coils where there are fewer.
+
+    Returns
+    -------
+    csm, folded
+        As from `folded_maps`. Where nothing is folded, or several sets of maps are asked for, the
+        maps of `espirit_maps` and None.
 
     Raises
     ------
     ValueError
         As `espirit_maps`.
     """
-    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel_width, threshold=threshold)
-    if n_maps == 1 and may_be_folded(subspace, image_shape):
-        pair = folded_maps(subspace, acs, image_shape, crop, noise_std())
+    subspace = CoilSubspace.of_acs(
+        acs, kernel_width=settings.kernel_width, threshold=settings.threshold
+    )
+    if settings.n_maps == 1 and may_be_folded(subspace, image_shape):
+        pair = folded_maps(subspace, acs, image_shape, settings.crop, noise_std())
         if pair is not None:
             return pair
-    return subspace.maps(image_shape, n_maps=min(n_maps, len(acs)), crop=crop)[0], None
+    n_maps = min(settings.n_maps, len(acs))
+    return subspace.maps(image_shape, n_maps=n_maps, crop=settings.crop)[0], None
 
 
 def may_be_folded(subspace: CoilSubspace, image_shape: Shape) -> bool:

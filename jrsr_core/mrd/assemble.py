@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.calibrate import CalibrationSettings
 from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import (
     AcquisitionStamp,
     Counters,

@@ -6,7 +6,6 @@ CG-SENSE, else the zero-filled root sum of squares, interpolated to the HR grid.
 
 import dataclasses
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,13 +13,12 @@ from torch import Tensor
 from jrsr_core.calibration.cache import CoilCache
 from jrsr_core.calibration.calibrate import (
     CalibratedSlice,
-    CalibrationSettings,
     CoilCalibration,
     calibrate,
     calibrate_coils,
-    hr_shape,
 )
 from jrsr_core.calibration.fold_over import put_back
+from jrsr_core.calibration.settings import CalibrationSettings, hr_shape
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.interfaces import JointModel, ModelOutput
@@ -28,7 +26,7 @@ from jrsr_core.models.precision import networks_in, pick_precision
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.weights import WeightsCard, load_system
+from jrsr_core.weights import WeightsCard
 
 from .quality import hallucination_maps, relative_size
 from .samples import check_slice, is_finite, without_bad_samples
@@ -231,46 +229,6 @@ def _finish(slice_: KSpaceSlice, image: Tensor, low: Tensor, report: ReconReport
     )
 
 
-def load_reconstructor(
-    model: str = "jrsr-dc",
-    *,
-    preset: str = "auto",
-    weights: str | Path | None = None,
-    device: str = "auto",
-    n_virtual_coils: int = 12,
-    kernel_width: int = 6,
-    threshold: float = 0.02,
-    crop: float = 0.9,
-    with_maps: bool = False,
-    precision: str = "auto",
-) -> Reconstructor:
-    """Build the `Reconstructor` of a system: a name, a card, or two parts joined by "+".
-
-    `weights` is the card, or the two, for a named system instead of the shipped ones; see
-    `weights.systems`. `preset` "auto" takes `compact` on a CPU and `paper` on a GPU, where there
-    are such weights, "largest" `paper` on both.
-
-    Raises
-    ------
-    ValueError
-        Unknown model, preset, device or precision; no weights; a card that does not match.
-    """
-    settings = CalibrationSettings(n_virtual_coils, kernel_width, threshold, crop)
-    where = pick_device(device)
-    if preset == "auto" and where.type == "cuda":
-        preset = "largest"
-    system = load_system(model, preset=preset, weights=str(weights or ""))
-    return Reconstructor(
-        system.model,
-        name=system.name,
-        cards=system.cards,
-        settings=settings,
-        device=where,
-        with_maps=with_maps,
-        precision=precision,
-    )
-
-
 # FOLDED jrsr_core/batching.py: Slices of one mask through a model together, and apart again.
 def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
     """Put slices of one mask into one batch."""
@@ -314,21 +272,3 @@ def sample_of(output: ModelOutput, index: int) -> ModelOutput:
         prior_weight=None if output.prior_weight is None else output.prior_weight[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )
-
-
-# FOLDED jrsr_core/device.py: Which device computes.
-def pick_device(name: str) -> torch.device:
-    """Return the device of "auto", "cpu", "cuda" or "cuda:n"; ValueError if it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n")
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise ValueError(f"device {name!r} asked for, this machine has {count} CUDA devices")
-    return device

@@ -6,15 +6,13 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.settings import check_matrix
 from jrsr_core.data import KSpaceSlice
 
 
 def check_slice(slice_: KSpaceSlice, kernel_width: int) -> None:
     """Raise `ValueError` for a matrix smaller than two kernels, or samples that are not finite."""
-    ny, nx = slice_.lr_shape
-    smallest = 2 * kernel_width
-    if min(ny, nx) < smallest:
-        raise ValueError(f"matrix is {ny}x{nx}, at least {smallest}x{smallest} is needed")
+    check_matrix(slice_.lr_shape, kernel_width)
     if not is_finite(slice_.kspace):
         raise ValueError("kspace has samples that are not finite")
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate, hr_shape
+from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
+from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.cancellation import checkpoint
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.models.interfaces import ModelOutput

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
+from jrsr_core.calibration.calibrate import calibrate
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices

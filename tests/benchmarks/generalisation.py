@@ -18,7 +18,7 @@ import torch
 
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
 from training.data.variety import coarser_pixels

@@ -21,7 +21,7 @@ from jrsr_core.models.fixed_point import (
 )
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
 from training.data.manifest import Acquisition

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 
 OUTERMOST, NEAR = 0.9, 0.7
 
@@ -96,7 +97,9 @@ def main():
     sys.stdout.write("| system | unexplained | near |\n|---|---|---|\n")
     tiles = []
     for name in options.models.split(","):
-        image, predicted = explain(load_reconstructor(name, n_virtual_coils=len(kspace)), scan)
+        image, predicted = explain(
+            load_reconstructor(name, calibration=CalibrationSettings(len(kspace))), scan
+        )
         parts = (held_out, held_out & (distance < NEAR))
         found = [unexplained(kspace, predicted, part, noise_std) for part in parts]
         sys.stdout.write(f"| {name} | {found[0]:.3f} | {found[1]:.3f} |\n")

@@ -23,8 +23,8 @@ import torch
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.quality import MAP_NAMES, hallucination_maps
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from training.data.testset import as_kspace_slice, test_slices
 
 RADII = (1.0, 1.5, 2.0, 3.0, 5.0)

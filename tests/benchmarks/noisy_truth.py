@@ -15,7 +15,7 @@ import torch
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.acquisition import (
     SimulatedScan,
     noise_std_for,

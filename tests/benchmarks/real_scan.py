@@ -20,10 +20,11 @@ import torch
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.fold_over import image_maps, put_back
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
 from training.data.testset import as_kspace_slice
@@ -43,7 +44,8 @@ DRAWS = 8
 def true_image(kspace, noise_std):
     """Maps, the combined image of all that was measured, and what of it is folded over or None."""
     shape, images = tuple(kspace.shape[-2:]), ifft2c(kspace)
-    csm, second = image_maps(cut_acs(kspace, torch.ones(shape)), shape, lambda: noise_std)
+    acs = cut_acs(kspace, torch.ones(shape))
+    csm, second = image_maps(acs, shape, lambda: noise_std, CalibrationSettings())
     image = (csm.conj() * images).sum(0)
     if second is None:
         return csm, image, None
@@ -97,7 +99,10 @@ def main():
         image = truth[1] if options.phase == "kept" else truth[1].abs()
         kspace = scanned_anew(truth[0], image, noise_std)
     names = dict.fromkeys([FLOOR, *options.models.split(",")])
-    recons = {name: load_reconstructor(name, n_virtual_coils=len(kspace)) for name in names}
+    recons = {
+        name: load_reconstructor(name, calibration=CalibrationSettings(len(kspace)))
+        for name in names
+    }
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
     sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")
     sys.stdout.write(f"| mask | sampled | {' | '.join([*names, BOUND])} |\n")

@@ -64,7 +64,7 @@ def _cg_sense(n_coils, shape, best, repeat):
 
 def _slices():
     """Yield the time until so many slices are done, after one that does not count."""
-    from jrsr_core.reconstruction.reconstructor import load_reconstructor
+    from jrsr_core.reconstruction.load import load_reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from training.data.testset import as_kspace_slice

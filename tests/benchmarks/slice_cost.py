@@ -35,7 +35,8 @@ def measure(name, preset, options, queue):
     from jrsr_core.models import build_model
     from jrsr_core.models.fixed_point import FixedPointSettings
     from jrsr_core.models.rec import RecModule
-    from jrsr_core.reconstruction.reconstructor import Reconstructor, load_reconstructor
+    from jrsr_core.reconstruction.load import load_reconstructor
+    from jrsr_core.reconstruction.reconstructor import Reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from jrsr_core.weights import CardError

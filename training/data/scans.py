@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import CalibrationSettings, make_compressor
+from jrsr_core.calibration.calibrate import make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.fold_over import image_maps, take_out
 from jrsr_core.calibration.scaling import intensity_scale
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
@@ -128,7 +129,9 @@ def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) ->
     full, clean, hr_images = _compress(scan)
     hr_shape = (hr_images.shape[-2], hr_images.shape[-1])
     acs = cut_acs(full, scan.mask)
-    maps, folded = image_maps(acs, hr_shape, lambda: scan.noise_std, n_maps=n_maps)
+    maps, folded = image_maps(
+        acs, hr_shape, lambda: scan.noise_std, CalibrationSettings(n_maps=n_maps)
+    )
     csm = maps if maps.ndim == 3 else first_maps(maps)
     sense = SenseOperator(csm[None], scan.mask)
     kspace = scan.mask * full[None]

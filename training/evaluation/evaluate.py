@@ -15,7 +15,8 @@ from pathlib import Path
 from torch import Tensor
 
 from jrsr_core.metrics import nmse, psnr, ssim
-from jrsr_core.reconstruction.reconstructor import Reconstructor, load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import SliceAddress, TestSlice, as_kspace_slice, find_slices, scan_slice
 
 from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows

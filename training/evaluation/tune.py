@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
+from jrsr_core.calibration.calibrate import calibrate
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.metrics import psnr
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample

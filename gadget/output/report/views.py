@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jrsr_core.calibration.calibrate import SR_FACTOR, CalibratedSlice
+from jrsr_core.calibration.calibrate import CalibratedSlice
+from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.physics.fourier import ifft2c

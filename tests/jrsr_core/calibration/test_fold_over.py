@@ -8,13 +8,15 @@ import torch
 
 from jrsr_core.calibration import fold_over
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import CalibrationSettings, calibrate
+from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.fold_over import LAMBDA, put_back, take_out
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale, sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.reconstruction.reconstructor import load_reconstructor, stack_slices
+from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.reconstructor import stack_slices
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from tests.helpers.synthetic import coil_profiles, noise_like, phantom, unit_norm
 from tests.laws import random_complex

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
@@ -13,7 +14,7 @@ from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.noise import read_noise
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.lines import simulated_scan
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from tests.helpers.mrd_scans import copied, joined, noise_samples, select, small_scan
 
 
@@ -87,7 +88,7 @@ def test_channels_of_pure_noise_do_no_harm():
     deaf[:, 4:] = 0
     deaf += std * torch.randn(deaf.shape, dtype=deaf.dtype, generator=generator)
     xml, lines = simulated_scan(deaf, mask, fov_mm=(5.0, 200.0, 220.0))
-    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     (slice_,) = Assembler(lines, plan_scan(parse_header(xml), lines.heads))
     image = recon(slice_)
     four = simulated_scan(deaf[:, :4].contiguous(), mask, fov_mm=(5.0, 200.0, 220.0))

@@ -11,8 +11,8 @@ from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.quality import expected_residual, hallucination_maps, kspace_residual
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.synthetic import coil_profiles, grid, phantom, unit_norm
 

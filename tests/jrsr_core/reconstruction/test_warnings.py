@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.warnings import (
     contradicts,
     not_converged,

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from jrsr_core.models import build_model
-from jrsr_core.reconstruction import reconstructor as pipeline
+from jrsr_core.reconstruction import load
 from jrsr_core.weights import CardError, find_card, list_weights, load_weights, save_weights
 
 
@@ -127,10 +127,10 @@ def test_a_gpu_takes_the_largest(device, given, expected, monkeypatch):
     def asked(model, *, preset, weights):
         raise Asked(preset)
 
-    monkeypatch.setattr(pipeline, "pick_device", lambda _: torch.device(device))
-    monkeypatch.setattr(pipeline, "load_system", asked)
+    monkeypatch.setattr(load, "pick_device", lambda _: torch.device(device))
+    monkeypatch.setattr(load, "load_system", asked)
     with pytest.raises(Asked, match=f"^{expected}$"):
-        pipeline.load_reconstructor("jrsr", preset=given)
+        load.load_reconstructor("jrsr", preset=given)
 
 
 def test_shipped_weights_are_whole_and_complete():

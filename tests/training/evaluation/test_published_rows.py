@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.weights import WeightsCard
 from tests.helpers.paths import ROOT
 from training.evaluation.rows import read_rows

@@ -9,6 +9,7 @@ import torch
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import compress_acs, make_compressor
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.mrd.acs.lines import calibration_size
 from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
@@ -19,7 +20,7 @@ from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LineList, 
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.reconstruction.reconstructor import load_reconstructor
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import coil_kspace, copied, joined, select, small_scan
 from tests.helpers.synthetic import coil_profiles, phantom
@@ -205,7 +206,7 @@ def test_maps_are_estimated_once_for_all_frames(monkeypatch):
 
     estimate = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or estimate(*a))
-    recon = load_reconstructor("cg-sense+sinc", kernel_width=4)
+    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     first, again = (recon(s) for s in slices_of(parse_header(xml), joined(lines, second)))
     assert len(calls) == 1
     assert torch.equal(first.image, again.image)
@@ -217,7 +218,9 @@ def test_reference_without_its_own_centre_reconstructs():
     reference = reference_of(lines, np.arange(12, 36))
     thin = select(lines, np.arange(0, 48, 2))
     (slice_,) = slices_of(header_with(xml, calibration_mode="separate"), joined(reference, thin))
-    image = load_reconstructor("cg-sense+sinc", kernel_width=4)(slice_)
+    image = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))(
+        slice_
+    )
     assert not image.report.fallback and image.report.acs_shape == (24, 64)
 
 

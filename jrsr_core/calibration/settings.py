@@ -1,0 +1,67 @@
+"""Settings of the calibration, and the matrix sizes that follow from them; imports no torch."""
+
+from dataclasses import dataclass
+
+SR_FACTOR = 2
+"""Ratio of the HR to the LR matrix along each axis."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "n_virtual_coils": (1, 1024),
+    "kernel_width": (3, 16),
+    "threshold": (0.0, 0.99),
+    "crop": (0.0, 0.99),
+    "n_maps": (1, 1024),
+}
+"""Smallest and largest accepted value of each setting."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Parameters of coil compression and of ESPIRiT.
+
+    Attributes
+    ----------
+    n_virtual_coils
+        Coils kept by compression.
+    kernel_width
+        Width of the ESPIRiT kernel in k-space samples.
+    threshold
+        Singular values of the calibration matrix above this fraction of the largest span its row
+        space.
+    crop
+        Eigenvalue below which a pixel is background.
+    n_maps
+        Sets of coil maps (soft-SENSE); the model determines it, not the user.
+
+    Raises
+    ------
+    ValueError
+        A value is outside its range (`RANGES`).
+    """
+
+    n_virtual_coils: int = 12
+    kernel_width: int = 6
+    threshold: float = 0.02
+    crop: float = 0.9
+    n_maps: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every value against its range."""
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {low} to {high}")
+
+
+def hr_shape(lr_shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the HR matrix ``(y, x)`` of an LR matrix."""
+    return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
+
+
+def check_matrix(lr_shape: tuple[int, int], kernel_width: int) -> None:
+    """Raise `ValueError` for an LR matrix smaller than two calibration kernels along an axis."""
+    (ny, nx), smallest = lr_shape, 2 * kernel_width
+    if min(ny, nx) < smallest:
+        raise ValueError(
+            f"matrix {ny} x {nx} is too small for a kernel of {kernel_width}: "
+            f"at least {smallest} x {smallest} is needed"
+        )
