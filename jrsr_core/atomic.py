@@ -1,28 +1,63 @@
-"""Files that appear complete or not at all: written beside the target, then renamed."""
+"""Files and folders that appear complete or not at all.
+
+Everything is written under a hidden name in the folder of its target and renamed when it is
+complete. After an error or an interrupt nothing is left, and an existing target is untouched.
+"""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise before any work is done if `path` may not be written."""
+def check_target(path: Path, *, overwrite: bool, folder_of: str = "") -> None:
+    """Raise, before any work is done, if the target may not be written.
+
+    Parameters
+    ----------
+    path
+        The file, or with `folder_of` the folder, to be written.
+    overwrite
+        Whether an existing target may be replaced.
+    folder_of
+        The target is a folder of files with this suffix. An existing folder that holds anything
+        else is never replaced, because it was probably named by mistake.
+
+    Raises
+    ------
+    FileExistsError
+        The target exists and may not be replaced.
+    IsADirectoryError, NotADirectoryError
+        A folder is in the place of a file, or a file in the place of a folder.
+    FileNotFoundError, PermissionError
+        The folder around the target does not exist or is not writable.
+    """
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists, --overwrite replaces it")
-    if path.is_dir():
+    if not folder_of and path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
+    if folder_of and path.exists():
+        _check_replaceable(path, folder_of)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"folder {path.parent} is not writable")
 
 
+def _check_replaceable(folder: Path, suffix: str) -> None:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, expected a folder")
+    if others := [p.name for p in folder.iterdir() if p.suffix != suffix]:
+        raise FileExistsError(f"{folder} holds {others[0]}, only {suffix} files are replaced")
+
+
 def check_space(folder: Path, n_bytes: int) -> None:
-    """Raise `OSError` unless so many bytes, and a margin, are free: HDF5 crashes on a full disk."""
+    """Raise `OSError` unless `n_bytes` and a margin are free: HDF5 crashes on a full disk."""
     free = shutil.disk_usage(folder).free
     if free < n_bytes + SPACE_MARGIN:
         needed = (n_bytes + SPACE_MARGIN) / 2**20
@@ -30,34 +65,99 @@ def check_space(folder: Path, n_bytes: int) -> None:
         raise OSError(text)
 
 
-def temporary_beside(path: Path) -> Path:
-    """Create an empty hidden file in the folder of `path`, so that a rename can finish the job."""
-    try:
+@contextmanager
+def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield the name of an empty hidden file, which becomes `path` on leaving without an error.
+
+    Raises
+    ------
+    OSError
+        As `check_target`, on entering and, if the target appeared meanwhile, on leaving.
+    """
+    check_target(path, overwrite=overwrite)
+    with _reported(path.parent):
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
         )
-    except OSError as error:
-        raise PermissionError(f"folder {path.parent} cannot be written: {error.strerror}") from None
-    os.close(handle)
-    umask = os.umask(0)
-    os.umask(umask)
-    Path(name).chmod(0o666 & ~umask)
-    return Path(name)
-
-
-def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write a file that appears complete or not at all; raises as `publish`."""
-    temporary = temporary_beside(path)
+    temporary = Path(name)
     try:
-        temporary.write_bytes(data)
-        publish(temporary, path, overwrite=overwrite)
+        os.close(handle)
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} appeared meanwhile, --overwrite replaces it")
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
-    """Move a finished file to its place; a file that appeared meanwhile is not replaced."""
-    if path.exists() and not overwrite:
-        temporary.unlink()
-        raise FileExistsError(f"{path} appeared meanwhile, --overwrite replaces it")
-    temporary.replace(path)
+@contextmanager
+def whole_folder(path: Path, suffix: str, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty hidden folder, which becomes `path` on leaving without an error.
+
+    An existing folder is replaced only if it holds nothing but files of this `suffix`.
+
+    Raises
+    ------
+    OSError
+        As `check_target`, on entering and on leaving.
+    """
+    check_target(path, overwrite=overwrite, folder_of=suffix)
+    temporary = _hidden_folder(path)
+    try:
+        yield temporary
+        check_target(path, overwrite=overwrite, folder_of=suffix)
+        if path.exists():
+            _exchange(temporary, path)
+        else:
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Replace a folder; the old one returns to its place if that fails."""
+    aside = _hidden_folder(path)
+    old = aside / path.name
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside)
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool, sync: bool = False) -> None:
+    """Write a file in one go; errors as `whole_file`.
+
+    With `sync` the data is on the disk, not only in its cache, before an older file is replaced.
+    """
+    with whole_file(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _hidden_folder(path: Path) -> Path:
+    with _reported(path.parent):
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    folder.chmod(0o777 & ~_umask())
+    return folder
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextmanager
+def _reported(folder: Path) -> Iterator[None]:
+    """Name the folder of the target, instead of the hidden file, in an error."""
+    try:
+        yield
+    except OSError as error:
+        raise PermissionError(f"folder {folder} cannot be written: {error.strerror}") from None

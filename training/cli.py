@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from jrsr_core.atomic import write_bytes
+
 from .errors import TrainingDiverged
 
 app = typer.Typer(
@@ -173,7 +175,7 @@ def figure(
     distances = _distances(squeezenet, alexnet, lpips_heads)
     png = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(png)
+    write_bytes(out, png, overwrite=True)
     typer.echo(str(out))
 
 

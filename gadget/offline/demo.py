@@ -16,7 +16,7 @@ from gadget.console import say, table
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import make_assembler, make_engine, make_reconstructor
 from gadget.settings import Settings
-from jrsr_core.atomic import check_target, write_whole
+from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
@@ -60,7 +60,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         replay_scan(scan, found, targets, engine, settings, overwrite)
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
-    write_whole(picture, draw_comparison(truth, entries), overwrite=overwrite)
+    write_bytes(picture, draw_comparison(truth, entries), overwrite=overwrite)
     header = ("", "PSNR [dB]", "SSIM", "time [s]")
     rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
     return [*table([header, *rows]), f"picture: {picture}", f"report: {report}"]

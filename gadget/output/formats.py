@@ -14,10 +14,10 @@ from gadget.output.dicom.writer import SUFFIX, DicomWriter, EnhancedWriter
 from gadget.output.report.writer import ReportWriter
 from gadget.scan.stages import Result
 from gadget.settings import nearest
-from jrsr_core.atomic import check_target, write_whole
+from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.mrd.files.image_writer import ImageWriter
 
-from .base import ScanJob, check_folder
+from .base import ScanJob
 from .nifti import NiftiWriter, require_nibabel
 from .picture import central_planes, magnitude_mosaic, pick_tiles
 
@@ -105,7 +105,7 @@ class PngWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            write_whole(self.path, magnitude_mosaic(self._tiles), overwrite=self._overwrite)
+            write_bytes(self.path, magnitude_mosaic(self._tiles), overwrite=self._overwrite)
 
 
 FORMATS = {
@@ -165,10 +165,8 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
 def check_paths(paths: list[Path], *, overwrite: bool) -> None:
     """Raise before any work if one of the targets may not be written."""
     for path in paths:
-        if path.name.endswith(FOLDERS):
-            check_folder(path, SUFFIX, overwrite=overwrite)
-        else:
-            check_target(path, overwrite=overwrite)
+        is_folder = path.name.endswith(FOLDERS)
+        check_target(path, overwrite=overwrite, folder_of=SUFFIX if is_folder else "")
 
 
 def open_writers(

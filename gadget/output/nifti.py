@@ -3,6 +3,7 @@
 import gzip
 import itertools
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ import numpy as np
 
 from gadget.console import complain
 from gadget.errors import UsageError
-from jrsr_core.atomic import check_target, publish, temporary_beside
+from jrsr_core.atomic import check_target, whole_file
 
 from .planes import EMPTY, Plane, PlaneStore, Series, planes_of
 
@@ -157,20 +158,20 @@ class NiftiWriter:
             self._store.add(plane)
 
     def _save_all(self) -> None:
-        temporaries: dict[Path, Path] = {}
-        try:
+        with ExitStack() as files:
+            target, is_first = self.path, True
             for series in self._store.finished():
                 for m, (stack, values) in enumerate(stacks_of(series, self._store), 1):
-                    target = self._target(series.number, m) if temporaries else self.path
-                    temporaries[target] = temporary = temporary_beside(target)
-                    save(temporary, stack, values)
+                    if not is_first:
+                        target = self._target(series.number, m)
+                    save(
+                        files.enter_context(whole_file(target, overwrite=self._overwrite)),
+                        stack,
+                        values,
+                    )
+                    is_first = False
             for stale in self._further():
                 stale.unlink()
-            for target, temporary in temporaries.items():
-                publish(temporary, target, overwrite=self._overwrite)
-        finally:
-            for temporary in temporaries.values():
-                temporary.unlink(missing_ok=True)
 
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")

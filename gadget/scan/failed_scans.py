@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gadget.console import complain
 from gadget.errors import describe
-from jrsr_core.atomic import publish, temporary_beside
+from jrsr_core.atomic import whole_file
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.live import Task
 
@@ -21,21 +21,17 @@ def spool(task: Task, folder: str) -> Path | None:
     name = re.sub(r"[^\w.-]+", "_", header.protocol_name or "scan")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     stem = f"{name[:100]}_{stamp}_slice{counters.slice}_rep{counters.repetition}"
-    path = temporary = None
+    path = None
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         path = _reserved(Path(folder), stem)
-        temporary = temporary_beside(path)
-        write_scan(temporary, header.xml, task.lines())
-        publish(temporary, path, overwrite=True)
+        with whole_file(path, overwrite=True) as temporary:
+            write_scan(temporary, header.xml, task.lines())
     except (OSError, ValueError, RuntimeError) as error:
         complain(f"raw data of slice {counters.slice} not saved in {folder}: {describe(error)}")
         if path is not None:
             path.unlink(missing_ok=True)
         return None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
     complain(f"raw data of slice {counters.slice} saved: {path}")
     return path
 

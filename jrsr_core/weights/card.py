@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from jrsr_core.atomic import write_bytes
+
 MAX_CARD_BYTES = 1 << 20
 
 
@@ -81,6 +83,5 @@ class WeightsCard:
 
     def write(self, path: Path) -> None:
         """Write the card, atomically."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
-        partial.replace(path)
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        write_bytes(path, text.encode("utf-8"), overwrite=True)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from jrsr_core.atomic import write_bytes
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture, build_model
 
@@ -140,14 +141,13 @@ def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **facts
     folder.mkdir(parents=True, exist_ok=True)
     file = f"{name}_{preset}.safetensors"
     tensors = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
-    partial = folder / f"{file}.partial"
-    save_file(tensors, partial)
-    partial.replace(folder / file)
+    content = save(tensors)
+    write_bytes(folder / file, content, overwrite=True)
     card = WeightsCard(
         model=name,
         preset=preset,
         file=file,
-        sha256=hashlib.sha256((folder / file).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         architecture=_normal(architecture(name, preset, data_step_of(model))),
         **facts,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+from jrsr_core.atomic import write_bytes
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
 from training.data.sources.base import SPLITS
@@ -89,9 +90,8 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into the folder of the scans, atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{NAME}.partial"
-        partial.write_text(json.dumps(asdict(self) | {"sha256": self.sha256}, indent=1))
-        partial.replace(folder / NAME)
+        text = json.dumps(asdict(self) | {"sha256": self.sha256}, indent=1)
+        write_bytes(folder / NAME, text.encode("utf-8"), overwrite=True)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -6,7 +6,6 @@ previous one stays. Nothing is pickled.
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+
+from jrsr_core.atomic import write_bytes
 
 NAME = "checkpoint.safetensors"
 
@@ -70,22 +71,17 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: RunState) 
     CheckpointError
         It could not be written; the previous one is still there.
     """
-    path, partial = folder / NAME, folder / "checkpoint.partial"
+    path = folder / NAME
     content = save(
         {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
         metadata={"state": json.dumps(asdict(state))},
     )
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_bytes(path, content, overwrite=True, sync=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         kept = "the previous checkpoint is kept" if path.exists() else "there is none yet"
         raise CheckpointError(
-            f"{path}: {len(content)} bytes not written ({error.strerror}), {kept}"
+            f"{path}: {len(content)} bytes not written ({error.strerror or error}), {kept}"
         ) from error
 
 

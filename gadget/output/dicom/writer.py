@@ -1,6 +1,6 @@
 """The DICOM folder of a scan: one file per plane, one series per image series."""
 
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -8,8 +8,8 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from gadget.output.base import check_folder, folder_beside, publish_folder
 from gadget.output.planes import PlaneStore, Series, planes_of
+from jrsr_core.atomic import whole_folder
 
 from .classic import classic_image, series_facts
 from .enhanced import enhanced_image
@@ -33,11 +33,12 @@ class DicomWriter:
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
         self.path = path
-        self._overwrite = overwrite
         self._labels = Labels(header_xml)
-        check_folder(path, SUFFIX, overwrite=overwrite)
-        self._folder = folder_beside(path)
-        self._store = PlaneStore(self._folder)
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(whole_folder(path, SUFFIX, overwrite=overwrite))
+            self._store = PlaneStore(self._folder)
+            stack.callback(self._store.close)
+            self._on_exit = stack.pop_all()
 
     def write_image(self, mrd, group: str = "") -> None:
         """Keep the planes of an image; they get their scale when the series is complete."""
@@ -63,13 +64,10 @@ class DicomWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            if kind is None:
-                self._save_all()
-                publish_folder(self._folder, self.path, SUFFIX, overwrite=self._overwrite)
-        finally:
-            self._store.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with self._on_exit:
+            if kind is not None:
+                raise error
+            self._save_all()
 
 
 class EnhancedWriter(DicomWriter):

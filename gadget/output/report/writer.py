@@ -7,7 +7,7 @@ from types import TracebackType
 
 from gadget.output.base import ScanJob
 from gadget.scan.stages import Result
-from jrsr_core.atomic import check_target, write_whole
+from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.data import ReconReport
 from jrsr_core.mrd.errors import BadSamples
 
@@ -103,7 +103,7 @@ class ReportWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            write_whole(self.path, self._page().encode("utf-8"), overwrite=self._overwrite)
+            write_bytes(self.path, self._page().encode("utf-8"), overwrite=self._overwrite)
 
 
 def _sha256(path: Path) -> str:

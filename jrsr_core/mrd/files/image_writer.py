@@ -1,12 +1,13 @@
 """Writer of ISMRMRD image files."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import h5py
 import ismrmrd
 
-from jrsr_core.atomic import check_space, check_target, publish, temporary_beside
+from jrsr_core.atomic import check_space, whole_file
 
 from .scan import DATASET
 
@@ -29,17 +30,14 @@ class ImageWriter:
 
     def __init__(self, path: str | Path, header_xml: str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        self.overwrite = overwrite
-        check_target(self.path, overwrite=overwrite)
-        self._temporary = temporary_beside(self.path)
-        try:
+        with ExitStack() as stack:
+            temporary = stack.enter_context(whole_file(self.path, overwrite=overwrite))
             check_space(self.path.parent, 0)
-        except OSError:
-            self._temporary.unlink()
-            raise
-        h5py.File(self._temporary, "w").close()
-        self._dataset = ismrmrd.Dataset(str(self._temporary), DATASET)
-        self._dataset.write_xml_header(header_xml.encode("utf-8"))
+            h5py.File(temporary, "w").close()
+            self._dataset = ismrmrd.Dataset(str(temporary), DATASET)
+            stack.callback(self._dataset.close)
+            self._dataset.write_xml_header(header_xml.encode("utf-8"))
+            self._on_exit = stack.pop_all()
         self._layouts: dict[int, list[tuple[int, ...]]] = {}
         self.n_images = 0
 
@@ -66,9 +64,4 @@ class ImageWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._dataset.close()
-            if kind is None:
-                publish(self._temporary, self.path, overwrite=self.overwrite)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._on_exit.__exit__(kind, error, trace)

@@ -8,7 +8,7 @@ import h5py
 
 from gadget.errors import UsageError
 from gadget.settings import nearest
-from jrsr_core.atomic import check_target, publish, temporary_beside
+from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.data import Vector
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.simulation.protocols import PROTOCOLS
@@ -69,9 +69,11 @@ def write_simulation(
         labels=_labels(request),
         style=_style(request),
     )
-    _write(path, lambda temporary: write_scan(temporary, xml, lines), overwrite)
+    with whole_file(path, overwrite=overwrite) as temporary:
+        write_scan(temporary, xml, lines)
     if truth_path is not None:
-        _write(truth_path, lambda temporary: _write_truth(temporary, made), overwrite)
+        with whole_file(truth_path, overwrite=overwrite) as temporary:
+            _write_truth(temporary, made)
     return made
 
 
@@ -139,15 +141,6 @@ def _style(request: ScanRequest) -> ScanStyle:
         noise_scans=request.noise_scans,
         noise_dwell=request.noise_dwell,
     )
-
-
-def _write(path: Path, write, overwrite: bool) -> None:
-    temporary = temporary_beside(path)
-    try:
-        write(temporary)
-        publish(temporary, path, overwrite=overwrite)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_truth(path: Path, made: Simulation) -> None:
