@@ -11,7 +11,6 @@ from jrsr_core.models.registry import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
-from jrsr_core.mrd.readout import lr_readout_size, readout_size
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights import CardError, system_cards, system_name
 
@@ -123,7 +122,7 @@ def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
 
 def _readout(space: SpaceInspection, settings: Settings) -> str:
     """Return the samples, and what becomes of an HR readout and an asymmetric echo."""
-    n, n_lr = readout_size(space.encoding), lr_readout_size(space.encoding)
+    n, n_lr = space.encoding.readout_size, space.encoding.lr_readout_size
     text = f"{n} samples"
     if n_lr is not None:
         text += f" (high resolution already: {n_lr} central ones for the model, "

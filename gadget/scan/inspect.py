@@ -19,7 +19,7 @@ from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import ScanPlan, plan_scan
-from jrsr_core.mrd.readout import lr_readout_size, measured_share, readout_size
+from jrsr_core.mrd.readout import measured_share
 from jrsr_core.weights import CardError, find_system
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
@@ -48,7 +48,7 @@ class SpaceInspection:
     def lr_matrix(self) -> tuple[int, ...]:
         """LR grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
         nz, ny, _ = self.encoding.encoding_matrix
-        plane = (ny, lr_readout_size(self.encoding) or readout_size(self.encoding))
+        plane = (ny, self.encoding.lr_readout_size or self.encoding.readout_size)
         return (nz, *plane) if self.encoding.is_3d else plane
 
     @property
@@ -92,7 +92,8 @@ def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> I
 def _inspect_space(
     plan: ScanPlan, number: int, heads: np.ndarray, settings: Settings
 ) -> SpaceInspection:
-    encoding, width = plan.header.encodings[number], settings.kernel_width
+    layout, width = plan.layouts[number], settings.kernel_width
+    encoding = layout.encoding
     _check_size(encoding, width)
     known: dict[bytes, tuple[tuple[int, int], float, int, float]] = {}
     blocks, figures = [], []
@@ -101,9 +102,9 @@ def _inspect_space(
             continue
         key = _pattern(heads[lines])
         if key not in known:
-            counts = line_counts(heads[lines], encoding)
-            acceleration = counts.numel() / float((counts > 0).sum())
-            echo = measured_share(heads[lines], encoding)
+            counts = line_counts(heads[lines], layout)
+            acceleration = counts.size / int((counts > 0).sum())
+            echo = measured_share(heads[lines], layout)
             known[key] = (acs_size(counts), acceleration, int(counts.max()), echo)
         block, *rest = known[key]
         chosen = plan.calibration.get((number, counters.slice))
@@ -126,7 +127,7 @@ def _inspect_space(
 def _check_size(encoding: Encoding, width: int) -> None:
     """Decline a matrix that cannot hold the calibration kernel twice."""
     nz, ny, _ = encoding.encoding_matrix
-    nx = lr_readout_size(encoding) or readout_size(encoding)
+    nx = encoding.lr_readout_size or encoding.readout_size
     plane = (ny, nz) if encoding.is_3d else (ny, nx)
     if min(plane) < 2 * width:
         raise UnsupportedScan(

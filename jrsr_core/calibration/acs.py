@@ -5,19 +5,25 @@ that k = 0 lies at ``m//2`` of the block. Among all fully sampled blocks the lar
 1-D undersampling whole lines are measured and the block spans the full readout.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Block = tuple[slice, slice]
 
 
-def find_acs(mask: Tensor, max_size: tuple[int, int] | None = None) -> Block:
+def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None) -> Block:
     """Return the slices ``(ky, kx)`` of the largest fully sampled centred block.
 
     Parameters
     ----------
     mask
-        0/1, ``(ky, kx)``.
+        Tensor or array ``(ky, kx)``, above 0 where measured.
     max_size
         Upper limit of the block along ky and kx; None for no limit.
 
@@ -26,21 +32,21 @@ def find_acs(mask: Tensor, max_size: tuple[int, int] | None = None) -> Block:
     ValueError
         If the centre of k-space was not measured.
     """
-    ny, nx = mask.shape[-2:]
-    sampled = mask > 0
-    if not bool(sampled[ny // 2, nx // 2]):
+    sampled = np.asarray(mask if isinstance(mask, np.ndarray) else mask.cpu()) > 0
+    ny, nx = sampled.shape
+    if not sampled[ny // 2, nx // 2]:
         raise ValueError(f"no ACS: the centre ({ny // 2}, {nx // 2}) of {ny}x{nx} is not sampled")
     limit = (ny, nx) if max_size is None else max_size
-    my = torch.arange(1, min(ny, limit[0]) + 1, device=mask.device)
-    mx = torch.arange(1, min(nx, limit[1]) + 1, device=mask.device)
+    my = np.arange(1, min(ny, limit[0]) + 1)
+    mx = np.arange(1, min(nx, limit[1]) + 1)
     area = my[:, None] * mx
     # Number of samples in every centred block at once, from the summed-area table.
-    table = torch.zeros(ny + 1, nx + 1, dtype=torch.long, device=mask.device)
-    table[1:, 1:] = sampled.long().cumsum(0).cumsum(1)
+    table = np.zeros((ny + 1, nx + 1), np.int64)
+    table[1:, 1:] = sampled.cumsum(0).cumsum(1)
     y0, x0 = ny // 2 - my // 2, nx // 2 - mx // 2
     y1, x1 = y0 + my, x0 + mx
     n_sampled = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
-    best = int(torch.where(n_sampled == area, area, 0).argmax())
+    best = int(np.where(n_sampled == area, area, 0).argmax())
     iy, ix = divmod(best, len(mx))
     return slice(int(y0[iy]), int(y1[iy])), slice(int(x0[ix]), int(x1[ix]))
 

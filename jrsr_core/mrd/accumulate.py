@@ -1,4 +1,9 @@
-"""Lines -> readouts, a block at a time: checked, whitened, brought to one grid, added up."""
+"""Lines -> readouts, a block at a time: checked, whitened, brought to one grid, added up.
+
+The crop of a readout from N samples to n is done in the image: IFFT over N, centre n, FFT over n;
+index N//2 stays the centre n//2. With orthonormal transforms image values and the noise per sample
+are unchanged.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,12 +13,14 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.whitening import whiten
-from jrsr_core.data import Encoding
+from jrsr_core.data import PhaseEncodeGrid
+from jrsr_core.physics.fourier import fft, ifft
+from jrsr_core.physics.resolution import crop_or_pad
 
-from .grid import Grid
+from .grid import line_places
 from .lines import LineSource
 from .noise import Whitening
-from .readout import plan_readout, readout_kinds, readout_size
+from .readout import LineLayout, Readout, plan_readout, readout_kinds
 
 LINES_AT_ONCE = 128
 
@@ -28,8 +35,8 @@ class LineReader:
     def sum(
         self,
         lines: np.ndarray,
-        grid: Grid,
-        encoding: Encoding,
+        grid: PhaseEncodeGrid,
+        layout: LineLayout,
         transform: Callable[[Tensor], Tensor] = lambda readouts: readouts,
     ) -> tuple[Tensor, np.ndarray]:
         """Add up lines that share a place.
@@ -50,28 +57,28 @@ class LineReader:
             Boolean per line: whether it is finite.
         """
         heads = self.source.heads[lines]
-        places = grid.places(heads)
+        places = line_places(heads, grid)
         finite = np.ones(len(lines), dtype=bool)
-        total = self._empty(heads, grid, encoding, transform)
-        for members, readouts, good in self._blocks(lines, np.flatnonzero(places >= 0), encoding):
+        total = self._empty(heads, grid, layout, transform)
+        for members, readouts, good in self._blocks(lines, np.flatnonzero(places >= 0), layout):
             finite[members] = good
             where = torch.from_numpy(places[members[good]])
             total.index_add_(0, where, transform(readouts))
         return total, finite
 
     def _empty(
-        self, heads: np.ndarray, grid: Grid, encoding: Encoding, transform: Callable
+        self, heads: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout, transform: Callable
     ) -> Tensor:
         n_coils = int(heads["active_channels"][0])
-        line = torch.zeros(1, n_coils, readout_size(encoding), dtype=torch.complex64)
+        line = torch.zeros(1, n_coils, layout.encoding.readout_size, dtype=torch.complex64)
         return line.new_zeros((grid.ny * grid.nz, *transform(line).shape[1:]))
 
     def _blocks(
-        self, lines: np.ndarray, wanted: np.ndarray, encoding: Encoding
+        self, lines: np.ndarray, wanted: np.ndarray, layout: LineLayout
     ) -> Iterator[tuple[np.ndarray, Tensor, np.ndarray]]:
         """Yield members of `lines`, the finite readouts among them, and which ones are finite."""
         for kind, of_kind in readout_kinds(self.source.heads[lines[wanted]]).items():
-            readout = plan_readout(kind, encoding)
+            readout = plan_readout(kind, layout)
             for start in range(0, len(of_kind), LINES_AT_ONCE):
                 members = wanted[of_kind[start : start + LINES_AT_ONCE]]
                 samples = torch.from_numpy(self.source.samples(lines[members]))
@@ -79,7 +86,41 @@ class LineReader:
                 samples = samples if good.all() else samples[good]
                 if self.whitening is not None:
                     samples = whiten(self.whitening.matrix, samples.movedim(0, 1)).movedim(0, 1)
-                yield members, readout(samples), good.numpy()
+                yield members, on_grid(readout, samples), good.numpy()
+
+
+def on_grid(readout: Readout, samples: Tensor) -> Tensor:
+    """Bring samples to the grid of the image.
+
+    Parameters
+    ----------
+    samples
+        Complex ``(..., sample)`` as acquired, of the kind of `readout`.
+
+    Returns
+    -------
+    Tensor
+        ``(..., n_out)``, the echo at ``n_out // 2``, zero where nothing was measured.
+    """
+    n_full, n_out = readout.n_full, readout.n_out
+    if not samples.numel():
+        # No line is left, or lines of nothing: an FFT of an empty batch is an error of MKL.
+        return samples.new_zeros((*samples.shape[:-1], n_out))
+    if readout.kind.reverse:
+        samples = samples.flip(-1)
+    low, high = readout.measured.start, readout.measured.stop
+    full = samples[..., low - readout.start : high - readout.start]
+    if high - low < n_full:
+        full = samples.new_zeros((*samples.shape[:-1], n_full))
+        full[..., low:high] = samples[..., low - readout.start : high - readout.start]
+    if n_full == n_out:
+        return full
+    cropped = fft(crop_or_pad(ifft(full, -1), (n_out,)), -1)
+    if readout.span == slice(0, n_out):
+        return cropped
+    outside = torch.ones(n_out, dtype=torch.bool)
+    outside[readout.span] = False
+    return cropped.masked_fill(outside, 0)
 
 
 def _finite_lines(samples: Tensor) -> Tensor:

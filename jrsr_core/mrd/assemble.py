@@ -33,12 +33,12 @@ from jrsr_core.mrd.acs.read import acs_of_block, read_block
 
 from .accumulate import LineReader
 from .errors import BadSamples
-from .grid import Grid, line_counts
+from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
 from .noise import NoiseData, Whitening, dwell_factor, make_whitening, read_noise
 from .plan import ScanPlan
-from .readout import lr_readout_size, lr_scale, measured_share, readout_size
+from .readout import measured_share
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Assembler:
     def n_steps(self) -> int:
         """Pieces of work: slices, and the readout positions of volumes."""
         encodings = map(self.plan.encoding_of, self.plan.groups)
-        return sum(readout_size(e) if e.is_3d else 1 for e in encodings)
+        return sum(e.readout_size if e.is_3d else 1 for e in encodings)
 
     def __iter__(self) -> Iterator[KSpaceSlice | KSpaceVolume]:
         for counters in self.plan.groups:
@@ -137,9 +137,9 @@ class Assembler:
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
-        encoding, lines = self.plan.encoding_of(counters), self.plan.groups[counters]
-        line_counts(self.source.heads[lines], encoding)
-        make = self._volume if encoding.is_3d else self._slice
+        layout, lines = self.plan.layout_of(counters), self.plan.groups[counters]
+        line_counts(self.source.heads[lines], layout)
+        make = self._volume if layout.encoding.is_3d else self._slice
         made, finite = make(counters, lines)
         if not finite.all():
             n_bad = int((~finite).sum())
@@ -147,32 +147,32 @@ class Assembler:
         return made
 
     def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
-        encoding = self.plan.encoding_of(counters)
-        total, finite = self.reader.sum(lines, Grid.of(encoding), encoding)
+        layout = self.plan.layout_of(counters)
+        encoding, scale = layout.encoding, layout.encoding.lr_scale
+        total, finite = self.reader.sum(lines, encoding.grid, layout)
         heads = self.source.heads[lines[finite]]
-        counts = line_counts(heads, encoding)
-        scale = lr_scale(encoding)
+        counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
         mask = (counts > 0).to(torch.float32)
         slice_ = KSpaceSlice(
             kspace,
             mask,
             acs=self._shared_acs(counters),
-            lr_readout=lr_readout_size(encoding),
+            lr_readout=encoding.lr_readout_size,
             **self._about(counters, lines, finite),
         )
         return replace(slice_, noise_std=self._noise_std(counts, heads, scale)), finite
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
-        encoding = self.plan.encoding_of(counters)
+        layout = self.plan.layout_of(counters)
         acs, compressor = self._hybrid_acs(counters)
-        hybrid, counts, finite = read_hybrid(self.reader, lines, encoding, compressor)
+        hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor)
         heads = self.source.heads[lines[finite]]
         mask = (counts > 0).to(torch.float32)
         about = self._about(counters, lines, finite)
         volume = KSpaceVolume(hybrid, mask, acs, **about)
         # Samples that an asymmetric echo lacks are zero, and without noise.
-        share = measured_share(heads, encoding) ** 0.5
+        share = measured_share(heads, layout) ** 0.5
         noise_std = self._noise_std(counts, heads, share)
         # An ACS of several averages has less noise than one line.
         one_line = self._noise_std(torch.ones(1), heads, 1.0)
@@ -188,7 +188,7 @@ class Assembler:
     def _about(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> dict:
         encoding = self.plan.encoding_of(counters)
         heads = self.source.heads[lines[finite] if finite.any() else lines]
-        central = heads[Grid.of(encoding).nearest_center(heads)]
+        central = heads[central_line(heads, encoding.grid)]
         return {
             "geometry": slice_geometry(central, encoding),
             "counters": counters,
@@ -211,7 +211,7 @@ class Assembler:
             chosen, encoding = self.plan.calibration[key], self.plan.encoding_of(counters)
             block = self._read_block(chosen, encoding)
             acs = acs_of_block(block, chosen, encoding) if block.numel() else block
-            known[key] = acs if lr_scale(encoding) == 1 else lr_scale(encoding) * acs
+            known[key] = acs if encoding.lr_scale == 1 else encoding.lr_scale * acs
         return known[key]
 
     def _read_block(self, chosen: CalibrationLines, encoding: Encoding) -> Tensor:
@@ -247,13 +247,13 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
     """Where the acquired image lies: readout oversampling removed, phase oversampling not."""
     axes = _axes(head)
     fov_z = (encoding.encoding_fov_mm if encoding.is_3d else encoding.recon_fov_mm)[0]
-    n_encoded, fov = encoding.encoding_matrix[2], encoding.encoding_fov_mm
+    _, *fov_yx = encoding.acquired_fov_mm
     return SliceGeometry(
         position_mm=_vector(head, "position"),
         read_dir=axes[0],
         phase_dir=axes[1],
         slice_dir=axes[2],
-        fov_mm=(fov_z, fov[1], fov[2] * readout_size(encoding) / n_encoded),
+        fov_mm=(fov_z, *fov_yx),
         patient_table_position_mm=_vector(head, "patient_table_position"),
     )
 

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.compression import CoilCompressor
-from jrsr_core.data import Encoding
 from jrsr_core.physics.fourier import ifft
 
 from .accumulate import LineReader
-from .grid import Grid, plane_counts
-from .readout import plan_readout, readout_kinds, readout_size
+from .grid import line_places, plane_counts
+from .readout import LineLayout, measured_spans
 
 
 def hybrid_acs(acs: Tensor, n_virtual: int) -> tuple[Tensor, CoilCompressor | None]:
@@ -49,13 +48,20 @@ def to_hybrid(readouts: Tensor, compressor: CoilCompressor | None) -> Tensor:
 def read_hybrid(
     reader: LineReader,
     lines: np.ndarray,
-    encoding: Encoding,
+    layout: LineLayout,
     compressor: CoilCompressor | None,
 ) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Return the hybrid space ``(x, coil, ky, kz)``, its counts and which lines are finite."""
-    grid = Grid.of(encoding)
-    total, finite = _sum(reader, lines, grid, encoding, compressor)
-    counts = plane_counts(reader.source.heads[lines[finite]], grid)
+    """Read the lines of a volume.
+
+    Returns
+    -------
+    hybrid, counts, finite
+        complex64 ``(x, coil, ky, kz)``; how often each place was measured, float32 ``(ky, kz)``;
+        boolean per line: whether it is finite.
+    """
+    grid = layout.encoding.grid
+    total, finite = _sum(reader, lines, layout, compressor)
+    counts = torch.from_numpy(plane_counts(reader.source.heads[lines[finite]], grid))
     total /= counts.clamp_min(1).reshape(-1, 1, 1)
     return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, finite
 
@@ -63,57 +69,55 @@ def read_hybrid(
 def _sum(
     reader: LineReader,
     lines: np.ndarray,
-    grid: Grid,
-    encoding: Encoding,
+    layout: LineLayout,
     compressor: CoilCompressor | None,
 ) -> tuple[Tensor, np.ndarray]:
     """Return what `LineReader.sum` does, the mean of every sample times the lines of its place."""
-    groups = list(_weights(reader.source.heads[lines], grid, encoding))
+    grid = layout.encoding.grid
+    groups = _weights(reader.source.heads[lines], layout)
     total, finite = None, np.ones(len(lines), dtype=bool)
     for members, weights in groups:
         part, finite[members] = reader.sum(
             lines[members],
             grid,
-            encoding,
+            layout,
             lambda r, w=weights: to_hybrid(r if w is None else r * w, compressor),
         )
         total = part if total is None else total.add_(part)
     if finite.any() and not finite.all() and any(w is not None for _, w in groups):
         # The lines left out had a part in the weights of the others.
-        total, _ = _sum(reader, lines[finite], grid, encoding, compressor)
+        total, _ = _sum(reader, lines[finite], layout, compressor)
     return total, finite
 
 
-def _weights(
-    heads: np.ndarray, grid: Grid, encoding: Encoding
-) -> list[tuple[np.ndarray, Tensor | None]]:
+def _weights(heads: np.ndarray, layout: LineLayout) -> list[tuple[np.ndarray, Tensor | None]]:
     """Return lines and their weight ``(nx,)``: lines of their place over those of the sample.
 
     None is 1: lines of places where every line measured the same samples.
     """
     spans: dict[tuple[int, int], list[np.ndarray]] = {}
-    for kind, members in readout_kinds(heads).items():
-        span = plan_readout(kind, encoding).span
+    for members, span in measured_spans(heads, layout):
         spans.setdefault((span.start, span.stop), []).append(members)
     if len(spans) == 1:
         return [(np.arange(len(heads)), None)]
     # Places where every line, by its span, was measured equally often share their weight.
-    places = grid.places(heads)
+    grid = layout.encoding.grid
+    places = line_places(heads, grid)
     parts = [np.concatenate(members) for members in spans.values()]
-    counts = [plane_counts(heads[part], grid).flatten().numpy()[places] for part in parts]
+    counts = [plane_counts(heads[part], grid).reshape(-1)[places] for part in parts]
     patterns, group = np.unique(np.stack(counts, axis=-1), axis=0, return_inverse=True)
     is_mixed = (patterns > 0).sum(-1) > 1
     group = np.where(is_mixed[group.reshape(-1)], group.reshape(-1), -1)
     found = []
     for number in np.unique(group):
-        weights = _weights_of(patterns[number], list(spans), encoding) if number >= 0 else None
+        weights = _weights_of(patterns[number], list(spans), layout) if number >= 0 else None
         found.append((np.flatnonzero(group == number), weights))
     return found
 
 
-def _weights_of(counts: np.ndarray, spans: list[tuple[int, int]], encoding: Encoding) -> Tensor:
+def _weights_of(counts: np.ndarray, spans: list[tuple[int, int]], layout: LineLayout) -> Tensor:
     """Return the lines of a place over those of each of its samples, float32 ``(nx,)``."""
-    measured = torch.zeros(readout_size(encoding))
+    measured = torch.zeros(layout.encoding.readout_size)
     for n, (start, stop) in zip(counts, spans, strict=True):
         measured[start:stop] += float(n)
     return float(counts.sum()) / measured.clamp_min(1)

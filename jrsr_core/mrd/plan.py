@@ -5,7 +5,7 @@ fastest; in 3-D one volume per slab. The segment counter is ignored and repeated
 averages: in a Cartesian scan both only say when a line was measured.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,7 @@ from .lines import (
     has_flag,
     sort_lines,
 )
-from .readout import has_oversampling
+from .readout import LineLayout
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
 
@@ -32,12 +32,14 @@ NESTING = ("repetition", "set", "phase", "contrast", "slice")
 class ScanPlan:
     """The images of a scan: which lines make each of them.
 
+    `layouts` are the encoding spaces of the header with what was found about their lines,
     `groups` maps the counters of an image to the indices of its lines, `calibration` (encoding
     space, slice number) to the lines of the ACS that its images share, `noise` are the noise
     lines, `rejected` counts lines set aside, by reason.
     """
 
     header: ScanHeader
+    layouts: tuple[LineLayout, ...]
     groups: dict[Counters, np.ndarray]
     noise: np.ndarray
     n_coils: int
@@ -57,6 +59,10 @@ class ScanPlan:
     def encoding_of(self, counters: Counters) -> Encoding:
         """Return the encoding of an image."""
         return self.header.encodings[counters.encoding]
+
+    def layout_of(self, counters: Counters) -> LineLayout:
+        """Return the encoding of an image with what was found about its lines."""
+        return self.layouts[counters.encoding]
 
 
 def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
@@ -79,7 +85,7 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
-    header = _with_oversampling(header, heads[lines])
+    layouts = _layouts(header, heads[lines])
     is_reference = _find_reference(header, heads[lines])
     image, reference = lines[~is_reference], lines[is_reference]
     n_coils = _n_coils(heads, lines)
@@ -88,21 +94,16 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
         rejected["noise of other coils"] = int((~same).sum())
     image = _reconstructible(header, heads, image, rejected)
     groups = _group(heads, image)
-    calibration = choose_calibration_lines(heads, groups, reference, header.encodings, rejected)
-    return ScanPlan(header, groups, noise[same], n_coils, rejected, calibration)
+    calibration = choose_calibration_lines(heads, groups, reference, layouts, rejected)
+    return ScanPlan(header, layouts, groups, noise[same], n_coils, rejected, calibration)
 
 
-def _with_oversampling(header: ScanHeader, heads: np.ndarray) -> ScanHeader:
-    """Tell of every encoding whether its readouts are still oversampled: all are, or none.
-
-    Of a short one, as references have, the number of samples alone does not tell.
-    """
+def _layouts(header: ScanHeader, heads: np.ndarray) -> tuple[LineLayout, ...]:
     space = heads["encoding_space_ref"]
-    encodings = (
-        replace(encoding, keeps_oversampling=has_oversampling(heads[space == number], encoding))
+    return tuple(
+        LineLayout.of_lines(encoding, heads[space == number])
         for number, encoding in enumerate(header.encodings)
     )
-    return replace(header, encodings=tuple(encodings))
 
 
 def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:

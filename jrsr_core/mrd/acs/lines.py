@@ -17,13 +17,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
 
 from jrsr_core.calibration.acs import find_acs
-from jrsr_core.data import Counters, Encoding, Vector
-from jrsr_core.mrd.grid import Grid, line_counts, plane_counts, sample_counts
+from jrsr_core.data import Counters, Encoding, PhaseEncodeGrid, Vector
+from jrsr_core.mrd.grid import line_counts, plane_counts, sample_counts
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
-from jrsr_core.mrd.readout import readout_size
+from jrsr_core.mrd.readout import LineLayout
 
 from .reference import Misplaced, are_parallel, offset_of, place_in_volume, slice_at
 
@@ -50,16 +49,21 @@ class CalibrationLines:
 
     kind: str
     lines: np.ndarray
-    encoding: Encoding
-    grid: Grid
+    layout: LineLayout
+    grid: PhaseEncodeGrid
     offset: Vector = (0.0, 0.0, 0.0)
+
+    @property
+    def encoding(self) -> Encoding:
+        """Encoding of the lines; not that of the image where the reference has its own."""
+        return self.layout.encoding
 
 
 def choose_calibration_lines(
     heads: np.ndarray,
     groups: dict[Counters, np.ndarray],
     reference: np.ndarray,
-    spaces: tuple[Encoding, ...],
+    spaces: tuple[LineLayout, ...],
     rejected: dict[str, int],
 ) -> dict[tuple[int, int], CalibrationLines]:
     """Return the calibration lines of every (encoding space, slice).
@@ -93,7 +97,7 @@ def _of_references(
     reference: np.ndarray,
     image: int,
     images: np.ndarray,
-    spaces: tuple[Encoding, ...],
+    spaces: tuple[LineLayout, ...],
 ) -> CalibrationLines | None:
     """Return the reference for the slice of the line `image`; None where there is none.
 
@@ -101,15 +105,15 @@ def _of_references(
     """
     if not len(reference):
         return None
-    encoding = spaces[heads["encoding_space_ref"][image]]
+    encoding = spaces[heads["encoding_space_ref"][image]].encoding
     own = reference[heads["idx"]["slice"][reference] == heads["idx"]["slice"][image]]
     if encoding.is_3d:
         return _placed(heads, own, image, encoding, spaces) if len(own) else None
-    is_volume = np.array([s.is_3d for s in spaces])[heads["encoding_space_ref"][reference]]
+    is_volume = np.array([s.encoding.is_3d for s in spaces])[heads["encoding_space_ref"][reference]]
     slabs = own if len(own) else reference[is_volume]
     if len(slabs) and not (len(own) and _is_plane(heads, own)):
         return _of_volume(heads, slabs, image, encoding, spaces)
-    scanned = spaces[heads["encoding_space_ref"][reference[0]]]
+    scanned = spaces[heads["encoding_space_ref"][reference[0]]].encoding
     thickness = max(e.recon_fov_mm[0] for e in (scanned, encoding))
     lines, is_known = slice_at(heads, reference, image, images, thickness)
     if not len(lines) or not _is_plane(heads, lines):
@@ -126,7 +130,7 @@ def _placed(
     lines: np.ndarray,
     image: int,
     encoding: Encoding,
-    spaces: tuple[Encoding, ...],
+    spaces: tuple[LineLayout, ...],
     *,
     is_known: bool = True,
 ) -> CalibrationLines:
@@ -135,7 +139,7 @@ def _placed(
     first = chosen.lines[0]
     if not are_parallel(heads[[first]], heads[image]).all():
         raise Misplaced("reference of another orientation")
-    fov = _fov(chosen.encoding)
+    fov = chosen.encoding.acquired_fov_mm
     # A slice is taken as it is: what is left of the distance is less than the next one's.
     fov = fov if encoding.is_3d else (math.inf, *fov[1:])
     offset = offset_of(heads[first], heads[image], fov) if is_known else chosen.offset
@@ -156,19 +160,19 @@ def _of_volume(
 
 
 def _of_reference(
-    heads: np.ndarray, lines: np.ndarray, image: Encoding, spaces: tuple[Encoding, ...]
+    heads: np.ndarray, lines: np.ndarray, image: Encoding, spaces: tuple[LineLayout, ...]
 ) -> CalibrationLines:
     names = ("repetition", "set", "phase", "contrast")
     keys = np.stack([heads["idx"][name][lines] for name in names], axis=-1)
     lines = lines[(keys == np.unique(keys, axis=0)[0]).all(-1)]
-    encoding = spaces[int(heads["encoding_space_ref"][lines[0]])]
-    own = encoding if encoding is not image else None
+    layout = spaces[int(heads["encoding_space_ref"][lines[0]])]
+    own = layout.encoding if layout.encoding is not image else None
     axes = [
         _axis(heads["idx"]["kspace_encode_step_1"][lines], own and own.center_line),
         _axis(heads["idx"]["kspace_encode_step_2"][lines], own and own.center_partition),
     ]
     (ny, line), (nz, partition) = axes
-    return CalibrationLines("reference", lines, encoding, Grid(ny, nz, line, partition))
+    return CalibrationLines("reference", lines, layout, PhaseEncodeGrid(ny, nz, line, partition))
 
 
 def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
@@ -181,35 +185,35 @@ def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
 
 
 def _of_frames(
-    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+    heads: np.ndarray, layout: LineLayout, frames: dict[Counters, np.ndarray]
 ) -> CalibrationLines:
     """Take the first repetitions that give an ACS, or what there is."""
     repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
     for last in repetitions:
         known = {c: lines for c, lines in frames.items() if c.repetition <= last}
-        chosen, size = _of_known_frames(heads, encoding, known)
+        chosen, size = _of_known_frames(heads, layout, known)
         if min(size) >= MIN_LINES:
             break
     return chosen
 
 
 def _of_known_frames(
-    heads: np.ndarray, encoding: Encoding, frames: dict[Counters, np.ndarray]
+    heads: np.ndarray, layout: LineLayout, frames: dict[Counters, np.ndarray]
 ) -> tuple[CalibrationLines, tuple[int, int]]:
     """Return the best frame, or the average of the frames where each is undersampled."""
-    sizes = {c: _size(heads, lines, encoding) for c, lines in frames.items()}
+    sizes = {c: _size(heads, lines, layout) for c, lines in frames.items()}
     best = max(sizes, key=lambda c: math.prod(sizes[c]))
-    grid = Grid.of(encoding)
-    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+    grid = layout.encoding.grid
+    if layout.encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
         merged = _merged(heads, frames, best)
-        size = _size(heads, merged, encoding)
+        size = _size(heads, merged, layout)
         if math.prod(size) > math.prod(sizes[best]):
-            return CalibrationLines("frames", merged, encoding, grid), size
-    return CalibrationLines("shared", frames[best], encoding, grid), sizes[best]
+            return CalibrationLines("frames", merged, layout, grid), size
+    return CalibrationLines("shared", frames[best], layout, grid), sizes[best]
 
 
-def _size(heads: np.ndarray, lines: np.ndarray, encoding: Encoding) -> tuple[int, int]:
-    return acs_size(line_counts(heads[lines], encoding))
+def _size(heads: np.ndarray, lines: np.ndarray, layout: LineLayout) -> tuple[int, int]:
+    return acs_size(line_counts(heads[lines], layout))
 
 
 def _merged(heads: np.ndarray, frames: dict[Counters, np.ndarray], like: Counters) -> np.ndarray:
@@ -222,7 +226,7 @@ def _merged(heads: np.ndarray, frames: dict[Counters, np.ndarray], like: Counter
     return lines[flagged] if flagged.any() else lines
 
 
-def acs_size(counts: Tensor) -> tuple[int, int]:
+def acs_size(counts: np.ndarray) -> tuple[int, int]:
     """Size of the largest fully sampled centre; (0, 0) without one."""
     try:
         rows, columns = find_acs(counts)
@@ -235,7 +239,7 @@ def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encodin
     """ACS size ``(ay, ax)``, in 3-D ``(ay, az)``, that `read_block` will find; reads no sample."""
     size = acs_size(calibration_counts(heads[chosen.lines], chosen, image))
     if chosen.kind == "volume" and min(size):
-        size = (size[0], readout_size(chosen.encoding))
+        size = (size[0], chosen.encoding.readout_size)
     if chosen.kind not in ("reference", "volume"):
         return size
     ratios = fov_ratios(chosen.encoding, image)
@@ -244,29 +248,24 @@ def calibration_size(heads: np.ndarray, chosen: CalibrationLines, image: Encodin
     return tuple(min(scaled_size(n, r), m) for n, r, m in zip(size, ratios, limits, strict=True))
 
 
-def calibration_counts(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> Tensor:
+def calibration_counts(heads: np.ndarray, chosen: CalibrationLines, image: Encoding) -> np.ndarray:
     """How often samples ``(ky, kx)``, in 3-D places ``(ky, kz)``, of the ACS were measured."""
     if image.is_3d or chosen.kind == "volume":
         return plane_counts(heads, chosen.grid)
-    return sample_counts(heads, chosen.grid, chosen.encoding)
+    return sample_counts(heads, chosen.grid, chosen.layout)
 
 
 def _limits(image: Encoding) -> tuple[int, int]:
     nz, ny, _ = image.encoding_matrix
-    return (ny, nz if image.is_3d else readout_size(image))
+    return (ny, nz if image.is_3d else image.readout_size)
 
 
 def fov_ratios(encoding: Encoding, image: Encoding) -> tuple[float, float, float]:
     """Field of view of the image over that of the reference ``(z, y, x)``; 1 if nearly equal."""
-    ratios = [b / a for a, b in zip(_fov(encoding), _fov(image), strict=True)]
+    ratios = [b / a for a, b in zip(encoding.acquired_fov_mm, image.acquired_fov_mm, strict=True)]
     if not image.is_3d:
         ratios[0] = 1.0
     return tuple(1.0 if abs(r - 1) < 1e-3 else r for r in ratios)
-
-
-def _fov(encoding: Encoding) -> tuple[float, float, float]:
-    fov = encoding.encoding_fov_mm
-    return (fov[0], fov[1], fov[2] * readout_size(encoding) / encoding.encoding_matrix[2])
 
 
 def scaled_size(n: int, ratio: float) -> int:

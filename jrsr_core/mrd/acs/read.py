@@ -7,6 +7,7 @@ lie at k / FOV_image.
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,6 @@ from jrsr_core.calibration.acs import Block, find_acs
 from jrsr_core.data import Encoding
 from jrsr_core.mrd.accumulate import LineReader
 from jrsr_core.mrd.grid import sample_counts
-from jrsr_core.mrd.readout import readout_size
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
 
@@ -38,15 +38,15 @@ def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) ->
         return _nothing(reader, chosen, image)
     # Only the lines of the block are read: the grid shrinks about its centre.
     n_columns = columns.stop - columns.start if is_plane else chosen.grid.nz
-    block = replace(chosen.grid, ny=rows.stop - rows.start, nz=n_columns)
+    block = chosen.grid._replace(ny=rows.stop - rows.start, nz=n_columns)
     chosen = replace(chosen, grid=block)
-    total, finite = reader.sum(chosen.lines, block, chosen.encoding)
+    total, finite = reader.sum(chosen.lines, block, chosen.layout)
     heads = heads[finite]
     try:
         rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
     except ValueError:
         return _nothing(reader, chosen, image)
-    counts = sample_counts(heads, block, chosen.encoding)
+    counts = torch.from_numpy(sample_counts(heads, block, chosen.layout))
     kspace = total / counts.clamp_min(1)[:, None]
     kspace = kspace.unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
     if not is_plane:
@@ -72,13 +72,13 @@ def _has_plane(chosen: CalibrationLines, image: Encoding) -> bool:
     return image.is_3d or chosen.kind == "volume"
 
 
-def _find(counts: Tensor, is_plane: bool) -> Block:
+def _find(counts: np.ndarray, is_plane: bool) -> Block:
     return find_acs(counts, (MAX_LINES, MAX_LINES if is_plane else counts.shape[1]))
 
 
 def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
     n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
-    shape = (0, 0, readout_size(image)) if image.is_3d else (0, 0)
+    shape = (0, 0, image.readout_size) if image.is_3d else (0, 0)
     return torch.zeros((n_coils, *shape), dtype=torch.complex64)
 
 
@@ -90,7 +90,7 @@ def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
     nz, ny, _ = image.encoding_matrix
     _, n_y, n_z, n_x = acs.shape
     # Planes of a 3-D scan need every readout position, whatever the resolution of the reference.
-    width = readout_size(image) if image.is_3d else min(n_x, readout_size(image))
+    width = image.readout_size if image.is_3d else min(n_x, image.readout_size)
     return crop_or_pad(acs, (min(n_y, ny), min(n_z, nz), width))
 
 

@@ -14,7 +14,6 @@ from jrsr_core.metrics import psnr
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.readout import lr_readout_size
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import fft2c
@@ -38,7 +37,7 @@ def encoding(ny, nx, pixel):
 @pytest.mark.parametrize("nx", [128, 127, 96, 61])
 @pytest.mark.parametrize("pixel", [0.3, 0.5, 0.6, 0.75])
 def test_pixels_are_square_and_no_sample_is_lost(nx, pixel):
-    n_lr = lr_readout_size(encoding(100, nx, pixel))
+    n_lr = encoding(100, nx, pixel).lr_readout_size
     assert nx <= 2 * n_lr < 2 * nx
     square = pixel * nx
     assert n_lr == pytest.approx(max(square, nx / 2), abs=0.51)
@@ -46,9 +45,9 @@ def test_pixels_are_square_and_no_sample_is_lost(nx, pixel):
 
 @pytest.mark.parametrize("pixel", [0.76, 1.0, 1.4])
 def test_other_readouts_are_doubled_as_before(pixel):
-    assert lr_readout_size(encoding(100, 128, pixel)) is None
+    assert encoding(100, 128, pixel).lr_readout_size is None
     deep = replace(encoding(100, 128, 0.5), encoding_matrix=(20, 100, 256))
-    assert lr_readout_size(deep) is None
+    assert deep.lr_readout_size is None
 
 
 def scanned(folder, settings=CLASSICAL, **options):

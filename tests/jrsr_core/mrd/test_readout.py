@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from jrsr_core.data import Encoding
+from jrsr_core.mrd.accumulate import on_grid
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.lines import HEAD_DTYPE, REVERSE, flag_bits, sort_lines
-from jrsr_core.mrd.readout import ReadoutKind, plan_readout, readout_kinds, readout_size
+from jrsr_core.mrd.readout import LineLayout, ReadoutKind, plan_readout, readout_kinds
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 
@@ -17,6 +18,10 @@ def encoding(n_encoded: int, n: int) -> Encoding:
     return Encoding(
         (1, 8, n_encoded), (1, 8, n), (5.0, 200.0, fov * n_encoded / n), (5.0, 200.0, fov)
     )
+
+
+def layout(n_encoded: int, n: int) -> LineLayout:
+    return LineLayout(encoding(n_encoded, n))
 
 
 def kind(n: int, center: int | None = None, pre: int = 0, post: int = 0, reverse: bool = False):
@@ -32,19 +37,19 @@ def line(n: int, seed: int = 0) -> torch.Tensor:
 def test_oversampling_is_undone(n_encoded, n):
     truth = line(n)
     wide = fft(crop_or_pad(ifft(truth, -1), (n_encoded,)), -1)
-    readout = plan_readout(kind(n_encoded), encoding(n_encoded, n))
+    readout = plan_readout(kind(n_encoded), layout(n_encoded, n))
     assert readout.span == slice(0, n)
-    torch.testing.assert_close(readout(wide), truth, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(on_grid(readout, wide), truth, atol=1e-5, rtol=1e-5)
 
 
 def test_readout_without_oversampling_stays_as_it_is():
-    readout = plan_readout(kind(32), encoding(64, 32))
-    assert torch.equal(readout(line(32)), line(32))
+    readout = plan_readout(kind(32), layout(64, 32))
+    assert torch.equal(on_grid(readout, line(32)), line(32))
 
 
 def test_noise_level_survives():
     noise = torch.randn((2000, 64), dtype=torch.complex64)
-    cropped = plan_readout(kind(64), encoding(64, 32))(noise)
+    cropped = on_grid(plan_readout(kind(64), layout(64, 32)), noise)
     assert cropped.abs().square().mean().sqrt() == pytest.approx(1.0, rel=0.02)
 
 
@@ -52,24 +57,24 @@ def test_noise_level_survives():
 def test_reversed_readout_is_the_mirror(n):
     truth = line(n)
     reversed_kind = kind(n, center=n - 1 - n // 2, reverse=True)
-    readout = plan_readout(reversed_kind, encoding(n, n))
-    assert torch.equal(readout(truth.flip(-1)), truth)
+    readout = plan_readout(reversed_kind, layout(n, n))
+    assert torch.equal(on_grid(readout, truth.flip(-1)), truth)
 
 
 def test_asymmetric_echo_lands_in_the_middle():
     n, missing = 64, 14
     truth = line(n)
-    readout = plan_readout(kind(n - missing, center=n // 2 - missing), encoding(n, n))
+    readout = plan_readout(kind(n - missing, center=n // 2 - missing), layout(n, n))
     assert readout.span == slice(missing, n)
-    placed = readout(truth[:, missing:])
+    placed = on_grid(readout, truth[:, missing:])
     assert torch.equal(placed[:, missing:], truth[:, missing:])
     assert not placed[:, :missing].any()
 
 
 def test_asymmetric_echo_with_oversampling_marks_half_as_many_samples():
-    readout = plan_readout(kind(64 - 16, center=32 - 16), encoding(64, 32))
+    readout = plan_readout(kind(64 - 16, center=32 - 16), layout(64, 32))
     assert readout.span == slice(8, 32)
-    assert not readout(line(48))[:, :8].any()
+    assert not on_grid(readout, line(48))[:, :8].any()
 
 
 @pytest.mark.parametrize(("n_encoded", "share"), [(40, 0.75), (48, 0.66), (64, 0.55)])
@@ -82,35 +87,35 @@ def test_a_short_echo_is_on_the_grid_on_which_its_longer_side_fits(n_encoded, sh
     first = 0 if late else cut
     part = truth[:, first : first + n_samples]
     asymmetric = kind(n_samples, center=n_encoded // 2 - first)
-    readout = plan_readout(asymmetric, encoding(n_encoded, 32))
+    readout = plan_readout(asymmetric, layout(n_encoded, 32))
     padded = torch.zeros_like(truth)
     padded[:, first : first + n_samples] = part
-    whole = plan_readout(kind(n_encoded), encoding(n_encoded, 32))(padded)
+    whole = on_grid(plan_readout(kind(n_encoded), layout(n_encoded, 32)), padded)
     inside = readout.span
     assert readout.n_full == n_encoded
-    assert torch.allclose(readout(part)[:, inside], whole[:, inside], atol=1e-5)
+    assert torch.allclose(on_grid(readout, part)[:, inside], whole[:, inside], atol=1e-5)
 
 
 def test_discarded_samples_are_not_measured():
-    readout = plan_readout(kind(32, pre=3, post=2), encoding(32, 32))
+    readout = plan_readout(kind(32, pre=3, post=2), layout(32, 32))
     assert readout.span == slice(3, 30)
-    assert not readout(line(32))[:, [0, 1, 2, 30, 31]].any()
+    assert not on_grid(readout, line(32))[:, [0, 1, 2, 30, 31]].any()
 
 
 @pytest.mark.parametrize("center", [0, 32, 64])
 def test_stale_or_missing_center_sample_means_symmetric(center):
-    readout = plan_readout(kind(32, center=center), encoding(64, 32))
-    assert torch.equal(readout(line(32)), line(32))
+    readout = plan_readout(kind(32, center=center), layout(64, 32))
+    assert torch.equal(on_grid(readout, line(32)), line(32))
 
 
 def test_readout_longer_than_the_header_is_declined():
     with pytest.raises(UnsupportedScan, match="80 samples, the encoded matrix 64"):
-        plan_readout(kind(80), encoding(64, 32))
+        plan_readout(kind(80), layout(64, 32))
 
 
 def test_size_follows_the_field_of_view():
-    assert readout_size(encoding(256, 128)) == 128
-    assert readout_size(encoding(63, 63)) == 63
+    assert encoding(256, 128).readout_size == 128
+    assert encoding(63, 63).readout_size == 63
 
 
 def test_kinds_split_by_what_differs():
