@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
@@ -127,6 +128,18 @@ def _exchange(new: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside)
+
+
+def scratch_file(folder: Path) -> IO[bytes]:
+    """Return an open file without a name in the folder; its space is free again once it is closed.
+
+    Raises
+    ------
+    PermissionError
+        The folder cannot be written.
+    """
+    with _reported(folder):
+        return tempfile.TemporaryFile(dir=folder)
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool, sync: bool = False) -> None:

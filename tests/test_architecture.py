@@ -26,7 +26,7 @@ ARROWS = {
     "jrsr_core.calibration": "data tensors physics",
     "jrsr_core.simulation": "data tensors physics",
     "jrsr_core.models": "data tensors cancellation physics calibration",
-    "jrsr_core.weights": "models spelling",
+    "jrsr_core.weights": "atomic models spelling",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data tensors physics calibration mrd.acs mrd.files",

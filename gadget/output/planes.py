@@ -12,13 +12,14 @@ unit vectors in DICOM patient coordinates (L, P, S).
 import hashlib
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ismrmrd
 import numpy as np
+
+from jrsr_core.atomic import scratch_file
 
 COUNTERS = ("slice", "contrast", "phase", "repetition", "set", "average")
 MAX_COSINE = 1e-2
@@ -201,7 +202,7 @@ class PlaneStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = scratch_file(folder)
         self._series: dict[tuple[str, int, str], Series] = {}
 
     def add(self, plane: Plane) -> None:
