@@ -1,6 +1,5 @@
 """Every property of the plugin: one frozen dataclass for `--set` and for `<property>` elements."""
 
-import difflib
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -9,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from jrsr_core.mrd.header import XmlError, parse_xml
+from jrsr_core.spelling import nearest
 
 from .errors import UsageError
 
@@ -153,13 +153,6 @@ def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {pair!r} is not of the form key=value")
         values[key.strip()] = text.strip()
     return values
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the hint ", did you mean ...?" for a misspelt name, or all names."""
-    names = list(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f", did you mean {match[0]!r}?" if match else f", known: {', '.join(names)}"
 
 
 def _convert(name: str, value: Any, default: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Commands that read and write files: recon, convert, simulate, demo, check."""
+"""Commands that read and write files: recon, convert, demo, check."""
 
-from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -88,43 +87,6 @@ def convert(
     from gadget.offline.convert import convert as run
 
     return run(ConvertRequest(images, output, parse_convertible(formats), overwrite))
-
-
-def simulate(
-    *, output: Path, truth: Path | None = None, overwrite: bool = False, **options: Any
-) -> int:
-    """Write an ISMRMRD scan as a scanner would, 2-D or 3-D."""
-    from jrsr_core.mrd.simulator.request import ScanRequest
-    from jrsr_core.mrd.simulator.simulate import write_simulation
-
-    made = write_simulation(ScanRequest(**options), output, truth, overwrite=overwrite)
-    image = next(f for f in made.frames if not f.reference)
-    n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
-    size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
-    factor = image.mask.numel() / float(image.mask.sum())
-    say(f"{output}: {size}, acceleration {factor:.2f}")
-    return Exit.DONE
-
-
-def _add_simulate() -> None:
-    """Register `simulate` with one option for every field of `ScanRequest`."""
-    from jrsr_core.mrd.simulator.request import request_parameters
-
-    own = [
-        ("output", Annotated[Path, typer.Option("-o", "--output", help="File to write.")], ...),
-        ("truth", Annotated[Path | None, typer.Option(help="File for the true images.")], None),
-        ("overwrite", Overwrite, False),
-    ]
-    parameters = [
-        Parameter(n, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for n, kind, default in own
-    ] + request_parameters()
-    simulate.__signature__ = Signature(parameters)
-    simulate.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command()(simulate)
-
-
-_add_simulate()
 
 
 @app.command()

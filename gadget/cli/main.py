@@ -8,7 +8,7 @@ from typing import Any
 from gadget.console import complain
 from gadget.errors import Exit, describe, exit_code
 
-from . import files, listing, live  # noqa: F401
+from . import files, listing, live, simulate  # noqa: F401
 from .options import app
 
 INTERRUPTED = 130

@@ -9,9 +9,9 @@ from gadget.errors import Exit, ScanError, UsageError
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
 from gadget.output.formats import FORMATS, check_paths, parse_formats
 from gadget.output.nifti import NiftiWriter
-from gadget.settings import nearest
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.images import ImageFile
+from jrsr_core.spelling import nearest
 
 CONVERTIBLE = ("dicom", "enhanced", "nifti")
 

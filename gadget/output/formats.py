@@ -13,9 +13,9 @@ from gadget.errors import UsageError
 from gadget.output.dicom.writer import SUFFIX, DicomWriter, EnhancedWriter
 from gadget.output.report.writer import ReportWriter
 from gadget.scan.stages import Result
-from gadget.settings import nearest
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.mrd.files.image_writer import ImageWriter
+from jrsr_core.spelling import nearest
 
 from .base import ScanJob
 from .nifti import NiftiWriter, require_nibabel

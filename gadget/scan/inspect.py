@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gadget.errors import UsageError
-from gadget.settings import Settings, nearest
+from gadget.settings import Settings
 from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import Encoding
 from jrsr_core.models import MODEL_NAMES, PRESETS
@@ -20,6 +20,7 @@ from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import measured_share
+from jrsr_core.spelling import nearest
 from jrsr_core.weights import CardError, find_system
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")

@@ -5,11 +5,12 @@ A system is a joint model, or a reconstruction and an upsampling in sequence, ``
 stored on their own as well, under their own names.
 """
 
-import difflib
 from dataclasses import asdict
 from functools import partial
 
 from torch import nn
+
+from jrsr_core.spelling import nearest
 
 from .ablations import Ablation
 from .bebygan import BebyGan
@@ -62,9 +63,7 @@ def split_name(name: str) -> tuple[str, ...]:
     recon, _, upsample = name.partition("+")
     if recon in RECONS and upsample in UPSAMPLES:
         return (recon, upsample)
-    near = difflib.get_close_matches(name, MODEL_NAMES, 1, 0.0)
-    hint = f", nearest: {near[0]}" if near else ""
-    raise ValueError(f"unknown model {name!r}{hint} (known: {', '.join(MODEL_NAMES)})")
+    raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
 
 
 def without_consistency(name: str) -> tuple[str, bool]:

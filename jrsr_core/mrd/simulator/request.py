@@ -1,122 +1,145 @@
-"""What `jrsr simulate` may be asked for: one dataclass, which makes the command's options."""
+"""What to simulate: one frozen dataclass, checked when it is made."""
 
 from dataclasses import dataclass, field, fields
-from inspect import Parameter
-from typing import Annotated, Any, get_type_hints
+from typing import Any
 
-import typer
+from jrsr_core.spelling import nearest
 
-from gadget.errors import UsageError
-from gadget.settings import nearest
-
-CALIBRATIONS = ("embedded", "interleaved", "separate", "external", "volume", "none")
 REFERENCES = ("separate", "external", "volume")
 """Calibrations that are a scan of their own."""
 
+CALIBRATIONS = ("embedded", "interleaved", *REFERENCES, "none")
 ORDERS = ("sequential", "interleaved", "reversed", "by-line")
 TRAJECTORIES = ("cartesian", "epi", "radial", "spiral")
 
 
-def option(default: Any, text: str, *names: str, **limits: Any) -> Any:
-    """Return a field with its help text, option names and limits."""
-    return field(default=default, metadata={"names": names, "help": text, **limits})
+class SimulationError(ValueError):
+    """A request that cannot be simulated; the message names the field and what was expected."""
 
 
-@dataclass(frozen=True)
-class ScanRequest:
-    """What to simulate; None leaves a number to the protocol."""
+def _field(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    known: tuple[str, ...] = (),
+) -> Any:
+    limits = {"low": low, "high": high, "known": known}
+    return field(default=default, metadata={"description": text, **limits})
 
-    protocol: str = option("brain-5x", "brain-5x (2-D) or wall-16x (3-D).")
-    mask: str | None = option(None, "gaussian, regular, poisson, random or full.")
-    acceleration: float | None = option(None, "Acceleration.", "--accel")
-    acs: int | None = option(None, "Width of the fully sampled centre.", min=1)
-    n_coils: int | None = option(None, "Receive coils.", "--coils", min=1)
-    deaf_coils: int = option(0, "Further coils that see nothing but noise.", min=0)
-    image: str = option("", "FILE:INDEX of the object; the phantom without.")
-    matrix: str = option("", "High-resolution matrix of the phantom, as 232x256 (y, x).")
-    positions: int = option(64, "Readout positions of a 3-D scan.", min=2)
-    noise_db: float | None = option(None, "Signal to noise in dB.")
-    noise_scan: bool = option(True, "Write noise lines.")
-    noise_scans: int = option(1, "Number of noise scans.", min=1)
-    noise_dwell: float = option(1.0, "Dwell time of the noise lines over that of the image.")
-    oversampling: bool = option(True, "Oversample the readout twice.")
-    phase_oversampling: float = option(1.0, "Acquired over wanted field of view, phase encode.")
-    phase_fov: float = option(
-        1.0, "Acquired field of view over the object's, phase encode; below 1 it is folded over."
+
+@dataclass(frozen=True, kw_only=True)
+class UnusualHeaders:
+    """Ways of writing a scan that the standard allows and few scanners use, to test readers."""
+
+    deaf_coils: int = _field(0, "Further coils that receive nothing but noise.", low=0)
+    noise_scans: int = _field(1, "Number of noise scans.", low=1)
+    noise_dwell: float = _field(
+        1.0, "Dwell time of the noise lines over that of the image lines.", low=0.01, high=100
     )
-    readout_pixel: float = option(1.0, "Readout over phase-encode pixel; 0.5 is HR already.")
-    averages: int = option(1, "Times every line is measured.", min=1)
-    slices: int = option(1, "Number of slices.", min=1)
-    contrasts: int = option(1, "Number of contrasts.", min=1)
-    phases: int = option(1, "Number of phases.", min=1)
-    repetitions: int = option(1, "Number of repetitions.", min=1)
-    sets: int = option(1, "Number of sets.", min=1)
-    segments: int = option(1, "Segments that the lines are dealt out to.", min=1)
-    interleaved: bool = option(False, "Odd slices after even ones.")
-    order: str = option("sequential", "sequential, interleaved, reversed or by-line.")
-    calibration: str = option(
-        "embedded", "embedded, interleaved, separate, external, volume (3-D for slices) or none."
+    segments: int = _field(1, "Number of segments that the lines are dealt out to.", low=1)
+    alternate: bool = _field(False, "Acquire every other readout backwards.")
+    spare_lines: bool = _field(False, "Add one line of every kind that is not image data.")
+    spare_encoding: bool = _field(False, "Add an encoding space that no line uses.")
+    limits: bool = _field(True, "Write encoding limits into the header.")
+    trajectory: str = _field("cartesian", "Trajectory named by the header.", known=TRAJECTORIES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRequest(UnusualHeaders):
+    """Everything that defines a simulated scan; None leaves a number to the protocol.
+
+    The description of a field is ``field.metadata["description"]``.
+
+    Raises
+    ------
+    SimulationError
+        An unknown name, a number out of range, or two fields that exclude each other.
+    """
+
+    protocol: str = _field("brain-5x", "brain-5x (2-D) or wall-16x (3-D).")
+    mask: str | None = _field(None, "gaussian, regular, poisson, random or full.")
+    acceleration: float | None = _field(None, "Acceleration of the image scan.")
+    acs: int | None = _field(None, "Width of the fully sampled centre in lines.", low=1)
+    n_coils: int | None = _field(None, "Number of receive coils.", low=1)
+    image: str = _field("", "FILE:INDEX of the object; the phantom if not given.")
+    matrix: str = _field("", "High-resolution matrix of the phantom, as 232x256 (y, x).")
+    positions: int = _field(64, "Readout positions of a 3-D scan.", low=2)
+    noise_db: float | None = _field(None, "Signal-to-noise ratio in dB.")
+    noise_scan: bool = _field(True, "Write noise lines.")
+    oversampling: bool = _field(True, "Oversample the readout twofold.")
+    phase_oversampling: float = _field(
+        1.0, "Acquired over reconstructed field of view, phase encode.", low=1, high=4
     )
-    partial_fourier: float = option(1.0, "Measured fraction of the phase encode.")
-    partial_slice_fourier: float = option(1.0, "The same of the second phase encode (3-D).")
-    partial_echo: float = option(1.0, "Measured fraction of the readout.")
-    alternate: bool = option(False, "Every other readout backwards.")
-    spare_lines: bool = option(False, "Add one line of every kind that makes no image.")
-    spare_encoding: bool = option(False, "Add an encoding space that no line uses.")
-    second_encoding: bool = option(False, "Measure all again on 3/4 of the matrix, as encoding 1.")
-    limits: bool = option(True, "Write encoding limits.")
-    trajectory: str = option("cartesian", "What the header calls it: cartesian, epi, ...")
-    tilt: float = option(0.0, "Oblique slices: degrees about the readout axis.")
-    turn: float = option(0.0, "Turned slices: degrees about the slice axis.")
-    seed: int = option(0, "Coils, phase and noise.", min=0)
+    phase_fov: float = _field(
+        1.0,
+        "Acquired field of view over the object's, phase encode; below 1 the object folds over.",
+        low=0.5,
+        high=1,
+    )
+    readout_pixel: float = _field(
+        1.0, "Readout over phase-encode pixel; 0.5 is a high-resolution readout.", low=0.5, high=1
+    )
+    averages: int = _field(1, "Number of averages.", low=1)
+    slices: int = _field(1, "Number of slices.", low=1)
+    contrasts: int = _field(1, "Number of contrasts.", low=1)
+    phases: int = _field(1, "Number of phases.", low=1)
+    repetitions: int = _field(1, "Number of repetitions.", low=1)
+    sets: int = _field(1, "Number of sets.", low=1)
+    order: str = _field(
+        "sequential", "Order of slices: sequential, interleaved, reversed or by-line.", known=ORDERS
+    )
+    calibration: str = _field(
+        "embedded",
+        "embedded, interleaved, separate, external, volume (3-D for slices) or none.",
+        known=CALIBRATIONS,
+    )
+    partial_fourier: float = _field(1.0, "Measured fraction of the phase encode.", low=0.5, high=1)
+    partial_slice_fourier: float = _field(
+        1.0, "Measured fraction of the second phase encode (3-D).", low=0.5, high=1
+    )
+    # At 0.5 the centre is sample 0, which in a line header means that the centre is not given.
+    partial_echo: float = _field(1.0, "Measured fraction of the readout.", low=0.55, high=1)
+    second_encoding: bool = _field(
+        False, "Measure everything again on 3/4 of the matrix, as encoding space 1."
+    )
+    tilt: float = _field(0.0, "Oblique slices: degrees about the readout axis.")
+    turn: float = _field(0.0, "Turned slices: degrees about the slice axis.")
+    seed: int = _field(0, "Seed of coils, phase and noise.", low=0)
 
     def __post_init__(self) -> None:
-        """Refuse names that are not known and fractions that make no sense."""
-        for name, known in (
-            ("calibration", CALIBRATIONS),
-            ("order", ORDERS),
-            ("trajectory", TRAJECTORIES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise UsageError(f"{name} is {value!r}{nearest(value, known)}")
-        for name, low, high in (
-            ("partial_fourier", 0.5, 1.0),
-            ("partial_slice_fourier", 0.5, 1.0),
-            # At 0.5 the centre is sample 0, by which a head says that it tells none.
-            ("partial_echo", 0.55, 1.0),
-            ("phase_oversampling", 1.0, 4.0),
-            ("phase_fov", 0.5, 1.0),
-            ("readout_pixel", 0.5, 1.0),
-            ("noise_dwell", 0.01, 100.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(f"{name} is {value}, expected {low:g} to {high:g}")
+        """Check every field against its limits."""
+        for item in fields(self):
+            _check(item.name, getattr(self, item.name), **_limits(item.metadata))
         if self.phase_fov < 1 < self.phase_oversampling:
-            raise UsageError(
+            raise SimulationError(
                 f"phase_fov is {self.phase_fov}, phase_oversampling {self.phase_oversampling}: "
-                "one or the other"
+                "one of them must be 1"
             )
 
     def hr_matrix(self, default: tuple[int, int]) -> tuple[int, int]:
-        """Return `matrix` as numbers."""
+        """Return `matrix` as two sizes ``(y, x)``, `default` if it is empty."""
         if not self.matrix:
             return default
         parts = self.matrix.lower().split("x")
         if len(parts) != 2 or not all(p.isdigit() and int(p) > 0 for p in parts):
-            raise UsageError(f"matrix is {self.matrix!r}, expected two sizes as 232x256")
+            raise SimulationError(f"matrix is {self.matrix!r}, expected two sizes as 232x256")
         return (int(parts[0]), int(parts[1]))
 
 
-def request_parameters() -> list[Parameter]:
-    """Return the options of the command, one for every field."""
-    hints = get_type_hints(ScanRequest)
-    parameters = []
-    for f in fields(ScanRequest):
-        more = {k: v for k, v in f.metadata.items() if k != "names"}
-        kind = Annotated[hints[f.name], typer.Option(*f.metadata["names"], **more)]
-        parameters.append(
-            Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=kind)
-        )
-    return parameters
+def _limits(metadata: Any) -> dict[str, Any]:
+    return {name: metadata[name] for name in ("low", "high", "known")}
+
+
+def _check(
+    name: str, value: Any, low: float | None, high: float | None, known: tuple[str, ...]
+) -> None:
+    if known and value not in known:
+        raise SimulationError(f"{name} is {value!r}{nearest(value, known)}")
+    if low is None or value is None:
+        return
+    if high is None and value < low:
+        raise SimulationError(f"{name} is {value}, expected at least {low:g}")
+    if high is not None and not low <= value <= high:
+        raise SimulationError(f"{name} is {value}, expected {low:g} to {high:g}")

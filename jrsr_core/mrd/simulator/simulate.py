@@ -6,17 +6,16 @@ from pathlib import Path
 
 import h5py
 
-from gadget.errors import UsageError
-from gadget.settings import nearest
 from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.data import Vector
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.simulation.protocols import PROTOCOLS
+from jrsr_core.spelling import nearest
 
 from .frames import ScanStyle, second_encoding
 from .header import ScanLabels
 from .lines import scan_of_frames
-from .request import REFERENCES, ScanRequest
+from .request import REFERENCES, ScanRequest, SimulationError
 from .slices import Simulation, simulate_slices
 from .volume import simulate_volume
 
@@ -28,11 +27,11 @@ def simulate(request: ScanRequest) -> Simulation:
 
     Raises
     ------
-    UsageError
+    SimulationError
         Options that do not fit each other, or the protocol.
     """
     if request.protocol not in PROTOCOLS:
-        raise UsageError(
+        raise SimulationError(
             f"unknown protocol {request.protocol!r}{nearest(request.protocol, PROTOCOLS)}"
         )
     _check_interleaving(request)
@@ -40,10 +39,10 @@ def simulate(request: ScanRequest) -> Simulation:
     make = simulate_volume if request.protocol == "wall-16x" else simulate_slices
     try:
         made = make(request, PROTOCOLS[request.protocol])
-    except UsageError:
+    except SimulationError:
         raise
     except ValueError as error:
-        raise UsageError(f"{request.protocol}: {error}") from None
+        raise SimulationError(f"{request.protocol}: {error}") from None
     return _measured_twice(made) if request.second_encoding else made
 
 
@@ -81,9 +80,9 @@ def _check_slab(request: ScanRequest) -> None:
     if request.calibration != "volume":
         return
     if request.protocol == "wall-16x":
-        raise UsageError("calibration volume is for 2-D slices, wall-16x is a 3-D scan")
+        raise SimulationError("calibration volume is for 2-D slices, wall-16x is a 3-D scan")
     if request.slices < 2:
-        raise UsageError(f"calibration volume needs at least 2 slices, not {request.slices}")
+        raise SimulationError(f"calibration volume needs at least 2 slices, not {request.slices}")
 
 
 def _check_interleaving(request: ScanRequest) -> None:
@@ -91,11 +90,11 @@ def _check_interleaving(request: ScanRequest) -> None:
     if request.calibration != "interleaved":
         return
     if request.protocol == "wall-16x" or factor != int(factor):
-        raise UsageError(
+        raise SimulationError(
             f"calibration interleaved needs a 2-D scan and a whole accel, not {factor}"
         )
     if request.repetitions < factor:
-        raise UsageError(
+        raise SimulationError(
             f"calibration interleaved at accel {int(factor)} needs {int(factor)} repetitions, "
             f"not {request.repetitions}"
         )
@@ -127,7 +126,7 @@ def _style(request: ScanRequest) -> ScanStyle:
     factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
     return ScanStyle(
         oversampling=request.oversampling,
-        order="interleaved" if request.interleaved else request.order,
+        order=request.order,
         calibration=request.calibration,
         acceleration=int(factor) if is_regular else None,
         partial_fourier=(request.partial_slice_fourier, request.partial_fourier),

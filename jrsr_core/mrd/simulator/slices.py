@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gadget.errors import UsageError
 from jrsr_core.data import Counters, Vector
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.acquisition import SimulatedScan, white_noise
@@ -21,7 +20,7 @@ from jrsr_core.simulation.protocols import SR_FACTOR, Protocol, load_image, simu
 
 from .frames import Frame, interleave, make_frame, reference_frame, reference_volume
 from .lines import whole_lines
-from .request import REFERENCES, ScanRequest
+from .request import REFERENCES, ScanRequest, SimulationError
 
 NO_NOISE_DB = 300.0
 SLICE_MM = 5.0
@@ -100,7 +99,9 @@ def image_mask(request: ScanRequest, protocol: Protocol, mask: Tensor) -> Tensor
         return mask
     factor = int(protocol.acceleration)
     if factor != protocol.acceleration:
-        raise UsageError(f"calibration {request.calibration} needs a whole accel, not {factor}")
+        raise SimulationError(
+            f"calibration {request.calibration} needs a whole accel, not {factor}"
+        )
     return make_mask("regular", tuple(mask.shape), factor, n_acs=1)
 
 
@@ -161,7 +162,7 @@ def requested_image(request: ScanRequest, number: int) -> Tensor:
     """Return the image `number` places behind the one asked for."""
     path, colon, index = request.image.rpartition(":")
     if not colon or not index.isdigit():
-        raise UsageError(f"image is {request.image!r}, expected FILE:INDEX")
+        raise SimulationError(f"image is {request.image!r}, expected FILE:INDEX")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return load_image(path, int(index) + number)

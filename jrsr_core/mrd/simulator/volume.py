@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor
 
-from gadget.errors import UsageError
 from jrsr_core.physics.fourier import fft, fft2c
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.acquisition import noise_std_for, seen_in, to_low_resolution, white_noise
@@ -23,7 +22,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import Protocol
 
 from .frames import make_frame
-from .request import REFERENCES, ScanRequest
+from .request import REFERENCES, ScanRequest, SimulationError
 from .slices import (
     Simulation,
     adapted,
@@ -80,7 +79,9 @@ def simulate_volume(request: ScanRequest, protocol: Protocol) -> Simulation:
 def _check(request: ScanRequest) -> None:
     for name in ("slices", "readout_pixel"):
         if getattr(request, name) != 1:
-            raise UsageError(f"{name} is {getattr(request, name)}, a 3-D scan is written with 1")
+            raise SimulationError(
+                f"{name} is {getattr(request, name)}, a 3-D scan is written with 1"
+            )
 
 
 def _objects(request: ScanRequest, protocol: Protocol) -> Tensor:

@@ -41,13 +41,13 @@ def test_scan_and_truth(tmp_path, capfd):
         ("--no-oversampling",),
         ("--averages", "2"),
         ("--slices", "2"),
-        ("--interleaved",),
+        ("--order", "interleaved"),
         ("--seed", "1"),
         ("--noise-db", "10"),
     ],
 )
 def test_every_option_changes_the_scan(option, tmp_path, capfd):
-    base = SMALL if "--interleaved" not in option else (*SMALL, "--slices", 3)
+    base = SMALL if "--order" not in option else (*SMALL, "--slices", 3)
     contents = []
     for i, extra in enumerate(((), option)):
         path = tmp_path / f"{i}.h5"

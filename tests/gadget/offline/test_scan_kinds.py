@@ -1,5 +1,7 @@
 """`jrsr simulate`, `check` and `recon` on every kind of scan, and geometry across them."""
 
+from dataclasses import replace
+
 import h5py
 import ismrmrd
 import numpy as np
@@ -25,10 +27,12 @@ from tests.helpers.synthetic import coil_profiles
 from .test_scan_matrix import SETTINGS
 
 SMALL = ("--matrix", "96x112", "--coils", "4", "--acs", "16", "--mask", "regular", "--accel", "2")
+SMALL_REQUEST = ScanRequest(matrix="96x112", n_coils=4, acs=16, mask="regular", acceleration=2)
 WALL = (
     *("--protocol", "wall-16x", "--matrix", "64x56", "--positions", "6"),
     *("--coils", "4", "--acs", "12", "--mask", "random", "--accel", "2"),
 )
+# Options of the command, or fields of the request where the command has no such option.
 KINDS = {
     "plain": (SMALL, ("2-D Cartesian", "embedded: ACS 17 x 56 from the centre of each image")),
     "contrasts": (
@@ -56,12 +60,12 @@ KINDS = {
     "wider": ((*SMALL, "--phase-oversampling", "1.5"), ("72 x 56 -> 96 x 112",)),
     "folded": ((*SMALL, "--phase-fov", "0.7"), ("34 x 56 -> 68 x 112",)),
     "spare": (
-        (*SMALL, "--spare-lines", "--spare-encoding"),
+        {"spare_lines": True, "spare_encoding": True},
         ("1 navigator", "1 dummy scan", "1 phase stabilisation", "2 encoding spaces"),
     ),
     "whitened before": ((*SMALL, "--no-noise-scan"), ("no noise lines, noise level estimated",)),
     "64 coils": ((*SMALL, "--coils", "64"), ("coils 64", "12 virtual coils")),
-    "noise": ((*SMALL, "--noise-scans", "3", "--noise-dwell", "2"), ("24 noise",)),
+    "noise": ({"noise_scans": 3, "noise_dwell": 2.0}, ("24 noise",)),
     "readout at HR": (
         (*SMALL, "--readout-pixel", "0.5"),
         ("112 samples (high resolution already: 56 central", "48 x 56 -> 96 x 112"),
@@ -95,9 +99,12 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_check_shows_it_on_one_screen_and_recon_does_it(kind, tmp_path, capfd):
     options, words = KINDS[kind]
-    scan = tmp_path / "scan.h5"
-    made = jrsr(capfd, "simulate", "-o", scan, "--truth", tmp_path / "truth.h5", *options)
-    assert made.code == 0, made.err
+    scan, true = tmp_path / "scan.h5", tmp_path / "truth.h5"
+    if isinstance(options, dict):
+        write_simulation(replace(SMALL_REQUEST, **options), scan, true)
+    else:
+        made = jrsr(capfd, "simulate", "-o", scan, "--truth", true, *options)
+        assert made.code == 0, made.err
     found = jrsr(capfd, "check", scan, *FAST)
     assert found.code == 0 and found.err == ""
     # One screen; a second encoding space has rows of its own.
@@ -153,16 +160,16 @@ def test_every_encoding_space_has_a_series_of_its_own(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--trajectory", "epi"), "echo-planar"),
-        (("--trajectory", "spiral"), "trajectory is spiral"),
-        (("--trajectory", "radial"), "trajectory is radial"),
-        (("--alternate", "--spare-lines"), "reversed lines with phase correction"),
+        ({"trajectory": "epi"}, "echo-planar"),
+        ({"trajectory": "spiral"}, "trajectory is spiral"),
+        ({"trajectory": "radial"}, "trajectory is radial"),
+        ({"alternate": True, "spare_lines": True}, "reversed lines with phase correction"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "recon"])
 def test_declined_with_the_reason(command, options, words, tmp_path, capfd):
     scan = tmp_path / "scan.h5"
-    assert jrsr(capfd, "simulate", "-o", scan, *SMALL, *options).code == 0
+    write_simulation(replace(SMALL_REQUEST, **options), scan)
     assert_one_line(jrsr(capfd, command, scan, *FAST), 2, words)
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 
@@ -201,7 +208,7 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
         (("--phase-fov", "0.4"), "phase_fov is 0.4, expected 0.5 to 1"),
         (
             ("--phase-fov", "0.8", "--phase-oversampling", "1.2"),
-            "phase_fov is 0.8, phase_oversampling 1.2: one or the other",
+            "phase_fov is 0.8, phase_oversampling 1.2: one of them must be 1",
         ),
         (("--readout-pixel", "0.3"), "readout_pixel is 0.3, expected 0.5 to 1"),
         (("--calibration", "volume"), "volume needs at least 2 slices, not 1"),

@@ -23,7 +23,7 @@ SLAB = PLAIN | {"protocol": "wall-16x", "matrix": "48x40", "positions": 6, "acs"
 KINDS = {
     "plain": {},
     "slices": {"slices": 3},
-    "interleaved slices": {"slices": 4, "interleaved": True},
+    "interleaved slices": {"slices": 4, "order": "interleaved"},
     "by line": {"slices": 3, "order": "by-line"},
     "averages": {"averages": 3, "slices": 2},
     "averages by line": {"averages": 2, "slices": 2, "order": "by-line"},

@@ -99,7 +99,7 @@ def test_every_trainable_system_without_weights_is_refused_in_one_line():
         ("{t2net}+bicubic", "the first part is one of .*, got t2net"),
         ("{modl}+nowhere.json", "nowhere.json: no such weights card"),
         ("nowhere+there.json", "nowhere\\+there.json: no such weights card"),
-        ("modl+bicubik", "unknown model 'modl\\+bicubik', nearest: modl\\+bicubic"),
+        ("modl+bicubik", "unknown model 'modl\\+bicubik', did you mean 'modl\\+bicubic'"),
         ("jrsr-dc+dc", "leave out \\+dc"),
         (f"{find_card('jrsr-dc')}+dc", "leave out \\+dc"),
     ],

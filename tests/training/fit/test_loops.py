@@ -208,7 +208,7 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
     [
         ({"batch": 64}, r"\d training scans, batch is 64"),
         ({"data": "nowhere"}, "nowhere: no such file"),
-        ({"model": "jrrs"}, "unknown model 'jrrs', nearest: jrsr"),
+        ({"model": "jrrs"}, "unknown model 'jrrs', did you mean 'jrsr'"),
         ({"model": "cg-sense+bicubic"}, "has nothing to train"),
         ({"model": "cg-sense+bicubic", "warm_start": True}, "has nothing to train"),
         ({"device": "tpu"}, "device is 'tpu'"),

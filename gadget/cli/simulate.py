@@ -1,0 +1,67 @@
+"""The command `jrsr simulate`; its options are the fields of `ScanRequest`."""
+
+from dataclasses import fields
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from gadget.console import say
+from gadget.errors import Exit, UsageError
+from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
+
+from .options import Overwrite, app
+
+SHORT_NAMES = {"acceleration": "--accel", "n_coils": "--coils"}
+
+
+def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) -> int:
+    """Write a simulated ISMRMRD scan as a scanner would, 2-D or 3-D."""
+    # Imported here: the command line has to start without torch.
+    from jrsr_core.mrd.simulator.simulate import write_simulation
+
+    try:
+        made = write_simulation(ScanRequest(**request), output, truth, overwrite=overwrite)
+    except SimulationError as error:
+        raise UsageError(str(error)) from None
+    image = next(f for f in made.frames if not f.reference)
+    n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
+    size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
+    factor = image.mask.numel() / float(image.mask.sum())
+    say(f"{output}: {size}, acceleration {factor:.2f}")
+    return Exit.DONE
+
+
+def _parameter(name: str, default: Any, kind: Any, option: Any) -> Parameter:
+    annotation = Annotated[kind, option]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameters() -> list[Parameter]:
+    """Return one parameter per option, in typer's form."""
+    kinds = get_type_hints(ScanRequest)
+    python_only = {f.name for f in fields(UnusualHeaders)}
+    output = typer.Option("-o", "--output", help="File to write.")
+    truth = typer.Option(help="File for the true images.")
+    parameters = [
+        _parameter("output", ..., Path, output),
+        _parameter("truth", None, Path | None, truth),
+        Parameter("overwrite", Parameter.KEYWORD_ONLY, default=False, annotation=Overwrite),
+    ]
+    for item in fields(ScanRequest):
+        if item.name not in python_only:
+            names = [SHORT_NAMES[item.name]] if item.name in SHORT_NAMES else []
+            option = typer.Option(*names, help=item.metadata["description"])
+            parameters.append(_parameter(item.name, item.default, kinds[item.name], option))
+    return parameters
+
+
+def _register() -> None:
+    parameters = _parameters()
+    setattr(simulate, "__signature__", Signature(parameters))  # noqa: B010
+    simulate.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command()(simulate)
+
+
+_register()
