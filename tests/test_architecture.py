@@ -25,14 +25,14 @@ ARROWS = {
     "jrsr_core.metrics": "tensors",
     "jrsr_core.calibration": "data tensors physics",
     "jrsr_core.simulation": "data tensors physics",
-    "jrsr_core.models": "data tensors cancellation physics calibration",
+    "jrsr_core.models": "data tensors cancellation physics calibration spelling",
     "jrsr_core.weights": "atomic models spelling",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data tensors physics calibration mrd.acs mrd.files",
     "jrsr_core.mrd.acs": "data tensors physics calibration mrd",
     "jrsr_core.mrd.files": "data atomic mrd",
-    "jrsr_core.mrd.simulator": "data atomic spelling tensors physics simulation mrd mrd.files",
+    "jrsr_core.mrd.simulator": "data atomic spelling physics calibration simulation mrd mrd.files",
     # The plugin.
     "gadget.errors": "",
     "gadget.console": "",
