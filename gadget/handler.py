@@ -42,7 +42,7 @@ def _serve(connection: Any) -> int:
     from gadget.server.protocol.connection import install
     from gadget.server.protocol.inbox import Inbox
 
-    from .settings import properties_of
+    from .configuration import properties_of
 
     install(connection)
     inbox = Inbox(connection, waits=True, on_gone=_leave_soon)
@@ -53,7 +53,7 @@ def _serve(connection: Any) -> int:
     from .settings import Settings
 
     def prepare() -> tuple[Any, Any]:
-        settings = Settings.from_properties(properties_of(connection.raw_bytes.config))
+        settings = Settings(**properties_of(connection.raw_bytes.config))
         return settings, make_engine(settings)
 
     outcome = Session(connection, inbox).run(prepare)

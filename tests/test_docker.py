@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
-from gadget.settings import Settings, parameters_of, settings_of
+from gadget.configuration import parameters_of
+from gadget.settings import Settings
 
 DOCKER = Path(__file__).parent.parent / "docker"
 IMAGES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -79,9 +80,9 @@ def test_what_the_operator_chooses_arrives(openrecon):
         *({p["id"]: p[end]} for p in parameters if p["type"] == "int" for end in ("maximum",)),
     ]
     for chosen in choices:
-        settings_of(Settings(), parameters_of(json.dumps({"parameters": chosen})))
+        Settings(**parameters_of(json.dumps({"parameters": chosen})))
     sent = json.dumps({"parameters": {"nvirtualcoils": 8, "maps": "none", "config": "openrecon"}})
-    settings = settings_of(Settings(), parameters_of(sent))
+    settings = Settings(**parameters_of(sent))
     assert settings.n_virtual_coils == 8 and settings.map_names == []
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gadget.settings import Settings
+from gadget.settings import Settings, split_pairs
 
 app = typer.Typer(
     name="jrsr",
@@ -38,4 +38,6 @@ Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
 
 def settings_of(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
     """Return the settings of a command line."""
-    return Settings.from_pairs(pairs or [], model=model, device=device)
+    named = {"model": model, "device": device}
+    values = split_pairs(pairs or []) | {k: v for k, v in named.items() if v is not None}
+    return Settings(**values)

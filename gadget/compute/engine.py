@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from threading import Condition
 
 import torch
@@ -212,7 +212,7 @@ class Engines:
 
     def get(self, settings: Settings) -> Engine:
         """Return the engine of these settings; raises as the making of one."""
-        names = (f.name for f in fields(settings) if f.name not in SCAN_ONLY)
+        names = (name for name in Settings.model_fields if name not in SCAN_ONLY)
         # "none" and "" are the same maps.
         key = (*(getattr(settings, name) for name in names), tuple(settings.map_names))
         with self._lock:

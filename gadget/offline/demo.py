@@ -6,7 +6,7 @@ the comparison alone. Nothing is rescaled: images come back in the scale of the 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -73,9 +73,9 @@ def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:
     zero_filled = coils.abs().square().sum(0).sqrt()
     yield Entry("zero-filled", zero_filled, time.perf_counter() - start)
     for model in (BASELINE, settings.model):
-        own = replace(settings, model=model)
+        own = settings.override({"model": model})
         if model == BASELINE:
-            own = replace(own, weights="", preset="auto")
+            own = own.override({"weights": "", "preset": "auto"})
         recon = make_reconstructor(own)
         start = time.perf_counter()
         image = recon(slice_).magnitude.cpu()

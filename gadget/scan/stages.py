@@ -18,7 +18,6 @@ from gadget.compute.device import keep_freed_memory
 from gadget.compute.engine import Engine
 from gadget.errors import UsageError, describe
 from gadget.settings import MAPS, Settings
-from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler, ScanMemory
@@ -128,9 +127,7 @@ def make_reconstructor(
         preset=settings.preset,
         weights=settings.weights or None,
         device=device or settings.devices[0],
-        calibration=CalibrationSettings(
-            settings.n_virtual_coils, settings.kernel_width, settings.threshold, settings.crop
-        ),
+        calibration=settings.calibration,
         precision=settings.precision,
         with_maps=with_maps or bool(settings.map_names),
     )

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gadget.compute.engine import Engine, Engines
+from gadget.configuration import named_properties, parameters_of, properties_of
 from gadget.errors import Exit, UsageError, describe
 from gadget.server.protocol.connection import PeerConnection
 from gadget.server.protocol.inbox import Inbox, Memory, drain_bytes
 from gadget.server.protocol.messages import Query, error_message, response_message, text_message
 from gadget.server.protocol.wire import UINT16, Id, Limits, PeerGone, ProtocolError, Stream
-from gadget.settings import Settings, named_properties, parameters_of, properties_of, settings_of
+from gadget.settings import Settings
 
 from .session import Outcome, Session
 
@@ -129,7 +130,7 @@ class Conversation:
         if not self._terms.peer_files:
             for group in properties:
                 _refuse_files(group, self._settings)
-        settings = settings_of(self._settings, *properties)
+        settings = self._settings.override(*properties)
         return settings, self._engines.get(settings)
 
 

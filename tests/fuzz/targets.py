@@ -19,13 +19,14 @@ import h5py
 import numpy as np
 from ismrmrd import Dataset, Image, Meta
 
+from gadget.configuration import parameters_of, properties_of
 from gadget.errors import ScanError, UsageError
 from gadget.offline.convert import ConvertRequest, convert
 from gadget.scan.stages import live_scan, make_assembler
 from gadget.server.protocol.connection import READERS, PeerConnection
 from gadget.server.protocol.messages import Lines
 from gadget.server.protocol.wire import UINT16, Limits, PeerGone, ProtocolError, Stream
-from gadget.settings import Settings, parameters_of, properties_of, settings_of
+from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
@@ -88,7 +89,7 @@ def conversation(data: bytes) -> None:
     """A whole conversation: configuration, header, messages, and the plan of what came."""
     with Pipe(data) as sock:
         peer = PeerConnection(sock, LIMITS)
-        settings = settings_of(Settings(device="cpu"), properties_of(peer.raw_bytes.config))
+        settings = Settings(device="cpu").override(properties_of(peer.raw_bytes.config))
         scan = live_scan(parse_header(peer.raw_bytes.header), settings)
         for item in peer:
             if isinstance(item, Lines):
@@ -141,12 +142,12 @@ def card(data: bytes) -> None:
 
 def parameters(data: bytes) -> None:
     """Parameters of an MRD client, applied to the settings."""
-    settings_of(Settings(), parameters_of(data.decode("utf-8", errors="replace")))
+    Settings(**parameters_of(data.decode("utf-8", errors="replace")))
 
 
 def configuration(data: bytes) -> None:
     """A configuration text, applied to the settings."""
-    settings_of(Settings(), properties_of(data))
+    Settings(**properties_of(data))
 
 
 @cache

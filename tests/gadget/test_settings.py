@@ -1,16 +1,15 @@
 """Settings: typed, with every mistake named."""
 
-from dataclasses import fields
-
 import pytest
 
+from gadget.cli.options import settings_of
 from gadget.errors import UsageError
-from gadget.settings import Settings
+from gadget.settings import Settings, split_pairs
 
 
 def test_defaults_and_explicit_values():
-    assert Settings.from_pairs([]) == Settings()
-    settings = Settings.from_pairs(["device=cpu", "model=jrsr"], model="cg-sense+sinc", device=None)
+    assert settings_of([], None, None) == Settings()
+    settings = settings_of(["device=cpu", "model=jrsr"], "cg-sense+sinc", None)
     assert (settings.model, settings.device) == ("cg-sense+sinc", "cpu")
 
 
@@ -27,12 +26,12 @@ def test_defaults_and_explicit_values():
 )
 def test_text_becomes_the_type_of_the_field(pair, value):
     name = pair.partition("=")[0].strip()
-    assert getattr(Settings.from_pairs([pair]), name) == value
+    assert getattr(Settings(**split_pairs([pair])), name) == value
 
 
 def test_every_field_takes_its_own_default_as_text():
-    pairs = [f"{f.name}={f.default}" for f in fields(Settings)]
-    assert Settings.from_pairs(pairs) == Settings()
+    pairs = [f"{name}={field.default}" for name, field in Settings.model_fields.items()]
+    assert Settings(**split_pairs(pairs)) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -41,18 +40,42 @@ def test_every_field_takes_its_own_default_as_text():
         ("kernel_with=6", "unknown property 'kernel_with', did you mean 'kernel_width'?"),
         ("zzz=1", "unknown property 'zzz', known: model, preset"),
         ("model", "'model' is not of the form key=value"),
-        ("n_virtual_coils=many", "n_virtual_coils is 'many', expected a whole number"),
-        ("n_virtual_coils=2.5", "n_virtual_coils is '2.5', expected a whole number"),
-        ("n_virtual_coils=0", "n_virtual_coils is 0, expected 1 to 1024"),
-        ("crop=high", "crop is 'high', expected a number"),
-        ("crop=nan", "crop is nan, expected 0.0 to 0.99"),
+        (
+            "n_virtual_coils=many",
+            "n_virtual_coils is 'many', expected a whole number from 1 to 1024 to 1024 to 1024",
+        ),
+        ("n_virtual_coils=2.5", "n_virtual_coils is '2.5', expected a whole number from 1"),
+        ("n_virtual_coils=0", "n_virtual_coils is '0', expected a whole number from 1"),
+        ("crop=high", "crop is 'high', expected a number from 0 to 0.99"),
+        ("crop=nan", "crop is 'nan', expected a number from 0 to 0.99"),
         ("prewhiten=maybe", "prewhiten is 'maybe', expected true or false"),
         ("on_failure=stopp", "on_failure is 'stopp', did you mean 'stop'?"),
         ("device=gpu", "device is 'gpu', expected auto, cpu, cuda or cuda:n"),
         ("output=colour", "output is 'colour', known: magnitude, complex"),
+        ("maps=hallucinations", "maps is 'hallucinations', did you mean 'hallucination'?"),
     ],
 )
 def test_mistakes_are_named(pair, words):
     with pytest.raises(UsageError) as caught:
-        Settings.from_pairs([pair])
+        Settings(**split_pairs([pair]))
     assert words in str(caught.value)
+
+
+def test_several_mistakes_make_one_line():
+    with pytest.raises(UsageError) as caught:
+        Settings(crop=2, kernel_width="x", modle="jrsr")
+    assert str(caught.value) == "unknown property 'modle', did you mean 'model'?"
+
+
+def test_a_series_of_maps_has_to_fit():
+    with pytest.raises(UsageError, match="series_index is 65500, too large for maps=hallucination"):
+        Settings(series_index=65500, maps="hallucination")
+
+
+def test_settings_do_not_change_and_can_be_keys():
+    settings = Settings(crop=0.5)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.crop = 0.6
+    assert {settings: 1}[Settings(crop="0.5")] == 1
+    assert settings.override({"crop": 0.4}, {"crop": 0.3}) == Settings(crop=0.3)
+    assert settings.calibration.crop == 0.5

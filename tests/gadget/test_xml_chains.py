@@ -8,7 +8,8 @@ import pytest
 
 from gadget import handler
 from gadget.compute.engine import Engines
-from gadget.settings import Settings, properties_of, settings_of
+from gadget.configuration import properties_of
+from gadget.settings import Settings
 from tests.helpers.paths import ROOT
 
 CHAINS = sorted((ROOT / "xml_chains").glob("*.xml"))
@@ -63,7 +64,7 @@ class TestChain:
     def test_every_property_is_a_setting_with_a_value_of_its_kind(self, path):
         properties = properties_of(path.read_bytes())
         assert len(properties) == len(list(root_of(path).findall(".//external//property")))
-        settings = settings_of(Settings(), properties)
+        settings = Settings(**properties)
         for name, value in properties.items():
             assert str(getattr(settings, name)).lower() == value or float(value) == getattr(
                 settings, name
@@ -90,7 +91,7 @@ def test_with_and_without_noise_adjustment():
     with_noise = {p.stem for p in CHAINS if "NoiseAdjust" in re.sub(r"<!--.*?-->", "", text(p))}
     assert with_noise and NAMES - with_noise
     for path in CHAINS:
-        settings = settings_of(Settings(), properties_of(path.read_bytes()))
+        settings = Settings(**properties_of(path.read_bytes()))
         buckets = "AccumulateTrigger" in text(path)
         assert (settings.trigger == "bucket") is buckets
         if not buckets:
@@ -107,5 +108,5 @@ def test_the_connected_chain_uses_the_model_that_the_server_has_loaded():
     base = Settings()
     path = ROOT / "xml_chains" / "jrsr_connect.xml"
     engines.get(base)
-    engines.get(settings_of(base, properties_of(path.read_bytes())))
+    engines.get(base.override(properties_of(path.read_bytes())))
     assert len(made) == 1

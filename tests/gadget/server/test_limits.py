@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from gadget.configuration import parameters_of, properties_of
 from gadget.errors import UsageError
 from gadget.output.dicom.labels import Labels
 from gadget.server import connection as conversation
@@ -16,7 +17,6 @@ from gadget.server.connection import Terms, is_allowed, parse_networks
 from gadget.server.protocol import inbox
 from gadget.server.protocol.inbox import Memory
 from gadget.server.protocol.wire import Limits
-from gadget.settings import parameters_of, properties_of
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.hdf5_checks import VLEN, FileLimits, check_members
 from jrsr_core.mrd.files.scan import ScanFile
