@@ -42,7 +42,7 @@ def test_every_field_takes_its_own_default_as_text():
         ("model", "'model' is not of the form key=value"),
         (
             "n_virtual_coils=many",
-            "n_virtual_coils is 'many', expected a whole number from 1 to 1024 to 1024 to 1024",
+            "n_virtual_coils is 'many', expected a whole number from 1 to 1024",
         ),
         ("n_virtual_coils=2.5", "n_virtual_coils is '2.5', expected a whole number from 1"),
         ("n_virtual_coils=0", "n_virtual_coils is '0', expected a whole number from 1"),
