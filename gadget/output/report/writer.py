@@ -1,7 +1,7 @@
 """`--report`: one HTML page per scan, for whoever has to decide whether to trust its images."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -81,7 +81,7 @@ class ReportWriter:
             protocol=header.protocol_name,
             system=header.system,
             field_t=header.field_strength_t,
-            settings=asdict(job.settings),
+            settings=job.settings.model_dump(),
             cards=job.engine.model.cards,
             reports=self._seen.reports,
             shown=self._seen.shown,
