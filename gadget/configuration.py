@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from jrsr_core.mrd.header import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, parse_xml
 from jrsr_core.spelling import nearest
 
 from .errors import UsageError

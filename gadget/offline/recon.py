@@ -27,7 +27,7 @@ from gadget.scan.stages import (
     to_results,
 )
 from gadget.settings import Settings
-from jrsr_core.mrd.files.sandbox import GuardedScan
+from jrsr_core.mrd.files.sandbox import SandboxedScan
 from jrsr_core.mrd.files.scan import ScanFile
 
 from .scans import open_scan
@@ -147,7 +147,7 @@ def _replay_at_once(
 
 
 def replay_scan(
-    scan: ScanFile | GuardedScan,
+    scan: ScanFile | SandboxedScan,
     found: Inspection,
     paths: dict[str, Path],
     engine: "Engine | ClusterEngine",

@@ -5,15 +5,15 @@ from pathlib import Path
 import h5py
 
 from gadget.errors import UsageError
-from jrsr_core.mrd.files.sandbox import GuardedScan
+from jrsr_core.mrd.files.sandbox import SandboxedScan
 from jrsr_core.mrd.files.scan import ScanFile
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 
-def open_scan(path: Path, *, untrusted: bool) -> ScanFile | GuardedScan:
+def open_scan(path: Path, *, untrusted: bool) -> ScanFile | SandboxedScan:
     """Open a scan, an `untrusted` one in a sandboxed subprocess; raises as either class."""
-    return GuardedScan(path) if untrusted else ScanFile(path)
+    return SandboxedScan(path) if untrusted else ScanFile(path)
 
 
 def find_scans(inputs: list[Path], *, untrusted: bool = False) -> list[Path]:

@@ -1,16 +1,17 @@
-"""The two ways a scan can disappoint us; each carries one line for the user."""
+"""Exceptions for scans that cannot be reconstructed; each message is one line for the user."""
 
 from jrsr_core.data import KSpaceSlice, KSpaceVolume
 
 
 class BadScan(ValueError):
-    """The input is broken: not the format it claims to be, cut off, or with impossible numbers."""
+    """The input is broken: of another format than expected, cut off, or with impossible numbers."""
 
 
 class BadSamples(BadScan):
     """NaN or infinite samples in one slice or volume.
 
-    `rest` is what remains without the lines that hold them: input for a fallback, not for a model.
+    `rest` is the slice or volume without the lines that hold them: input for a fallback
+    reconstruction, not for a model.
     """
 
     def __init__(self, message: str, rest: KSpaceSlice | KSpaceVolume) -> None:
@@ -19,4 +20,4 @@ class BadSamples(BadScan):
 
 
 class UnsupportedScan(ValueError):
-    """The input is sound, but of a kind that is declined."""
+    """The input is valid, but a kind of scan that is not reconstructed."""

@@ -1,21 +1,21 @@
 """ISMRMRD XML header -> `ScanHeader` with one `Encoding` per encoding space.
 
-Read by element name and with every namespace removed, so that unknown elements, vendor
-extensions, a missing namespace and unknown enumeration values do no harm; only the sizes of the
-encoding spaces are indispensable. Errors name the element.
+Elements are found by name without their namespace. Unknown elements, vendor extensions, a missing
+namespace and unknown enumeration values are accepted; only the sizes of the encoding spaces are
+required. Errors name the element.
 """
 
 import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from xml.parsers import expat
 
 from jrsr_core.data import Encoding, Vector
 
 from .errors import BadScan
+from .xml import XmlError, parse_xml
 
 DEFAULT_NOISE_BANDWIDTH = 0.793
-"""Effective over nominal receiver bandwidth where the header is silent, as Gadgetron assumes."""
+"""Effective over nominal receiver bandwidth where the header has none, as Gadgetron assumes."""
 
 MAX_ENCODINGS = 256
 
@@ -24,9 +24,9 @@ LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set"
 
 @dataclass(frozen=True)
 class ScanHeader:
-    """What images and checks need to know about a scan; `xml` is the text it came from.
+    """Contents of a scan header that images and checks need; `xml` is its text.
 
-    `coil_names` are in the order of the channels; empty where not every coil has one of its own.
+    `coil_names` are in the order of the channels; empty unless every coil has a name of its own.
     """
 
     xml: str
@@ -88,7 +88,7 @@ def _root(text: str) -> ET.Element:
 
 
 def _coil_names(root: ET.Element) -> tuple[str, ...]:
-    """Names by ascending coil number, whether it counts from 0 or from 1; () if ambiguous."""
+    """Return names by ascending coil number, which may start at 0 or 1; () if ambiguous."""
     labels = root.findall("acquisitionSystemInformation/coilLabel")
     try:
         named = {_integer(label, "coilNumber"): _text(label, "coilName") for label in labels}
@@ -162,7 +162,7 @@ def _number(element: ET.Element, path: str) -> float | None:
 
 
 def _numbers(element: ET.Element, path: str) -> tuple[float, ...]:
-    """Values of one per contrast; one that is no number makes them all unknown."""
+    """Return one value per contrast; () if one of them is no number."""
     try:
         return tuple(_to_float(e.text or "", path) for e in element.findall(path))
     except BadScan:
@@ -182,62 +182,3 @@ def _to_float(text: str, path: str) -> float:
     if not math.isfinite(value):
         raise BadScan(f"header: {path} is {text.strip()!r}, expected a number")
     return value
-
-
-# FOLDED jrsr_core/mrd/xml_tree.py: XML of strangers -> elements: no document types, hence no entities, and limits on every size.
-class XmlError(ValueError):
-    """No XML, or XML that is not accepted; one line to go behind the name of the text."""
-
-
-@dataclass(frozen=True)
-class XmlLimits:
-    """What a text may have at most: bytes, elements, elements within each other."""
-
-    n_bytes: int = 2**24
-    n_elements: int = 200_000
-    depth: int = 64
-
-
-def parse_xml(text: bytes, limits: XmlLimits = XmlLimits()) -> ET.Element:
-    """Return the root; names of elements are without their namespace.
-
-    Raises
-    ------
-    XmlError
-        Not well formed, with a document type, or beyond a limit.
-    """
-    if len(text) > limits.n_bytes:
-        raise XmlError(f"has {len(text)} bytes, at most {limits.n_bytes} are accepted")
-    builder = ET.TreeBuilder()
-    depth = n_elements = 0
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal depth, n_elements
-        depth, n_elements = depth + 1, n_elements + 1
-        if depth > limits.depth:
-            raise XmlError(f"nests its elements deeper than {limits.depth}")
-        if n_elements > limits.n_elements:
-            raise XmlError(f"has more than {limits.n_elements} elements")
-        builder.start(name.rpartition("}")[2], attributes)
-
-    def end(name: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(name.rpartition("}")[2])
-
-    def doctype(name: str, *_: object) -> None:
-        raise XmlError(f"has a document type ({name[:40]!r}), which is not accepted")
-
-    parser = expat.ParserCreate(namespace_separator="}")
-    parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = doctype
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(text, True)
-    except XmlError:
-        raise
-    # An encoding that is declared but unknown is a LookupError or a ValueError.
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        raise XmlError(f"is not readable as XML: {error}") from None
-    return builder.close()

@@ -1,16 +1,59 @@
-"""Acquired lines: their flags, and which of them carry image data.
+"""Acquired lines: their headers, their flags, and which of them carry image data.
 
-A line is one readout of all coils. Its head is a record of the ISMRMRD structured type, so that
-flags and counters of a whole scan are tested at once. Flag number f of the standard is bit f - 1.
+A line is one readout of all coils. The headers of a scan are one structured array, named `heads`
+after the field of ISMRMRD files, so that flags and counters of all lines are tested at once. Flag
+number f of the standard is bit f - 1. Source: ISMRMRD, Inati et al., MRM 2017;77:411.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from ismrmrd.hdf5 import acquisition_header_dtype
 
-HEAD_DTYPE: np.dtype = acquisition_header_dtype
+COUNTERS_DTYPE = np.dtype(
+    [
+        ("kspace_encode_step_1", "<u2"),
+        ("kspace_encode_step_2", "<u2"),
+        ("average", "<u2"),
+        ("slice", "<u2"),
+        ("contrast", "<u2"),
+        ("phase", "<u2"),
+        ("repetition", "<u2"),
+        ("set", "<u2"),
+        ("segment", "<u2"),
+        ("user", "<u2", (8,)),
+    ]
+)
+
+HEAD_DTYPE = np.dtype(
+    [
+        ("version", "<u2"),
+        ("flags", "<u8"),
+        ("measurement_uid", "<u4"),
+        ("scan_counter", "<u4"),
+        ("acquisition_time_stamp", "<u4"),
+        ("physiology_time_stamp", "<u4", (3,)),
+        ("number_of_samples", "<u2"),
+        ("available_channels", "<u2"),
+        ("active_channels", "<u2"),
+        ("channel_mask", "<u8", (16,)),
+        ("discard_pre", "<u2"),
+        ("discard_post", "<u2"),
+        ("center_sample", "<u2"),
+        ("encoding_space_ref", "<u2"),
+        ("trajectory_dimensions", "<u2"),
+        ("sample_time_us", "<f4"),
+        ("position", "<f4", (3,)),
+        ("read_dir", "<f4", (3,)),
+        ("phase_dir", "<f4", (3,)),
+        ("slice_dir", "<f4", (3,)),
+        ("patient_table_position", "<f4", (3,)),
+        ("idx", COUNTERS_DTYPE),
+        ("user_int", "<i4", (8,)),
+        ("user_float", "<f4", (8,)),
+    ]
+)
+"""AcquisitionHeader of ISMRMRD, packed. The package `ismrmrd` has it too, but takes long to import."""
 
 FIRST_IN_SLICE, LAST_IN_SLICE = 7, 8
 FIRST_IN_REPETITION, LAST_IN_REPETITION = 13, 14
@@ -32,7 +75,7 @@ REJECTED = {
 
 
 class LineSource(Protocol):
-    """Where lines come from: a file, a bucket, a simulation."""
+    """Source of lines: a file, a bucket, a simulation."""
 
     heads: np.ndarray
 
@@ -43,7 +86,7 @@ class LineSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class LineList:
-    """Lines in memory: heads ``(n,)`` and one complex64 array ``(coil, sample)`` for each."""
+    """Lines in memory: headers ``(n,)`` and one complex64 array ``(coil, sample)`` for each."""
 
     heads: np.ndarray
     data: list[np.ndarray]
@@ -54,12 +97,12 @@ class LineList:
 
 
 def has_flag(heads: np.ndarray, flag: int) -> np.ndarray:
-    """Boolean per line."""
+    """Return a boolean per line: whether the flag of this number is set."""
     return (heads["flags"] >> np.uint64(flag - 1)) & np.uint64(1) == 1
 
 
 def flag_bits(*flags: int) -> int:
-    """Value of the field ``flags`` with these flags set."""
+    """Return the value of the field ``flags`` with these flags set."""
     return sum(1 << (flag - 1) for flag in flags)
 
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, parse_xml
 
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 

@@ -11,7 +11,7 @@ from typing import Any
 import ismrmrd
 from gadgetron.external.connection import Connection
 
-from jrsr_core.mrd.header import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, parse_xml
 
 from .arrays import read_bucket, read_image_array, read_recon_data
 from .messages import (

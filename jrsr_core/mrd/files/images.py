@@ -17,7 +17,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, parse_xml
 
 from .hdf5_checks import (
     FileLimits,

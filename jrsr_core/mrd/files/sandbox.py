@@ -29,7 +29,7 @@ ERRORS = {"BadScan": BadScan, "UnsupportedScan": UnsupportedScan}
 
 
 @dataclass(frozen=True)
-class GuardLimits:
+class SandboxLimits:
     """What the child may use: bytes of memory beyond its libraries, seconds of processor time.
 
     `answer` is the time in seconds, waiting included, that one answer may take.
@@ -40,7 +40,7 @@ class GuardLimits:
     answer: float = 120.0
 
 
-class GuardedScan:
+class SandboxedScan:
     """A scan on disk, a `LineSource`; used as `ScanFile`.
 
     Raises
@@ -51,7 +51,7 @@ class GuardedScan:
         As `ScanFile`; the child died, or used more than it may.
     """
 
-    def __init__(self, path: str | Path, limits: GuardLimits = GuardLimits()) -> None:
+    def __init__(self, path: str | Path, limits: SandboxLimits = SandboxLimits()) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
@@ -128,7 +128,7 @@ class GuardedScan:
         self._child.stdin.close()
         self._child.stdout.close()
 
-    def __enter__(self) -> "GuardedScan":
+    def __enter__(self) -> "SandboxedScan":
         return self
 
     def __exit__(

@@ -12,7 +12,6 @@ from types import TracebackType
 
 import h5py
 import numpy as np
-from ismrmrd.hdf5 import acquisition_dtype
 
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
@@ -21,6 +20,10 @@ from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from .hdf5_checks import FileLimits, Heaps, StoredRows, check_group, check_header, check_rows
 
 DATASET = "dataset"
+FLOATS = h5py.special_dtype(vlen=np.float32)
+ROW_DTYPE = np.dtype([("head", HEAD_DTYPE), ("traj", FLOATS), ("data", FLOATS)])
+"""Acquisition of ISMRMRD: header, trajectory, samples as pairs (real, imag)."""
+
 BLOCK, BLOCK_BYTES = 128, 2**28
 BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
 """What h5py raises on files that are not what they say."""
@@ -143,14 +146,14 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
         rows = file.create_dataset(
             f"{DATASET}/data",
             (len(lines.heads),),
-            acquisition_dtype,
+            ROW_DTYPE,
             maxshape=(None,),
             chunks=(64,),
         )
         nothing = np.zeros(0, np.float32)
         for start in range(0, len(lines.heads), BLOCK):
             heads = lines.heads[start : start + BLOCK]
-            block = np.empty(len(heads), acquisition_dtype)
+            block = np.empty(len(heads), ROW_DTYPE)
             block["head"] = heads
             for i in range(len(heads)):
                 line = np.ascontiguousarray(lines.data[start + i], np.complex64)

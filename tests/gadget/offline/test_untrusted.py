@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.sandbox import GuardedScan, GuardLimits
+from jrsr_core.mrd.files.sandbox import SandboxedScan, SandboxLimits
 from jrsr_core.mrd.files.scan import ScanFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.peer import environment
@@ -18,7 +18,7 @@ from tests.helpers.peer import environment
 def test_lines_are_those_of_the_file(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    with ScanFile(path) as plain, GuardedScan(path) as guarded:
+    with ScanFile(path) as plain, SandboxedScan(path) as guarded:
         assert guarded.header == plain.header
         np.testing.assert_array_equal(guarded.heads, plain.heads)
         some = np.array([3, 4, 9])
@@ -50,7 +50,7 @@ def test_a_broken_file_is_one_line(command, tmp_path, capfd):
 def test_a_child_that_dies_is_a_bad_scan(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    with GuardedScan(path) as scan:
+    with SandboxedScan(path) as scan:
         scan._child.send_signal(signal.SIGSEGV)
         with pytest.raises(BadScan, match=r"crashes \(SIGSEGV\): it is broken"):
             scan.samples(np.arange(4))
@@ -59,9 +59,9 @@ def test_a_child_that_dies_is_a_bad_scan(tmp_path):
 def test_a_child_that_hangs_is_ended(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    with GuardedScan(path, GuardLimits(answer=20.0)) as scan:
+    with SandboxedScan(path, SandboxLimits(answer=20.0)) as scan:
         scan._child.send_signal(signal.SIGSTOP)
-        scan._limits = GuardLimits(answer=0.2)
+        scan._limits = SandboxLimits(answer=0.2)
         with pytest.raises(BadScan, match=r"longer than 0\.2 s"):
             scan.samples(np.arange(4))
 
@@ -70,11 +70,11 @@ def test_a_file_that_needs_much_memory(tmp_path):
     path = tmp_path / "scan.h5"
     lines = write_small_scan(path, shape=(64, 256), n_coils=16)
     assert sum(line.nbytes for line in lines.data) > 2**21
-    with GuardedScan(path) as scan:
+    with SandboxedScan(path) as scan:
         assert len(scan.samples(np.arange(64))) == 64
     with (
         pytest.raises(BadScan, match="needs more than 0 MiB"),
-        GuardedScan(path, GuardLimits(memory=2**18)) as scan,
+        SandboxedScan(path, SandboxLimits(memory=2**18)) as scan,
     ):
         scan.samples(np.arange(64))
 

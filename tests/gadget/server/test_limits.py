@@ -20,8 +20,9 @@ from gadget.server.protocol.wire import Limits
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.hdf5_checks import VLEN, FileLimits, check_members
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.header import MAX_ENCODINGS, XmlError, XmlLimits, parse_header, parse_xml
+from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.xml import XmlError, XmlLimits, parse_xml
 from jrsr_core.weights import CardError, WeightsCard
 from tests.helpers import layouts
 from tests.helpers.commands import write_small_scan
