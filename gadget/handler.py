@@ -39,6 +39,10 @@ def reconstruct(connection: Any) -> None:
 
 
 def _serve(connection: Any) -> int:
+    from gadget.compute.process import prepare_process
+
+    prepare_process()
+
     from gadget.server.protocol.connection import install
     from gadget.server.protocol.inbox import Inbox
 
@@ -47,7 +51,7 @@ def _serve(connection: Any) -> int:
     install(connection)
     inbox = Inbox(connection, waits=True, on_gone=_leave_soon)
 
-    from gadget.scan.stages import make_engine
+    from gadget.compute.model import make_engine
     from gadget.server.session import Session
 
     from .settings import Settings

@@ -5,6 +5,7 @@ import signal
 import sys
 from typing import Any
 
+from gadget.compute.process import prepare_process
 from gadget.console import complain
 from gadget.errors import Exit, describe, exit_code
 
@@ -16,6 +17,7 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code; every failure is one line on stderr."""
+    prepare_process()
     logging.basicConfig(level=logging.ERROR, format="jrsr: %(message)s")
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(int(_run(arguments)))

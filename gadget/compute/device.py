@@ -7,9 +7,7 @@ time limit, has its error as outcome, whatever it is: the thread that computes m
 another scan.
 """
 
-import ctypes
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -263,20 +261,3 @@ def answers(device: torch.device) -> bool:
 def first_line(error: BaseException) -> str:
     """Return what went wrong without CUDA's advice on debugging."""
     return (str(error).splitlines() or [type(error).__name__])[0].strip()
-
-
-# FOLDED gadget/allocator.py: Freed memory is kept for the next image.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST_KEPT = 32 << 20  # the most glibc allows; larger blocks come from the system as before
-SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
-
-
-def keep_freed_memory() -> bool:
-    """Return whether it is kept: glibc alone has the switch, and a user's own setting stays."""
-    if any(name in os.environ for name in SETTINGS):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, TypeError, AttributeError):  # musl, macOS; Windows
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

@@ -1,193 +1,18 @@
-"""Where images are computed: one model for any number of scans, its devices shared between them.
-
-Callers put their slices into one queue. Whoever finds a device free takes what is at the head of
-the queue, slices of other callers among it, as many as go together into one batch; the others wait
-for their results. The engine has no threads of its own.
-"""
+"""The interface of an engine, which computes images for any number of scans."""
 
 import threading
-import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from threading import Condition
-
-import torch
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
 
 from gadget.settings import Settings
-from jrsr_core.cancellation import checkpoint, current_check
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
-from .device import Job, Worker
-
-Load = Callable[[str], Reconstructor]
-"""Gives the `Reconstructor` of a device."""
-
-
-@dataclass
-class Statistics:
-    """What an engine has done: images, seconds its devices were busy, batches by size."""
-
-    n_images: int = 0
-    busy_seconds: float = 0.0
-    batches: dict[int, int] = field(default_factory=dict)
-
-
-class Engine:
-    """Computes slices and volumes for any thread.
-
-    Parameters
-    ----------
-    load
-        Called once per device, and for "cpu" when a slice fits on no GPU or a GPU is lost.
-    devices
-        Their names; each computes one batch, or one volume, at a time.
-    batch_size
-        Slices of one batch on a GPU, and readout positions of a volume on any device. On a CPU
-        slices are computed one by one: a batch would be no faster.
-    """
-
-    def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
-        self.batch_size = batch_size
-        self.statistics = Statistics()
-        self._workers = [Worker(name, load, batch_size) for name in devices]
-        self._free = deque(self._workers)
-        self._queue: deque[Job] = deque()
-        self._changed = Condition()
-
-    @property
-    def model(self) -> Reconstructor:
-        """The model, on the first device."""
-        return self._workers[0].recon
-
-    @property
-    def place(self) -> str:
-        """Where images are computed."""
-        return ", ".join(str(worker.recon.device) for worker in self._workers)
-
-    @property
-    def notes(self) -> list[str]:
-        """What whoever runs the server should know: devices that are lost."""
-        return [worker.lost for worker in self._workers if worker.lost]
-
-    @property
-    def n_waiting(self) -> int:
-        """Slices in the queue."""
-        return len(self._queue)
-
-    @property
-    def slices_at_once(self) -> int:
-        """How many slices a caller does well to bring together."""
-        return self.batch_size if self.model.device.type == "cuda" else 1
-
-    def run(
-        self, slices: list[KSpaceSlice], time_limit: float = 0.0
-    ) -> list[ReconImage | Exception]:
-        """Return images in the order of the slices, or for each the error that prevented it.
-
-        `time_limit` is in seconds per slice; 0 for no limit.
-
-        Raises
-        ------
-        Exception
-            What the watch of the caller raises (`jrsr_core.interrupt`), and nothing else.
-        """
-        jobs = [Job(slice_, current_check(), time_limit) for slice_ in slices]
-        with self._changed:
-            self._queue.extend(jobs)
-        try:
-            while any(job.outcome is None for job in jobs):
-                self._take_turn(jobs)
-        finally:
-            with self._changed:
-                self._queue = deque(job for job in self._queue if job not in jobs)
-        return [job.outcome for job in jobs]
-
-    def _take_turn(self, jobs: list[Job]) -> None:
-        """Compute the next batch when a device is free, or wait until others have done it."""
-        with self._changed:
-            while not (self._free and self._queue):
-                if all(job.outcome is not None for job in jobs):
-                    return
-                self._wait()
-            worker = self._free.popleft()
-            batch = self._next_batch(worker)
-        with self._giving_back(worker, batch):
-            worker.compute(batch)
-
-    def _next_batch(self, worker: Worker) -> list[Job]:
-        batch = [self._queue.popleft()]
-        while (
-            len(batch) < worker.slices_at_once
-            and self._queue
-            and _go_together(batch[0].slice_, self._queue[0].slice_)
-        ):
-            batch.append(self._queue.popleft())
-        return batch
-
-    def run_volume(self, volume: KSpaceVolume, tick: Tick, time_limit: float = 0.0) -> ReconImage:
-        """Compute a volume; raises as `reconstruct_volume`, and what the caller's watch raises.
-
-        `time_limit` is in seconds per readout position; 0 for no limit.
-        """
-        with self._a_device() as worker:
-            return worker.compute_volume(volume, tick, time_limit)
-
-    def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
-        """Return an image without the model; see `Reconstructor.fallback`."""
-        with self._a_device() as worker:
-            return worker.fallback(made, reason, tick)
-
-    @contextmanager
-    def _a_device(self) -> Iterator[Worker]:
-        with self._changed:
-            while not self._free:
-                self._wait()
-            worker = self._free.popleft()
-        with self._giving_back(worker, []):
-            yield worker
-
-    def _wait(self) -> None:
-        self._changed.wait(0.05)
-        checkpoint()
-
-    @contextmanager
-    def _giving_back(self, worker: Worker, batch: list[Job]) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._changed:
-                # After an interrupt the slices of others are still to be done.
-                self._queue.extendleft(job for job in reversed(batch) if job.outcome is None)
-                if self._is_needed(worker):
-                    self._free.append(worker)
-                self._count(max(len(batch), 1), time.perf_counter() - start)
-                self._changed.notify_all()
-
-    def _is_needed(self, worker: Worker) -> bool:
-        """Whether a worker goes on: without its device only where no other device is left."""
-        others = any(not w.lost for w in self._workers if w is not worker)
-        return not worker.lost or not others
-
-    def _count(self, n: int, seconds: float) -> None:
-        done = self.statistics
-        done.n_images += n
-        done.busy_seconds += seconds
-        done.batches[n] = done.batches.get(n, 0) + 1
-
-
-def _go_together(a: KSpaceSlice, b: KSpaceSlice) -> bool:
-    """Whether two slices can be one batch."""
-    same_shape = a.kspace.shape == b.kspace.shape and a.lr_shape == b.lr_shape
-    return same_shape and torch.equal(a.mask, b.mask)
-
-
-# FOLDED gadget/engines.py: Engines of a server: one per model and its settings, shared by all scans that ask for them.
 MAX_ENGINES = 4
+"""Engines that a server keeps in memory."""
+
 SCAN_ONLY = (
     "maps",
     "on_failure",
@@ -199,19 +24,98 @@ SCAN_ONLY = (
     "prewhiten",
     "noise_file",
 )
-"""Settings that need no engine of their own."""
+"""Settings on which an engine does not depend."""
 
 
-class Engines:
-    """Engines by the settings they were made with; the one unused for longest goes first."""
+class Engine(Protocol):
+    """Computes slices and volumes for any thread, on this machine or on a cluster."""
+
+    @property
+    def model(self) -> Reconstructor:
+        """The model, with its name, cards and settings."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where images are computed, for a log line."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What an operator should know: devices that failed, workers that are missing."""
+        ...
+
+    @property
+    def n_waiting(self) -> int:
+        """Slices in the queue."""
+        ...
+
+    @property
+    def slices_at_once(self) -> int:
+        """How many slices a caller should pass to one call of `run`."""
+        ...
+
+    def run(
+        self, slices: list[KSpaceSlice], time_limit: float = 0.0
+    ) -> list[ReconImage | Exception]:
+        """Return an image per slice, in their order, or the error that prevented it.
+
+        Parameters
+        ----------
+        time_limit
+            Seconds per slice; 0 for no limit.
+
+        Raises
+        ------
+        Exception
+            What the caller's watch raises (`jrsr_core.cancellation.watched`), and nothing else.
+        """
+        ...
+
+    def run_volume(self, volume: KSpaceVolume, tick: Tick, time_limit: float = 0.0) -> ReconImage:
+        """Return the image of a volume.
+
+        Parameters
+        ----------
+        tick
+            Called once per readout position.
+        time_limit
+            Seconds per readout position, on average; 0 for no limit.
+
+        Raises
+        ------
+        Exception
+            As `reconstruct_volume`, and what the caller's watch raises.
+        """
+        ...
+
+    def fallback(self, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
+        """Return a conventional reconstruction that is marked with the reason for it."""
+        ...
+
+
+class EngineCache:
+    """Keeps the engines of a server by the settings that they were made with.
+
+    Scans with the same settings share an engine; the engine that was unused for longest is
+    dropped when there are more than `MAX_ENGINES`.
+
+    Parameters
+    ----------
+    make
+        Makes the engine of some settings.
+    """
 
     def __init__(self, make: Callable[[Settings], Engine]) -> None:
         self._make = make
         self._kept: OrderedDict[tuple, Engine] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def get(self, settings: Settings) -> Engine:
-        """Return the engine of these settings; raises as the making of one."""
+        """Return the engine of these settings; raises what making one raises."""
         names = (name for name in Settings.model_fields if name not in SCAN_ONLY)
         # "none" and "" are the same maps.
         key = (*(getattr(settings, name) for name in names), tuple(settings.map_names))
@@ -223,12 +127,12 @@ class Engines:
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    def waiting(self) -> int:
-        """Slices that wait in all queues."""
-        # Without the lock: health is asked for while a model is loaded.
+    # Both without the lock, which is held while a model is loaded: a health query is answered then.
+
+    def n_waiting(self) -> int:
+        """Return the number of slices that wait in all queues."""
         return sum(engine.n_waiting for engine in list(self._kept.values()))
 
     def notes(self) -> list[str]:
-        """Return what the engines have to say of their devices, once."""
-        # Without the lock, as above.
+        """Return the notes of all engines, each once."""
         return list(dict.fromkeys(n for engine in list(self._kept.values()) for n in engine.notes))

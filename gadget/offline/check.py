@@ -3,9 +3,10 @@
 import textwrap
 from pathlib import Path
 
+from gadget.compute.model import check_model
 from gadget.console import complain, say
 from gadget.errors import Exit, describe, exit_code
-from gadget.scan.inspect import Inspection, SpaceInspection, check_model, inspect_scan
+from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.registry import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan

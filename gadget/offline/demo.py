@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import say, table
 from gadget.scan.inspect import inspect_scan
-from gadget.scan.stages import make_assembler, make_engine, make_reconstructor
+from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape

@@ -10,31 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gadget.compute.engine import Engine
+from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray.available import import_cluster
 from gadget.console import complain, progress, say
 from gadget.errors import Exit, ScanError, UsageError, describe, exit_code
 from gadget.output.base import ScanJob
 from gadget.output.formats import check_paths, open_writers, target_path
-from gadget.scan.inspect import Inspection, check_model, inspect_scan
-from gadget.scan.stages import (
-    file_tasks,
-    make_assembler,
-    make_engine,
-    reconstruct,
-    to_results,
-)
+from gadget.scan.inspect import Inspection, inspect_scan
+from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from gadget.settings import Settings
 from jrsr_core.mrd.files.sandbox import SandboxedScan
 from jrsr_core.mrd.files.scan import ScanFile
 
 from .scans import open_scan
 from .summary import Summary
-
-if TYPE_CHECKING:
-    from gadget.compute.ray.engine import ClusterEngine
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ def _replay_at_once(
     targets: dict[Path, dict[str, Path]],
     request: Request,
     settings: Settings,
-    engine: "ClusterEngine",
+    engine: Engine,
     n_scans: int,
 ) -> Exit:
     """Several scans at once; one bar for all of them."""
@@ -150,7 +141,7 @@ def replay_scan(
     scan: ScanFile | SandboxedScan,
     found: Inspection,
     paths: dict[str, Path],
-    engine: "Engine | ClusterEngine",
+    engine: Engine,
     settings: Settings,
     overwrite: bool = False,
     *,
@@ -160,15 +151,17 @@ def replay_scan(
     start = time.perf_counter()
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
-    job = ScanJob(scan.path, found, make_assembler(scan, found.plan, settings), engine, settings)
+    job = ScanJob(
+        scan.path, found.plan, make_assembler(scan, found.plan, settings), engine, settings
+    )
     done = Summary(scan.path.name)
     with ExitStack() as stack:
         writers = open_writers(stack, paths, job, overwrite=overwrite)
         bar = nullcontext(lambda: None)
         if has_bar:
-            bar = progress(job.slices.n_steps, scan.path.name)
+            bar = progress(slices.n_steps, scan.path.name)
         tick = stack.enter_context(bar)
-        images = reconstruct(file_tasks(job.slices), engine, settings, tick)
+        images = reconstruct(file_tasks(slices), engine, settings, tick)
         for result in to_results(images, found.plan.header, settings):
             done.add(result)
             for writer in writers:

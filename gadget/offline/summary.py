@@ -3,7 +3,7 @@
 import logging
 
 from gadget.console import complain
-from gadget.scan.stages import Result
+from gadget.output.base import Result
 from jrsr_core.reconstruction.warnings import group_warnings
 
 log = logging.getLogger("jrsr")

@@ -12,12 +12,11 @@ from typing import Protocol
 from gadget.errors import UsageError
 from gadget.output.dicom.writer import SUFFIX, DicomWriter, EnhancedWriter
 from gadget.output.report.writer import ReportWriter
-from gadget.scan.stages import Result
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.spelling import nearest
 
-from .base import ScanJob
+from .base import Result, ScanJob
 from .nifti import NiftiWriter, require_nibabel
 from .picture import central_planes, magnitude_mosaic, pick_tiles
 
@@ -83,7 +82,7 @@ class PngWriter:
         self.path = path
         self._overwrite = overwrite
         check_target(path, overwrite=overwrite)
-        self._wanted = pick_tiles(len(job.found.plan.groups))
+        self._wanted = pick_tiles(len(job.plan.groups))
         self._tiles: list = []
         self._n_seen = 0
 

@@ -8,20 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gadget.errors import UsageError
 from gadget.settings import Settings
 from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import Encoding
-from jrsr_core.models import MODEL_NAMES, PRESETS
-from jrsr_core.models.registry import CONSISTENT, PARTS
 from jrsr_core.mrd.acs.lines import acs_size, calibration_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import measured_share
-from jrsr_core.spelling import nearest
-from jrsr_core.weights import CardError, find_system
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
 STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
@@ -141,18 +136,3 @@ def _pattern(heads: np.ndarray) -> bytes:
     """Return what the sampling of an image depends on."""
     columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
     return b"".join(column.tobytes() for column in columns)
-
-
-def check_model(settings: Settings) -> None:
-    """Raise `UsageError` for an unknown model or preset, `CardError` where weights are missing."""
-    if settings.preset not in ("auto", *PRESETS):
-        raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
-    base = settings.model.removesuffix(CONSISTENT)
-    if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
-        raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
-    try:
-        find_system(settings.model, preset=settings.preset, weights=settings.weights)
-    except CardError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from error

@@ -8,15 +8,13 @@ other, from a scan that is going on (`jrsr_core.mrd.live`).
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 
-import ismrmrd
 import numpy as np
 
-from gadget.compute.device import keep_freed_memory
 from gadget.compute.engine import Engine
 from gadget.errors import UsageError, describe
+from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
@@ -29,29 +27,9 @@ from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.plan import ScanPlan
-from jrsr_core.reconstruction.load import load_reconstructor
-from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
 from .failed_scans import spool
-from .inspect import check_model
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """One finished image, or a map of it: as arrays and as the message that goes out.
-
-    `map_name` is the name of the map in `mrd`; empty for the image itself.
-    """
-
-    image: ReconImage
-    mrd: ismrmrd.Image
-    map_name: str = ""
-
-    @property
-    def is_fallback(self) -> bool:
-        """Whether the model had no part in it."""
-        return bool(self.image.report.fallback)
 
 
 def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
@@ -106,40 +84,6 @@ def _noise_of(path: str) -> NoiseData:
     if noise is None:
         raise UsageError(f"noise_file {path} has no noise lines")
     return replace(noise, coil_names=names)
-
-
-def make_reconstructor(
-    settings: Settings, device: str | None = None, *, with_maps: bool = False
-) -> Reconstructor:
-    """Load the model on a device; `with_maps` even where no series of them is asked for.
-
-    Raises
-    ------
-    UsageError
-        Unknown model or preset.
-    ValueError
-        Weights that do not match their card; a device that is not there.
-    """
-    check_model(settings)
-    keep_freed_memory()
-    return load_reconstructor(
-        settings.model,
-        preset=settings.preset,
-        weights=settings.weights or None,
-        device=device or settings.devices[0],
-        calibration=settings.calibration,
-        precision=settings.precision,
-        with_maps=with_maps or bool(settings.map_names),
-    )
-
-
-def make_engine(settings: Settings, *, with_maps: bool = False) -> Engine:
-    """Load the model once for all scans; arguments and errors as `make_reconstructor`."""
-    return Engine(
-        partial(make_reconstructor, settings, with_maps=with_maps),
-        settings.devices,
-        batch_size=settings.batch_size,
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gadget.compute.engine import Engine, Engines
+from gadget.compute.engine import Engine, EngineCache
 from gadget.configuration import named_properties, parameters_of, properties_of
 from gadget.errors import Exit, UsageError, describe
 from gadget.server.protocol.connection import PeerConnection
@@ -66,7 +66,7 @@ class Conversation:
         sock: socket.socket,
         name: str,
         settings: Settings,
-        engines: Engines,
+        engines: EngineCache,
         health_line: Callable[[], str],
         terms: Terms,
     ) -> None:

@@ -7,22 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gadget.compute.engine import Engine
+from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray.available import import_cluster
 from gadget.errors import Exit
-from gadget.scan.inspect import check_model
-from gadget.scan.stages import make_engine
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 
 from .server import Server
-
-if TYPE_CHECKING:
-    from gadget.compute.ray.engine import ClusterEngine
 
 log = logging.getLogger("jrsr")
 
@@ -61,7 +57,7 @@ def serve_until_stopped(
 @contextmanager
 def _makes_engines(
     settings: Settings, cluster: str, gpus_per_worker: float | None
-) -> Iterator[Callable[[Settings], "Engine | ClusterEngine"]]:
+) -> Iterator[Callable[[Settings], Engine]]:
     """Yield what makes engines: of this machine, or of the one pool of a cluster."""
     if not cluster:
         yield make_engine
@@ -72,7 +68,7 @@ def _makes_engines(
         yield partial(module.ClusterEngine, pool=pool, is_resident=True)
 
 
-def warm_up(engine: "Engine | ClusterEngine") -> None:
+def warm_up(engine: Engine) -> None:
     """Compute one small slice, so that the first scan does not wait for libraries to set up."""
     start = time.perf_counter()
     generator = torch.Generator().manual_seed(0)

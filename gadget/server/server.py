@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from gadget.compute.engine import Engine, Engines
+from gadget.compute.engine import Engine, EngineCache
 from gadget.errors import Exit
 from gadget.settings import Settings
 
@@ -73,7 +73,7 @@ class Server:
     ) -> None:
         self.settings = settings
         self.health = Health()
-        self.engines = Engines(make_engine)
+        self.engines = EngineCache(make_engine)
         self.max_connections = max_connections
         self.grace = grace
         self._allow = tuple(allow)
@@ -90,7 +90,7 @@ class Server:
 
     def health_line(self) -> str:
         """Return the health line."""
-        return self.health.line(self.engines.waiting(), self.engines.notes())
+        return self.health.line(self.engines.n_waiting(), self.engines.notes())
 
     def run(self) -> None:
         """Serve until `stop` is called; then wait for the scans that are going on."""

@@ -1,6 +1,5 @@
 """Measurements, run by hand; threads wait and memory is kept as in the plugin."""
 
-import gadget  # noqa: F401  (before torch, which reads how)
-from gadget.compute.device import keep_freed_memory
+from gadget.compute.process import prepare_process
 
-keep_freed_memory()
+prepare_process()

@@ -23,9 +23,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
 from ray.cluster_utils import Cluster
 
+from gadget.compute.model import make_engine
 from gadget.compute.ray.engine import ClusterEngine
 from gadget.compute.ray.pool import Pool
-from gadget.scan.stages import make_engine
 from gadget.server.serve import warm_up
 from gadget.settings import Settings
 from tests.helpers import layouts

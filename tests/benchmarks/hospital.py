@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gadget.compute.model import make_engine
 from gadget.offline.recon import Request, replay
-from gadget.scan.stages import file_tasks, make_assembler, make_engine
+from gadget.scan.stages import file_tasks, make_assembler
 from gadget.settings import Settings
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan

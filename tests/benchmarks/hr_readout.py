@@ -13,7 +13,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from gadget.scan.stages import make_assembler, make_reconstructor
+from gadget.compute.model import make_reconstructor
+from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.metrics import psnr

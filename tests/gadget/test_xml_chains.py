@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gadget import handler
-from gadget.compute.engine import Engines
+from gadget.compute.engine import EngineCache
 from gadget.configuration import properties_of
 from gadget.settings import Settings
 from tests.helpers.paths import ROOT
@@ -104,7 +104,7 @@ def text(path: Path) -> str:
 
 def test_the_connected_chain_uses_the_model_that_the_server_has_loaded():
     made = []
-    engines = Engines(lambda settings: made.append(settings) or settings)
+    engines = EngineCache(lambda settings: made.append(settings) or settings)
     base = Settings()
     path = ROOT / "xml_chains" / "jrsr_connect.xml"
     engines.get(base)

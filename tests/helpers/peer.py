@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gadget.scan.stages import make_engine
+from gadget.compute.model import make_engine
 from gadget.server.server import Server
 from gadget.settings import Settings
 from jrsr_core.mrd.lines import LineList

@@ -5,9 +5,9 @@ to them and comes back are arrays within our own types. Ray's own transport pick
 machines of one owner; nothing that came from outside is unpickled.
 """
 
-from gadget.compute.engine import Engine
+from gadget.compute.local import LocalEngine
+from gadget.compute.model import make_reconstructor
 from gadget.errors import UsageError
-from gadget.scan.stages import make_reconstructor
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
@@ -53,7 +53,7 @@ class ClusterEngine:
         self._model = Model(recon, settings.batch_size, device)
         self._pool = pool
         self._is_resident = is_resident
-        self._local = Engine(lambda _: recon, ["cpu"], batch_size=settings.batch_size)
+        self._local = LocalEngine(lambda _: recon, ["cpu"], batch_size=settings.batch_size)
 
     @property
     def model(self) -> Reconstructor:

@@ -16,7 +16,8 @@ from functools import partial
 import ray
 import torch
 
-from gadget.compute.engine import MAX_ENGINES, Engine
+from gadget.compute.engine import MAX_ENGINES
+from gadget.compute.local import LocalEngine
 from gadget.errors import describe
 from jrsr_core.cancellation import Cancelled, watched
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
@@ -65,7 +66,7 @@ class ClusterWorker:
         if device == "cuda":
             torch.cuda.set_per_process_memory_fraction(share)
             torch.ones(1, device=device).cpu()
-        self._engines: OrderedDict[int, Engine] = OrderedDict()
+        self._engines: OrderedDict[int, LocalEngine] = OrderedDict()
         self._now: int | None = None
         self._is_stopped = False
 
@@ -110,18 +111,18 @@ class ClusterWorker:
         if self._is_stopped:
             raise Cancelled("nobody waits for it any more")
 
-    def _engine(self, model: ModelRef) -> Engine:
+    def _engine(self, model: ModelRef) -> LocalEngine:
         if model.key not in self._engines:
             load = partial(on_device, ray.get(model.ref))
             device = model.device or self._device
-            self._engines[model.key] = Engine(load, [device], batch_size=model.batch_size)
+            self._engines[model.key] = LocalEngine(load, [device], batch_size=model.batch_size)
             while len(self._engines) > MAX_ENGINES:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(model.key)
         return self._engines[model.key]
 
 
-def _answer(made: ReconImage | Exception, engine: Engine) -> Answer:
+def _answer(made: ReconImage | Exception, engine: LocalEngine) -> Answer:
     outcome = made if isinstance(made, ReconImage) else describe(made)
     return Answer(outcome, ", ".join(engine.notes))
 

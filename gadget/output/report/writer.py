@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from gadget.output.base import ScanJob
-from gadget.scan.stages import Result
+from gadget.output.base import Result, ScanJob
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.data import ReconReport
 from jrsr_core.mrd.errors import BadSamples
@@ -36,7 +35,7 @@ class ReportWriter:
         self._job = job
         self._overwrite = overwrite
         check_target(path, overwrite=overwrite)
-        n = len(job.found.plan.groups)
+        n = len(job.plan.groups)
         n_shown = min(n, MAX_SHOWN)
         self._wanted = {round(i * (n - 1) / max(n_shown - 1, 1)) for i in range(n_shown)}
         self._middle = sorted(self._wanted)[len(self._wanted) // 2]
@@ -61,7 +60,7 @@ class ReportWriter:
         except BadSamples as error:
             made = error.rest
         recon = job.engine.model
-        encoding = job.found.plan.encoding_of(counters)
+        encoding = job.plan.encoding_of(counters)
         view = make_view(made, image, recon, encoding)
         self._seen.shown.append(ShownImage(index + 1, counters, view, image.report))
         if index == self._middle:
@@ -74,7 +73,7 @@ class ReportWriter:
 
     def _page(self) -> str:
         job = self._job
-        header = job.found.plan.header
+        header = job.plan.header
         content = ScanPage(
             name=job.source.name,
             scan_sha256=_sha256(job.source),
@@ -89,7 +88,7 @@ class ReportWriter:
             middle=self._middle + 1,
             coverage=self._coverage,
             coils=self._coils,
-            has_noise_lines=bool(len(job.found.plan.noise) or job.settings.noise_file),
+            has_noise_lines=bool(len(job.plan.noise) or job.settings.noise_file),
         )
         return page(f"JRSR: {job.source.name}", content.sections())
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gadget.compute.engine import Engine
+from gadget.compute.local import LocalEngine
 from jrsr_core.cancellation import Cancelled, TimeLimit, checkpoint, watched
 from jrsr_core.data import Counters, KSpaceSlice, ReconImage, ReconReport, SliceGeometry
 from tests.helpers.peer import PATIENCE, wait_until
@@ -84,13 +84,13 @@ def numbers(outcomes: list) -> list[int]:
     return [o if isinstance(o, Exception) else int(o.image[0, 0].real) for o in outcomes]
 
 
-def run(engine: Engine, *wanted: int) -> list:
+def run(engine: LocalEngine, *wanted: int) -> list:
     return engine.run([slice_number(n) for n in wanted])
 
 
 def test_order_and_batches():
     devices = Devices()
-    engine = Engine(devices, ["cuda"], batch_size=4)
+    engine = LocalEngine(devices, ["cuda"], batch_size=4)
     assert numbers(run(engine, *range(10, 20))) == list(range(10, 20))
     assert [len(b) for b in devices.loaded[0].batches] == [4, 4, 2]
     assert engine.statistics.batches == {4: 2, 2: 1} and engine.statistics.n_images == 10
@@ -100,14 +100,14 @@ def test_order_and_batches():
 
 def test_one_by_one_on_a_cpu():
     devices = Devices()
-    engine = Engine(devices, ["cpu"], batch_size=4)
+    engine = LocalEngine(devices, ["cpu"], batch_size=4)
     assert numbers(run(engine, 1, 2, 3)) == [1, 2, 3]
     assert devices.loaded[0].batches == [[1], [2], [3]] and engine.slices_at_once == 1
 
 
 def test_only_slices_that_are_alike_go_together():
     devices = Devices()
-    engine = Engine(devices, ["cuda"], batch_size=8)
+    engine = LocalEngine(devices, ["cuda"], batch_size=8)
     other_mask = replace(slice_number(3), mask=torch.zeros(8, 8))
     slices = [slice_number(1), slice_number(2), other_mask, slice_number(4, 16), slice_number(5)]
     assert numbers(engine.run(slices)) == [1, 2, 3, 4, 5]
@@ -117,7 +117,7 @@ def test_only_slices_that_are_alike_go_together():
 @pytest.mark.parametrize("room", [1, 2, 3])
 def test_a_batch_without_room_is_halved(room):
     devices = Devices(room=room)
-    engine = Engine(devices, ["cuda"], batch_size=8)
+    engine = LocalEngine(devices, ["cuda"], batch_size=8)
     assert numbers(run(engine, *range(1, 9))) == list(range(1, 9))
     assert max(map(len, devices.loaded[0].batches)) <= room
     assert len(devices.loaded) == 1
@@ -125,7 +125,7 @@ def test_a_batch_without_room_is_halved(room):
 
 def test_a_slice_without_room_goes_to_the_cpu():
     devices = Devices(room=0)
-    engine = Engine(devices, ["cuda"], batch_size=4)
+    engine = LocalEngine(devices, ["cuda"], batch_size=4)
     outcomes = run(engine, 1, 2, 3)
     assert numbers(outcomes) == [1, 2, 3]
     assert {o.report.model for o in outcomes} == {"cpu"}
@@ -134,7 +134,7 @@ def test_a_slice_without_room_goes_to_the_cpu():
 
 
 def test_no_room_anywhere():
-    engine = Engine(Devices(), ["cpu"])
+    engine = LocalEngine(Devices(), ["cpu"])
     engine.model.room = 0
     (outcome,) = run(engine, 1)
     assert isinstance(outcome, MemoryError)
@@ -142,14 +142,14 @@ def test_no_room_anywhere():
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), TypeError("x"), KeyError(1)])
 def test_a_slice_that_fails_fails_alone(error):
-    engine = Engine(Devices(spoilt={3: error}), ["cuda"], batch_size=8)
+    engine = LocalEngine(Devices(spoilt={3: error}), ["cuda"], batch_size=8)
     assert numbers(run(engine, 1, 2, 3, 4, 5)) == [1, 2, error, 4, 5]
     assert numbers(run(engine, 6)) == [6]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_time_limit_ends_a_slice(device):
-    engine = Engine(Devices(), [device], batch_size=2)
+    engine = LocalEngine(Devices(), [device], batch_size=2)
     engine.model.hold.clear()
     (outcome,) = engine.run([slice_number(1)], time_limit=0.05)
     assert isinstance(outcome, TimeLimit) and "0.05 s" in str(outcome)
@@ -160,7 +160,7 @@ def test_the_time_limit_ends_a_slice(device):
 class Caller:
     """A thread that wants images."""
 
-    def __init__(self, engine: Engine, wanted: list[int], check=lambda: None) -> None:
+    def __init__(self, engine: LocalEngine, wanted: list[int], check=lambda: None) -> None:
         self.result: list | Exception | None = None
         self._engine, self._wanted, self._check = engine, wanted, check
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -182,7 +182,7 @@ class Caller:
 @pytest.mark.parametrize("names", [["cpu"], ["cuda"], ["cuda:0", "cuda:1"]])
 def test_many_callers(names):
     devices = Devices()
-    engine = Engine(devices, names, batch_size=3)
+    engine = LocalEngine(devices, names, batch_size=3)
     wanted = [[100 * i + j for j in range(17)] for i in range(8)]
     callers = [Caller(engine, numbers_) for numbers_ in wanted]
     assert [caller.wait() for caller in callers] == wanted
@@ -194,7 +194,7 @@ def test_many_callers(names):
 
 def test_a_batch_of_several_callers():
     devices = Devices()
-    engine = Engine(devices, ["cuda"], batch_size=4)
+    engine = LocalEngine(devices, ["cuda"], batch_size=4)
     fake = devices.loaded[0]
     fake.hold.clear()
     first = Caller(engine, [1])
@@ -212,7 +212,7 @@ def gone() -> None:
 
 def test_a_caller_whose_peer_has_gone_leaves_the_others_alone():
     devices = Devices()
-    engine = Engine(devices, ["cuda"], batch_size=4)
+    engine = LocalEngine(devices, ["cuda"], batch_size=4)
     fake = devices.loaded[0]
     fake.hold.clear()
     is_gone = threading.Event()
@@ -231,7 +231,7 @@ def test_a_caller_whose_peer_has_gone_leaves_the_others_alone():
 def test_a_batch_goes_on_for_the_caller_who_is_still_there():
     """The thread that computes may be one whose own peer has gone."""
     devices = Devices()
-    engine = Engine(devices, ["cuda"], batch_size=4)
+    engine = LocalEngine(devices, ["cuda"], batch_size=4)
     fake = devices.loaded[0]
     fake.hold.clear()
     first = Caller(engine, [1])
@@ -252,7 +252,7 @@ def test_a_batch_goes_on_for_the_caller_who_is_still_there():
 def test_the_error_of_one_caller_is_not_that_of_another(error):
     """Whichever of them computes the slice that fails."""
     devices = Devices(spoilt={7: error})
-    engine = Engine(devices, ["cuda"], batch_size=1)
+    engine = LocalEngine(devices, ["cuda"], batch_size=1)
     fake = devices.loaded[0]
     fake.hold.clear()
     first = Caller(engine, [1, 2])
@@ -265,7 +265,7 @@ def test_the_error_of_one_caller_is_not_that_of_another(error):
 
 def test_an_interrupt_of_the_thread_that_computes_leaves_the_work_to_others():
     devices = Devices(spoilt={1: KeyboardInterrupt()})
-    engine = Engine(devices, ["cuda"], batch_size=2)
+    engine = LocalEngine(devices, ["cuda"], batch_size=2)
     fake = devices.loaded[0]
     fake.hold.clear()
     first = Caller(engine, [1])
@@ -279,7 +279,7 @@ def test_an_interrupt_of_the_thread_that_computes_leaves_the_work_to_others():
 
 def test_waiting_costs_no_core():
     devices = Devices()
-    engine = Engine(devices, ["cpu"])
+    engine = LocalEngine(devices, ["cpu"])
     fake = devices.loaded[0]
     fake.hold.clear()
     callers = [Caller(engine, [n]) for n in range(8)]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gadget.compute import device as batch
-from gadget.compute.engine import Engine
-from gadget.scan.stages import make_reconstructor
+from gadget.compute.local import LocalEngine
+from gadget.compute.model import make_reconstructor
 from gadget.settings import Settings
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from tests.helpers import layouts
@@ -72,13 +72,13 @@ def engine_maker(error: str, *, after: int = 0, where: str = "batch", devices=("
     """Make engines whose devices fail; what was loaded is in `made`."""
     made: list[str] = []
 
-    def make(settings: Settings, **options) -> Engine:
+    def make(settings: Settings, **options) -> LocalEngine:
         def load(name: str):
             made.append(name)
             recon = make_reconstructor(settings, "cpu", **options)
             return recon if name == "cpu" else FakeGpu(recon, ERRORS[error], after, where)
 
-        return Engine(load, list(devices), batch_size=size)
+        return LocalEngine(load, list(devices), batch_size=size)
 
     make.made = made
     return make
@@ -176,7 +176,7 @@ def test_a_gpu_that_is_lost_before_the_model_is_loaded(scan):
                 raise ERRORS["bus"]
             return make_reconstructor(settings, "cpu")
 
-        return Engine(load, ["auto"])
+        return LocalEngine(load, ["auto"])
 
     with resident(make=make) as server:
         assert_images(ask(server, scan).images, scan.expected())

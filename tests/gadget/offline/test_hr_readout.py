@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gadget.scan.stages import make_assembler, make_reconstructor
+from gadget.compute.model import make_reconstructor
+from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.data import Counters, Encoding, KSpaceSlice
 from jrsr_core.metrics import psnr

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from gadget.scan.stages import make_engine
+from gadget.compute.model import make_engine
 from gadget.server.server import Server
 from gadget.settings import Settings
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct, to_results
+from gadget.compute.model import make_engine
+from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.images import crop_to_fov, geometry_of

@@ -17,7 +17,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct
+from gadget.compute.model import make_engine
+from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.metrics import psnr
 from jrsr_core.mrd.files.scan import ScanFile

@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+from gadget.compute.model import make_engine
 from gadget.scan.failed_scans import spool
-from gadget.scan.stages import file_tasks, make_assembler, make_engine, reconstruct
+from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile

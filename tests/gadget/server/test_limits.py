@@ -293,7 +293,7 @@ def test_a_peer_that_falls_silent_is_told_and_left(scan):
 
 def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan):
     """What is limited is the silence of the peer, not the time that images take."""
-    from gadget.scan.stages import make_engine
+    from gadget.compute.model import make_engine
 
     def slow(settings):
         time.sleep(1.0)

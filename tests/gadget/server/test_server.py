@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gadget.scan.stages import make_engine
+from gadget.compute.model import make_engine
 from gadget.server.connection import Terms
 from gadget.server.protocol.wire import Limits
 from gadget.settings import Settings

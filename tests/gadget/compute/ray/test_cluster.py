@@ -18,14 +18,14 @@ from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget.compute.engine import Engine  # noqa: E402
+from gadget.compute.local import LocalEngine  # noqa: E402
+from gadget.compute.model import make_reconstructor  # noqa: E402
 from gadget.compute.ray import pool as cluster_pool  # noqa: E402
 from gadget.compute.ray.connect import Share, share_of  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
 from gadget.compute.ray.jobs import reason_of  # noqa: E402
 from gadget.compute.ray.worker import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
 from gadget.errors import UsageError  # noqa: E402
-from gadget.scan.stages import make_reconstructor  # noqa: E402
 from gadget.settings import Settings  # noqa: E402
 from jrsr_core.cancellation import checkpoint  # noqa: E402
 from tests.gadget.compute.test_engine import Fake, slice_number
@@ -225,7 +225,7 @@ def test_a_worker_stops_when_nobody_waits():
     worker = ClusterWorker("cpu")
     fake = Fake("cpu")
     fake.hold.clear()
-    worker._engines[7] = Engine(lambda name: fake, ["cpu"])
+    worker._engines[7] = LocalEngine(lambda name: fake, ["cpu"])
     model = ModelRef(7, None, "", 1)
     answers = []
     thread = threading.Thread(

@@ -1,0 +1,91 @@
+"""The model that the settings name: checked, loaded on a device, put behind an engine."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gadget.errors import UsageError
+from gadget.settings import Settings
+from jrsr_core.models import MODEL_NAMES, PRESETS
+from jrsr_core.models.registry import CONSISTENT, PARTS
+from jrsr_core.spelling import nearest
+from jrsr_core.weights import CardError, find_system
+
+if TYPE_CHECKING:
+    from jrsr_core.reconstruction.reconstructor import Reconstructor
+
+    from .local import LocalEngine
+
+
+def check_model(settings: Settings) -> None:
+    """Check that the model and the preset exist and that their weights are installed.
+
+    Raises
+    ------
+    UsageError
+        The model or the preset is unknown.
+    CardError
+        The weights are missing.
+    """
+    if settings.preset not in ("auto", *PRESETS):
+        raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
+    base = settings.model.removesuffix(CONSISTENT)
+    if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
+        raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
+    try:
+        find_system(settings.model, preset=settings.preset, weights=settings.weights)
+    except CardError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def make_reconstructor(
+    settings: Settings, device: str | None = None, *, with_maps: bool = False
+) -> "Reconstructor":
+    """Load the model.
+
+    Parameters
+    ----------
+    device
+        Name of the device; the first one of the settings by default.
+    with_maps
+        Compute the maps of an image although the settings ask for no series of them.
+
+    Raises
+    ------
+    UsageError
+        The model or the preset is unknown.
+    ValueError
+        The weights do not match their card, or the device does not exist.
+    """
+    # Deferred: `jrsr check` calls `check_model` without torch.
+    from jrsr_core.reconstruction.load import load_reconstructor
+
+    check_model(settings)
+    return load_reconstructor(
+        settings.model,
+        preset=settings.preset,
+        weights=settings.weights or None,
+        device=device or settings.devices[0],
+        calibration=settings.calibration,
+        precision=settings.precision,
+        with_maps=with_maps or bool(settings.map_names),
+    )
+
+
+def make_engine(settings: Settings, *, with_maps: bool = False) -> "LocalEngine":
+    """Load the model once per device for all scans; parameters and errors as `make_reconstructor`.
+
+    Returns
+    -------
+    LocalEngine
+        Computes on the devices of the settings.
+    """
+    # Deferred: as above.
+    from .local import LocalEngine
+
+    return LocalEngine(
+        partial(make_reconstructor, settings, with_maps=with_maps),
+        settings.devices,
+        batch_size=settings.batch_size,
+    )
