@@ -151,9 +151,8 @@ def replay_scan(
     start = time.perf_counter()
     if found.n_outside:
         complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
-    job = ScanJob(
-        scan.path, found.plan, make_assembler(scan, found.plan, settings), engine, settings
-    )
+    slices = make_assembler(scan, found.plan, settings)
+    job = ScanJob(scan.path, found.plan, slices, engine, settings)
     done = Summary(scan.path.name)
     with ExitStack() as stack:
         writers = open_writers(stack, paths, job, overwrite=overwrite)

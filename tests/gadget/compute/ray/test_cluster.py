@@ -28,8 +28,8 @@ from gadget.compute.ray.worker import Answer, ClusterWorker, ModelRef, on_device
 from gadget.errors import UsageError  # noqa: E402
 from gadget.settings import Settings  # noqa: E402
 from jrsr_core.cancellation import checkpoint  # noqa: E402
-from tests.gadget.compute.test_engine import Fake, slice_number
-from tests.helpers.peer import CHEAP, wait_until
+from tests.gadget.compute.test_engine import Fake, slice_number  # noqa: E402
+from tests.helpers.peer import CHEAP, wait_until  # noqa: E402
 
 ON_CPU = (*FAST, "--device", "cpu", "--cluster", "local")
 

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 from gadget.compute.ray import pool as cluster_pool  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
 from gadget.compute.ray.pool import Pool  # noqa: E402
-from tests.helpers import layouts
-from tests.helpers.peer import PATIENCE, Peer, environment, resident, serving, wait_until
-from tests.helpers.served_scans import assert_images, serve
+from tests.helpers import layouts  # noqa: E402
+from tests.helpers.peer import PATIENCE, Peer, environment, resident, serving, wait_until  # noqa: E402
+from tests.helpers.served_scans import assert_images, serve  # noqa: E402
 
 SLICES = 6
 
