@@ -1,25 +1,64 @@
 """Joint MR image reconstruction and super-resolution: physics, calibration, models, pipeline.
 
-What is listed here is the public interface; every other import path may change.
+What is listed here is the public interface; every other import path may change. Importing the
+package loads no torch and changes nothing outside it: a name imports its module on first use.
 """
 
-from jrsr_core.calibration.acs import find_acs
-from jrsr_core.calibration.compression import CoilCompressor
-from jrsr_core.calibration.espirit import espirit_maps
-from jrsr_core.calibration.whitening import whitening_matrix
-from jrsr_core.physics.coils import CoilOperator
-from jrsr_core.physics.fourier import FourierOperator
-from jrsr_core.physics.operator import LinearOperator
-from jrsr_core.physics.resolution import KSpaceCropOperator
-from jrsr_core.physics.sampling import SamplingOperator
-from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.physics.solvers import conjugate_gradient
-from jrsr_core.reconstruction.reconstructor import Reconstructor
+from typing import TYPE_CHECKING
 
-from .data import Encoding, KSpaceSlice, ReconImage, SliceGeometry
-from .metrics import nmse, psnr, ssim
-from .models import MODEL_NAMES, build_model
-from .weights import WeightsCard, load_weights
+from .lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .calibration.acs import find_acs
+    from .calibration.compression import CoilCompressor
+    from .calibration.espirit import espirit_maps
+    from .calibration.whitening import whitening_matrix
+    from .data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
+    from .metrics.image import nmse, psnr, ssim
+    from .models.interfaces import JointModel
+    from .models.names import MODEL_NAMES
+    from .models.registry import build_model
+    from .physics.coils import CoilOperator
+    from .physics.fourier import FourierOperator
+    from .physics.operator import LinearOperator
+    from .physics.resolution import KSpaceCropOperator
+    from .physics.sampling import SamplingOperator
+    from .physics.sense import SenseOperator
+    from .physics.solvers import conjugate_gradient
+    from .reconstruction.reconstructor import Reconstructor
+    from .weights.card import WeightsCard
+    from .weights.load import load_weights
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "MODEL_NAMES": "models.names",
+            "CoilCompressor": "calibration.compression",
+            "CoilOperator": "physics.coils",
+            "Encoding": "data",
+            "FourierOperator": "physics.fourier",
+            "JointModel": "models.interfaces",
+            "KSpaceCropOperator": "physics.resolution",
+            "KSpaceSlice": "data",
+            "KSpaceVolume": "data",
+            "LinearOperator": "physics.operator",
+            "ReconImage": "data",
+            "Reconstructor": "reconstruction.reconstructor",
+            "SamplingOperator": "physics.sampling",
+            "SenseOperator": "physics.sense",
+            "SliceGeometry": "data",
+            "WeightsCard": "weights.card",
+            "build_model": "models.registry",
+            "conjugate_gradient": "physics.solvers",
+            "espirit_maps": "calibration.espirit",
+            "find_acs": "calibration.acs",
+            "load_weights": "weights.load",
+            "nmse": "metrics.image",
+            "psnr": "metrics.image",
+            "ssim": "metrics.image",
+            "whitening_matrix": "calibration.whitening",
+        },
+    )
 
 __all__ = [
     "MODEL_NAMES",
@@ -27,8 +66,10 @@ __all__ = [
     "CoilOperator",
     "Encoding",
     "FourierOperator",
+    "JointModel",
     "KSpaceCropOperator",
     "KSpaceSlice",
+    "KSpaceVolume",
     "LinearOperator",
     "ReconImage",
     "Reconstructor",

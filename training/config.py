@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from jrsr_core.models.fixed_point import BACKWARDS
+from jrsr_core.models.names import PRESETS
 from jrsr_core.models.rec import DATA_STEPS
-from jrsr_core.models.registry import PRESETS
 from jrsr_core.simulation.protocols import PROTOCOLS
 
 CONFIG = "config.json"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gadget.errors import UsageError
 from gadget.settings import Settings
 from jrsr_core.models import MODEL_NAMES, PRESETS
-from jrsr_core.models.registry import CONSISTENT, PARTS
+from jrsr_core.models.names import CONSISTENT, PARTS
 from jrsr_core.spelling import nearest
 from jrsr_core.weights import CardError, find_system
 

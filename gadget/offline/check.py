@@ -8,7 +8,7 @@ from gadget.console import complain, say
 from gadget.errors import Exit, describe, exit_code
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
-from jrsr_core.models.registry import has_consistency
+from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan

@@ -1,7 +1,9 @@
 """The sizes of every trainable system and part: paper, compact (a laptop CPU), tiny (tests)."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from .ablations import AblationConfig
 from .bebygan import BebyGanConfig
@@ -9,11 +11,21 @@ from .dl_espirit import DlEspiritConfig
 from .jrsr import JrsrConfig
 from .medsrgan import MedSrganConfig
 from .modl import ModlConfig
+from .names import PRESETS
 from .rec import RecConfig
 from .sr import SrConfig
 from .t2net import T2NetConfig
 
-PRESETS = ("paper", "compact", "tiny")
+Config = (
+    JrsrConfig
+    | AblationConfig
+    | T2NetConfig
+    | ModlConfig
+    | DlEspiritConfig
+    | MedSrganConfig
+    | BebyGanConfig
+)
+C = TypeVar("C")
 
 _rec = partial(RecConfig, data_step="implicit")
 
@@ -44,11 +56,11 @@ def _series(preset: str, *, end_to_end: bool) -> AblationConfig:
     return AblationConfig(_JRSR[preset].rec, _sr(preset), end_to_end=end_to_end)
 
 
-def _by_preset(make) -> dict:
+def _by_preset(make: Callable[[str], C]) -> dict[str, C]:
     return {preset: make(preset) for preset in PRESETS}
 
 
-CONFIGS = {
+CONFIGS: dict[str, Mapping[str, Config]] = {
     "jrsr": _JRSR,
     "jrsr-dc": _by_preset(_jrsr_dc),
     "sr": _by_preset(lambda preset: AblationConfig(sr=_sr(preset))),
@@ -84,9 +96,8 @@ CONFIGS = {
 }
 
 
-def with_data_step(config, data_step: str | None):
-    """Return the sizes with another way of Rec to its equilibrium; as they are without a Rec."""
-    rec = getattr(config, "rec", None)
-    if data_step is None or rec is None:
+def with_data_step(config: Config, data_step: str | None) -> Config:
+    """Return the sizes with another data step of Rec; unchanged for None or without a Rec."""
+    if data_step is None or not isinstance(config, JrsrConfig | AblationConfig) or not config.rec:
         return config
-    return replace(config, rec=replace(rec, data_step=data_step))
+    return replace(config, rec=replace(config.rec, data_step=data_step))

@@ -1,33 +1,27 @@
-"""Every system by name and preset.
+"""Building every system of `names` in every preset."""
 
-A system is a joint model, or a reconstruction and an upsampling in sequence, ``RECON+UPSAMPLE``;
-``+dc`` behind either adds HR data consistency. The two parts of a sequence are built, trained and
-stored on their own as well, under their own names.
-"""
-
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-
-from torch import nn
-
-from jrsr_core.spelling import nearest
+from typing import Any, TypeVar
 
 from .ablations import Ablation
 from .bebygan import BebyGan
 from .cg_sense import CgSense, ZeroFilled
 from .consistent import Consistent
 from .dl_espirit import DlEspirit
-from .interfaces import TwoStage
+from .interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
 from .interpolation import BicubicUpsample, SincUpsample
 from .jrsr import Jrsr, JrsrDc
 from .medsrgan import MedSrgan
 from .modl import Modl
-from .presets import CONFIGS, PRESETS, with_data_step
+from .names import PRESETS, TRAINABLE, has_weights, split_name, without_consistency
+from .presets import CONFIGS, with_data_step
 from .t2net import T2Net
 
-CONSISTENT = "+dc"
+Model = TypeVar("Model", JointModel, ReconModel, UpsampleModel)
 
-JOINTS = {
+JOINTS: dict[str, Callable[..., JointModel]] = {
     "jrsr": Jrsr,
     "jrsr-dc": JrsrDc,
     "sr": Ablation,
@@ -37,101 +31,76 @@ JOINTS = {
     "recon+sr-sft": Ablation,
     "t2net": T2Net,
 }
-RECONS = {"zero-filled": ZeroFilled, "cg-sense": CgSense, "modl": Modl, "dl-espirit": DlEspirit}
-UPSAMPLES = {
+RECONS: dict[str, Callable[..., ReconModel]] = {
+    "zero-filled": ZeroFilled,
+    "cg-sense": CgSense,
+    "modl": Modl,
+    "dl-espirit": DlEspirit,
+}
+UPSAMPLES: dict[str, Callable[..., UpsampleModel]] = {
     "sinc": SincUpsample,
     "bicubic": BicubicUpsample,
     "bicubic-naive": partial(BicubicUpsample, aligned=False),
     "medsrgan": MedSrgan,
     "bebygan": BebyGan,
 }
-PARTS = RECONS | UPSAMPLES
-
-MODEL_NAMES = (*JOINTS, *(f"{recon}+{upsample}" for recon in RECONS for upsample in UPSAMPLES))
 
 
-def split_name(name: str) -> tuple[str, ...]:
-    """Return the parts of a sequence, or the one name of a joint model or a part.
+def build_model(
+    name: str, *, preset: str = "compact", data_step: str | None = None
+) -> JointModel | ReconModel | UpsampleModel:
+    """Return a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
 
-    Raises
-    ------
-    ValueError
-        Unknown name; the nearest one is named.
-    """
-    if name in JOINTS or name in PARTS:
-        return (name,)
-    recon, _, upsample = name.partition("+")
-    if recon in RECONS and upsample in UPSAMPLES:
-        return (recon, upsample)
-    raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
-
-
-def without_consistency(name: str) -> tuple[str, bool]:
-    """Return the name without ``+dc``, and whether it had it."""
-    base = name.removesuffix(CONSISTENT)
-    if base != name and base == "jrsr-dc":
-        raise ValueError("jrsr-dc has HR data consistency already, leave out +dc")
-    return base, base != name
-
-
-def has_weights(name: str) -> bool:
-    """Whether the system, or one of its parts, is trained."""
-    base, _ = without_consistency(name)
-    return any(part in CONFIGS for part in split_name(base))
-
-
-TRAINABLE = tuple(name for name in MODEL_NAMES if has_weights(name))
-
-
-def has_consistency(name: str) -> bool:
-    """Whether the system brings the HR image into agreement with all that was measured."""
-    return name == "jrsr-dc" or name.endswith(CONSISTENT)
-
-
-def architecture(name: str, preset: str, data_step: str | None = None) -> dict:
-    """Every size of a trainable system or part as a plain dictionary, for the weights card."""
-    if not has_weights(name):
-        raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
-    base, consistent = without_consistency(name)
-    parts = split_name(base)
-    sizes = [_sizes(p, preset, data_step) for p in parts]
-    found = sizes[0] if len(parts) == 1 else {p: s for p, s in zip(parts, sizes, strict=True)}
-    return {"model": found, "consistency": {}} if consistent else found
-
-
-def _sizes(part: str, preset: str, data_step: str | None) -> dict:
-    return asdict(with_data_step(CONFIGS[part][preset], data_step)) if part in CONFIGS else {}
-
-
-def build_model(name: str, *, preset: str = "compact", data_step: str | None = None) -> nn.Module:
-    """Build a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
-
-    Systems are `JointModel`, parts `ReconModel` or `UpsampleModel`. `data_step` is that of Rec,
-    "gradient" or "implicit"; that of the preset where None.
+    Parameters
+    ----------
+    name
+        Systems are `JointModel`, parts `ReconModel` or `UpsampleModel`.
+    preset
+        One of `PRESETS`.
+    data_step
+        Data step of Rec, "gradient" or "implicit"; that of the preset where None.
 
     Raises
     ------
     ValueError
-        Unknown name (the nearest one is named) or preset.
+        Unknown name (the message has the nearest known one) or preset; ``+dc`` behind a part.
     """
     base, consistent = without_consistency(name)
     parts = split_name(base)
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
-    built = [_build_one(part, preset, data_step) for part in parts]
-    model = built[0] if len(built) == 1 else TwoStage(*built)
-    if not consistent:
-        return model
-    if base in PARTS:
-        raise ValueError(f"{base} is a part, +dc goes behind a whole system")
-    return Consistent(model)
+    if base in RECONS or base in UPSAMPLES:
+        if consistent:
+            raise ValueError(f"{base} is a part, +dc goes behind a whole system")
+        if base in RECONS:
+            return _build(RECONS, base, preset, data_step)
+        return _build(UPSAMPLES, base, preset, data_step)
+    if len(parts) == 1:
+        model = _build(JOINTS, base, preset, data_step)
+    else:
+        recon = _build(RECONS, parts[0], preset, data_step)
+        model = TwoStage(recon, _build(UPSAMPLES, parts[1], preset, data_step))
+    return Consistent(model) if consistent else model
 
 
-def _build_one(name: str, preset: str, data_step: str | None) -> nn.Module:
-    make = (JOINTS | PARTS)[name]
-    return make(with_data_step(CONFIGS[name][preset], data_step)) if name in CONFIGS else make()
+def _build(
+    kind: dict[str, Callable[..., Model]], name: str, preset: str, data_step: str | None
+) -> Model:
+    if name not in CONFIGS:
+        return kind[name]()
+    return kind[name](with_data_step(CONFIGS[name][preset], data_step))
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable values."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def architecture(name: str, preset: str, data_step: str | None = None) -> dict[str, Any]:
+    """Return every size of a trainable system or part as plain values, for the weights card."""
+    if not has_weights(name):
+        raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
+    base, consistent = without_consistency(name)
+    parts = split_name(base)
+    sizes = {part: _sizes(part, preset, data_step) for part in parts}
+    found = sizes[base] if len(parts) == 1 else sizes
+    return {"model": found, "consistency": {}} if consistent else found
+
+
+def _sizes(part: str, preset: str, data_step: str | None) -> dict[str, Any]:
+    return asdict(with_data_step(CONFIGS[part][preset], data_step)) if part in CONFIGS else {}

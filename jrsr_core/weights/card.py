@@ -1,5 +1,6 @@
-"""The weights card: what a file of weights is, where it comes from, what it is good for."""
+"""The weights card: a JSON file that states what a file of weights is and where it comes from."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from jrsr_core.atomic import write_bytes
 
 MAX_CARD_BYTES = 1 << 20
+MAX_WEIGHTS_BYTES = 1 << 30
 
 
 class CardError(ValueError):
@@ -29,13 +31,15 @@ class WeightsCard:
     training
         Configuration of the run: recipe, steps, samples seen, seed, learning rate, seconds.
     data, data_sha256
-        What it was trained on, and the hash of the list of inputs.
+        Name of the training data, and the hash of the list of inputs.
     commit
         Commit of the code that trained it.
     metrics
         Per protocol and system, the figures of an evaluation.
+    licence, intended_use
+        Conditions of use.
     range
-        The variety of scans it was trained on: coils, noise, acceleration, matrix.
+        Variety of the training scans: coils, noise, acceleration, matrix.
     """
 
     model: str
@@ -54,9 +58,17 @@ class WeightsCard:
 
     @classmethod
     def read(cls, path: Path) -> "WeightsCard":
-        """Read a JSON card; unknown, missing or ill-typed fields are named."""
+        """Return the card in a JSON file.
+
+        Raises
+        ------
+        CardError
+            No JSON object of at most 1 MiB; a field that is unknown, missing or ill-typed.
+        """
         if path.stat().st_size > MAX_CARD_BYTES:
-            raise CardError(f"{path.name}: card has {path.stat().st_size} bytes, limit 1048576")
+            raise CardError(
+                f"{path.name}: card has {path.stat().st_size} bytes, limit {MAX_CARD_BYTES}"
+            )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except RecursionError:
@@ -82,6 +94,27 @@ class WeightsCard:
         return cls(**values)
 
     def write(self, path: Path) -> None:
-        """Write the card, atomically."""
+        """Write the card; an existing one is replaced when the new one is complete."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        write_bytes(path, text.encode("utf-8"), overwrite=True)
+        write_bytes(path, text.encode(), overwrite=True)
+
+    def verified_bytes(self, folder: Path) -> bytes:
+        """Return the content of the weights file in the folder of the card.
+
+        Raises
+        ------
+        CardError
+            The file is missing, larger than 1 GiB, or has another hash than the card states.
+        """
+        path = folder / self.file
+        if not path.is_file():
+            raise CardError(f"{self.file}: weights of {self.model} {self.preset} are missing")
+        if path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise CardError(f"{self.file}: {path.stat().st_size} bytes, limit {MAX_WEIGHTS_BYTES}")
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.sha256:
+            raise CardError(
+                f"{self.file}: sha256 is {digest[:12]}..., the card states {self.sha256[:12]}..."
+            )
+        return content

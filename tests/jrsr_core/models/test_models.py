@@ -9,9 +9,10 @@ from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
+from jrsr_core.models.names import TRAINABLE
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.models.rec import RecConfig, RecModule
-from jrsr_core.models.registry import TRAINABLE, count_parameters
+from jrsr_core.models.registry import count_parameters
 from jrsr_core.models.sr import upsample_nearest
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.simulation.phantoms import brain_phantom

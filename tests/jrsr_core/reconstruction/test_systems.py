@@ -19,7 +19,8 @@ from jrsr_core.models.interpolation import BicubicUpsample
 from jrsr_core.models.layers import standardise
 from jrsr_core.models.medsrgan import MedSrgan, MedSrganConfig, WholeMapAttentionBlock
 from jrsr_core.models.modl import Modl, ModlConfig
-from jrsr_core.models.registry import PARTS, RECONS, count_parameters
+from jrsr_core.models.names import PARTS, RECONS
+from jrsr_core.models.registry import count_parameters
 from jrsr_core.models.task_transformer import TaskTransformer, most_similar
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jrsr_core.models import build_model
-from jrsr_core.models.registry import MODEL_NAMES, has_weights
+from jrsr_core.models.names import MODEL_NAMES, has_weights
 from jrsr_core.weights import (
     CardError,
     find_card,

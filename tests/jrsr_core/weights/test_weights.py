@@ -33,11 +33,11 @@ def test_round_trip_is_float16_exact(card):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": "0" * 64}, "sha256 is .* the card says 000000000000"),
+        ({"sha256": "0" * 64}, "sha256 is .* the card states 000000000000"),
         ({"preset": "compact"}, "architecture differs in 'rec'"),
         ({"model": "jrsr"}, "architecture differs in 'rec'"),
         ({"model": "resnet"}, "unknown model 'resnet'"),
-        ({"file": "other.safetensors"}, "other.safetensors: weights of jrsr-dc tiny are not there"),
+        ({"file": "other.safetensors"}, "other.safetensors: weights of jrsr-dc tiny are missing"),
         ({"file": "../x.safetensors"}, "must lie beside the card"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"sha256": None}, "field 'sha256' is missing"),

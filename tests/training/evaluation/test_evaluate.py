@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jrsr_core.models import build_model
-from jrsr_core.models.registry import has_weights
+from jrsr_core.models.names import has_weights
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
 from tests.jrsr_core.test_drawing import decode

@@ -1,0 +1,60 @@
+"""Names of systems, parts and presets; imports no torch.
+
+A system is a joint model, or a reconstruction and an upsampling in sequence, ``RECON+UPSAMPLE``;
+``+dc`` behind either adds HR data consistency. The two parts of a sequence are built, trained and
+stored on their own as well, under their own names.
+"""
+
+from jrsr_core.spelling import nearest
+
+PRESETS = ("paper", "compact", "tiny")
+"""Sizes of the networks: as published, for a laptop CPU, for tests."""
+
+CONSISTENT = "+dc"
+
+JOINTS = ("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net")
+RECONS = ("zero-filled", "cg-sense", "modl", "dl-espirit")
+UPSAMPLES = ("sinc", "bicubic", "bicubic-naive", "medsrgan", "bebygan")
+PARTS = RECONS + UPSAMPLES
+UNTRAINED = ("zero-filled", "cg-sense", "sinc", "bicubic", "bicubic-naive")
+
+MODEL_NAMES = (*JOINTS, *(f"{recon}+{upsample}" for recon in RECONS for upsample in UPSAMPLES))
+"""All systems, without ``+dc``."""
+
+
+def split_name(name: str) -> tuple[str, ...]:
+    """Return the two parts of a sequence, or the one name of a joint model or a part.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message has the nearest known one, or all.
+    """
+    if name in JOINTS or name in PARTS:
+        return (name,)
+    recon, _, upsample = name.partition("+")
+    if recon in RECONS and upsample in UPSAMPLES:
+        return (recon, upsample)
+    raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
+
+
+def without_consistency(name: str) -> tuple[str, bool]:
+    """Return the name without ``+dc``, and whether it had it."""
+    base = name.removesuffix(CONSISTENT)
+    if base != name and base == "jrsr-dc":
+        raise ValueError("jrsr-dc has HR data consistency already, leave out +dc")
+    return base, base != name
+
+
+def has_weights(name: str) -> bool:
+    """Return whether a system, or one of its parts, has weights to train."""
+    base, _ = without_consistency(name)
+    return any(part not in UNTRAINED for part in split_name(base))
+
+
+TRAINABLE = tuple(name for name in MODEL_NAMES if has_weights(name))
+
+
+def has_consistency(name: str) -> bool:
+    """Return whether a system brings the HR image into agreement with all measured samples."""
+    return name == "jrsr-dc" or name.endswith(CONSISTENT)

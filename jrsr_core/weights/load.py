@@ -1,0 +1,170 @@
+"""Reading weights into models, and writing those of a model; nothing is unpickled."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from jrsr_core.atomic import write_bytes
+from jrsr_core.models.consistent import Consistent
+from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
+from jrsr_core.models.names import CONSISTENT, RECONS, UPSAMPLES, without_consistency
+from jrsr_core.models.rec import data_step_of
+from jrsr_core.models.registry import architecture, build_model
+
+from .card import CardError, WeightsCard
+from .find import Part, example_of_system, find_system, name_of
+
+Model = JointModel | ReconModel | UpsampleModel
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedSystem:
+    """A model in evaluation mode, its full name, and the cards of its weights."""
+
+    model: JointModel
+    name: str
+    cards: tuple[WeightsCard, ...]
+
+
+def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
+    """Return the model of a card, in evaluation mode, with its weights as float32.
+
+    Raises
+    ------
+    CardError
+        Card unreadable, weights missing, hash or architecture not as the card says, tensors that
+        do not fit the model or are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CardError(f"{path}: no such weights card")
+    card = WeightsCard.read(path)
+    stated, data_step = _with_data_step(card.architecture)
+    try:
+        model = build_model(card.model, preset=card.preset, data_step=data_step)
+        built = _as_json(architecture(card.model, card.preset, data_step))
+    except ValueError as error:
+        raise CardError(f"{path.name}: {error}") from error
+    if built != stated:
+        key = next(k for k in sorted(set(built) | set(stated)) if built.get(k) != stated.get(k))
+        raise CardError(
+            f"{path.name}: architecture differs in {key!r}: "
+            f"card {stated.get(key)}, model {built.get(key)}"
+        )
+    try:
+        tensors = load_bytes(card.verified_bytes(path.parent))
+    except SafetensorError as error:
+        raise CardError(f"{card.file}: no safetensors file ({error})") from error
+    _check_tensors(card, model, tensors)
+    model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
+    return model.eval().to(memory_format=torch.channels_last), card
+
+
+def _with_data_step(stated: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return the architecture of a card and the data step of its Rec.
+
+    Cards without the field are of networks that had the step "gradient" alone.
+    """
+    inner = stated.get("model", stated)
+    rec = inner.get("rec") if isinstance(inner, dict) else None
+    if not isinstance(rec, dict):
+        return stated, None
+    rec = {**rec, "data_step": rec.get("data_step", "gradient")}
+    inner = {**inner, "rec": rec}
+    return ({**stated, "model": inner} if "model" in stated else inner), rec["data_step"]
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an architecture as it reads from JSON: tuples become lists."""
+    return json.loads(json.dumps(value))
+
+
+def _check_tensors(card: WeightsCard, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in tensors.items()}
+    if expected != found:
+        keys = sorted(set(expected) | set(found))
+        key = next(k for k in keys if expected.get(k) != found.get(k))
+        raise CardError(
+            f"{card.file}: tensor {key!r} is {found.get(key)}, the model has {expected.get(key)}"
+        )
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CardError(f"{card.file}: tensor {name!r} is not finite")
+
+
+def load_system(system: str, *, preset: str = "auto", weights: str = "") -> LoadedSystem:
+    """Return a system with its weights; parameters as `find_system`.
+
+    Raises
+    ------
+    ValueError
+        As `find_system`; a card that does not exist or match, or is of the wrong kind of part.
+    """
+    _, consistent = without_consistency(system)
+    parts = find_system(system, preset=preset, weights=weights)
+    models, cards = [], []
+    for part in parts:
+        if isinstance(part, Path):
+            model, card = load_weights(part)
+            cards.append(card)
+        else:
+            model = build_model(part).eval()
+        models.append(model)
+    joint = _assembled(parts, models)
+    name = "+".join(name_of(part) for part in parts)
+    if consistent and not isinstance(joint, Consistent):
+        without_consistency(name + CONSISTENT)
+        joint, name = Consistent(joint).eval(), name + CONSISTENT
+    return LoadedSystem(joint, name, tuple(cards))
+
+
+def _assembled(parts: tuple[Part, ...], models: list[Model]) -> JointModel:
+    """Return the joint model, or the two parts in sequence; `CardError` for a wrong kind."""
+    if len(models) == 1:
+        if not isinstance(models[0], JointModel):
+            name, path = name_of(parts[0]), str(parts[0])
+            example = example_of_system(name, path)
+            raise CardError(f"{path} is a card for the part {name}, write for instance {example}")
+        return models[0]
+    recon, upsample = models
+    if not isinstance(recon, ReconModel):
+        raise _wrong_part(parts[0], "first", RECONS)
+    if not isinstance(upsample, UpsampleModel):
+        raise _wrong_part(parts[1], "second", UPSAMPLES)
+    return TwoStage(recon, upsample).eval()
+
+
+def _wrong_part(part: Part, place: str, names: tuple[str, ...]) -> CardError:
+    return CardError(f"{part}: the {place} part is one of {', '.join(names)}, got {name_of(part)}")
+
+
+def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **fields: Any) -> Path:
+    """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the path of the card.
+
+    `fields` are further fields of the `WeightsCard`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = f"{name}_{preset}.safetensors"
+    state = model.state_dict()
+    content = save_bytes({k: v.detach().to(torch.float16).contiguous() for k, v in state.items()})
+    write_bytes(folder / file, content, overwrite=True)
+    card = WeightsCard(
+        model=name,
+        preset=preset,
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        architecture=_as_json(architecture(name, preset, data_step_of(model))),
+        **fields,
+    )
+    path = folder / f"{name}_{preset}.json"
+    card.write(path)
+    return path

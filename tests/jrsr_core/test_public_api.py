@@ -1,0 +1,41 @@
+"""The public interface: its names, at run time and for type checkers."""
+
+import ast
+import importlib
+
+import pytest
+
+import jrsr_core
+from jrsr_core.models import names, registry
+from tests.helpers.paths import ROOT
+
+LAZY = ("jrsr_core", "jrsr_core.models", "jrsr_core.weights")
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_every_name_is_there(name):
+    package = importlib.import_module(name)
+    assert set(package.__all__) <= set(dir(package)) | set(vars(package))
+    for public in package.__all__:
+        assert getattr(package, public) is not None, public
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_type_checkers_see_the_same_names():
+    (block,) = (
+        node
+        for node in ast.parse((ROOT / "jrsr_core/__init__.py").read_text()).body
+        if isinstance(node, ast.If)
+    )
+    seen = {alias.name for node in block.body for alias in node.names}
+    assert seen == set(jrsr_core.__all__) == set(dir(jrsr_core))
+
+
+def test_names_are_those_of_the_registry():
+    assert tuple(registry.JOINTS) == names.JOINTS
+    assert tuple(registry.RECONS) == names.RECONS
+    assert tuple(registry.UPSAMPLES) == names.UPSAMPLES
+    trained = {n for n in (*names.JOINTS, *names.PARTS) if names.has_weights(n)}
+    assert trained == set(registry.CONFIGS)
+    assert all(set(sizes) == set(names.PRESETS) for sizes in registry.CONFIGS.values())
