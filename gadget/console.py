@@ -1,34 +1,44 @@
-"""What the user sees: results on stdout, everything else on stderr, a bar on a terminal."""
+"""Output of the commands: results on stdout, everything else on stderr, a log file if wanted."""
 
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PLAIN_SECONDS = 10.0
-"""Time between two lines of progress where there is no terminal."""
+"""Time between two lines of progress where stderr is not a terminal."""
 
 log = logging.getLogger("jrsr")
-_bars: list[Any] = []
+
+_shown = logging.getLogger("jrsr.console")
+"""Lines that were printed already; `log_to` copies them into its file and nothing else does."""
+_shown.propagate = False
+_shown.addHandler(logging.NullHandler())
+
+_bars: list["Progress"] = []
+"""Progress bars on the terminal, the innermost last."""
 
 
-def say(text: str = "") -> None:
-    """Write one line to stdout."""
+def print_line(text: str = "") -> None:
+    """Print one line of results to stdout."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-    _to_file(logging.INFO, text)
+    _shown.info("%s", text)
 
 
-def complain(text: str) -> None:
-    """Write one line to stderr, above the bar where there is one."""
-    _show(text)
-    _to_file(logging.WARNING, text)
+def print_warning(text: str) -> None:
+    """Print one line to stderr, above the progress bar if there is one."""
+    _print_message(text)
+    _shown.warning("%s", text)
 
 
-def _show(text: str) -> None:
+def _print_message(text: str) -> None:
     if _bars:
         _bars[-1].console.print(f"jrsr: {text}", markup=False, highlight=False, soft_wrap=True)
     else:
@@ -38,64 +48,72 @@ def _show(text: str) -> None:
 
 @contextmanager
 def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
-    """Append all that is said, with its time, to a file; `verbose` shows details on stderr.
+    """Append all printed lines and details to a file, with their time.
+
+    Parameters
+    ----------
+    path
+        The file; None for no file.
+    verbose
+        Print details to stderr as well.
 
     Raises
     ------
     OSError
         The file cannot be written.
     """
-    before, log.propagate = log.propagate, False
-    level, handlers = log.level, []
-    log.setLevel(logging.DEBUG)
+    handlers: list[logging.Handler] = [
+        _Details(logging.DEBUG) if verbose else logging.NullHandler()
+    ]
     if path is not None:
-        file = _FileHandler(path, encoding="utf-8")
+        file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
-    if verbose:
-        handlers.append(_Details(logging.DEBUG))
-    for handler in handlers or [logging.NullHandler()]:
+        _shown.addHandler(file)
+    before = log.propagate, log.level
+    log.propagate = False
+    log.setLevel(logging.DEBUG)
+    for handler in handlers:
         log.addHandler(handler)
     try:
         yield
     finally:
-        for handler in list(log.handlers):
+        for handler in handlers:
             log.removeHandler(handler)
+            _shown.removeHandler(handler)
             handler.close()
-        log.propagate = before
-        log.setLevel(level)
-
-
-class _FileHandler(logging.FileHandler):
-    """The log file of `log_to`."""
+        log.propagate = before[0]
+        log.setLevel(before[1])
 
 
 class _Details(logging.Handler):
-    """Details on stderr, by the way of `complain` but not twice into the file."""
+    """Prints records of the level DEBUG; what is more important is printed by the commands."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.DEBUG:
-            _show(record.getMessage())
-
-
-def _to_file(level: int, text: str) -> None:
-    """Put into the log file what was shown already."""
-    for handler in log.handlers:
-        if isinstance(handler, _FileHandler):
-            handler.emit(log.makeRecord(log.name, level, "", 0, text, (), None))
+            _print_message(record.getMessage())
 
 
 @contextmanager
 def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
-    """Give a function to call after every step.
+    """Show the progress of a loop: a bar on a terminal, otherwise a line every ten seconds.
 
-    On a terminal a bar shows steps, steps per second and the time left; elsewhere, as in a log, a
-    line now and then. `total` is the number of steps, None where it is not known.
+    Parameters
+    ----------
+    total
+        Number of steps, None if it is unknown.
+    name
+        Printed in front.
+
+    Yields
+    ------
+    Callable
+        To be called after every step.
     """
     if not sys.stderr.isatty():
-        yield _plain_lines(total, name)
+        yield _plain_progress(total, name)
         return
-    # Imported here: rich takes longer to load than `jrsr --help` should.
+    # Deferred: rich takes longer to load than `jrsr --help` should.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -119,7 +137,7 @@ def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
             _bars.remove(bar)
 
 
-def _plain_lines(total: int | None, name: str) -> Callable[[], None]:
+def _plain_progress(total: int | None, name: str) -> Callable[[], None]:
     start = last = time.monotonic()
     n = 0
 
@@ -131,18 +149,6 @@ def _plain_lines(total: int | None, name: str) -> Callable[[], None]:
             return
         last, speed = now, n / (now - start)
         left = f" of {total}, {(total - n) / speed:.0f} s left" if total else ""
-        complain(f"{name}: {n}{left}, {speed:.2g}/s")
+        print_warning(f"{name}: {n}{left}, {speed:.2g}/s")
 
     return tick
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as text with aligned columns, the first left, the others right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -1,10 +1,10 @@
-"""Exit codes of the commands, and the one line that goes with each failure."""
+"""Exit codes of the commands, and the line that is printed for a failure."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """0 done; 1 failed; 2 wrong usage or a scan that is declined; 3 done with fallback images."""
+    """0 done; 1 failed; 2 wrong usage or unsupported scan; 3 done with fallback images."""
 
     DONE = 0
     FAILED = 1
@@ -13,11 +13,11 @@ class Exit(IntEnum):
 
 
 class UsageError(ValueError):
-    """A wrong option, value or path; the message names it."""
+    """A wrong option, value or path, named by the message."""
 
 
 class ScanError(Exception):
-    """A failure with the file it happened in, ready to be shown."""
+    """A failure together with the name of the file in which it happened."""
 
     def __init__(self, name: str, cause: Exception) -> None:
         super().__init__(f"{name}: {describe(cause)}")
@@ -26,7 +26,7 @@ class ScanError(Exception):
 
 def exit_code(error: BaseException) -> Exit:
     """Return the exit code of an error."""
-    # Imported here: the command line has to start without torch.
+    # Deferred: the command line starts without the reader of scans.
     from jrsr_core.mrd.errors import UnsupportedScan
 
     if isinstance(error, ScanError):
@@ -36,7 +36,7 @@ def exit_code(error: BaseException) -> Exit:
 
 
 def describe(error: BaseException) -> str:
-    """Return the error as one line."""
+    """Return an error as one line, with the name of its type if the text alone is unclear."""
     if isinstance(error, MemoryError):
         return "out of memory"
     text = " ".join(str(error).split())

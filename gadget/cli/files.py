@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gadget.compute.ray.available import check_share
-from gadget.console import log_to, say
+from gadget.console import log_to, print_line
 from gadget.errors import Exit
 
 from .options import (
@@ -102,7 +102,7 @@ def demo(
     from gadget.offline.demo import run_demo
 
     for line in run_demo(output, settings, overwrite=overwrite):
-        say(line)
+        print_line(line)
     return Exit.DONE
 
 

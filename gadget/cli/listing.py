@@ -3,7 +3,7 @@
 import textwrap
 from typing import Any
 
-from gadget.console import complain, say
+from gadget.console import print_line, print_warning
 from gadget.errors import Exit
 from gadget.settings import Settings, expected
 
@@ -14,9 +14,9 @@ from .options import app
 def settings() -> int:
     """List the settings of --set, <property> and MRD clients: default, values and meaning."""
     for name, field in Settings.model_fields.items():
-        say(f"{name}={str(field.default).lower()}  ({expected(field)})")
+        print_line(f"{name}={str(field.default).lower()}  ({expected(field)})")
         for line in textwrap.wrap(field.description or "", 88):
-            say(f"    {line}")
+            print_line(f"    {line}")
     return Exit.DONE
 
 
@@ -27,12 +27,12 @@ def models() -> int:
 
     cards = list_weights()
     for card in cards:
-        say(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
-        say(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
+        print_line(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
+        print_line(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
         for protocol, figures in card.metrics.items():
-            say(f"  {protocol}: {_figures(figures)}")
+            print_line(f"  {protocol}: {_figures(figures)}")
     if not cards:
-        complain("no weights found")
+        print_warning("no weights found")
     return Exit.DONE
 
 

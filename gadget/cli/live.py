@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gadget.compute.ray.available import check_share
-from gadget.console import say
+from gadget.console import print_line
 from gadget.errors import Exit
 from gadget.settings import split_pairs
 
@@ -104,5 +104,5 @@ def health(host: Host = "127.0.0.1", port: Port = 18000) -> int:
     """Ask a resident server how it is; exit code 1 if it does not answer."""
     from gadget.server.client import ask_health
 
-    say(ask_health(host, port))
+    print_line(ask_health(host, port))
     return Exit.DONE

@@ -1,30 +1,31 @@
-"""The `jrsr` command: runs one of `commands` and turns its end into an exit code."""
+"""Entry point of the `jrsr` command: runs it and turns its end into an exit code."""
 
 import logging
 import signal
 import sys
-from typing import Any
+from types import FrameType
+from typing import NoReturn
 
 from gadget.compute.process import prepare_process
-from gadget.console import complain
+from gadget.console import print_warning
 from gadget.errors import Exit, describe, exit_code
 
-from . import files, listing, live, simulate  # noqa: F401
+from . import files, listing, live, simulate  # noqa: F401  (each adds its commands to `app`)
 from .options import app
 
 INTERRUPTED = 130
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code; every failure is one line on stderr."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; a failure is one line on stderr."""
     prepare_process()
     logging.basicConfig(level=logging.ERROR, format="jrsr: %(message)s")
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(int(_run(arguments)))
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
+def run(arguments: list[str]) -> int:
+    """Run a command in this process and return its exit code."""
     try:
         code = app(arguments or ["--help"], "jrsr", standalone_mode=False) or Exit.DONE
     except (KeyboardInterrupt, SystemExit):
@@ -32,24 +33,24 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         return _explain(error)
     if code == INTERRUPTED:
-        complain("interrupted")
-    return code
+        print_warning("interrupted")
+    return int(code)
 
 
 def _explain(error: Exception) -> int:
-    """Say what went wrong in one line and return the exit code."""
-    # Usage errors and interrupts of the option parser, whichever library typer has it from.
+    """Print an error as one line and return the exit code."""
+    # Usage errors and interrupts of the option parser have these marks in all versions of typer.
     if hasattr(error, "format_message"):
-        complain(" ".join(error.format_message().split()).rstrip(".") + " (see jrsr --help)")
+        print_warning(" ".join(error.format_message().split()).rstrip(".") + " (see jrsr --help)")
         return Exit.DECLINED
     if type(error).__name__ == "Abort":
-        complain("interrupted")
+        print_warning("interrupted")
         return INTERRUPTED
-    complain(describe(error))
+    print_warning(describe(error))
     logging.getLogger(__name__).debug("details", exc_info=True)
     return exit_code(error)
 
 
-def _terminate(number: int, frame: Any) -> None:
-    # As an exception it closes writers on its way out, like Ctrl-C.
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # As an exception, SIGTERM closes the writers on its way out, like Ctrl-C.
     raise KeyboardInterrupt

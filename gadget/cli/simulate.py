@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from gadget.console import say
+from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 
@@ -29,7 +29,7 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
     size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
     factor = image.mask.numel() / float(image.mask.sum())
-    say(f"{output}: {size}, acceleration {factor:.2f}")
+    print_line(f"{output}: {size}, acceleration {factor:.2f}")
     return Exit.DONE
 
 

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 from gadget.compute.model import check_model
-from gadget.console import complain, say
+from gadget.console import print_line, print_warning
 from gadget.errors import Exit, describe, exit_code
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
@@ -44,13 +44,13 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
             rows = report_rows(inspect_scan(scan.header, scan.heads, settings), settings)
     except ValueError as error:
         declined = "declined: " if isinstance(error, UnsupportedScan) else ""
-        complain(f"{path.name}: {declined}{describe(error)}")
+        print_warning(f"{path.name}: {declined}{describe(error)}")
         return exit_code(error)
-    say(str(path))
+    print_line(str(path))
     for name, value in rows:
         lines = textwrap.wrap(value, WIDTH, break_long_words=False, break_on_hyphens=False)
         for i, line in enumerate(lines):
-            say(f"  {'' if i else name:<13} {line}")
+            print_line(f"  {'' if i else name:<13} {line}")
     return Exit.DONE
 
 

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from gadget.console import say
+from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
 from gadget.output.formats import FORMATS, check_paths, parse_formats
@@ -69,7 +69,7 @@ def convert(request: ConvertRequest) -> Exit:
     except (OSError, ValueError) as error:
         raise ScanError(request.source.name, error) from error
     files = ", ".join(map(str, paths.values()))
-    say(f"{request.source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
+    print_line(f"{request.source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
     return Exit.DONE
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gadget.compute.model import make_engine, make_reconstructor
-from gadget.console import say, table
+from gadget.console import print_line
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
@@ -50,7 +50,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     folder.mkdir(parents=True, exist_ok=True)
     for path in (*names.values(), picture, report):
         check_target(path, overwrite=overwrite)
-    say("simulating a 12-coil brain-5x scan of the phantom")
+    print_line("simulating a 12-coil brain-5x scan of the phantom")
     request = ScanRequest(n_coils=12)
     made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
     truth = made.truth[0]
@@ -62,9 +62,11 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         slice_ = next(iter(make_assembler(scan, found.plan, settings)))
     entries = list(_compare(slice_, settings))
     write_bytes(picture, draw_comparison(truth, entries), overwrite=overwrite)
-    header = ("", "PSNR [dB]", "SSIM", "time [s]")
-    rows = [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
-    return [*table([header, *rows]), f"picture: {picture}", f"report: {report}"]
+    rows = [("", "PSNR [dB]", "SSIM", "time [s]")]
+    rows += [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
+    width = max(len(e.name) for e in entries)
+    table = ["{:<{w}}  {:>9}  {:>6}  {:>8}".format(*row, w=width) for row in rows]
+    return [*table, f"picture: {picture}", f"report: {report}"]
 
 
 def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:

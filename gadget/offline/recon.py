@@ -14,7 +14,7 @@ from pathlib import Path
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray.available import import_cluster
-from gadget.console import complain, progress, say
+from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, ScanError, UsageError, describe, exit_code
 from gadget.output.base import ScanJob
 from gadget.output.formats import check_paths, open_writers, target_path
@@ -63,7 +63,7 @@ def replay(request: Request, settings: Settings) -> Exit:
     if request.resume:
         done = {s for s, paths in targets.items() if all(p.exists() for p in paths.values())}
         targets = {source: paths for source, paths in targets.items() if source not in done}
-        say(f"{_count(len(done), 'scan')} finished before, {len(targets)} to do")
+        print_line(f"{_count(len(done), 'scan')} finished before, {len(targets)} to do")
     with _output_folder(request.output):
         _check_targets(request, targets)
         if request.cluster:
@@ -85,7 +85,7 @@ def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings
         except Exception as error:
             if len(targets) == 1:
                 raise ScanError(source.name, error) from error
-            complain(f"{source.name}: {describe(error)}")
+            print_warning(f"{source.name}: {describe(error)}")
             codes.append(exit_code(error))
     return _gravest(codes)
 
@@ -126,7 +126,7 @@ def _replay_at_once(
                     scan, found, paths, engine, settings, request.overwrite, has_bar=False
                 )
         except Exception as error:
-            complain(f"{source.name}: {describe(error)}")
+            print_warning(f"{source.name}: {describe(error)}")
             return exit_code(error)
 
     codes = []
@@ -150,7 +150,9 @@ def replay_scan(
     """Reconstruct one open scan, inspected before, into its files."""
     start = time.perf_counter()
     if found.n_outside:
-        complain(f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out")
+        print_warning(
+            f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out"
+        )
     slices = make_assembler(scan, found.plan, settings)
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
     done = Summary(scan.path.name)
@@ -167,7 +169,7 @@ def replay_scan(
                 writer.write(result)
     files = ", ".join(map(str, paths.values()))
     done.warn()
-    say(f"{done.line()} in {time.perf_counter() - start:.1f} s -> {files}")
+    print_line(f"{done.line()} in {time.perf_counter() - start:.1f} s -> {files}")
     return Exit.FALLBACK if done.n_fallback else Exit.DONE
 
 

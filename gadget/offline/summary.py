@@ -2,7 +2,7 @@
 
 import logging
 
-from gadget.console import complain
+from gadget.console import print_warning
 from gadget.output.base import Result
 from jrsr_core.reconstruction.warnings import group_warnings
 
@@ -34,13 +34,13 @@ class Summary:
         )
         if result.is_fallback:
             self.n_fallback += 1
-            complain(f"{self.name}: image {self.n_images}: {report.fallback}")
+            print_warning(f"{self.name}: image {self.n_images}: {report.fallback}")
 
     def warn(self) -> None:
         """Say every kind of warning once, with the number of images it is about."""
         for warning, n in group_warnings(self._warnings).items():
             which = f"{n} of {self.n_images} images: " if n < self.n_images else ""
-            complain(f"{self.name}: warning: {which}{warning}")
+            print_warning(f"{self.name}: warning: {which}{warning}")
 
     def line(self) -> str:
         """Return the scan, its images and their size."""

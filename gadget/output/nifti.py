@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from gadget.console import complain
+from gadget.console import print_warning
 from gadget.errors import UsageError
 from jrsr_core.atomic import check_target, whole_file
 
@@ -198,7 +198,9 @@ def save(path: Path, stack: Stack, values: np.ndarray) -> None:
     import nibabel
 
     if not stack.is_even:
-        complain(f"slice distances differ by {100 * stack.unevenness:.0f} %: NIfTI has their mean")
+        print_warning(
+            f"slice distances differ by {100 * stack.unevenness:.0f} %: NIfTI has their mean"
+        )
     image = nibabel.Nifti1Image(values, None)
     image.set_sform(stack.affine, SCANNER)
     axes = stack.affine[:3, :3] / np.linalg.norm(stack.affine[:3, :3], axis=0)

@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-from gadget.console import complain
+from gadget.console import print_warning
 from gadget.errors import describe
 from jrsr_core.atomic import whole_file
 from jrsr_core.mrd.files.scan import write_scan
@@ -28,11 +28,13 @@ def spool(task: Task, folder: str) -> Path | None:
         with whole_file(path, overwrite=True) as temporary:
             write_scan(temporary, header.xml, task.lines())
     except (OSError, ValueError, RuntimeError) as error:
-        complain(f"raw data of slice {counters.slice} not saved in {folder}: {describe(error)}")
+        print_warning(
+            f"raw data of slice {counters.slice} not saved in {folder}: {describe(error)}"
+        )
         if path is not None:
             path.unlink(missing_ok=True)
         return None
-    complain(f"raw data of slice {counters.slice} saved: {path}")
+    print_warning(f"raw data of slice {counters.slice} saved: {path}")
     return path
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 
-from gadget.console import complain, progress, say
+from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
 from gadget.server.protocol.connection import CONFIG_FILE_BYTES, READERS
 from gadget.server.protocol.messages import (
@@ -85,7 +85,9 @@ def send_scan(request: SendRequest) -> Exit:
             sender.join()
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
-    say(f"{request.scan.name}: {n_images} images{note} in {seconds:.1f} s -> {request.output}")
+    print_line(
+        f"{request.scan.name}: {n_images} images{note} in {seconds:.1f} s -> {request.output}"
+    )
     return Exit.FALLBACK if n_fallback else Exit.DONE
 
 
@@ -161,7 +163,7 @@ def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile
     except PeerGone as error:
         log.debug("sending stopped: %s", error)
     except Exception as error:
-        complain(f"{scan.path.name}: {error}")
+        print_warning(f"{scan.path.name}: {error}")
         _shut(sock)
 
 
@@ -200,7 +202,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
                 writer.write(image)
                 tick()
             elif isinstance(item, Text):
-                complain(f"server: {item.text}")
+                print_warning(f"server: {item.text}")
                 if "ERROR" in item.text:
                     raise ServerFailure(f"{scan.path.name}: the server failed: {item.text}")
         if not n_images:

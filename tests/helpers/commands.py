@@ -27,7 +27,7 @@ class Outcome:
 def jrsr(capfd: pytest.CaptureFixture, *arguments: object) -> Outcome:
     """Run a command in this process."""
     capfd.readouterr()
-    code = int(cli._run([str(a) for a in arguments]))
+    code = cli.run([str(a) for a in arguments])
     printed = capfd.readouterr()
     return Outcome(code, printed.out, printed.err)
 

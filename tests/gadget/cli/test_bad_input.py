@@ -308,8 +308,8 @@ def test_as_a_process(tmp_path):
 
 def test_help_imports_no_torch():
     code = (
-        "import sys; from gadget.cli.main import _run; "
-        "_run(['--help']); print('torch' in sys.modules)"
+        "import sys; from gadget.cli.main import run; "
+        "run(['--help']); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("False"), done.stdout + done.stderr

@@ -50,9 +50,9 @@ def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scans")
     flat, volume = folder / "flat.h5", folder / "volume.h5"
     common = ["--matrix", "72x64", "--coils", "4"]
-    assert cli._run(["simulate", "-o", str(flat), *common, "--acs", "10"]) == 0
+    assert cli.run(["simulate", "-o", str(flat), *common, "--acs", "10"]) == 0
     wall = ["--protocol", "wall-16x", "--positions", "3", "--acs", "12"]
-    assert cli._run(["simulate", "-o", str(volume), *wall, *common]) == 0
+    assert cli.run(["simulate", "-o", str(volume), *wall, *common]) == 0
     return flat, volume
 
 

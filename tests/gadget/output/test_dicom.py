@@ -35,9 +35,9 @@ def exported(request, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("export")
     scan = str(folder / "scan.h5")
-    assert cli._run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
+    assert cli.run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
     target = str(folder / "images.h5")
-    assert cli._run(["recon", scan, "-o", target, "--format", FORMATS, *FAST]) == 0
+    assert cli.run(["recon", scan, "-o", target, "--format", FORMATS, *FAST]) == 0
     return folder
 
 

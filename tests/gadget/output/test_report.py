@@ -41,8 +41,8 @@ def report(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("report")
     scan = folder / "a<b>&scan.h5"
-    assert cli._run(["simulate", "-o", str(scan), "--slices", "3", *BRAIN]) == 0
-    assert cli._run(["recon", str(scan), "-o", str(folder / "out.h5"), "--report"]) == 0
+    assert cli.run(["simulate", "-o", str(scan), "--slices", "3", *BRAIN]) == 0
+    assert cli.run(["recon", str(scan), "-o", str(folder / "out.h5"), "--report"]) == 0
     return folder / "out.html"
 
 

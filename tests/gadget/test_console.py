@@ -48,11 +48,13 @@ def test_a_bar_with_speed_and_messages_above_it(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with console.progress(3, "scan") as tick:
         tick()
-        console.complain("slice 1 is [odd]")
+        console.print_warning("slice 1 is [odd]")
         tick()
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert "jrsr: slice 1 is [odd]" in shown and "2/3" in shown and "/s" in shown
-    assert not console._bars
+    terminal.truncate(0)
+    console.print_warning("slice 2 is odd")
+    assert terminal.getvalue().endswith("jrsr: slice 2 is odd\n")
 
 
 def test_details_and_a_log_file(tmp_path, capfd):
