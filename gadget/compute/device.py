@@ -1,10 +1,9 @@
-"""One device at work: a batch of slices, or a volume, whatever its memory has room for.
+"""One device, which computes batches of slices and volumes as large as its memory allows.
 
-A batch that does not fit is halved; a single slice that does not fit goes to the CPU, and so does
-one that met an error of the device. A device that does not answer afterwards is lost: from then on
-its worker computes on the CPU, and its images say so. A slice that fails, or takes longer than the
-time limit, has its error as outcome, whatever it is: the thread that computes may be that of
-another scan.
+A batch that does not fit is halved. The CPU computes a single slice that does not fit, and a slice
+that met an error of the GPU. A GPU that does not respond after such an error is lost: the CPU
+replaces it from then on, and the images carry a warning. The error of a slice is its outcome and is
+not raised, since the thread that computes it may belong to another scan.
 """
 
 import logging
@@ -22,41 +21,54 @@ from jrsr_core.reconstruction.volume import Tick, fallback_volume, reconstruct_v
 
 log = logging.getLogger("jrsr")
 
-NO_ROOM = (torch.cuda.OutOfMemoryError, MemoryError)
+Load = Callable[[str], Reconstructor]
+"""Loads the model on the device of this name."""
+
+OUT_OF_MEMORY = (torch.cuda.OutOfMemoryError, MemoryError)
+GPU_ERRORS = (
+    *("CUDA error", "HIP error", "cuDNN error"),
+    *("CUDNN_STATUS", "CUBLAS_STATUS", "cuFFT error"),
+)
+"""What a `RuntimeError` contains when a library reports an error of the GPU by it."""
 
 
 @dataclass(eq=False)
-class Job:
-    """One slice on its way.
+class SliceTask:
+    """One slice in the queue of an engine, with its image or error once it has been computed.
 
-    `owner` raises when nobody waits for it any more, `seconds` is what it may take; 0 for no limit.
+    Attributes
+    ----------
+    check
+        Raises when nobody waits for the image any more.
+    seconds
+        Time limit; 0 for no limit.
     """
 
     slice_: KSpaceSlice
-    owner: Check
+    check: Check
     seconds: float = 0.0
     outcome: ReconImage | Exception | None = None
 
 
-class Worker:
-    """A `Reconstructor` on its device, used by one thread at a time.
+class DeviceWorker:
+    """Reconstructs on one device, for one thread at a time.
 
     Parameters
     ----------
     name
-        Of the device.
+        Name of the device.
     load
-        Gives a `Reconstructor` of a device; called for "cpu" when one is needed there.
+        Loads the model; called again for "cpu" when the CPU has to replace a GPU.
     batch_size
-        As in `Engine`.
+        Slices of one batch on a GPU, and readout positions of a volume on any device.
 
     Attributes
     ----------
     lost
-        Why the device is not used any more, as one line; empty while it is.
+        Why the GPU cannot be used any more, as one line; empty while it can.
     """
 
-    def __init__(self, name: str, load: Callable[[str], Reconstructor], batch_size: int) -> None:
+    def __init__(self, name: str, load: Load, batch_size: int) -> None:
         self.batch_size = batch_size
         self.lost = ""
         self._name = name
@@ -72,166 +84,155 @@ class Worker:
 
     @property
     def recon(self) -> Reconstructor:
-        """What computes: that of the device, or of the CPU once the device is lost."""
-        return self._on_the_cpu() if self.lost else self._own
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether slices are computed in batches, and the CPU is there to fall back on."""
-        return self._own.device.type == "cuda" and not self.lost
+        """The model on the device, or on the CPU if the device is lost."""
+        return self._on_cpu() if self.lost else self._own
 
     @property
     def slices_at_once(self) -> int:
         """Size of a batch."""
-        return self.batch_size if self.is_gpu else 1
+        return self.batch_size if self._has_gpu else 1
 
-    def compute(self, jobs: list[Job]) -> None:
-        """Give every job its outcome."""
+    @property
+    def _has_gpu(self) -> bool:
+        return self._own.device.type == "cuda" and not self.lost
+
+    def compute(self, tasks: list[SliceTask]) -> None:
+        """Compute the outcome of every task."""
         recon = self.recon
         ready, calibrated = [], []
-        for job in jobs:
+        for task in tasks:
             try:
-                with self._limited(job):
-                    calibrated.append(recon.calibrated(job.slice_))
-                ready.append(job)
+                with _limited(task):
+                    calibrated.append(recon.calibrated(task.slice_))
+                ready.append(task)
             except Exception as error:
-                self._failed(job, error)
+                self._fail(recon, task, error)
         if ready:
-            self._model(recon, ready, calibrated)
+            self._compute_batch(recon, ready, calibrated)
 
-    def _model(
-        self, recon: Reconstructor, jobs: list[Job], calibrated: list[CalibratedSlice]
+    def _compute_batch(
+        self, recon: Reconstructor, tasks: list[SliceTask], calibrated: list[CalibratedSlice]
     ) -> None:
         if recon is not self.recon:
-            # The device was lost with what is calibrated on it.
-            return self._all_on_cpu(jobs)
+            # The GPU was lost together with what was calibrated on it.
+            return self._compute_on_cpu(tasks)
         try:
-            with self._limited(*jobs):
-                images = recon.batch([job.slice_ for job in jobs], calibrated)
+            with _limited(*tasks):
+                images = recon.batch([task.slice_ for task in tasks], calibrated)
         except Exception as error:
-            if len(jobs) == 1:
-                self._failed(jobs[0], error)
-            elif self._is_device_to_blame(error):
-                self._all_on_cpu(jobs)
+            if len(tasks) == 1:
+                self._fail(recon, tasks[0], error)
+            elif self._is_gpu_error(recon, error):
+                self._compute_on_cpu(tasks)
             else:
-                # Too large, or one of them is to blame: the others shall have their images.
-                self._in_halves(recon, jobs, calibrated)
+                # Too large, or one slice is to blame: the others shall have their images.
+                self._release()
+                middle = len(tasks) // 2
+                self._compute_batch(recon, tasks[:middle], calibrated[:middle])
+                self._compute_batch(recon, tasks[middle:], calibrated[middle:])
         else:
-            for job, image in zip(jobs, images, strict=True):
-                job.outcome = self._told(image)
+            for task, image in zip(tasks, images, strict=True):
+                task.outcome = self._with_warning(image)
 
-    def _in_halves(
-        self, recon: Reconstructor, jobs: list[Job], calibrated: list[CalibratedSlice]
-    ) -> None:
-        self._release()
-        middle = len(jobs) // 2
-        self._model(recon, jobs[:middle], calibrated[:middle])
-        self._model(recon, jobs[middle:], calibrated[middle:])
-
-    def _failed(self, job: Job, error: Exception) -> None:
-        """Compute one slice on the CPU where its device is to blame."""
-        if isinstance(error, NO_ROOM) or self._is_device_to_blame(error):
-            self._on_cpu(job)
+    def _fail(self, recon: Reconstructor, task: SliceTask, error: Exception) -> None:
+        if self._can_cpu_replace(recon, error):
+            self._compute_on_cpu([task])
         else:
-            job.outcome = error
+            task.outcome = error
 
-    def _all_on_cpu(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self._on_cpu(job)
-
-    def _on_cpu(self, job: Job) -> None:
-        try:
-            with self._limited(job):
-                job.outcome = self._told(self._on_the_cpu()(job.slice_))
-        except Exception as error:
-            job.outcome = error
-
-    def _on_the_cpu(self) -> Reconstructor:
-        self._release()
-        if self._cpu is None:
-            if not self.is_gpu and not self.lost:
-                raise MemoryError
-            self._cpu = self._load("cpu")
-        return self._cpu
+    def _compute_on_cpu(self, tasks: list[SliceTask]) -> None:
+        for task in tasks:
+            try:
+                with _limited(task):
+                    task.outcome = self._with_warning(self._on_cpu()(task.slice_))
+            except Exception as error:
+                task.outcome = error
 
     def compute_volume(self, volume: KSpaceVolume, tick: Tick, seconds: float) -> ReconImage:
         """Return the image of a volume; raises as `reconstruct_volume`.
 
-        `seconds` is what a readout position may take, on average.
+        `seconds` is the time limit of a readout position, on average.
         """
         recon, size = self.recon, self.batch_size
         while True:
             try:
                 with time_limit(seconds * volume.n_positions):
-                    return self._told(reconstruct_volume(recon, volume, batch_size=size, tick=tick))
+                    image = reconstruct_volume(recon, volume, batch_size=size, tick=tick)
+                return self._with_warning(image)
             except Exception as error:
-                if isinstance(error, NO_ROOM) and size > 1:
+                if isinstance(error, OUT_OF_MEMORY) and size > 1:
                     self._release()
                     size //= 2
-                elif recon is self._cpu or not self._can_move(error):
-                    raise
+                elif self._can_cpu_replace(recon, error):
+                    recon = self._on_cpu()
                 else:
-                    recon = self._on_the_cpu()
+                    raise
 
-    def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
-        """Return an image without the model, on the CPU where the device cannot."""
+    def fallback(self, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
+        """Return a conventional reconstruction, made on the CPU if the GPU fails."""
+        recon = self.recon
         try:
-            return self._told(_fallback(self.recon, made, reason, tick))
+            image = _fallback(recon, data, reason, tick)
         except Exception as error:
-            if not self._can_move(error):
+            if not self._can_cpu_replace(recon, error):
                 raise
-            return self._told(_fallback(self._on_the_cpu(), made, reason, tick))
+            image = _fallback(self._on_cpu(), data, reason, tick)
+        return self._with_warning(image)
 
-    def _can_move(self, error: Exception) -> bool:
-        """Whether the CPU may do what this error prevented."""
-        return self.is_gpu and (isinstance(error, NO_ROOM) or self._is_device_to_blame(error))
+    def _on_cpu(self) -> Reconstructor:
+        self._release()
+        if self._cpu is None:
+            self._cpu = self._load("cpu")
+        return self._cpu
 
-    def _is_device_to_blame(self, error: Exception) -> bool:
-        if self._own.device.type != "cuda" or not is_device_error(error):
+    def _release(self) -> None:
+        """Release the memory that a failed attempt holds."""
+        if self._has_gpu:
+            torch.cuda.empty_cache()
+
+    def _can_cpu_replace(self, recon: Reconstructor, error: Exception) -> bool:
+        """Whether the CPU may compute what failed with this error."""
+        if recon.device.type != "cuda":
             return False
-        if not self.lost and not answers(self._own.device):
+        return isinstance(error, OUT_OF_MEMORY) or self._is_gpu_error(recon, error)
+
+    def _is_gpu_error(self, recon: Reconstructor, error: Exception) -> bool:
+        """Whether the GPU is to blame; it is given up if it does not respond any more."""
+        if recon.device.type != "cuda" or not is_device_error(error):
+            return False
+        if not self.lost and not responds(recon.device):
             self._give_up(error)
         return True
 
     def _give_up(self, error: Exception) -> None:
-        self.lost = f"{self._name} is lost ({first_line(error)})"
-        log.error("%s, its slices go to the CPU", self.lost)
+        # CUDA adds advice on debugging to the first line.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip()
+        self.lost = f"{self._name} is lost ({reason})"
+        log.error("%s, the CPU computes its slices", self.lost)
 
-    def _told(self, image: ReconImage) -> ReconImage:
-        """Return the image with a warning where it was made without its device."""
+    def _with_warning(self, image: ReconImage) -> ReconImage:
+        """Add a warning if the CPU replaced a lost GPU."""
         if not self.lost:
             return image
         warnings = (*image.report.warnings, f"computed on the CPU: {self.lost}")
         return replace(image, report=replace(image.report, warnings=warnings))
 
-    @contextmanager
-    def _limited(self, *jobs: Job) -> Iterator[None]:
-        """Stop after the time limit, or when nobody waits for any of the slices."""
 
-        def owners() -> None:
-            gone = [error for error in map(_raised, (job.owner for job in jobs)) if error]
-            if len(gone) == len(jobs):
-                raise gone[0]
+@contextmanager
+def _limited(*tasks: SliceTask) -> Iterator[None]:
+    """Stop at the time limit, or when nobody waits for any of the images any more."""
 
-        limits = [job.seconds for job in jobs]
-        with watched(owners), time_limit(sum(limits) if all(limits) else 0.0):
-            yield
+    def check() -> None:
+        errors = [error for error in map(_error_of, (task.check for task in tasks)) if error]
+        if len(errors) == len(tasks):
+            raise errors[0]
 
-    def _release(self) -> None:
-        """Give memory back that a failed attempt holds."""
-        if self.is_gpu:
-            torch.cuda.empty_cache()
+    limits = [task.seconds for task in tasks]
+    with watched(check), time_limit(sum(limits) if all(limits) else 0.0):
+        yield
 
 
-def _fallback(
-    recon: Reconstructor, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick
-) -> ReconImage:
-    if isinstance(made, KSpaceVolume):
-        return fallback_volume(recon, made, reason, tick=tick)
-    return recon.fallback(made, reason)
-
-
-def _raised(check: Check) -> Exception | None:
+def _error_of(check: Check) -> Exception | None:
     try:
         check()
     except Exception as error:
@@ -239,25 +240,24 @@ def _raised(check: Check) -> Exception | None:
     return None
 
 
-# FOLDED gadget/lost.py: Errors of a device rather than of a slice, and whether the device is still there after one.
-WORDS = ("CUDA error", "HIP error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuFFT error")
+def _fallback(
+    recon: Reconstructor, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick
+) -> ReconImage:
+    if isinstance(data, KSpaceVolume):
+        return fallback_volume(recon, data, reason, tick=tick)
+    return recon.fallback(data, reason)
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Whether the device is to blame; libraries report it as a `RuntimeError` of these words."""
+    """Return whether an error is one of the GPU rather than of the slice."""
     if isinstance(error, torch.AcceleratorError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in GPU_ERRORS)
 
 
-def answers(device: torch.device) -> bool:
-    """Whether the device still computes."""
+def responds(device: torch.device) -> bool:
+    """Return whether a device still computes."""
     try:
         return float(torch.ones(2, device=device).sum()) == 2.0
     except Exception:
         return False
-
-
-def first_line(error: BaseException) -> str:
-    """Return what went wrong without CUDA's advice on debugging."""
-    return (str(error).splitlines() or [type(error).__name__])[0].strip()

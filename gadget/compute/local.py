@@ -1,13 +1,13 @@
-"""The engine of this machine: one model for any number of scans, its devices shared between them.
+"""The engine of this machine: one model for any number of scans, which share its devices.
 
-Callers put their slices into one queue. Whoever finds a device free takes what is at the head of
-the queue, slices of other callers among it, as many as go together into one batch; the others wait
-for their results. The engine has no threads of its own.
+Callers put their slices into one queue and wait. A waiting thread computes the next batch as soon
+as a device is free: the slices at the head of the queue, also those of other callers. The engine
+has no threads of its own.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition
@@ -19,41 +19,43 @@ from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
-from .device import Job, Worker
-
-Load = Callable[[str], Reconstructor]
-"""Gives the `Reconstructor` of a device."""
+from .device import DeviceWorker, Load, SliceTask
 
 
 @dataclass
 class Statistics:
-    """What an engine has done: images, seconds its devices were busy, batches by size."""
+    """What an engine has computed: images, seconds its devices were busy, batches by size."""
 
     n_images: int = 0
     busy_seconds: float = 0.0
     batches: dict[int, int] = field(default_factory=dict)
 
+    def count(self, n_images: int, seconds: float) -> None:
+        """Count one batch."""
+        self.n_images += n_images
+        self.busy_seconds += seconds
+        self.batches[n_images] = self.batches.get(n_images, 0) + 1
+
 
 class LocalEngine:
-    """Computes slices and volumes for any thread.
+    """Computes on the devices of this machine; an `Engine`.
 
     Parameters
     ----------
     load
-        Called once per device, and for "cpu" when a slice fits on no GPU or a GPU is lost.
+        Loads the model on a device: once for each, and on "cpu" when the CPU has to replace a GPU.
     devices
-        Their names; each computes one batch, or one volume, at a time.
+        Names of the devices; each computes one batch, or one volume, at a time.
     batch_size
-        Slices of one batch on a GPU, and readout positions of a volume on any device. On a CPU
-        slices are computed one by one: a batch would be no faster.
+        Slices of one batch on a GPU, and readout positions of a volume on any device. A CPU
+        computes slices one by one: a batch would be no faster.
     """
 
     def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
-        self.batch_size = batch_size
         self.statistics = Statistics()
-        self._workers = [Worker(name, load, batch_size) for name in devices]
+        self._workers = [DeviceWorker(name, load, batch_size) for name in devices]
         self._free = deque(self._workers)
-        self._queue: deque[Job] = deque()
+        self._queue: deque[SliceTask] = deque()
         self._changed = Condition()
 
     @property
@@ -63,12 +65,12 @@ class LocalEngine:
 
     @property
     def place(self) -> str:
-        """Where images are computed."""
+        """Names of the devices."""
         return ", ".join(str(worker.recon.device) for worker in self._workers)
 
     @property
     def notes(self) -> list[str]:
-        """What whoever runs the server should know: devices that are lost."""
+        """Why devices are lost, one line each."""
         return [worker.lost for worker in self._workers if worker.lost]
 
     @property
@@ -78,74 +80,63 @@ class LocalEngine:
 
     @property
     def slices_at_once(self) -> int:
-        """How many slices a caller does well to bring together."""
-        return self.batch_size if self.model.device.type == "cuda" else 1
+        """How many slices a caller should pass to one call of `run`."""
+        return self._workers[0].slices_at_once
 
     def run(
         self, slices: list[KSpaceSlice], time_limit: float = 0.0
     ) -> list[ReconImage | Exception]:
-        """Return images in the order of the slices, or for each the error that prevented it.
-
-        `time_limit` is in seconds per slice; 0 for no limit.
-
-        Raises
-        ------
-        Exception
-            What the watch of the caller raises (`jrsr_core.interrupt`), and nothing else.
-        """
-        jobs = [Job(slice_, current_check(), time_limit) for slice_ in slices]
+        """Return an image per slice or the error that prevented it; see `Engine.run`."""
+        tasks = [SliceTask(slice_, current_check(), time_limit) for slice_ in slices]
         with self._changed:
-            self._queue.extend(jobs)
+            self._queue.extend(tasks)
         try:
-            while any(job.outcome is None for job in jobs):
-                self._take_turn(jobs)
+            while any(task.outcome is None for task in tasks):
+                self._take_turn(tasks)
         finally:
             with self._changed:
-                self._queue = deque(job for job in self._queue if job not in jobs)
-        return [job.outcome for job in jobs]
+                self._queue = deque(task for task in self._queue if task not in tasks)
+        return [task.outcome for task in tasks if task.outcome is not None]
 
-    def _take_turn(self, jobs: list[Job]) -> None:
-        """Compute the next batch when a device is free, or wait until others have done it."""
+    def _take_turn(self, tasks: list[SliceTask]) -> None:
+        """Compute the next batch when a device is free, or wait until others have computed these."""
         with self._changed:
             while not (self._free and self._queue):
-                if all(job.outcome is not None for job in jobs):
+                if all(task.outcome is not None for task in tasks):
                     return
                 self._wait()
             worker = self._free.popleft()
-            batch = self._next_batch(worker)
-        with self._giving_back(worker, batch):
+            batch = self._next_batch(worker.slices_at_once)
+        with self._returning(worker, batch):
             worker.compute(batch)
 
-    def _next_batch(self, worker: Worker) -> list[Job]:
+    def _next_batch(self, size: int) -> list[SliceTask]:
         batch = [self._queue.popleft()]
         while (
-            len(batch) < worker.slices_at_once
+            len(batch) < size
             and self._queue
-            and _go_together(batch[0].slice_, self._queue[0].slice_)
+            and _fit_together(batch[0].slice_, self._queue[0].slice_)
         ):
             batch.append(self._queue.popleft())
         return batch
 
     def run_volume(self, volume: KSpaceVolume, tick: Tick, time_limit: float = 0.0) -> ReconImage:
-        """Compute a volume; raises as `reconstruct_volume`, and what the caller's watch raises.
-
-        `time_limit` is in seconds per readout position; 0 for no limit.
-        """
-        with self._a_device() as worker:
+        """Return the image of a volume; see `Engine.run_volume`."""
+        with self._device() as worker:
             return worker.compute_volume(volume, tick, time_limit)
 
-    def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
-        """Return an image without the model; see `Reconstructor.fallback`."""
-        with self._a_device() as worker:
-            return worker.fallback(made, reason, tick)
+    def fallback(self, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
+        """Return a conventional reconstruction that is marked with the reason for it."""
+        with self._device() as worker:
+            return worker.fallback(data, reason, tick)
 
     @contextmanager
-    def _a_device(self) -> Iterator[Worker]:
+    def _device(self) -> Iterator[DeviceWorker]:
         with self._changed:
             while not self._free:
                 self._wait()
             worker = self._free.popleft()
-        with self._giving_back(worker, []):
+        with self._returning(worker, []):
             yield worker
 
     def _wait(self) -> None:
@@ -153,32 +144,25 @@ class LocalEngine:
         checkpoint()
 
     @contextmanager
-    def _giving_back(self, worker: Worker, batch: list[Job]) -> Iterator[None]:
+    def _returning(self, worker: DeviceWorker, batch: list[SliceTask]) -> Iterator[None]:
+        """Make the device free again at the end; slices of an interrupted batch are queued again."""
         start = time.perf_counter()
         try:
             yield
         finally:
             with self._changed:
-                # After an interrupt the slices of others are still to be done.
-                self._queue.extendleft(job for job in reversed(batch) if job.outcome is None)
+                self._queue.extendleft(task for task in reversed(batch) if task.outcome is None)
                 if self._is_needed(worker):
                     self._free.append(worker)
-                self._count(max(len(batch), 1), time.perf_counter() - start)
+                self.statistics.count(max(len(batch), 1), time.perf_counter() - start)
                 self._changed.notify_all()
 
-    def _is_needed(self, worker: Worker) -> bool:
-        """Whether a worker goes on: without its device only where no other device is left."""
-        others = any(not w.lost for w in self._workers if w is not worker)
-        return not worker.lost or not others
-
-    def _count(self, n: int, seconds: float) -> None:
-        done = self.statistics
-        done.n_images += n
-        done.busy_seconds += seconds
-        done.batches[n] = done.batches.get(n, 0) + 1
+    def _is_needed(self, worker: DeviceWorker) -> bool:
+        """Whether a worker goes on: one whose GPU is lost does only if no other device is left."""
+        return not worker.lost or all(w.lost for w in self._workers if w is not worker)
 
 
-def _go_together(a: KSpaceSlice, b: KSpaceSlice) -> bool:
-    """Whether two slices can be one batch."""
+def _fit_together(a: KSpaceSlice, b: KSpaceSlice) -> bool:
+    """Whether two slices can be in one batch."""
     same_shape = a.kspace.shape == b.kspace.shape and a.lr_shape == b.lr_shape
     return same_shape and torch.equal(a.mask, b.mask)

@@ -50,7 +50,8 @@ class Fake:
                 checkpoint()
             checkpoint()
             if len(slices) > self.room:
-                raise torch.cuda.OutOfMemoryError
+                is_gpu = self.device.type == "cuda"
+                raise torch.cuda.OutOfMemoryError if is_gpu else MemoryError
             for number in calibrated:
                 if number in self.spoilt:
                     raise self.spoilt[number]

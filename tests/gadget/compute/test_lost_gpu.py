@@ -1,7 +1,7 @@
 """A GPU that fails in the middle of its work: every image, a warning, and a line in the health.
 
-The GPU is the CPU under another name, whose model raises what CUDA raises; the probe for whether it
-still answers is real and finds none.
+The GPU is simulated on the CPU: its model raises what CUDA raises. The probe for whether it still
+responds is real and finds no GPU.
 """
 
 import threading
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from gadget.compute import device as batch
+from gadget.compute import device as device_module
 from gadget.compute.local import LocalEngine
 from gadget.compute.model import make_reconstructor
 from gadget.settings import Settings
@@ -68,19 +68,27 @@ class FakeGpu:
         return self.recon.fallback(slice_, reason)
 
 
-def engine_maker(error: str, *, after: int = 0, where: str = "batch", devices=("cuda:0",), size=1):
-    """Make engines whose devices fail; what was loaded is in `made`."""
+def engine_maker(error: str, *, after=0, where: str = "batch", devices=("cuda:0",), size=1):
+    """Make engines whose devices fail, `after` so many calls; what was loaded is in `made`.
+
+    The simulated GPUs are in `gpus`; of several ones `after` has a number for each.
+    """
     made: list[str] = []
+    gpus: dict[str, FakeGpu] = {}
+    after = after if isinstance(after, dict) else dict.fromkeys(devices, after)
 
     def make(settings: Settings, **options) -> LocalEngine:
         def load(name: str):
             made.append(name)
             recon = make_reconstructor(settings, "cpu", **options)
-            return recon if name == "cpu" else FakeGpu(recon, ERRORS[error], after, where)
+            if name == "cpu":
+                return recon
+            gpus[name] = FakeGpu(recon, ERRORS[error], after[name], where)
+            return gpus[name]
 
         return LocalEngine(load, list(devices), batch_size=size)
 
-    make.made = made
+    make.made, make.gpus = made, gpus
     return make
 
 
@@ -126,14 +134,14 @@ def test_a_fallback_image_needs_no_gpu(scan):
 def test_a_volume_goes_on_without_its_gpu(tmp_path, monkeypatch):
     options = {"protocol": "wall-16x", "matrix": "32x32", "positions": 6, "acs": 8, "mask": "full"}
     volume = serve(tmp_path, slices=1, **options)
-    whole = batch.reconstruct_volume
+    whole = device_module.reconstruct_volume
 
     def failing(recon, *args, **kwargs):
         if isinstance(recon, FakeGpu):
             raise recon.error
         return whole(recon, *args, **kwargs)
 
-    monkeypatch.setattr(batch, "reconstruct_volume", failing)
+    monkeypatch.setattr(device_module, "reconstruct_volume", failing)
     with resident(make=engine_maker("assert")) as server:
         for _ in range(2):
             answer = ask(server, volume)
@@ -144,25 +152,20 @@ def test_a_volume_goes_on_without_its_gpu(tmp_path, monkeypatch):
 
 def test_the_other_gpu_does_it_all(scan):
     """A lost device takes no more slices where another one is there."""
-    make = engine_maker("assert", devices=("cuda:0", "cuda:1"))
-    engines = []
-
-    def one_is_well(settings):
-        engine = make(settings)
-        engine._workers[1]._own.after = 10**9
-        engines.append(engine)
-        return engine
-
-    with resident(make=one_is_well) as server:
+    after = {"cuda:0": 0, "cuda:1": 10**9}
+    make = engine_maker("assert", devices=tuple(after), after=after)
+    with resident(make=make) as server:
         for _ in range(2):
             assert_images(ask(server, scan).images, scan.expected())
-    (engine,) = engines
-    assert [w.lost[:6] for w in engine._workers] == ["cuda:0", ""]
-    assert list(engine._free) == [engine._workers[1]]
+        assert server.health_line().count("is lost") == 1
+        assert "cuda:0 is lost" in server.health_line()
+    # The slice that failed was computed on the CPU.
+    assert make.gpus["cuda:0"].n_calls == 1
+    assert make.gpus["cuda:1"].n_calls == 2 * 4 - 1
 
 
 def test_an_error_that_the_device_survives_costs_one_slice_its_gpu(scan, monkeypatch):
-    monkeypatch.setattr(batch, "answers", lambda device: True)
+    monkeypatch.setattr(device_module, "responds", lambda device: True)
     make = engine_maker("launch")
     with resident(make=make) as server:
         assert_images(ask(server, scan).images, scan.expected())
