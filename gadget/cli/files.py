@@ -64,15 +64,23 @@ def recon(
     """  # noqa: D301
     settings = settings_of(pairs, model, device)
     check_share(cluster, gpus_per_worker)
-    from gadget.offline.recon import Request, replay
+    from gadget.offline.recon import ReconRequest, reconstruct_files
     from gadget.offline.scans import find_scans
     from gadget.output.formats import parse_formats
 
-    wanted = parse_formats(f"{formats},report" if report else formats)
-    scans = find_scans(inputs, untrusted=untrusted)
-    request = Request(scans, output, wanted, overwrite, untrusted, resume, cluster, gpus_per_worker)
+    request = ReconRequest(
+        sources=find_scans(inputs, untrusted=untrusted),
+        settings=settings,
+        output=output,
+        formats=parse_formats(f"{formats},report" if report else formats),
+        overwrite=overwrite,
+        untrusted=untrusted,
+        resume=resume,
+        cluster=cluster,
+        gpus_per_worker=gpus_per_worker,
+    )
     with log_to(log_file, verbose=verbose):
-        return replay(request, settings)
+        return reconstruct_files(request)
 
 
 @app.command()

@@ -7,6 +7,7 @@ the comparison alone. Nothing is rescaled: images come back in the scale of the 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor
 
 from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import print_line
-from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
@@ -23,12 +23,13 @@ from jrsr_core.data import KSpaceSlice
 from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 
-from .recon import replay_scan
+from .recon import reconstruct_scan
 
 BASELINE = "cg-sense+bicubic"
 ERROR_GAIN = 5
@@ -55,11 +56,10 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
     made = write_simulation(request, names["scan"], names["truth"], overwrite=overwrite)
     truth = made.truth[0]
     with ScanFile(names["scan"]) as scan:
-        found = inspect_scan(scan.header, scan.heads, settings)
-        engine = make_engine(settings, with_maps=True)
+        engine = partial(make_engine, settings, with_maps=True)
         targets = {"mrd": names["images"], "report": report}
-        replay_scan(scan, found, targets, engine, settings, overwrite)
-        slice_ = next(iter(make_assembler(scan, found.plan, settings)))
+        reconstruct_scan(scan, settings, targets, engine, overwrite=overwrite)
+        slice_ = next(iter(make_assembler(scan, plan_scan(scan.header, scan.heads), settings)))
     entries = list(_compare(slice_, settings))
     write_bytes(picture, draw_comparison(truth, entries), overwrite=overwrite)
     rows = [("", "PSNR [dB]", "SSIM", "time [s]")]

@@ -1,42 +1,65 @@
-"""Files in, images out: the offline twin of the server.
+"""`jrsr recon`: scan files in, image files out.
 
-Per scan: inspect, assemble slice by slice, reconstruct, write. The target takes its name only
-when the last image is in; an error or an interrupt leaves nothing behind.
+Every scan is inspected, assembled slice by slice, reconstructed and written. A target takes its
+name when its last image is complete; an error or an interrupt leaves nothing behind.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray.available import import_cluster
 from gadget.console import print_line, print_warning, progress
-from gadget.errors import Exit, ScanError, UsageError, describe, exit_code
+from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import ScanJob
 from gadget.output.formats import check_paths, open_writers, target_path
-from gadget.scan.inspect import Inspection, inspect_scan
+from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from gadget.settings import Settings
-from jrsr_core.mrd.files.sandbox import SandboxedScan
-from jrsr_core.mrd.files.scan import ScanFile
 
-from .scans import open_scan
+from .scans import Scan, open_scan
 from .summary import Summary
+
+SEVERITY = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
+
+Targets = dict[Path, dict[str, Path]]
+"""Scan -> format -> file or folder to be written."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to replay and where to put it.
+class ReconRequest:
+    """Scans to reconstruct, how, and where the images go.
 
-    `untrusted` files are read by a child with limits, `resume` skips scans whose output is there,
-    `cluster` is the address of a Ray cluster, or "local"; a worker has `gpus_per_worker` of a GPU.
+    Attributes
+    ----------
+    sources
+        Scan files.
+    settings
+        Settings of the reconstruction.
+    output
+        File or folder, see `target_path`; None for beside the scans.
+    formats
+        Names in `FORMATS`.
+    overwrite
+        Replace existing output.
+    untrusted
+        Read the scans in a sandboxed subprocess.
+    resume
+        Skip scans whose output exists.
+    cluster
+        Address of a Ray cluster, or "local"; empty to compute in this process.
+    gpus_per_worker
+        Share of a GPU for each worker of the cluster.
     """
 
     sources: list[Path]
+    settings: Settings
     output: Path | None
     formats: list[str]
     overwrite: bool = False
@@ -45,157 +68,162 @@ class Request:
     cluster: str = ""
     gpus_per_worker: float | None = None
 
-    def paths(self, source: Path) -> dict[str, Path]:
-        """Target of every format for one scan."""
+    def targets(self) -> Targets:
+        """Return what is written for every scan."""
         single = len(self.sources) == 1
         return {
-            name: target_path(source, self.output, name, single=single) for name in self.formats
+            source: {
+                name: target_path(source, self.output, name, single=single) for name in self.formats
+            }
+            for source in self.sources
         }
 
 
-def replay(request: Request, settings: Settings) -> Exit:
-    """Reconstruct all scans; one that fails does not keep the others from being done.
+def reconstruct_files(request: ReconRequest) -> Exit:
+    """Reconstruct all scans; a failure of one does not affect the others.
 
-    Returns the gravest exit code: failed, then declined, then fallback, then done.
+    Returns
+    -------
+    Exit
+        The most severe exit code: failed, then declined, then fallback, then done.
+
+    Raises
+    ------
+    UsageError
+        Unknown model; targets that collide.
+    CardError
+        Weights are missing.
+    OSError
+        A target may not be written.
     """
-    check_model(settings)
-    targets = {source: request.paths(source) for source in request.sources}
+    check_model(request.settings)
+    targets = request.targets()
     if request.resume:
-        done = {s for s, paths in targets.items() if all(p.exists() for p in paths.values())}
-        targets = {source: paths for source, paths in targets.items() if source not in done}
-        print_line(f"{_count(len(done), 'scan')} finished before, {len(targets)} to do")
+        done = [s for s, paths in targets.items() if all(p.exists() for p in paths.values())]
+        for source in done:
+            del targets[source]
+        finished = f"{len(done)} scan{'' if len(done) == 1 else 's'} finished before"
+        print_line(f"{finished}, {len(targets)} to do")
     with _output_folder(request.output):
-        _check_targets(request, targets)
-        if request.cluster:
-            return _replay_on_cluster(targets, request, settings)
-        return _replay_all(targets, request, settings)
+        _check_targets(targets, overwrite=request.overwrite)
+        with _engine(request) as (get_engine, n_at_once):
 
+            def reconstruct_file(source: Path) -> Exit:
+                try:
+                    with open_scan(source, untrusted=request.untrusted) as scan:
+                        return reconstruct_scan(
+                            scan,
+                            request.settings,
+                            targets[source],
+                            get_engine,
+                            overwrite=request.overwrite,
+                            show_progress=n_at_once == 1,
+                        )
+                except Exception as error:
+                    print_warning(f"{source.name}: {describe(error)}")
+                    return exit_code(error)
 
-def _replay_all(targets: dict[Path, dict[str, Path]], request: Request, settings: Settings) -> Exit:
-    with_maps = "report" in request.formats
-    engine: Engine | None = None
-    codes = [Exit.DONE]
-    for source, paths in targets.items():
-        try:
-            # The model is loaded once the first scan has proved to be one.
-            with open_scan(source, untrusted=request.untrusted) as scan:
-                found = inspect_scan(scan.header, scan.heads, settings)
-                engine = engine or make_engine(settings, with_maps=with_maps)
-                codes.append(replay_scan(scan, found, paths, engine, settings, request.overwrite))
-        except Exception as error:
-            if len(targets) == 1:
-                raise ScanError(source.name, error) from error
-            print_warning(f"{source.name}: {describe(error)}")
-            codes.append(exit_code(error))
-    return _gravest(codes)
-
-
-def _gravest(codes: Iterable[Exit]) -> Exit:
-    order = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
-    return max(codes, key=order.index, default=Exit.DONE)
-
-
-def _replay_on_cluster(
-    targets: dict[Path, dict[str, Path]], request: Request, settings: Settings
-) -> Exit:
-    """Replay on the workers of a cluster."""
-    cluster = import_cluster()
-    pool = cluster.Pool(
-        request.cluster, device=settings.device, gpus_per_worker=request.gpus_per_worker
-    )
-    with pool:
-        engine = cluster.ClusterEngine(settings, pool, with_maps="report" in request.formats)
-        return _replay_at_once(targets, request, settings, engine, pool.n_wanted)
-
-
-def _replay_at_once(
-    targets: dict[Path, dict[str, Path]],
-    request: Request,
-    settings: Settings,
-    engine: Engine,
-    n_scans: int,
-) -> Exit:
-    """Several scans at once; one bar for all of them."""
-
-    def one(source: Path) -> Exit:
-        try:
-            with open_scan(source, untrusted=request.untrusted) as scan:
-                found = inspect_scan(scan.header, scan.heads, settings)
-                paths = targets[source]
-                return replay_scan(
-                    scan, found, paths, engine, settings, request.overwrite, has_bar=False
-                )
-        except Exception as error:
-            print_warning(f"{source.name}: {describe(error)}")
-            return exit_code(error)
-
-    codes = []
-    with ThreadPoolExecutor(n_scans) as pool, progress(len(targets), "scans") as tick:
-        for code in pool.map(one, targets):
-            codes.append(code)
-            tick()
-    return _gravest(codes)
-
-
-def replay_scan(
-    scan: ScanFile | SandboxedScan,
-    found: Inspection,
-    paths: dict[str, Path],
-    engine: Engine,
-    settings: Settings,
-    overwrite: bool = False,
-    *,
-    has_bar: bool = True,
-) -> Exit:
-    """Reconstruct one open scan, inspected before, into its files."""
-    start = time.perf_counter()
-    if found.n_outside:
-        print_warning(
-            f"{scan.path.name}: {found.n_outside} lines outside the encoded matrix left out"
-        )
-    slices = make_assembler(scan, found.plan, settings)
-    job = ScanJob(scan.path, found.plan, slices, engine, settings)
-    done = Summary(scan.path.name)
-    with ExitStack() as stack:
-        writers = open_writers(stack, paths, job, overwrite=overwrite)
-        bar = nullcontext(lambda: None)
-        if has_bar:
-            bar = progress(slices.n_steps, scan.path.name)
-        tick = stack.enter_context(bar)
-        images = reconstruct(file_tasks(slices), engine, settings, tick)
-        for result in to_results(images, found.plan.header, settings):
-            done.add(result)
-            for writer in writers:
-                writer.write(result)
-    files = ", ".join(map(str, paths.values()))
-    done.warn()
-    print_line(f"{done.line()} in {time.perf_counter() - start:.1f} s -> {files}")
-    return Exit.FALLBACK if done.n_fallback else Exit.DONE
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+            codes = list(_map(reconstruct_file, list(targets), n_at_once))
+    return max(codes, key=SEVERITY.index, default=Exit.DONE)
 
 
 @contextmanager
-def _output_folder(folder: Path | None) -> Iterator[None]:
-    """Make the folder if it is one and new, and take it away again if nothing came into it."""
-    if folder is None or folder.suffix or folder.exists():
+def _engine(request: ReconRequest) -> Iterator[tuple[Callable[[], Engine], int]]:
+    """Yield a function that returns the engine, and how many scans share it at a time."""
+    with_maps = "report" in request.formats
+    if not request.cluster:
+        # The model is loaded when the first scan has passed its inspection.
+        yield cache(partial(make_engine, request.settings, with_maps=with_maps)), 1
+        return
+    cluster = import_cluster()
+    with cluster.Pool(
+        request.cluster, device=request.settings.device, gpus_per_worker=request.gpus_per_worker
+    ) as pool:
+        engine = cluster.ClusterEngine(request.settings, pool, with_maps=with_maps)
+        yield lambda: engine, pool.n_wanted
+
+
+def _map(function: Callable[[Path], Exit], sources: list[Path], n_at_once: int) -> Iterator[Exit]:
+    """Call a function for all scans, several at a time with one progress bar for all of them."""
+    if n_at_once == 1:
+        yield from map(function, sources)
+        return
+    with ThreadPoolExecutor(n_at_once) as pool, progress(len(sources), "scans") as tick:
+        for code in pool.map(function, sources):
+            yield code
+            tick()
+
+
+def reconstruct_scan(
+    scan: Scan,
+    settings: Settings,
+    paths: dict[str, Path],
+    get_engine: Callable[[], Engine],
+    *,
+    overwrite: bool = False,
+    show_progress: bool = True,
+) -> Exit:
+    """Reconstruct one open scan and write its images.
+
+    Parameters
+    ----------
+    paths
+        Format -> file or folder to be written.
+    get_engine
+        Returns the engine; called after the scan has passed its inspection.
+
+    Raises
+    ------
+    BadScan, UnsupportedScan
+        The scan is broken, or of a kind that is not supported.
+    OSError
+        A target cannot be written.
+    """
+    start = time.perf_counter()
+    name = scan.path.name
+    found = inspect_scan(scan.header, scan.heads, settings)
+    engine = get_engine()
+    if found.n_outside:
+        print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")
+    slices = make_assembler(scan, found.plan, settings)
+    job = ScanJob(scan.path, found.plan, slices, engine, settings)
+    summary = Summary(name)
+    with ExitStack() as stack:
+        writers = open_writers(stack, paths, job, overwrite=overwrite)
+        tick = stack.enter_context(
+            progress(slices.n_steps, name) if show_progress else nullcontext(lambda: None)
+        )
+        images = reconstruct(file_tasks(slices), engine, settings, tick)
+        for result in to_results(images, found.plan.header, settings):
+            summary.add(result)
+            for writer in writers:
+                writer.write(result)
+    summary.print_warnings()
+    files = ", ".join(map(str, paths.values()))
+    print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
+    return Exit.FALLBACK if summary.n_fallback else Exit.DONE
+
+
+@contextmanager
+def _output_folder(path: Path | None) -> Iterator[None]:
+    """Make the output folder if it is new, and remove it again if it stays empty."""
+    if path is None or path.suffix or path.exists():
         yield
         return
-    folder.mkdir()
+    path.mkdir()
     try:
         yield
     finally:
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
-def _check_targets(request: Request, targets: dict[Path, dict[str, Path]]) -> None:
+def _check_targets(targets: Targets, *, overwrite: bool) -> None:
     paths = [path for group in targets.values() for path in group.values()]
     if len(set(paths)) < len(paths):
         raise UsageError("several scans have one name and would write the same file")
+    written = {path.resolve() for path in paths}
     for source in targets:
-        if source.resolve() in {p.resolve() for p in paths}:
+        if source.resolve() in written:
             raise UsageError(f"{source} would be replaced by its own images")
-    check_paths(paths, overwrite=request.overwrite)
+    check_paths(paths, overwrite=overwrite)

@@ -10,8 +10,10 @@ from jrsr_core.mrd.files.scan import ScanFile
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
+Scan = ScanFile | SandboxedScan
 
-def open_scan(path: Path, *, untrusted: bool) -> ScanFile | SandboxedScan:
+
+def open_scan(path: Path, *, untrusted: bool) -> Scan:
     """Open a scan, an `untrusted` one in a sandboxed subprocess; raises as either class."""
     return SandboxedScan(path) if untrusted else ScanFile(path)
 

@@ -1,4 +1,4 @@
-"""What is printed about a scan: warnings as images come, and one line at the end."""
+"""What is printed about a reconstructed scan: warnings and one line of result."""
 
 import logging
 
@@ -10,7 +10,13 @@ log = logging.getLogger("jrsr")
 
 
 class Summary:
-    """Counts the images of a scan as they come."""
+    """Counts the images of a scan and collects their warnings; as text, the line of result.
+
+    Parameters
+    ----------
+    name
+        Of the scan.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -19,7 +25,7 @@ class Summary:
         self._warnings: list[tuple[str, ...]] = []
 
     def add(self, result: Result) -> None:
-        """Count one result; a fallback image is told at once."""
+        """Count one result; the reason for a fallback image is printed at once."""
         if result.map_name:
             self.n_maps += 1
             return
@@ -28,22 +34,21 @@ class Summary:
         self._sizes[" x ".join(map(str, result.image.image.shape))] = None
         self._warnings.append(report.warnings)
         log.debug(
-            "%s: image %d: %.2f s, %d iterations, k-space residual %.4f (noise %.4f), %.1f dB",
-            *(self.name, self.n_images, report.seconds.get("total", 0.0), report.iterations),
-            *(report.kspace_residual, report.expected_residual, report.snr_db),
+            f"{self.name}: image {self.n_images}: {report.seconds.get('total', 0.0):.2f} s, "
+            f"{report.iterations} iterations, k-space residual {report.kspace_residual:.4f} "
+            f"(noise {report.expected_residual:.4f}), {report.snr_db:.1f} dB"
         )
         if result.is_fallback:
             self.n_fallback += 1
             print_warning(f"{self.name}: image {self.n_images}: {report.fallback}")
 
-    def warn(self) -> None:
-        """Say every kind of warning once, with the number of images it is about."""
+    def print_warnings(self) -> None:
+        """Print every kind of warning once, with the number of images it concerns."""
         for warning, n in group_warnings(self._warnings).items():
             which = f"{n} of {self.n_images} images: " if n < self.n_images else ""
             print_warning(f"{self.name}: warning: {which}{warning}")
 
-    def line(self) -> str:
-        """Return the scan, its images and their size."""
+    def __str__(self) -> str:
         text = "1 image" if self.n_images == 1 else f"{self.n_images} images"
         note = f", {self.n_fallback} of them fallback images" if self.n_fallback else ""
         maps = f" and {self.n_maps} maps" if self.n_maps else ""

@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import ray
 from ray.cluster_utils import Cluster
 
-from gadget.offline.recon import Request, replay
+from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.settings import Settings
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
@@ -64,7 +64,8 @@ def main() -> None:
                 nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
                 others = [nodes.add_node(num_cpus=1) for _ in range(2)]
                 nodes.wait_for_nodes()
-            request = Request(scans, out, ["mrd"], cluster=nodes.address if nodes else "")
+            address = nodes.address if nodes else ""
+            request = ReconRequest(scans, settings, out, ["mrd"], cluster=address)
             start = time.perf_counter()
             if "killed" in kind:
 
@@ -75,7 +76,7 @@ def main() -> None:
 
                 threading.Thread(target=kill, daemon=True).start()
             with contextlib.redirect_stdout(io.StringIO()):
-                code = replay(request, settings)
+                code = reconstruct_files(request)
             seconds = time.perf_counter() - start
             results[kind] = pixels(out)
             same = results[kind] == results["1, no cluster"]

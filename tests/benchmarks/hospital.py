@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from gadget.compute.model import make_engine
-from gadget.offline.recon import Request, replay
+from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.scan.stages import file_tasks, make_assembler
 from gadget.settings import Settings
 from jrsr_core.mrd.files.scan import ScanFile
@@ -54,7 +54,7 @@ def measured(model: str, n: int) -> tuple[np.ndarray, float]:
             engine.run([slice_])
             times.append(time.perf_counter() - start)
         start = time.perf_counter()
-        replay(Request([path], Path(folder) / "o.h5", ["mrd"]), settings)
+        reconstruct_files(ReconRequest([path], settings, Path(folder) / "o.h5", ["mrd"]))
         whole = time.perf_counter() - start
     return np.array(times), max(whole - sum(times), 0.0) / n
 

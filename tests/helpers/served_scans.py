@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from gadget.offline.recon import Request, replay
+from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.settings import Settings
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineList
@@ -51,7 +51,8 @@ class Served:
         key = tuple(sorted(options.items()))
         if key not in self._expected:
             out = self.folder / f"{len(self._expected)}.h5"
-            replay(Request([self.path], out, ["mrd"]), Settings(**CHEAP | options))
+            settings = Settings(**CHEAP | options)
+            reconstruct_files(ReconRequest([self.path], settings, out, ["mrd"]))
             with h5py.File(out) as file:
                 group = file["dataset/image_1"]
                 pairs = zip(group["header"][()], group["data"][()], strict=True)
