@@ -57,6 +57,11 @@ class Encoding:
     counter_maxima: dict[str, int] = field(default_factory=dict, hash=False)
 
     @property
+    def has_reference_scan(self) -> bool:
+        """Whether calibration lines may be those of another scan, which make no image."""
+        return self.calibration_mode in ("separate", "external")
+
+    @property
     def is_3d(self) -> bool:
         """Whether there is a second phase-encoding direction."""
         return self.encoding_matrix[0] > 1
@@ -136,6 +141,11 @@ class Counters:
     set: int = 0
     average: int = 0
     encoding: int = 0
+
+    @property
+    def slice_key(self) -> tuple[int, int]:
+        """Encoding space and slice number, which all images of one slice have in common."""
+        return (self.encoding, self.slice)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from gadget.settings import Settings
 from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import Encoding
-from jrsr_core.mrd.acs.lines import acs_size, calibration_size
+from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader
@@ -104,7 +104,7 @@ def _inspect_space(
             known[key] = (acs_size(counts), acceleration, int(counts.max()), echo)
         block, *rest = known[key]
         chosen = plan.calibration.get((number, counters.slice))
-        blocks.append(block if chosen is None else calibration_size(heads, chosen, encoding))
+        blocks.append(block if chosen is None else chosen.acs_size(heads))
         figures.append(rest)
     usable = [b for b in blocks if min(b) >= width]
     accelerations, averages, echoes = zip(*figures, strict=True)

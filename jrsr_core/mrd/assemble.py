@@ -1,11 +1,11 @@
 """Lines -> `KSpaceSlice`, one slice in memory at a time; 3-D scans -> `KSpaceVolume`.
 
-Calibration lines of the same encoding are lines like any other; lines measured more than once are
-averaged. There is one assembler for the file, the bucket and raw lines.
+A sample is the mean of the lines that measured it. Calibration lines of the same encoding space are
+lines like any other. Files, buckets and raw lines are assembled by the same class.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,44 +13,32 @@ from torch import Tensor
 
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.data import (
-    AcquisitionStamp,
-    Counters,
-    Encoding,
-    KSpaceSlice,
-    KSpaceVolume,
-    SliceGeometry,
-    Vector,
-)
-from jrsr_core.mrd.acs.lines import (
-    MAX_REPETITIONS,
-    MIN_LINES,
-    SEPARATE,
-    CalibrationLines,
-    calibration_size,
-)
+from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
+from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.acs.read import acs_of_block, read_block
 
 from .accumulate import LineReader
 from .errors import BadSamples
+from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
-from .noise import NoiseData, Whitening, dwell_factor, make_whitening, read_noise
+from .noise import NoiseData, Whitening, make_whitening, read_noise
 from .plan import ScanPlan
 from .readout import measured_share
 
 
 @dataclass
 class ScanMemory:
-    """What the images of a scan share: whitening, ACS by slice; outlives the plan of a live scan.
+    """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
 
-    `whitening` is a tuple of one once it is known, for it may be known that there is none;
-    `dwell_us` is the dwell time it is made for. ACS and hybrid ACS go by (encoding space, slice).
+    `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and
+    hybrid ACS are kept by (encoding space, slice).
     """
 
-    whitening: tuple[Whitening | None] | None = None
-    dwell_us: float = 0.0
+    is_whitening_known: bool = False
+    whitening: Whitening | None = None
     acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
         default_factory=dict
@@ -63,13 +51,18 @@ class Assembler:
     Parameters
     ----------
     prewhiten
-        False leaves noise lines unused.
+        Whether noise data are used; without it channels stay as they are.
     noise
         Noise of an earlier scan, used instead of the scan's own.
     n_virtual_coils
-        Coils of a 3-D scan are compressed to so many while it is read.
+        Number of coils to which a 3-D scan is compressed while it is read.
     memory
-        Of earlier lines of the same scan, where the plan covers the later ones only.
+        Memory of an earlier assembler of the same scan, whose plan covered earlier lines.
+
+    Attributes
+    ----------
+    whitening
+        None where there are no noise data.
     """
 
     def __init__(
@@ -85,12 +78,11 @@ class Assembler:
         self.source = source
         self.plan = plan
         self._memory = memory or ScanMemory()
-        if self._memory.whitening is None:
-            first_image = next(iter(plan.groups.values()))[0]
-            dwell_us = float(source.heads["sample_time_us"][first_image])
-            made = _scan_whitening(source, plan, noise, dwell_us) if prewhiten else None
-            self._memory.whitening, self._memory.dwell_us = (made,), dwell_us
-        (self.whitening,) = self._memory.whitening
+        if not self._memory.is_whitening_known:
+            if prewhiten:
+                self._memory.whitening = _scan_whitening(source, plan, noise)
+            self._memory.is_whitening_known = True
+        self.whitening = self._memory.whitening
         self.reader = LineReader(source, self.whitening)
         self.n_virtual_coils = n_virtual_coils
         self._block: tuple[tuple, Tensor] | None = None
@@ -110,20 +102,19 @@ class Assembler:
 
     def is_settled(self, counters: Counters) -> bool:
         """Whether later lines cannot change what calibrates this image."""
-        key, encoding = (counters.encoding, counters.slice), self.plan.encoding_of(counters)
-        chosen = self.plan.calibration[key]
-        if key in self._memory.acs or chosen.kind in ("reference", "volume"):
+        chosen = self.plan.calibration[counters.slice_key]
+        if counters.slice_key in self._memory.acs or chosen.is_reference:
             return True
-        if encoding.calibration_mode in SEPARATE:
+        if chosen.image.has_reference_scan:
             return False
-        if min(calibration_size(self.source.heads, chosen, encoding)) >= MIN_LINES:
+        if min(chosen.acs_size(self.source.heads)) >= MIN_LINES:
             return True
-        same_slice = (c for c in self.plan.groups if (c.encoding, c.slice) == key)
+        same_slice = (c for c in self.plan.groups if c.slice_key == counters.slice_key)
         return len({c.repetition for c in same_slice}) >= MAX_REPETITIONS
 
     def lines_of(self, counters: Counters) -> np.ndarray:
         """Return the indices of all lines that have a part in an image, in their order."""
-        calibration = self.plan.calibration[counters.encoding, counters.slice].lines
+        calibration = self.plan.calibration[counters.slice_key].lines
         parts = (self.plan.noise, calibration, self.plan.groups[counters])
         return np.unique(np.concatenate(parts))
 
@@ -153,34 +144,36 @@ class Assembler:
         heads = self.source.heads[lines[finite]]
         counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
-        mask = (counts > 0).to(torch.float32)
         slice_ = KSpaceSlice(
             kspace,
-            mask,
+            mask=(counts > 0).to(torch.float32),
             acs=self._shared_acs(counters),
+            noise_std=self._noise_std(counts, heads, scale),
             lr_readout=encoding.lr_readout_size,
             **self._about(counters, lines, finite),
         )
-        return replace(slice_, noise_std=self._noise_std(counts, heads, scale)), finite
+        return slice_, finite
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
         layout = self.plan.layout_of(counters)
         acs, compressor = self._hybrid_acs(counters)
         hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor)
         heads = self.source.heads[lines[finite]]
-        mask = (counts > 0).to(torch.float32)
-        about = self._about(counters, lines, finite)
-        volume = KSpaceVolume(hybrid, mask, acs, **about)
-        # Samples that an asymmetric echo lacks are zero, and without noise.
-        share = measured_share(heads, layout) ** 0.5
-        noise_std = self._noise_std(counts, heads, share)
-        # An ACS of several averages has less noise than one line.
-        one_line = self._noise_std(torch.ones(1), heads, 1.0)
-        return replace(volume, noise_std=noise_std, acs_noise_std=one_line), finite
+        volume = KSpaceVolume(
+            hybrid,
+            mask=(counts > 0).to(torch.float32),
+            acs=acs,
+            # Samples that an asymmetric echo lacks are zero, and without noise.
+            noise_std=self._noise_std(counts, heads, measured_share(heads, layout) ** 0.5),
+            # That of one line; an ACS of several averages has less.
+            acs_noise_std=self._noise_std(torch.ones(1), heads, 1.0),
+            **self._about(counters, lines, finite),
+        )
+        return volume, finite
 
     def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
-        """ACS in hybrid space, and its compression, found once for all volumes of a slab."""
-        key, known = (counters.encoding, counters.slice), self._memory.hybrid
+        """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
+        key, known = counters.slice_key, self._memory.hybrid
         if key not in known:
             known[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
         return known[key]
@@ -197,87 +190,45 @@ class Assembler:
         }
 
     def _is_acs_shared(self, counters: Counters) -> bool:
-        """Whether other images of the slice have come or are announced: their maps are kept."""
+        """Whether there are, or will be, other images of the slice, which use the same maps."""
         maxima = self.plan.encoding_of(counters).counter_maxima
         if any(maxima.get(name) for name in ("contrast", "phase", "repetition", "set")):
             return True
-        key = (counters.encoding, counters.slice)
-        return sum((c.encoding, c.slice) == key for c in self.plan.groups) > 1
+        return sum(c.slice_key == counters.slice_key for c in self.plan.groups) > 1
 
     def _shared_acs(self, counters: Counters) -> Tensor:
-        """ACS that all images of a slice share, read once."""
-        key, known = (counters.encoding, counters.slice), self._memory.acs
+        """Return the ACS that all images of a slice share; it is read once."""
+        key, known = counters.slice_key, self._memory.acs
         if key not in known:
-            chosen, encoding = self.plan.calibration[key], self.plan.encoding_of(counters)
-            block = self._read_block(chosen, encoding)
-            acs = acs_of_block(block, chosen, encoding) if block.numel() else block
-            known[key] = acs if encoding.lr_scale == 1 else encoding.lr_scale * acs
+            chosen, scale = self.plan.calibration[key], self.plan.encoding_of(counters).lr_scale
+            block = self._read_block(chosen)
+            acs = acs_of_block(block, chosen) if block.numel() else block
+            known[key] = acs if scale == 1 else scale * acs
         return known[key]
 
-    def _read_block(self, chosen: CalibrationLines, encoding: Encoding) -> Tensor:
+    def _read_block(self, chosen: CalibrationLines) -> Tensor:
         """Read calibration lines; the last block is kept, for the slices of one volume."""
         key = (chosen.kind, chosen.grid, *chosen.lines[[0, -1]], len(chosen.lines))
         if self._block is None or self._block[0] != key:
-            self._block = (key, read_block(self.reader, chosen, encoding))
+            self._block = (key, read_block(self.reader, chosen))
         return self._block[1]
 
     def _noise_std(self, counts: Tensor, heads: np.ndarray, scale: float) -> float | None:
-        """Root mean square over the measured samples; n averages divide the variance by n."""
+        """Return the root mean square over the measured samples; n averages give 1/n variance."""
         if self.whitening is None or not len(heads):
             return None
-        scale *= dwell_factor(self._memory.dwell_us, float(heads["sample_time_us"][0]))
+        scale *= self.whitening.dwell_factor(float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
 
 
 def _scan_whitening(
-    source: LineSource, plan: ScanPlan, earlier: NoiseData | None, dwell_us: float
+    source: LineSource, plan: ScanPlan, earlier: NoiseData | None
 ) -> Whitening | None:
+    """Return the whitening for the dwell time of the first image line; None without noise data."""
     noise = earlier or read_noise(source, plan.noise, plan.header.noise_bandwidth)
     if noise is None:
         return None
+    first_image = next(iter(plan.groups.values()))[0]
+    dwell_us = float(source.heads["sample_time_us"][first_image])
     return make_whitening(noise, dwell_us, plan.n_coils)
-
-
-def _vector(record: np.void, name: str) -> Vector:
-    return tuple(float(v) for v in record[name])
-
-
-def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
-    """Where the acquired image lies: readout oversampling removed, phase oversampling not."""
-    axes = _axes(head)
-    fov_z = (encoding.encoding_fov_mm if encoding.is_3d else encoding.recon_fov_mm)[0]
-    _, *fov_yx = encoding.acquired_fov_mm
-    return SliceGeometry(
-        position_mm=_vector(head, "position"),
-        read_dir=axes[0],
-        phase_dir=axes[1],
-        slice_dir=axes[2],
-        fov_mm=(fov_z, *fov_yx),
-        patient_table_position_mm=_vector(head, "patient_table_position"),
-    )
-
-
-def _axes(head: np.void) -> list[Vector]:
-    """Read, phase and slice direction; one that is empty follows from the others."""
-    axes = [_vector(head, name) for name in ("read_dir", "phase_dir", "slice_dir")]
-    missing = [i for i, axis in enumerate(axes) if not any(axis)]
-    if len(missing) > 1:
-        # Simulated files leave the directions empty; an image needs some.
-        return [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
-    for i in missing:
-        product = np.cross(axes[(i + 1) % 3], axes[(i + 2) % 3])
-        axes[i] = tuple(float(v) for v in product)
-    return axes
-
-
-def acquisition_stamp(head: np.void) -> AcquisitionStamp:
-    """Fields of a line that its image copies."""
-    return AcquisitionStamp(
-        measurement_uid=int(head["measurement_uid"]),
-        scan_counter=int(head["scan_counter"]),
-        acquisition_time_stamp=int(head["acquisition_time_stamp"]),
-        physiology_time_stamp=tuple(int(v) for v in head["physiology_time_stamp"]),
-        user_int=tuple(int(v) for v in head["user_int"]),
-        user_float=tuple(float(v) for v in head["user_float"]),
-    )

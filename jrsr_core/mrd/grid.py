@@ -61,7 +61,7 @@ def sample_counts(heads: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout) 
 
 
 def line_counts(heads: np.ndarray, layout: LineLayout) -> np.ndarray:
-    """Return how often the scan measured every sample ``(ky, kx)``, in 3-D every place ``(ky, kz)``.
+    """Return how often every sample ``(ky, kx)``, in 3-D every place ``(ky, kz)``, was measured.
 
     Raises
     ------

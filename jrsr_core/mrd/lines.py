@@ -53,7 +53,7 @@ HEAD_DTYPE = np.dtype(
         ("user_float", "<f4", (8,)),
     ]
 )
-"""AcquisitionHeader of ISMRMRD, packed. The package `ismrmrd` has it too, but takes long to import."""
+"""AcquisitionHeader of ISMRMRD, packed; defined here because importing `ismrmrd` takes long."""
 
 FIRST_IN_SLICE, LAST_IN_SLICE = 7, 8
 FIRST_IN_REPETITION, LAST_IN_REPETITION = 13, 14

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
-from jrsr_core.mrd.acs.lines import SEPARATE
 
 from .assemble import Assembler, ScanMemory
 from .errors import BadScan
@@ -71,7 +70,7 @@ class LiveScan:
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
         self._trigger = Trigger(rule, header.encodings)
-        self._has_reference = any(e.calibration_mode in SEPARATE for e in header.encodings)
+        self._has_reference = any(e.has_reference_scan for e in header.encodings)
         self._heads: list[np.ndarray] = []
         self._data: list[np.ndarray] = []
         # The unit of each line; None for noise, reference and rejected lines.

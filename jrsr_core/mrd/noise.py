@@ -1,4 +1,4 @@
-"""Whitening of a scan from noise lines: its own, or those of an earlier scan.
+"""Whitening matrix of a scan from noise lines: its own, or those of an earlier scan.
 
 W is made from the noise lines alone and then scaled to the bandwidth of the image lines,
 
@@ -11,7 +11,8 @@ what is applied is s W, s^2 = mean over the live channels of E|n|^2 before white
 equal level comes out as it went in, and E|n|^2 = s^2 afterwards. Channels that are white already
 come out as they went in, too.
 
-Several noise scans are one: their lines are brought to the bandwidth of the first.
+Several noise scans count as one: their lines are brought to the bandwidth of the first. Ours; the
+whitening matrix itself is that of `calibration.whitening`.
 """
 
 import math
@@ -29,9 +30,18 @@ from .lines import LineSource
 
 @dataclass(frozen=True, eq=False)
 class NoiseData:
-    """Noise ``(coil, samples)`` as the receivers gave it with `dwell_us` (0: not known).
+    """Noise of the receivers.
 
-    `coil_names` are those of the header it came with, empty if it has none.
+    Attributes
+    ----------
+    samples
+        complex64 ``(coil, sample)``.
+    dwell_us
+        Dwell time in us; 0 where it is unknown.
+    bandwidth
+        Effective over nominal receiver bandwidth (b).
+    coil_names
+        Those of the header it came with; empty if it has none.
     """
 
     samples: Tensor
@@ -62,10 +72,19 @@ class NoiseData:
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """s W ``(coil, coil)``, and s = sqrt(E|n|^2) of one sample of an image line after it."""
+    """How to whiten lines: s W ``(coil, coil)``.
+
+    `noise_std` is s = sqrt(E|n|^2) of one sample of an image line of `dwell_us` after whitening.
+    """
 
     matrix: Tensor
     noise_std: float
+    dwell_us: float
+
+    def dwell_factor(self, dwell_us: float) -> float:
+        """Return the noise at another dwell time over that at its own; 1 where one is unknown."""
+        is_known = self.dwell_us > 0 and dwell_us > 0
+        return math.sqrt(self.dwell_us / dwell_us) if is_known else 1.0
 
 
 def read_noise(source: LineSource, lines: np.ndarray, bandwidth: float) -> NoiseData | None:
@@ -92,7 +111,7 @@ def read_noise(source: LineSource, lines: np.ndarray, bandwidth: float) -> Noise
 
 
 def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whitening:
-    """Return how to whiten image lines of a dwell time.
+    """Return how to whiten image lines of a dwell time in us.
 
     Raises
     ------
@@ -110,15 +129,11 @@ def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whi
     power = noise_covariance(noise.samples).diagonal().real
     n_live = len(power) - len(dead_channels(matrix))
     level = math.sqrt(float(power.sum()) / n_live)
-    return Whitening(level * matrix, level / bandwidth_factor(noise, image_dwell_us))
+    noise_std = level / _bandwidth_factor(noise, image_dwell_us)
+    return Whitening(level * matrix, noise_std, image_dwell_us)
 
 
-def dwell_factor(dwell_us: float, other_us: float) -> float:
-    """Return sqrt(E|n|^2) at a dwell time `other_us` over that at `dwell_us`; 1 if unknown."""
-    return math.sqrt(dwell_us / other_us) if dwell_us > 0 and other_us > 0 else 1.0
-
-
-def bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:
-    """sqrt(b dwell_image / dwell_noise); unknown dwell times count as equal."""
+def _bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:
+    """Return sqrt(b dwell_image / dwell_noise); unknown dwell times count as equal."""
     is_known = image_dwell_us > 0 and noise.dwell_us > 0
     return math.sqrt(noise.bandwidth * (image_dwell_us / noise.dwell_us if is_known else 1.0))

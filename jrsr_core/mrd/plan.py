@@ -1,4 +1,4 @@
-"""What a scan contains and whether it is reconstructed, decided from header and line heads alone.
+"""What a scan contains and whether it is reconstructed, decided from header and line headers alone.
 
 One image per (encoding space, repetition, set, phase, contrast, slice), in this nesting, slices
 fastest; in 3-D one volume per slab. The segment counter is ignored and repeated lines count as
@@ -11,7 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from jrsr_core.data import Counters, Encoding
-from jrsr_core.mrd.acs.lines import MIN_LINES, SEPARATE, CalibrationLines, choose_calibration_lines
+from jrsr_core.mrd.acs.choose import choose_calibration_lines
+from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
@@ -30,12 +31,22 @@ NESTING = ("repetition", "set", "phase", "contrast", "slice")
 
 @dataclass(frozen=True, eq=False)
 class ScanPlan:
-    """The images of a scan: which lines make each of them.
+    """The images of a scan and the lines that make each of them; lines are given by index.
 
-    `layouts` are the encoding spaces of the header with what was found about their lines,
-    `groups` maps the counters of an image to the indices of its lines, `calibration` (encoding
-    space, slice number) to the lines of the ACS that its images share, `noise` are the noise
-    lines, `rejected` counts lines set aside, by reason.
+    Attributes
+    ----------
+    layouts
+        The encoding spaces of the header with what was found about their lines.
+    groups
+        Image lines, by the counters of the image.
+    noise
+        Noise lines.
+    n_coils
+        Receive channels of every line.
+    rejected
+        Number of lines that are not used, by reason.
+    calibration
+        Lines of the ACS that images share, by (encoding space, slice number).
     """
 
     header: ScanHeader
@@ -87,14 +98,15 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
         )
     layouts = _layouts(header, heads[lines])
     is_reference = _find_reference(header, heads[lines])
-    image, reference = lines[~is_reference], lines[is_reference]
+    reference = lines[is_reference]
     n_coils = _n_coils(heads, lines)
     same = heads["active_channels"][noise] == n_coils
     if not same.all():
         rejected["noise of other coils"] = int((~same).sum())
-    image = _reconstructible(header, heads, image, rejected)
+    image, without_image = _reconstructible(header, heads, lines[~is_reference])
     groups = _group(heads, image)
-    calibration = choose_calibration_lines(heads, groups, reference, layouts, rejected)
+    calibration, misplaced = choose_calibration_lines(heads, groups, reference, layouts)
+    rejected |= without_image | misplaced
     return ScanPlan(header, layouts, groups, noise[same], n_coils, rejected, calibration)
 
 
@@ -107,7 +119,7 @@ def _layouts(header: ScanHeader, heads: np.ndarray) -> tuple[LineLayout, ...]:
 
 
 def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
-    """Boolean per line: whether it only calibrates the images."""
+    """Return a boolean per line: whether it only calibrates the images."""
     only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
     only = np.zeros_like(only) if only.all() else only
     space = heads["encoding_space_ref"]
@@ -115,43 +127,9 @@ def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
         missing = int(space.max())
         raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
     for number in np.unique(space[~only]).tolist():
-        if header.encodings[number].calibration_mode not in SEPARATE:
+        if not header.encodings[number].has_reference_scan:
             only &= space != number
     return only
-
-
-def _reconstructible(
-    header: ScanHeader, heads: np.ndarray, image: np.ndarray, rejected: dict[str, int]
-) -> np.ndarray:
-    """Return the image lines of the encoding spaces that make images; at least one has to."""
-    spaces = heads["encoding_space_ref"][image]
-    numbers = np.unique(spaces).tolist()
-    if len(numbers) == 1:
-        _check_kind(header.encodings[numbers[0]], heads, image)
-        return image
-    good = np.zeros(len(image), dtype=bool)
-    reasons = []
-    for number in numbers:
-        members = spaces == number
-        try:
-            _check_kind(header.encodings[number], heads, image[members])
-            _check_number(heads, image[members])
-        except UnsupportedScan as error:
-            reasons.append(f"of encoding {number} ({error})")
-            rejected[reasons[-1]] = int(members.sum())
-        else:
-            good |= members
-    if not good.any():
-        raise UnsupportedScan(f"no lines that make an image: {'; '.join(reasons)}")
-    return image[good]
-
-
-def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
-    """Decline a handful of stray lines beside the images of another space."""
-    names = ("kspace_encode_step_1", "kspace_encode_step_2")
-    n = len(np.unique(np.stack([heads["idx"][name][image] for name in names]), axis=1)[0])
-    if n < MIN_LINES:
-        raise UnsupportedScan(f"{n} phase-encode lines make no image")
 
 
 def _n_coils(heads: np.ndarray, lines: np.ndarray) -> int:
@@ -163,8 +141,36 @@ def _n_coils(heads: np.ndarray, lines: np.ndarray) -> int:
     return counts[0]
 
 
+def _reconstructible(
+    header: ScanHeader, heads: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the lines of the encoding spaces that make images, and the number of others by reason.
+
+    At least one encoding space has to make an image.
+    """
+    spaces = heads["encoding_space_ref"][image]
+    numbers = np.unique(spaces).tolist()
+    if len(numbers) == 1:
+        _check_kind(header.encodings[numbers[0]], heads, image)
+        return image, {}
+    good = np.zeros(len(image), dtype=bool)
+    rejected = {}
+    for number in numbers:
+        members = spaces == number
+        try:
+            _check_kind(header.encodings[number], heads, image[members])
+            _check_number(heads, image[members])
+        except UnsupportedScan as error:
+            rejected[f"of encoding {number} ({error})"] = int(members.sum())
+        else:
+            good |= members
+    if not good.any():
+        raise UnsupportedScan(f"no lines that make an image: {'; '.join(rejected)}")
+    return image[good], rejected
+
+
 def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> None:
-    """Decline what needs another way to an image."""
+    """Decline kinds of scans that need another reconstruction."""
     if encoding.trajectory == "epi":
         raise UnsupportedScan("trajectory is epi: echo-planar scans are not reconstructed")
     if encoding.trajectory != "cartesian":
@@ -179,6 +185,14 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
         raise UnsupportedScan(
             f"lines of {len(partitions)} partitions, the encoded matrix has 1 along z"
         )
+
+
+def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
+    """Decline a handful of stray lines beside the images of another space."""
+    names = ("kspace_encode_step_1", "kspace_encode_step_2")
+    n = len(np.unique(np.stack([heads["idx"][name][image] for name in names]), axis=1)[0])
+    if n < MIN_LINES:
+        raise UnsupportedScan(f"{n} phase-encode lines make no image")
 
 
 def _group(heads: np.ndarray, image: np.ndarray) -> dict[Counters, np.ndarray]:

@@ -1,9 +1,9 @@
 """How readouts reach the grid of the image: direction, echo position, oversampling.
 
 An encoded readout of N samples covers a field of view wider than the image of n. Its samples are
-placed on a grid of N so that the echo (`center_sample`) lies at N//2; samples that were not measured
-(asymmetric echo, discarded ends) are zero and unmarked in the mask. `accumulate.on_grid` applies
-what is planned here to samples.
+placed on a grid of N so that the echo (`center_sample`) lies at N//2; samples that were not
+measured (asymmetric echo, discarded ends) are zero and unmarked in the mask. `accumulate.on_grid`
+applies what is planned here to samples.
 
 A scan whose receiver removed the oversampling has lines of n samples; they need no crop. The number
 of samples of one short line does not show which of the two it is, so all lines of an encoding space
@@ -125,12 +125,10 @@ def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:
     names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
     columns = [heads[name].astype(np.int64) for name in names] + [has_flag(heads, REVERSE)]
     keys, member = np.unique(np.stack(columns, axis=-1), axis=0, return_inverse=True)
-    return {
-        ReadoutKind(*(int(v) for v in key[:4]), reverse=bool(key[4])): np.flatnonzero(
-            member.reshape(-1) == i
-        )
-        for i, key in enumerate(keys)
-    }
+    kinds = (
+        ReadoutKind(n, c, pre, post, bool(reverse)) for n, c, pre, post, reverse in keys.tolist()
+    )
+    return {kind: np.flatnonzero(member.reshape(-1) == i) for i, kind in enumerate(kinds)}
 
 
 def measured_spans(heads: np.ndarray, layout: LineLayout) -> Iterator[tuple[np.ndarray, slice]]:

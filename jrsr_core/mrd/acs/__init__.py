@@ -1,1 +1,1 @@
-"""Auto-calibration lines: selection, reading, and separate reference scans."""
+"""Auto-calibration signal (ACS) of every slice: its lines, its place, its k-space."""

@@ -1,5 +1,12 @@
 """The ACS of a slice, read from its calibration lines and brought to the grid of the image.
 
+The ACS of an image is k-space of the object seen from the centre of the image. A reference whose
+centre is at r = 0, and the image at d on its axes, has to be seen from d:
+
+    a_d(k) = a(k) exp(2 pi i (k . d) / FOV);
+
+the plane z = d_z of a 3-D reference is the sum of a_d over kz, divided by sqrt(n_z).
+
 A reference with another field of view is resampled: its samples lie at k / FOV_ref, the ACS has to
 lie at k / FOV_image.
 """
@@ -12,79 +19,107 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.acs import Block, find_acs
-from jrsr_core.data import Encoding
+from jrsr_core.data import Vector
 from jrsr_core.mrd.accumulate import LineReader
 from jrsr_core.mrd.grid import sample_counts
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
 
-from .lines import CalibrationLines, calibration_counts, fov_ratios, scaled_size
-from .reference import plane_of_volume, seen_from
+from .lines import CalibrationLines, scaled_size
 
 MAX_LINES = 40
 """Central lines kept of a shared ACS; calibration uses no more."""
 
 
-def read_block(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
-    """Return the measured centre ``(coil, ay, az, ax)`` on the grid of its own scan.
+def read_block(reader: LineReader, chosen: CalibrationLines) -> Tensor:
+    """Return the measured centre on the grid of its own scan.
 
-    Of size 0 where the centre was not measured; lines that are not finite do not take part.
+    Returns
+    -------
+    Tensor
+        complex64 ``(coil, ay, az, ax)``, of size 0 where the centre was not measured. Lines that
+        are not finite have no part in it.
     """
-    is_plane = _has_plane(chosen, image)
     heads = reader.source.heads[chosen.lines]
     try:
-        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
+        rows, columns = _find(chosen.counts(heads), chosen)
     except ValueError:
-        return _nothing(reader, chosen, image)
+        return _nothing(reader, chosen)
     # Only the lines of the block are read: the grid shrinks about its centre.
-    n_columns = columns.stop - columns.start if is_plane else chosen.grid.nz
+    n_columns = columns.stop - columns.start if chosen.is_plane else chosen.grid.nz
     block = chosen.grid._replace(ny=rows.stop - rows.start, nz=n_columns)
     chosen = replace(chosen, grid=block)
     total, finite = reader.sum(chosen.lines, block, chosen.layout)
     heads = heads[finite]
     try:
-        rows, columns = _find(calibration_counts(heads, chosen, image), is_plane)
+        rows, columns = _find(chosen.counts(heads), chosen)
     except ValueError:
-        return _nothing(reader, chosen, image)
+        return _nothing(reader, chosen)
     counts = torch.from_numpy(sample_counts(heads, block, chosen.layout))
     kspace = total / counts.clamp_min(1)[:, None]
     kspace = kspace.unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
-    if not is_plane:
+    if not chosen.is_plane:
         return kspace[:, rows, :, columns]
     kspace = kspace[:, rows, columns]
-    if image.is_3d:
+    if chosen.image.is_3d:
         return kspace
     # The ACS of slices is fully sampled along the readout as well.
     measured = counts.unflatten(0, (block.ny, block.nz))[rows, columns].amin((0, 1))
     return kspace[..., find_acs(measured[None])[1]]
 
 
-def acs_of_block(block: Tensor, chosen: CalibrationLines, image: Encoding) -> Tensor:
-    """Return the ACS of a measured centre, on the k-space grid of the image."""
-    acs = (plane_of_volume if chosen.kind == "volume" else seen_from)(block, chosen.offset)
-    if chosen.kind in ("reference", "volume"):
-        acs = _to_image_grid(acs, chosen.encoding, image)
-    return (acs if image.is_3d else acs.squeeze(2)).clone()
+def _find(counts: np.ndarray, chosen: CalibrationLines) -> Block:
+    return find_acs(counts, (MAX_LINES, MAX_LINES if chosen.is_plane else counts.shape[1]))
 
 
-def _has_plane(chosen: CalibrationLines, image: Encoding) -> bool:
-    """Whether the phase encodes span a plane ``(ky, kz)``."""
-    return image.is_3d or chosen.kind == "volume"
-
-
-def _find(counts: np.ndarray, is_plane: bool) -> Block:
-    return find_acs(counts, (MAX_LINES, MAX_LINES if is_plane else counts.shape[1]))
-
-
-def _nothing(reader: LineReader, chosen: CalibrationLines, image: Encoding) -> Tensor:
+def _nothing(reader: LineReader, chosen: CalibrationLines) -> Tensor:
     n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
-    shape = (0, 0, image.readout_size) if image.is_3d else (0, 0)
+    shape = (0, 0, chosen.image.readout_size) if chosen.image.is_3d else (0, 0)
     return torch.zeros((n_coils, *shape), dtype=torch.complex64)
 
 
-def _to_image_grid(acs: Tensor, encoding: Encoding, image: Encoding) -> Tensor:
+def acs_of_block(block: Tensor, chosen: CalibrationLines) -> Tensor:
+    """Return the ACS of a measured centre ``(coil, ay, az, ax)`` on the grid of the image.
+
+    Returns
+    -------
+    Tensor
+        complex64 ``(coil, ay, ax)``, for 3-D images ``(coil, ay, az, ax)``.
+    """
+    acs = (plane_of_volume if chosen.kind == "volume" else seen_from)(block, chosen.offset)
+    if chosen.is_reference:
+        acs = _to_image_grid(acs, chosen)
+    return (acs if chosen.image.is_3d else acs.squeeze(2)).clone()
+
+
+def seen_from(kspace: Tensor, offset: Vector) -> Tensor:
+    """Return k-space ``(coil, ay, az, ax)`` as seen from `offset` ``(z, y, x)``, in FOVs."""
+    for axis, d in zip((2, 1, 3), offset, strict=True):
+        if d:
+            ramp = _phase_ramp(kspace.shape[axis], d).to(kspace)
+            kspace = kspace * ramp.reshape(-1, *[1] * (3 - axis))
+    return kspace
+
+
+def plane_of_volume(kspace: Tensor, offset: Vector) -> Tensor:
+    """Return k-space ``(coil, ay, 1, ax)`` of the plane at `offset` of ``(coil, ay, az, ax)``."""
+    _, ny, nz, nx = kspace.shape
+    kspace = kspace * _phase_ramp(nz, offset[0])[:, None].to(kspace)
+    plane = kspace.sum(2, keepdim=True) / math.sqrt(nz)
+    shift = _phase_ramp(ny, offset[1])[:, None, None] * _phase_ramp(nx, offset[2])
+    return plane * shift.to(kspace)
+
+
+def _phase_ramp(n: int, offset: float) -> Tensor:
+    """Return exp(2 pi i k d) for the centred k of n samples, complex128."""
+    angle = 2 * math.pi * offset * (torch.arange(n, dtype=torch.float64) - n // 2)
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def _to_image_grid(acs: Tensor, chosen: CalibrationLines) -> Tensor:
     """Bring ``(coil, ay, az, ax)`` to the k-space spacing of the image, and within its matrix."""
-    ratio_z, ratio_y, ratio_x = fov_ratios(encoding, image)
+    image = chosen.image
+    ratio_z, ratio_y, ratio_x = chosen.fov_ratios
     for axis, ratio in ((1, ratio_y), (2, ratio_z), (3, ratio_x)):
         acs = resample_fov(acs, axis, ratio)
     nz, ny, _ = image.encoding_matrix

@@ -1,169 +1,117 @@
-"""Where a reference scan lies: the slice of it that an image needs, and how far its centre is off.
+"""Lines of a reference scan (separate or external) that calibrate a slice.
 
-The ACS of an image is k-space of the object seen from the centre of the image. A reference whose
-centre is at r = 0, and the image at d on its axes, has to be seen from d:
-
-    a_d(k) = a(k) exp(2 pi i (k . d) / FOV).
-
-Slices are matched by their place along the slice normal, for counters of two scans may run in
-another order. Heads without directions say nothing about the place; then counters match, and
-centres are the same. Ours.
+Counters of a reference start anywhere: the middle of its acquired block is k = 0, unless an
+encoding space of its own gives the centre. 2-D slices take the reference slice at their place, or
+lie in a slab of a 3-D reference; slabs of a 3-D scan take the reference of the same slice counter.
 """
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from jrsr_core.data import Encoding, Vector
+from jrsr_core.data import Encoding, PhaseEncodeGrid
+from jrsr_core.mrd.readout import LineLayout
 
-DIRECTIONS = ("slice_dir", "phase_dir", "read_dir")
+from .lines import CalibrationLines
+from .place import Misplaced, are_parallel, offset_of, place_in_volume, slice_at
 
-SAME_MM = 1e-2
-"""Places that differ by less are one."""
-
-
-def slice_at(
-    heads: np.ndarray, reference: np.ndarray, image: int, images: np.ndarray, thickness_mm: float
-) -> tuple[np.ndarray, bool]:
-    """Return the reference lines of the slice nearest that of the line `image`.
-
-    Parameters
-    ----------
-    reference
-        Lines of all slices of the reference.
-    images
-        One line of every slice that needs a reference.
-    thickness_mm
-        Half of it, or of the distance of reference slices, is how far off a slice may be.
-
-    Returns
-    -------
-    lines, is_known
-        `is_known` is False where positions are missing or all equal: lines are those of the same
-        slice counter, if any.
-
-    Raises
-    ------
-    Misplaced
-        No slice of this orientation, or none near enough.
-    """
-    numbers, first = np.unique(heads["idx"]["slice"][reference], return_index=True)
-    firsts, own = heads[reference[first]], heads["idx"]["slice"][image]
-    parallel = are_parallel(firsts, heads[image])
-    if not parallel.any():
-        raise Misplaced("reference of another orientation")
-    normal = heads["slice_dir"][image].astype(np.float64)
-    numbers, places = numbers[parallel], firsts["position"][parallel] @ normal
-    others = heads[images]
-    others = others["position"][are_parallel(others, heads[image])] @ normal
-    has_places = has_axes(firsts).all() and has_axes(heads[image])
-    if not (has_places and _differ(places) and _differ(others)):
-        return reference[heads["idx"]["slice"][reference] == own], False
-    distance = np.abs(places - heads["position"][image] @ normal)
-    # Of slices at one place the one of the same counter.
-    near = numbers[distance <= distance.min() + SAME_MM]
-    steps = np.diff(np.sort(places))
-    reach = max(thickness_mm, float(np.median(steps)) if len(steps) else 0.0) / 2
-    if distance.min() > reach + SAME_MM:
-        raise Misplaced("reference slices that do not reach every slice")
-    number = own if own in near else near[0]
-    return reference[heads["idx"]["slice"][reference] == number], True
+NO_OFFSET = 1e-3
+"""Distance of two centres, in fields of view, up to which they are one."""
 
 
-def offset_of(reference: np.void, image: np.void, fov_mm: Vector) -> Vector:
-    """Return d / FOV ``(z, y, x)`` of an image in a reference of this field of view.
+@dataclass(frozen=True, eq=False)
+class ReferenceScan:
+    """Indices of the lines of a reference scan, headers of all lines, all encoding spaces."""
 
-    Raises
-    ------
-    Misplaced
-        A reference of another orientation, or that does not hold the centre of the image.
-    """
-    if not (has_axes(reference) and has_axes(image)):
-        return (0.0, 0.0, 0.0)
-    distance = np.array(image["position"], np.float64) - reference["position"]
-    axes = (reference[name] for name in DIRECTIONS)
-    offset = tuple(float(distance @ a) / mm for a, mm in zip(axes, fov_mm, strict=True))
-    if max(map(abs, offset)) > 0.5:
-        raise Misplaced("reference that does not reach every slice")
-    return offset
+    heads: np.ndarray
+    lines: np.ndarray
+    layouts: tuple[LineLayout, ...]
 
+    def lines_for(self, image: int, images: np.ndarray) -> CalibrationLines | None:
+        """Return the lines for the slice of the line `image`; None where there are none.
 
-def seen_from(kspace: Tensor, offset: Vector) -> Tensor:
-    """Return k-space ``(coil, ay, az, ax)`` as seen from `offset` ``(z, y, x)``."""
-    for axis, d in zip((2, 1, 3), offset, strict=True):
-        if d:
-            n = kspace.shape[axis]
-            angle = 2 * math.pi * d * (torch.arange(n, dtype=torch.float64) - n // 2)
-            ramp = torch.polar(torch.ones_like(angle), angle).to(kspace)
-            kspace = kspace * ramp.reshape(-1, *[1] * (3 - axis))
-    return kspace
+        `images` are the indices of one line of every slice of the same encoding space.
 
+        Raises
+        ------
+        Misplaced
+            The reference does not contain the slice, or has other axes.
+        """
+        if not len(self.lines):
+            return None
+        encoding = self._layout(image).encoding
+        numbers = self.heads["idx"]["slice"]
+        own = self.lines[numbers[self.lines] == numbers[image]]
+        if encoding.is_3d:
+            return self._placed(own, image) if len(own) else None
+        slabs = own if len(own) else self.lines[self._is_volume()]
+        if len(slabs) and not (len(own) and self._is_plane(own)):
+            return self._in_volume(slabs, image)
+        thickness_mm = max(e.recon_fov_mm[0] for e in (self._scanned, encoding))
+        lines, is_known = slice_at(self.heads, self.lines, image, images, thickness_mm)
+        if not len(lines) or not self._is_plane(lines):
+            return None
+        return self._placed(lines, image, is_known=is_known)
 
-def are_parallel(heads: np.ndarray, image: np.void) -> np.ndarray:
-    """Boolean per line: whether its axes are those of the line `image`, or not known."""
-    cosines = [heads[name].astype(np.float64) @ image[name] for name in DIRECTIONS]
-    parallel = np.min(cosines, axis=0) >= math.cos(math.radians(MAX_ANGLE_DEG))
-    return parallel | ~has_axes(heads) | ~has_axes(image)
+    def _layout(self, line: int) -> LineLayout:
+        return self.layouts[self.heads["encoding_space_ref"][line]]
 
+    @property
+    def _scanned(self) -> Encoding:
+        return self._layout(self.lines[0]).encoding
 
-def has_axes(heads: np.ndarray | np.void) -> np.ndarray:
-    """Whether directions are filled in, per line; simulated files may leave them empty."""
-    return np.all([np.any(heads[name], axis=-1) for name in DIRECTIONS], axis=0)
+    def _is_volume(self) -> np.ndarray:
+        """Return a boolean per line: whether its encoding space is 3-D."""
+        is_3d = np.array([layout.encoding.is_3d for layout in self.layouts])
+        return is_3d[self.heads["encoding_space_ref"][self.lines]]
 
+    def _is_plane(self, lines: np.ndarray) -> bool:
+        return np.ptp(self.heads["idx"]["kspace_encode_step_2"][lines]) == 0
 
-def _differ(places: np.ndarray) -> bool:
-    """Whether places of several slices are several."""
-    return len(places) == 1 or float(np.ptp(places)) > SAME_MM
+    def _placed(self, lines: np.ndarray, image: int, *, is_known: bool = True) -> CalibrationLines:
+        """Return lines of a plane or slab with its offset, which is 0 unless `is_known`."""
+        chosen = self._first_image(lines, image)
+        first, line = self.heads[chosen.lines[0]], self.heads[image]
+        if not are_parallel(first, line):
+            raise Misplaced("reference of another orientation")
+        z, y, x = chosen.encoding.acquired_fov_mm
+        # The nearest slice is taken as it is: what is left of the distance is no offset.
+        fov_mm = (z if chosen.image.is_3d else math.inf, y, x)
+        offset = offset_of(first, line, fov_mm) if is_known else chosen.offset
+        return chosen if max(map(abs, offset)) < NO_OFFSET else replace(chosen, offset=offset)
 
+    def _in_volume(self, slabs: np.ndarray, image: int) -> CalibrationLines:
+        """Return the lines of the nearest slab with the place of the slice in it."""
+        heads = self.heads
+        numbers = heads["idx"]["slice"][slabs]
+        along = heads["slice_dir"][image].astype(np.float64)
+        distance = np.abs((heads["position"][slabs] - heads["position"][image]) @ along)
+        volume = self._first_image(slabs[numbers == numbers[distance.argmin()]], image)
+        offset = place_in_volume(heads[volume.lines[0]], volume.encoding, heads[image])
+        return replace(volume, kind="volume", offset=offset)
 
-# FOLDED jrsr_core/mrd/reference_volume.py: A 3-D reference scan of 2-D slices: where a slice lies in it, and its k-space there.
-MAX_ANGLE_DEG = 1.0
-"""Difference of orientation up to which axes count as parallel."""
-
-
-class Misplaced(ValueError):
-    """A reference scan that does not contain the slice, or not on its axes."""
-
-
-def place_in_volume(reference: np.void, encoding: Encoding, image: np.void) -> Vector:
-    """Return d / FOV ``(z, y, x)`` of a slice, from the heads of two lines.
-
-    Raises
-    ------
-    Misplaced
-        A reference of one partition, of another orientation, or not reaching as far as the slice.
-    """
-    if not encoding.is_3d:
-        raise Misplaced("reference of several partitions in a 2-D encoding")
-    axes = [np.array(reference[name]) for name in ("slice_dir", "phase_dir", "read_dir")]
-    others = [np.array(image[name]) for name in ("slice_dir", "phase_dir", "read_dir")]
-    # Simulated files may leave the directions empty; both scans then lie on the same axes.
-    if all(axis.any() for axis in (*axes, *others)):
-        cosines = [float(a @ b) for a, b in zip(axes, others, strict=True)]
-        if min(cosines) < math.cos(math.radians(MAX_ANGLE_DEG)):
-            raise Misplaced("reference volume of another orientation")
-    else:
-        axes = [np.eye(3)[i] for i in (2, 1, 0)]
-    distance = np.array(image["position"], np.float64) - reference["position"]
-    fov = (*encoding.encoding_fov_mm[:2], encoding.recon_fov_mm[2])
-    offset = tuple(float(distance @ a) / mm for a, mm in zip(axes, fov, strict=True))
-    if max(abs(d) for d in offset) > 0.5:
-        raise Misplaced("reference volume that does not reach every slice")
-    return offset
-
-
-def plane_of_volume(kspace: Tensor, offset: Vector) -> Tensor:
-    """Return k-space ``(coil, ay, 1, ax)`` of the plane at `offset` of ``(coil, ay, az, ax)``."""
-    _, ny, nz, nx = kspace.shape
-    kspace = kspace * _ramp(nz, offset[0])[:, None].to(kspace)
-    plane = kspace.sum(2, keepdim=True) / math.sqrt(nz)
-    shift = _ramp(ny, offset[1])[:, None, None] * _ramp(nx, offset[2])
-    return plane * shift.to(kspace)
+    def _first_image(self, lines: np.ndarray, image: int) -> CalibrationLines:
+        """Return the lines of the first image among these, on a grid that holds them."""
+        idx = self.heads["idx"][lines]
+        keys = np.stack([idx[n] for n in ("repetition", "set", "phase", "contrast")], axis=-1)
+        lines = lines[(keys == np.unique(keys, axis=0)[0]).all(-1)]
+        layout, wanted = self._layout(lines[0]), self._layout(image).encoding
+        centers: tuple[int | None, int | None] = (None, None)
+        if layout.encoding is not wanted:
+            centers = (layout.encoding.center_line, layout.encoding.center_partition)
+        (ny, line), (nz, partition) = (
+            _axis(self.heads["idx"][f"kspace_encode_step_{i}"][lines], center)
+            for i, center in zip((1, 2), centers, strict=True)
+        )
+        grid = PhaseEncodeGrid(ny, nz, line, partition)
+        return CalibrationLines("reference", lines, layout, grid, wanted)
 
 
-def _ramp(n: int, offset: float) -> Tensor:
-    """exp(2 pi i k d) for the centred k of n samples, complex128."""
-    angle = 2 * math.pi * offset * (torch.arange(n, dtype=torch.float64) - n // 2)
-    return torch.polar(torch.ones_like(angle), angle)
+def _axis(counters: np.ndarray, center: int | None) -> tuple[int, int]:
+    """Return the size of a grid that holds these counters, and the counter of k = 0."""
+    low, high = int(counters.min()), int(counters.max())
+    if center is None or not low <= center <= high:
+        return high - low + 1, low + (high - low + 1) // 2
+    # Symmetric about the centre: n//2 below it, n - 1 - n//2 above.
+    return max(2 * (center - low), 2 * (high - center) + 1), center

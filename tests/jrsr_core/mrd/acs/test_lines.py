@@ -10,7 +10,6 @@ import torch
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import compress_acs, make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.mrd.acs.lines import calibration_size
 from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
@@ -134,7 +133,7 @@ def test_external_reference_is_brought_to_the_image_grid(m, n):
     (slice_,) = Assembler(lines, plan)
     size = math.floor(n * ratio) if ratio != 1 else n
     assert slice_.acs.shape == (4, size, size)
-    assert calibration_size(lines.heads, plan.calibration[0, 0], plan.encoding) == (size, size)
+    assert plan.calibration[0, 0].acs_size(lines.heads) == (size, size)
     # The rim of the block feels the window of the resampling; the centre is the image's k-space.
     inner = (slice(None), *(slice(32 - 6, 32 + 6),) * 2)
     ours = slice_.acs[(slice(None), *(slice(size // 2 - 6, size // 2 + 6),) * 2)]

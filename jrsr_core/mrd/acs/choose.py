@@ -1,0 +1,114 @@
+"""Which lines calibrate the coils of a slice.
+
+All images of a slice share one ACS, hence one set of coil maps. A reference scan that contains the
+slice comes first. Without one, the ACS comes from the first repetitions that can give one: a scan
+that is still going on cannot wait for the others.
+"""
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from jrsr_core.data import Counters
+from jrsr_core.mrd.grid import line_counts
+from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
+from jrsr_core.mrd.readout import LineLayout
+
+from .lines import MIN_LINES, CalibrationLines, acs_size
+from .place import Misplaced
+from .reference import ReferenceScan
+
+MAX_REPETITIONS = 16
+"""Repetitions that are waited for until their average gives an ACS."""
+
+Frames = dict[Counters, np.ndarray]
+
+
+def choose_calibration_lines(
+    heads: np.ndarray,
+    groups: dict[Counters, np.ndarray],
+    reference: np.ndarray,
+    layouts: tuple[LineLayout, ...],
+) -> tuple[dict[tuple[int, int], CalibrationLines], dict[str, int]]:
+    """Choose the calibration lines of every slice.
+
+    Parameters
+    ----------
+    heads
+        Headers of all lines.
+    groups
+        Indices of the lines of every image.
+    reference
+        Indices of the lines of separate scans.
+    layouts
+        All encoding spaces of the header.
+
+    Returns
+    -------
+    chosen, rejected
+        Lines by (encoding space, slice), and the number of reference lines that cannot serve, by
+        reason.
+    """
+    slices: dict[tuple[int, int], Frames] = defaultdict(dict)
+    for counters, lines in groups.items():
+        slices[counters.slice_key][counters] = lines
+    first_line = {key: next(iter(frames.values()))[0] for key, frames in slices.items()}
+    chosen: dict[tuple[int, int], CalibrationLines] = {}
+    rejected: dict[str, int] = {}
+    for key in sorted(slices):
+        space, _ = key
+        others = np.array([line for (other, _), line in first_line.items() if other == space])
+        scan = ReferenceScan(heads, _nearest(heads, reference, space), layouts)
+        try:
+            found = scan.lines_for(first_line[key], others)
+        except Misplaced as error:
+            found, rejected[str(error)] = None, len(reference)
+        chosen[key] = found or _of_frames(heads, layouts[space], slices[key])
+    return chosen, rejected
+
+
+def _nearest(heads: np.ndarray, reference: np.ndarray, space: int) -> np.ndarray:
+    """Return the reference lines of the same encoding space where it has some, else all."""
+    same = heads["encoding_space_ref"][reference] == space
+    return reference[same] if same.any() else reference
+
+
+def _of_frames(heads: np.ndarray, layout: LineLayout, frames: Frames) -> CalibrationLines:
+    """Return the lines of the first repetitions that give an ACS, or of all that are known."""
+    repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
+    for last in repetitions:
+        known = {c: lines for c, lines in frames.items() if c.repetition <= last}
+        chosen, size = _of_known_frames(heads, layout, known)
+        if min(size) >= MIN_LINES:
+            break
+    return chosen
+
+
+def _of_known_frames(
+    heads: np.ndarray, layout: LineLayout, frames: Frames
+) -> tuple[CalibrationLines, tuple[int, int]]:
+    """Return the best frame, or the average of the frames where each is undersampled."""
+    encoding = layout.encoding
+    sizes = {c: acs_size(line_counts(heads[lines], layout)) for c, lines in frames.items()}
+    best = max(sizes, key=lambda c: math.prod(sizes[c]))
+    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+        merged = _merged(heads, frames, best)
+        size = acs_size(line_counts(heads[merged], layout))
+        if math.prod(size) > math.prod(sizes[best]):
+            return CalibrationLines("frames", merged, layout, encoding.grid, encoding), size
+    shared = CalibrationLines("shared", frames[best], layout, encoding.grid, encoding)
+    return shared, sizes[best]
+
+
+def _merged(heads: np.ndarray, frames: Frames, like: Counters) -> np.ndarray:
+    """Return the calibration lines of all repetitions and phases of one contrast and set.
+
+    Where none is flagged as calibration line, all are returned.
+    """
+    same = [
+        lines for c, lines in frames.items() if (c.contrast, c.set) == (like.contrast, like.set)
+    ]
+    lines = np.sort(np.concatenate(same))
+    flagged = has_flag(heads[lines], CALIBRATION) | has_flag(heads[lines], CALIBRATION_AND_IMAGING)
+    return lines[flagged] if flagged.any() else lines

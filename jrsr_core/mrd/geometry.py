@@ -1,0 +1,52 @@
+"""Header of one line -> place of its image, and the fields that the image header copies."""
+
+import numpy as np
+
+from jrsr_core.data import AcquisitionStamp, Encoding, SliceGeometry, Vector
+
+
+def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
+    """Return where the acquired image lies: readout oversampling removed, phase oversampling not.
+
+    Directions that are empty follow from the others; of two or more, the patient axes are taken.
+    """
+    read_dir, phase_dir, slice_dir = _axes(head)
+    z, y, x = encoding.acquired_fov_mm
+    return SliceGeometry(
+        position_mm=_vector(head["position"]),
+        read_dir=read_dir,
+        phase_dir=phase_dir,
+        slice_dir=slice_dir,
+        fov_mm=(z if encoding.is_3d else encoding.recon_fov_mm[0], y, x),
+        patient_table_position_mm=_vector(head["patient_table_position"]),
+    )
+
+
+def acquisition_stamp(head: np.void) -> AcquisitionStamp:
+    """Return the fields of a line that the header of its image copies."""
+    first, second, third = (int(v) for v in head["physiology_time_stamp"])
+    return AcquisitionStamp(
+        measurement_uid=int(head["measurement_uid"]),
+        scan_counter=int(head["scan_counter"]),
+        acquisition_time_stamp=int(head["acquisition_time_stamp"]),
+        physiology_time_stamp=(first, second, third),
+        user_int=tuple(int(v) for v in head["user_int"]),
+        user_float=tuple(float(v) for v in head["user_float"]),
+    )
+
+
+def _axes(head: np.void) -> tuple[Vector, Vector, Vector]:
+    read, phase, slice_ = (_vector(head[name]) for name in ("read_dir", "phase_dir", "slice_dir"))
+    axes = [read, phase, slice_]
+    missing = [i for i, axis in enumerate(axes) if not any(axis)]
+    if len(missing) > 1:
+        # Simulated files leave the directions empty; an image needs some.
+        return (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+    for i in missing:
+        axes[i] = _vector(np.cross(axes[(i + 1) % 3], axes[(i + 2) % 3]))
+    return axes[0], axes[1], axes[2]
+
+
+def _vector(values: np.ndarray) -> Vector:
+    x, y, z = (float(v) for v in values)
+    return (x, y, z)
