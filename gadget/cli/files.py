@@ -1,4 +1,7 @@
-"""Commands that read and write files: recon, convert, demo, check."""
+"""Commands that read and write files: recon, convert, demo, check.
+
+What a command needs is imported when it runs, so that `jrsr --help` starts without torch.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +9,7 @@ from typing import Annotated
 import typer
 
 from gadget.compute.ray.available import check_share
-from gadget.console import log_to, print_line
-from gadget.errors import Exit
+from gadget.console import log_to
 
 from .options import (
     Cluster,
@@ -19,7 +21,7 @@ from .options import (
     Untrusted,
     Verbose,
     app,
-    settings_of,
+    read_settings,
 )
 
 
@@ -28,41 +30,41 @@ def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="One or several of those below, with commas.")
+        str, typer.Option("--format", help="Formats listed below, separated by commas.")
     ] = "mrd",
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
-    report: Annotated[bool, typer.Option("--report", help="Add a page per scan (HTML).")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Add an HTML report per scan.")] = False,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out scans whose output is there.")
+        bool, typer.Option("--resume", help="Skip scans whose output exists.")
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,
     verbose: Verbose = False,
     log_file: Annotated[
-        Path | None, typer.Option("--log", help="Append all that is said, with its time.")
+        Path | None, typer.Option("--log", help="Append all messages, with their time.")
     ] = None,
 ) -> int:
     """Reconstruct scans into high-resolution images.
 
     \b
-    jrsr recon scan.h5                         scan_jrsr.h5 beside it: ISMRMRD images
-    jrsr recon scan.h5 -o out --format dicom   a folder of DICOM images in out/
-    jrsr recon scan.h5 --report                and a page that shows what to trust
-    jrsr recon day1/ day2/ -o out              every scan of two folders
-    jrsr recon scan.h5 --model cg-sense+sinc   the same without a network
+    jrsr recon scan.h5                         write ISMRMRD images to scan_jrsr.h5
+    jrsr recon scan.h5 -o out --format dicom   write a folder of DICOM images in out/
+    jrsr recon scan.h5 --report                add a report on the reliability of the images
+    jrsr recon day1/ day2/ -o out              reconstruct all scans of two folders
+    jrsr recon scan.h5 --model cg-sense+sinc   reconstruct without a network
     jrsr recon scan.h5 --set maps=hallucination --set noise_file=noise.h5
 
     \b
     Formats: mrd (ISMRMRD), dicom (folder of MR images), enhanced (DICOM, one file per series),
     nifti, png (one picture), report (one page).
-    Exit code: 0 done, 1 failed, 2 wrong usage or a scan we decline, 3 done but some images are
-    fallback images, 130 interrupted. Nothing is left half written.
+    Exit code: 0 done, 1 failed, 2 wrong usage or unsupported scan, 3 done but some images are
+    fallback images, 130 interrupted. Files appear only when they are complete.
     """  # noqa: D301
-    settings = settings_of(pairs, model, device)
+    settings = read_settings(pairs, model, device)
     check_share(cluster, gpus_per_worker)
     from gadget.offline.recon import ReconRequest, reconstruct_files
     from gadget.offline.scans import find_scans
@@ -85,16 +87,15 @@ def recon(
 
 @app.command()
 def convert(
-    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as recon and send write them.")],
+    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as written by recon and send.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
     formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
     overwrite: Overwrite = False,
 ) -> int:
-    """Turn ISMRMRD images, of Gadgetron as well, into DICOM and NIfTI."""
-    from gadget.offline.convert import ConvertRequest, parse_convertible
-    from gadget.offline.convert import convert as run
+    """Convert ISMRMRD images, also those of Gadgetron, to DICOM and NIfTI."""
+    from gadget.offline.convert import convert_images, parse_convertible
 
-    return run(ConvertRequest(images, output, parse_convertible(formats), overwrite))
+    return convert_images(images, output, parse_convertible(formats), overwrite=overwrite)
 
 
 @app.command()
@@ -105,13 +106,11 @@ def demo(
     pairs: Pairs = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Simulate, reconstruct, compare with CG-SENSE + bicubic, draw a picture and a report."""
-    settings = settings_of(pairs, model, device)
+    """Simulate a scan, reconstruct it and compare it with CG-SENSE + bicubic interpolation."""
+    settings = read_settings(pairs, model, device)
     from gadget.offline.demo import run_demo
 
-    for line in run_demo(output, settings, overwrite=overwrite):
-        print_line(line)
-    return Exit.DONE
+    return run_demo(output, settings, overwrite=overwrite)
 
 
 @app.command()
@@ -122,7 +121,7 @@ def check(
     pairs: Pairs = None,
     untrusted: Untrusted = False,
 ) -> int:
-    """Show what is in a scan and whether and how it would be reconstructed."""
+    """Print the content of a scan, whether it is supported and how it would be reconstructed."""
     from gadget.offline.check import check_scan
 
-    return check_scan(scan, settings_of(pairs, model, device), untrusted=untrusted)
+    return check_scan(scan, read_settings(pairs, model, device), untrusted=untrusted)

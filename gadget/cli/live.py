@@ -1,4 +1,7 @@
-"""Commands of the resident server and its clients: serve, send, health."""
+"""Commands of the resident server and its clients: serve, send, health.
+
+What a command needs is imported when it runs, so that `jrsr --help` starts without torch.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +24,7 @@ from .options import (
     Port,
     Verbose,
     app,
-    settings_of,
+    read_settings,
 )
 
 
@@ -32,21 +35,26 @@ def serve(
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
-    max_connections: Annotated[int, typer.Option(min=1, help="Served at once.")] = 16,
+    max_connections: Annotated[int, typer.Option(min=1, help="Peers served at a time.")] = 16,
     grace: Annotated[
-        float, typer.Option(min=0, help="Seconds for scans going on, on SIGTERM.")
+        float, typer.Option(min=0, help="Seconds that unfinished scans get after SIGTERM.")
     ] = 60,
     idle_timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds of silence before a scan is given up; 0: never.")
+        float, typer.Option(min=0, help="Seconds without data until a scan is aborted; 0: never.")
     ] = 0,
     max_memory: Annotated[
-        float | None, typer.Option(min=0.001, help="GiB for lines of all scans; half of the RAM.")
+        float | None,
+        typer.Option(min=0.001, help="GiB for the lines of all scans; default half of the RAM."),
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="NETWORK", help="Only from there: 10.1.0.0/16.")
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Accept only peers of this network, such as 10.1.0.0/16 (repeatable).",
+        ),
     ] = None,
     peer_files: Annotated[
-        bool, typer.Option("--peer-files", help="Peers may name files of this machine.")
+        bool, typer.Option("--peer-files", help="Let peers name files of this machine.")
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,
@@ -54,15 +62,15 @@ def serve(
 ) -> int:
     """Serve Gadgetron's <connect> and MRD clients with one model in memory.
 
-    With --cluster the slices are computed by the workers of a Ray cluster.
+    With --cluster the workers of a Ray cluster compute the slices.
     """
-    settings = settings_of(pairs, model, device)
+    settings = read_settings(pairs, model, device)
     check_share(cluster, gpus_per_worker)
     from gadget.server.connection import Terms, parse_networks
     from gadget.server.protocol.inbox import Memory
     from gadget.server.serve import serve_until_stopped
 
-    memory = Memory(max_memory and int(max_memory * 2**30))
+    memory = Memory(int(max_memory * 2**30) if max_memory else None)
     return serve_until_stopped(
         settings,
         host,
@@ -83,13 +91,13 @@ def send(
     output: Annotated[Path, typer.Option("-o", "--output", help="File for the images.")],
     host: Host = "127.0.0.1",
     port: Port = 18000,
-    chain: Annotated[Path | None, typer.Option(help="Chain file, sent to the server.")] = None,
-    config: Annotated[str, typer.Option(help="Name of a configuration of the server.")] = "jrsr",
+    chain: Annotated[Path | None, typer.Option(help="Chain file to send to the server.")] = None,
+    config: Annotated[str, typer.Option(help="Name of a configuration on the server.")] = "jrsr",
     pairs: Pairs = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds without an answer.")] = 600,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for an answer.")] = 600,
     overwrite: Overwrite = False,
 ) -> int:
-    """Send a scan to a Gadgetron or MRD server and keep the images it returns."""
+    """Send a scan to a Gadgetron or MRD server and write the images it returns."""
     from gadget.server.client import SendRequest, send_scan
 
     parameters = split_pairs(pairs or [])
@@ -101,7 +109,7 @@ def send(
 
 @app.command()
 def health(host: Host = "127.0.0.1", port: Port = 18000) -> int:
-    """Ask a resident server how it is; exit code 1 if it does not answer."""
+    """Print the server's status; exit code 1 if it does not answer."""
     from gadget.server.client import ask_health
 
     print_line(ask_health(host, port))

@@ -1,4 +1,4 @@
-"""The command line that the commands belong to, and the options that several of them have."""
+"""The `jrsr` application, and the options that several commands share."""
 
 from typing import Annotated
 
@@ -18,26 +18,37 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing o
 Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
 Untrusted = Annotated[
-    bool, typer.Option("--untrusted", help="Read files in a process with limits.")
+    bool,
+    typer.Option(
+        "--untrusted", help="Read input in a sandboxed subprocess (memory and CPU limits)."
+    ),
 ]
 Cluster = Annotated[
-    str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local: all cores, all GPUs.")
+    str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local for all cores and GPUs.")
 ]
 GpusPerWorker = Annotated[
     float | None,
-    typer.Option(min=0.01, max=1, help="Share of a GPU for each worker of a cluster; else 1."),
+    typer.Option(min=0.01, max=1, help="Share of a GPU for each worker of the cluster; default 1."),
 ]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print details.")]
 Pairs = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other property: jrsr settings."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set an option (repeatable); `jrsr settings` lists them."
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
 
 
-def settings_of(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
-    """Return the settings of a command line."""
+def read_settings(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
+    """Return the settings given by --set, --model and --device.
+
+    Raises
+    ------
+    UsageError
+        Unknown name, or a value of the wrong type or out of range.
+    """
     named = {"model": model, "device": device}
     values = split_pairs(pairs or []) | {k: v for k, v in named.items() if v is not None}
     return Settings(**values)

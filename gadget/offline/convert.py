@@ -1,7 +1,6 @@
-"""`jrsr convert`: ISMRMRD images, ours or those of Gadgetron and FIRE, into DICOM and NIfTI."""
+"""`jrsr convert`: ISMRMRD images of JRSR, Gadgetron or FIRE to DICOM and NIfTI."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from gadget.console import print_line
@@ -15,24 +14,17 @@ from jrsr_core.spelling import nearest
 
 CONVERTIBLE = ("dicom", "enhanced", "nifti")
 
-
-@dataclass(frozen=True)
-class ConvertRequest:
-    """What to convert and where to put it."""
-
-    source: Path
-    output: Path | None
-    formats: list[str]
-    overwrite: bool = False
-
-    def paths(self) -> dict[str, Path]:
-        """Target of every format."""
-        folder = self.output or self.source.parent
-        return {name: folder / f"{self.source.stem}{FORMATS[name][0]}" for name in self.formats}
+PlaneWriter = DicomWriter | EnhancedWriter | NiftiWriter
 
 
 def parse_convertible(text: str) -> list[str]:
-    """Return the formats of a comma-separated list; `UsageError` for those of a scan."""
+    """Return the formats of a comma-separated list.
+
+    Raises
+    ------
+    UsageError
+        A format that is unknown, or cannot be made from images alone.
+    """
     formats = parse_formats(text)
     for name in formats:
         if name not in CONVERTIBLE:
@@ -40,24 +32,31 @@ def parse_convertible(text: str) -> list[str]:
     return formats
 
 
-def convert(request: ConvertRequest) -> Exit:
-    """Write all series of a file in every format.
+def convert_images(
+    source: Path, folder: Path | None, formats: list[str], *, overwrite: bool = False
+) -> Exit:
+    """Write all series of a file in every format, into `folder` or beside the file.
 
     Raises
     ------
     ScanError
-        No ISMRMRD images in the file, or images without a place in space.
+        No ISMRMRD images in the file, or images without a position.
+    UsageError
+        `folder` is not a folder.
+    OSError
+        A target may not be written.
     """
-    paths = request.paths()
-    if request.output is not None and not request.output.is_dir():
-        raise UsageError(f"{request.output} is not a folder")
-    check_paths(list(paths.values()), overwrite=request.overwrite)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder")
+    place = folder or source.parent
+    paths = {name: place / f"{source.stem}{FORMATS[name][0]}" for name in formats}
+    check_paths(list(paths.values()), overwrite=overwrite)
     n_images = 0
     try:
-        images = ImageFile(request.source)
+        images = ImageFile(source)
         with ExitStack() as stack:
-            writers = [
-                stack.enter_context(_writer(name, path, images.header, request.overwrite))
+            writers: list[PlaneWriter] = [
+                stack.enter_context(_writer(name, path, images.header, overwrite))
                 for name, path in paths.items()
             ]
             for group, image in images.with_groups():
@@ -67,15 +66,13 @@ def convert(request: ConvertRequest) -> Exit:
             if not n_images:
                 raise BadScan("no ISMRMRD images in the file")
     except (OSError, ValueError) as error:
-        raise ScanError(request.source.name, error) from error
+        raise ScanError(source.name, error) from error
     files = ", ".join(map(str, paths.values()))
-    print_line(f"{request.source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
+    print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
     return Exit.DONE
 
 
-def _writer(
-    name: str, path: Path, xml: str, overwrite: bool
-) -> DicomWriter | EnhancedWriter | NiftiWriter:
+def _writer(name: str, path: Path, xml: str, overwrite: bool) -> PlaneWriter:
     if name == "nifti":
         return NiftiWriter(path, overwrite=overwrite)
     kind = DicomWriter if name == "dicom" else EnhancedWriter

@@ -1,7 +1,7 @@
-"""Simulate a scan, reconstruct it, compare with what is usual, and show it.
+"""`jrsr demo`: simulates a scan, reconstructs it and compares it with conventional methods.
 
-Nothing but the ISMRMRD file goes from the simulation to the reconstruction; the truth is used for
-the comparison alone. Nothing is rescaled: images come back in the scale of the scan.
+The reconstruction gets only the ISMRMRD file; the true image is used for the comparison. Images are
+not rescaled: they have the scale of the scan.
 """
 
 import time
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import print_line
+from gadget.errors import Exit
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
@@ -37,15 +38,15 @@ ERROR_GAIN = 5
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One column of the picture: magnitude ``(y, x)`` on the truth's scale, time in seconds."""
+    """One column of the picture: magnitude image ``(y, x)`` and time in seconds."""
 
     name: str
     magnitude: Tensor
     seconds: float
 
 
-def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> list[str]:
-    """Write scan, truth, images and picture into `folder` and return the table."""
+def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> Exit:
+    """Write scan, truth, images, report and picture into `folder` and print a table of metrics."""
     names = {k: folder / f"{k}.h5" for k in ("scan", "truth", "images")}
     picture, report = folder / "comparison.png", folder / "report.html"
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,13 +61,18 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> li
         targets = {"mrd": names["images"], "report": report}
         reconstruct_scan(scan, settings, targets, engine, overwrite=overwrite)
         slice_ = next(iter(make_assembler(scan, plan_scan(scan.header, scan.heads), settings)))
+    if not isinstance(slice_, KSpaceSlice):
+        raise TypeError("the simulated scan is not 2-D")
     entries = list(_compare(slice_, settings))
     write_bytes(picture, draw_comparison(truth, entries), overwrite=overwrite)
     rows = [("", "PSNR [dB]", "SSIM", "time [s]")]
     rows += [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
     width = max(len(e.name) for e in entries)
-    table = ["{:<{w}}  {:>9}  {:>6}  {:>8}".format(*row, w=width) for row in rows]
-    return [*table, f"picture: {picture}", f"report: {report}"]
+    for row in rows:
+        print_line("{:<{width}}  {:>9}  {:>6}  {:>8}".format(*row, width=width))
+    print_line(f"picture: {picture}")
+    print_line(f"report: {report}")
+    return Exit.DONE
 
 
 def _compare(slice_: KSpaceSlice, settings: Settings) -> Iterator[Entry]:
@@ -93,7 +99,7 @@ def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:
 
 
 def draw_comparison(truth: Tensor, entries: list[Entry]) -> bytes:
-    """PNG with truth and entries above, their error maps below."""
+    """Return a PNG file: true image and entries in the upper row, their errors in the lower one."""
     top = float(truth.max())
     upper = [captioned(to_grey(truth.numpy(), top), ("truth", "{} x {}".format(*truth.shape)))]
     lower = [

@@ -21,7 +21,7 @@ from ismrmrd import Dataset, Image, Meta
 
 from gadget.configuration import parameters_of, properties_of
 from gadget.errors import ScanError, UsageError
-from gadget.offline.convert import ConvertRequest, convert
+from gadget.offline.convert import convert_images
 from gadget.scan.stages import live_scan, make_assembler
 from gadget.server.protocol.connection import READERS, PeerConnection
 from gadget.server.protocol.messages import Lines
@@ -127,7 +127,7 @@ def images(data: bytes) -> None:
         path = Path(folder) / "images.h5"
         path.write_bytes(data)
         with contextlib.redirect_stdout(io.StringIO()):
-            convert(ConvertRequest(path, None, ["dicom", "nifti"]))
+            convert_images(path, None, ["dicom", "nifti"])
 
 
 def card(data: bytes) -> None:

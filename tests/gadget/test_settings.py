@@ -2,14 +2,14 @@
 
 import pytest
 
-from gadget.cli.options import settings_of
+from gadget.cli.options import read_settings
 from gadget.errors import UsageError
 from gadget.settings import Settings, split_pairs
 
 
 def test_defaults_and_explicit_values():
-    assert settings_of([], None, None) == Settings()
-    settings = settings_of(["device=cpu", "model=jrsr"], "cg-sense+sinc", None)
+    assert read_settings([], None, None) == Settings()
+    settings = read_settings(["device=cpu", "model=jrsr"], "cg-sense+sinc", None)
     assert (settings.model, settings.device) == ("cg-sense+sinc", "cpu")
 
 
