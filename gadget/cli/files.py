@@ -29,9 +29,7 @@ from .options import (
 def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
-    formats: Annotated[
-        str, typer.Option("--format", help="Formats listed below, separated by commas.")
-    ] = "mrd",
+    formats: Annotated[str, typer.Option("--format", help="Formats, separated by commas.")] = "mrd",
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
@@ -92,7 +90,7 @@ def convert(
     formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
     overwrite: Overwrite = False,
 ) -> int:
-    """Convert ISMRMRD images, also those of Gadgetron, to DICOM and NIfTI."""
+    """Convert ISMRMRD images, also of Gadgetron, to DICOM or NIfTI."""
     from gadget.offline.convert import convert_images, parse_convertible
 
     return convert_images(images, output, parse_convertible(formats), overwrite=overwrite)
@@ -106,7 +104,10 @@ def demo(
     pairs: Pairs = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Simulate a scan, reconstruct it and compare it with CG-SENSE + bicubic interpolation."""
+    """Simulate and reconstruct a scan.
+
+    A table, a picture and a report compare the images with CG-SENSE + bicubic interpolation.
+    """
     settings = read_settings(pairs, model, device)
     from gadget.offline.demo import run_demo
 
@@ -121,7 +122,10 @@ def check(
     pairs: Pairs = None,
     untrusted: Untrusted = False,
 ) -> int:
-    """Print the content of a scan, whether it is supported and how it would be reconstructed."""
+    """Print what a scan contains and how it would be reconstructed.
+
+    Nothing is reconstructed. Exit code: 0 supported, 1 broken, 2 unsupported.
+    """
     from gadget.offline.check import check_scan
 
     return check_scan(scan, read_settings(pairs, model, device), untrusted=untrusted)

@@ -1,4 +1,4 @@
-"""Commands that list what there is: settings, models."""
+"""Commands that list settings and models."""
 
 import textwrap
 from typing import Any
@@ -12,7 +12,10 @@ from .options import app
 
 @app.command()
 def settings() -> int:
-    """List the settings of --set, <property> and MRD clients: default, values and meaning."""
+    """List all settings: default, accepted values and meaning.
+
+    They are the same for --set, for <property> elements and for MRD clients.
+    """
     for name, field in Settings.model_fields.items():
         print_line(f"{name}={str(field.default).lower()}  ({expected(field)})")
         for line in textwrap.wrap(field.description or "", 88):
@@ -37,7 +40,7 @@ def models() -> int:
 
 
 def _figures(value: Any) -> str:
-    """Metrics of a card, which may nest, on one line."""
+    """Return the metrics of a card, which may be nested, on one line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_figures(figure)}" for name, figure in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

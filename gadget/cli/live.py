@@ -60,9 +60,9 @@ def serve(
     gpus_per_worker: GpusPerWorker = None,
     verbose: Verbose = False,
 ) -> int:
-    """Serve Gadgetron's <connect> and MRD clients with one model in memory.
+    """Serve Gadgetron's <connect> and MRD clients.
 
-    With --cluster the workers of a Ray cluster compute the slices.
+    The model stays in memory. With --cluster the workers of a Ray cluster compute the slices.
     """
     settings = read_settings(pairs, model, device)
     check_share(cluster, gpus_per_worker)
@@ -97,7 +97,7 @@ def send(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for an answer.")] = 600,
     overwrite: Overwrite = False,
 ) -> int:
-    """Send a scan to a Gadgetron or MRD server and write the images it returns."""
+    """Send a scan to a Gadgetron or MRD server and write its images."""
     from gadget.server.client import SendRequest, send_scan
 
     parameters = split_pairs(pairs or [])

@@ -1,4 +1,4 @@
-"""`jrsr check`: what a scan contains, and whether and how it would be reconstructed."""
+"""`jrsr check`: what a scan contains, whether it is supported and how it would be reconstructed."""
 
 import textwrap
 from pathlib import Path
@@ -18,7 +18,7 @@ from jrsr_core.weights import CardError, system_cards, system_name
 from .scans import open_scan
 
 WIDTH = 84
-"""Characters of a value before it goes on in the next line."""
+"""Characters of a value per line."""
 
 ACS_SOURCES = {
     "shared": "one image of each slice for all",
@@ -72,7 +72,7 @@ def report_rows(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
     ]
     for space in found.spaces:
         if len(found.spaces) > 1:
-            text = f"{space.n_images} images, a series of their own"
+            text = f"{space.n_images} images, a separate series"
             rows.append((f"encoding {space.number}", text))
         rows += _space_rows(space, found, settings)
     return rows
@@ -96,7 +96,7 @@ def _space_rows(
 
 
 def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
-    """Name what is outside the range of the weights, as far as the header tells."""
+    """Return what the header states that is outside the range of the training data."""
     try:
         cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
     except (CardError, OSError) as error:
@@ -104,7 +104,7 @@ def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings)
     if not cards:
         return "has no weights"
     if not any(card.range for card in cards):
-        return "not known: the card is silent"
+        return "not known: the card states no ranges"
     found = unlike_any(
         cards,
         n_coils=min(plan.n_coils, settings.n_virtual_coils),
@@ -112,7 +112,7 @@ def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings)
         n_acs=min(space.acs),
         hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
     )
-    return "; ".join(found) or "nothing, as far as the header tells"
+    return "; ".join(found) or "nothing that the header states"
 
 
 def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
@@ -122,7 +122,7 @@ def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
 
 
 def _readout(space: SpaceInspection, settings: Settings) -> str:
-    """Return the samples, and what becomes of an HR readout and an asymmetric echo."""
+    """Return the number of samples, and how an HR readout or asymmetric echo is used."""
     n, n_lr = space.encoding.readout_size, space.encoding.lr_readout_size
     text = f"{n} samples"
     if n_lr is not None:
