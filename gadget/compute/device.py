@@ -16,8 +16,9 @@ import torch
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.cancellation import Check, time_limit, watched
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.reconstructor import Reconstructor
-from jrsr_core.reconstruction.volume import Tick, fallback_volume, reconstruct_volume
+from jrsr_core.reconstruction.volume import Tick, reconstruct_volume
 
 log = logging.getLogger("jrsr")
 
@@ -172,11 +173,11 @@ class DeviceWorker:
         """Return a conventional reconstruction, made on the CPU if the GPU fails."""
         recon = self.recon
         try:
-            image = _fallback(recon, data, reason, tick)
+            image = fallback_image(recon, data, reason, tick=tick)
         except Exception as error:
             if not self._can_cpu_replace(recon, error):
                 raise
-            image = _fallback(self._on_cpu(), data, reason, tick)
+            image = fallback_image(self._on_cpu(), data, reason, tick=tick)
         return self._with_warning(image)
 
     def _on_cpu(self) -> Reconstructor:
@@ -238,14 +239,6 @@ def _error_of(check: Check) -> Exception | None:
     except Exception as error:
         return error
     return None
-
-
-def _fallback(
-    recon: Reconstructor, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick
-) -> ReconImage:
-    if isinstance(data, KSpaceVolume):
-        return fallback_volume(recon, data, reason, tick=tick)
-    return recon.fallback(data, reason)
 
 
 def is_device_error(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
 """`Reconstructor`: one slice of k-space in, one HR image out. No files, no sockets.
 
-calibrate -> model -> scanner's own scale, and the fallback image where the model cannot serve:
-CG-SENSE, else the zero-filled root sum of squares, interpolated to the HR grid.
+Steps: calibrate, run the model, return to the scanner's own scale. `fallback` is the reconstruction
+where the model cannot be used, `volume` the one of 3-D scans.
 """
 
 import dataclasses
@@ -18,19 +18,16 @@ from jrsr_core.calibration.calibrate import (
     calibrate_coils,
 )
 from jrsr_core.calibration.fold_over import put_back
-from jrsr_core.calibration.settings import CalibrationSettings, hr_shape
-from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
-from jrsr_core.models.cg_sense import CgSense
+from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.models.interfaces import JointModel, ModelOutput
 from jrsr_core.models.precision import networks_in, pick_precision
-from jrsr_core.physics.fourier import ifft2c
-from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
-from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights import WeightsCard
 
-from .quality import hallucination_maps, relative_size
-from .samples import check_slice, is_finite, without_bad_samples
-from .warnings import image_figures, scan_figures
+from .batch import sample_of, stack_slices
+from .quality import hallucination_maps
+from .report import ReportFigures
+from .samples import check_slice, is_finite
 
 
 class Reconstructor:
@@ -43,7 +40,11 @@ class Reconstructor:
     name
         Its name, for reports.
     cards
-        Of its weights: none, one, or one per part.
+        Cards of its weights: none, one, or one per part.
+    settings
+        Coil compression and ESPIRiT; the defaults where None. `n_maps` is that of the model.
+    device
+        Where the model and the calibration are computed.
     with_maps
         Whether images come with the maps of `quality`.
     precision
@@ -74,7 +75,7 @@ class Reconstructor:
 
     @torch.inference_mode()
     def __call__(self, slice_: KSpaceSlice) -> ReconImage:
-        """Reconstruct one slice.
+        """Return the image of one slice.
 
         Raises
         ------
@@ -88,14 +89,13 @@ class Reconstructor:
     def batch(
         self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
     ) -> list[ReconImage]:
-        """Reconstruct slices of one mask together, after `calibrated`; raises as a call does.
+        """Return the images of slices of one mask, computed together.
 
         The fixed point is sought until the last of them has converged, so that an image may differ
-        within the tolerance of the solver from the one made alone.
+        within the tolerance of the solver from the one computed alone. Raises as a call does.
         """
         start = time.perf_counter()
-        together = stack_slices(calibrated)
-        output = self.model_output(together)
+        output = self.model_output(stack_slices(calibrated))
         if not is_finite(output.image):
             raise ValueError(f"{self.name} gave an image that is not finite")
         seconds = (time.perf_counter() - start) / len(slices)
@@ -106,51 +106,61 @@ class Reconstructor:
         ]
 
     def model_output(self, calibrated: CalibratedSlice) -> ModelOutput:
-        """Run the model alone, in its precision, on the scale of calibrated k-space."""
+        """Return the output of the model, in its precision, on the scale of calibrated k-space."""
         with networks_in(self._arithmetic, self.device):
             output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
         image = output.image if output.image.is_complex() else output.image.float()
         return dataclasses.replace(output, image=image)
 
-    @property
-    def weights_sha256(self) -> str:
-        """Hash of the weights, of two parts joined by "+"; empty for models without."""
-        return "+".join(card.sha256 for card in self.cards)
-
-    def _image(
-        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, total: float
-    ) -> ReconImage:
-        maps, whole = self.maps(output, calibrated), with_folded(output, calibrated)
-        seconds = {"calibration": calibrated.seconds, **output.seconds, "total": total}
-        report = ReconReport(
-            model=self.name,
-            weights_sha256=self.weights_sha256,
-            scale=calibrated.scale,
-            seconds=seconds,
-            **scan_figures(slice_, calibrated),
-            **image_figures(self.cards, slice_, calibrated, output, whole),
-            **{k: relative_size(maps[k], output.image) for k in maps if k != "hallucination"},
-        )
-        image = _finish(slice_, whole.image[0], whole.low_resolution[0], report)
-        scaled = {name: (report.scale * value[0]).cpu() for name, value in maps.items()}
-        return dataclasses.replace(image, maps=scaled)
-
     def maps(self, output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
-        """Return the maps of `quality` where they are wanted."""
+        """Return the maps of `quality`; none unless the reconstructor is to make them."""
         return hallucination_maps(output, calibrated) if self.with_maps else {}
 
+    def _image(
+        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, seconds: float
+    ) -> ReconImage:
+        whole = with_folded(output, calibrated)
+        scale, maps = calibrated.scale, self.maps(output, calibrated)
+        image = (scale * whole.image[0]).cpu()
+        scaled = {name: (scale * value[0]).cpu() for name, value in maps.items()}
+        figures = ReportFigures()
+        figures.add(output, calibrated, whole)
+        report = figures.report(
+            slice_,
+            model=self.name,
+            cards=self.cards,
+            noise_std=float(calibrated.noise_std) * scale,
+            image=image,
+            maps=scaled,
+            seconds=seconds,
+        )
+        return ReconImage(
+            image=image,
+            low_resolution=(scale * whole.low_resolution[0]).cpu(),
+            geometry=slice_.geometry,
+            counters=slice_.counters,
+            stamp=slice_.stamp,
+            report=report,
+            maps=scaled,
+        )
+
     def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
-        """Return the slice with its arrays on our device."""
-        return _to_device(slice_, self.device)
+        """Return the slice with its arrays on the device of the reconstructor."""
+        return dataclasses.replace(
+            slice_,
+            kspace=slice_.kspace.to(self.device),
+            mask=slice_.mask.to(self.device),
+            acs=slice_.acs.to(self.device),
+        )
 
     @torch.inference_mode()
     def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
-        """Check and calibrate on our device; slices that share their ACS share their maps.
+        """Check and calibrate a slice; slices that share their ACS share their maps.
 
         Raises
         ------
         ValueError
-            As on a call.
+            No usable ACS, k-space not finite or empty, or a matrix too small.
         """
         check_slice(slice_, self.settings.kernel_width)
         moved = self.on_device(slice_)
@@ -162,7 +172,7 @@ class Reconstructor:
         return calibrate(moved, self.settings, shared)
 
     def coils_of_plane(self, volume: KSpaceVolume, x: int) -> CoilCalibration:
-        """Calibrate one readout position of a 3-D scan; shared calibrations are found once."""
+        """Calibrate one readout position of a 3-D scan; a shared calibration is computed once."""
 
         def coils() -> CoilCalibration:
             return calibrate_coils(self.on_device(volume.position(x)), self.settings)
@@ -171,104 +181,10 @@ class Reconstructor:
             return coils()
         return self._shared.get(volume.acs, volume.mask, coils, x)
 
-    @torch.inference_mode()
-    def fallback(self, slice_: KSpaceSlice, reason: str) -> ReconImage:
-        """Return an image without the model, marked as such in its report.
-
-        CG-SENSE if maps can be estimated, else the root sum of squares of the zero-filled coil
-        images; samples that are not finite count as not measured.
-        """
-        slice_ = without_bad_samples(slice_)
-        try:
-            calibrated = self.calibrated(slice_)
-            sense = calibrated.sense
-            central = sense.low_resolution_kspace(calibrated.kspace)
-            low_sense = sense.single_map().at_low_resolution()
-            low_resolution = put_back(CgSense()(central, low_sense), calibrated.folded)
-            low_resolution = calibrated.scale * low_resolution
-            method = "cg-sense+sinc"
-        except ValueError:
-            central = crop_or_pad(slice_.kspace, slice_.lr_shape)
-            combined = ifft2c(central).abs().square().sum(0, keepdim=True).sqrt()
-            low_resolution = combined.to(torch.complex64)
-            method = "zero-filled+sinc"
-        shape = hr_shape((low_resolution.shape[-2], low_resolution.shape[-1]))
-        image = sinc_interpolate(low_resolution, shape)[0]
-        report = ReconReport(
-            model=method,
-            fallback=reason,
-            acceleration=slice_.acceleration,
-            n_readout=slice_.kspace.shape[-1],
-        )
-        return _finish(slice_, image, low_resolution[0], report)
-
 
 def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:
-    """Return the images of the whole object, where it is larger than the field of view."""
+    """Return the images with what was folded onto them put back (`calibration.fold_over`)."""
     image, low_resolution = (
         put_back(x, calibrated.folded) for x in (output.image, output.low_resolution)
     )
     return dataclasses.replace(output, image=image, low_resolution=low_resolution)
-
-
-def _to_device(slice_: KSpaceSlice, device: torch.device) -> KSpaceSlice:
-    moved = {name: getattr(slice_, name).to(device) for name in ("kspace", "mask", "acs")}
-    return dataclasses.replace(slice_, **moved)
-
-
-def _finish(slice_: KSpaceSlice, image: Tensor, low: Tensor, report: ReconReport) -> ReconImage:
-    """Back to the scanner's scale and to the CPU."""
-    scale = report.scale
-    return ReconImage(
-        image=(scale * image).cpu(),
-        low_resolution=(low if report.fallback else scale * low).cpu(),
-        geometry=slice_.geometry,
-        counters=slice_.counters,
-        stamp=slice_.stamp,
-        report=report,
-    )
-
-
-# FOLDED jrsr_core/batching.py: Slices of one mask through a model together, and apart again.
-def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
-    """Put slices of one mask into one batch."""
-    if len(slices) == 1:
-        return slices[0]
-    first = slices[0].sense
-    sense = SenseOperator(
-        torch.cat([s.sense.csm for s in slices]),
-        first.mask,
-        has_map_axis=first.coils.has_map_axis,
-        lr_shape=first.lr_shape,
-    )
-    return dataclasses.replace(
-        slices[0],
-        kspace=torch.cat([s.kspace for s in slices]),
-        sense=sense,
-        noise_std=torch.cat([s.noise_std for s in slices]),
-        seconds=sum(s.seconds for s in slices),
-        folded=_stack_folded(slices),
-    )
-
-
-def _stack_folded(slices: list[CalibratedSlice]) -> Tensor | None:
-    known = [s.folded for s in slices if s.folded is not None]
-    if not known:
-        return None
-    nothing = torch.zeros_like(known[0])
-    return torch.cat([nothing if s.folded is None else s.folded for s in slices])
-
-
-def sample_of(output: ModelOutput, index: int) -> ModelOutput:
-    """Return one sample of a batch, with its share of the time."""
-    n = len(output.image)
-    one = slice(index, index + 1)
-    return dataclasses.replace(
-        output,
-        image=output.image[one],
-        low_resolution=output.low_resolution[one],
-        residual=None if output.residual is None else output.residual[one],
-        prior=None if output.prior is None else output.prior[one],
-        prior_weight=None if output.prior_weight is None else output.prior_weight[one],
-        seconds={name: value / n for name, value in output.seconds.items()},
-    )

@@ -65,7 +65,8 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
         raise CardError(f"{card.file}: no safetensors file ({error})") from error
     _check_tensors(card, model, tensors)
     model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
-    return model.eval().to(memory_format=torch.channels_last), card
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    return model.eval(), card
 
 
 def _with_data_step(stated: dict[str, Any]) -> tuple[dict[str, Any], str | None]:

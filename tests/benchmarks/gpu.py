@@ -23,7 +23,8 @@ from jrsr_core.models import build_model
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.precision import networks_in
 from jrsr_core.models.rec import N_INNER, condition_maps
-from jrsr_core.reconstruction.reconstructor import Reconstructor, stack_slices
+from jrsr_core.reconstruction.batch import stack_slices
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol

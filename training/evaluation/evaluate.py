@@ -43,7 +43,7 @@ def current_commit() -> str:
 
 def short_hash(recon: Reconstructor) -> str:
     """Twelve digits of the hash of the weights, of each part."""
-    return "+".join(part[:12] for part in recon.weights_sha256.split("+"))
+    return "+".join(card.sha256[:12] for card in recon.cards)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from jrsr_core.data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
+from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 
 
@@ -36,7 +37,7 @@ def make_view(
 ) -> View:
     """Return the view of a finished image; `made` is its k-space, CG-SENSE its rival."""
     slice_ = plane_of(made)
-    plain = recon.fallback(slice_, "")
+    plain = fallback_image(recon, slice_, "")
     measured = ifft2c(crop_or_pad(slice_.kspace, slice_.lr_shape)).abs().square().sum(0).sqrt()
     size = (SR_FACTOR * slice_.lr_shape[0], SR_FACTOR * slice_.lr_shape[1])
     fov = image.geometry.fov_mm

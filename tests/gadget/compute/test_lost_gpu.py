@@ -63,10 +63,6 @@ class FakeGpu:
         self._called("batch")
         return [self.recon.batch([s], [c])[0] for s, c in zip(slices, calibrated, strict=True)]
 
-    def fallback(self, slice_, reason):
-        self._called("fallback")
-        return self.recon.fallback(slice_, reason)
-
 
 def engine_maker(error: str, *, after=0, where: str = "batch", devices=("cuda:0",), size=1):
     """Make engines whose devices fail, `after` so many calls; what was loaded is in `made`.
@@ -123,9 +119,17 @@ def test_batches_that_were_on_the_gpu_are_computed_again(scan, where, after):
         assert_images(answer.images, scan.expected())
 
 
-def test_a_fallback_image_needs_no_gpu(scan):
+def test_a_fallback_image_needs_no_gpu(scan, monkeypatch):
     """The slice fails, and then the device."""
-    make = engine_maker("launch", where="fallback")
+    on_any_device = device_module.fallback_image
+
+    def only_on_cpu(recon, *arguments, **options):
+        if recon.device.type == "cuda":
+            raise ERRORS["launch"]
+        return on_any_device(recon, *arguments, **options)
+
+    monkeypatch.setattr(device_module, "fallback_image", only_on_cpu)
+    make = engine_maker("launch", where="nowhere")
     with resident(make=make) as server:
         answer = ask(server, scan, time_limit=0.000001)
         assert not answer.errors and len(answer.fallbacks) == len(answer.images) == 4

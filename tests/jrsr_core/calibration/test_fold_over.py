@@ -15,8 +15,9 @@ from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale, sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.reconstruction.batch import stack_slices
+from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_reconstructor
-from jrsr_core.reconstruction.reconstructor import stack_slices
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from tests.helpers.synthetic import coil_profiles, noise_like, phantom, unit_norm
 from tests.laws import random_complex
@@ -153,7 +154,7 @@ def test_slices_with_and_without_share_a_batch():
 
 def test_the_fallback_image_is_whole():
     slice_, truth = scan(coil_images(8, 168), 2)
-    image = load_reconstructor("zero-filled+sinc").fallback(slice_, "asked for")
+    image = fallback_image(load_reconstructor("zero-filled+sinc"), slice_, "asked for")
     assert image.report.model == "cg-sense+sinc"
     assert relative_error(image.magnitude, truth) < 0.06
 

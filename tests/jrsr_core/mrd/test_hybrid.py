@@ -20,8 +20,9 @@ from jrsr_core.mrd.simulator.frames import ScanStyle, make_frame, reference_fram
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.reconstruction import reconstructor as pipeline
+from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_reconstructor
-from jrsr_core.reconstruction.volume import fallback_volume, map_sources, reconstruct_volume
+from jrsr_core.reconstruction.volume import map_sources, reconstruct_volume
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import copied, joined, select
 from tests.helpers.synthetic import coil_profiles, phantom
@@ -161,7 +162,7 @@ def test_air_takes_the_maps_of_its_nearest_neighbour():
     kspace = kspace + std * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
     style = ScanStyle(oversampling=False)
     volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), style))
-    assert map_sources(replace(volume, noise_std=std)) == [3, 3, 3, 3, 4, 5, 6, 7]
+    assert map_sources(volume, std) == [3, 3, 3, 3, 4, 5, 6, 7]
 
 
 def test_positions_without_signal_stay_zero():
@@ -183,7 +184,7 @@ def test_without_acs_every_plane_is_a_fallback():
     recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     with pytest.raises(ValueError, match="ACS"):
         reconstruct_volume(recon, volume)
-    image = fallback_volume(recon, volume, "because")
+    image = fallback_image(recon, volume, "because")
     assert image.report.fallback == "because" and image.image.shape == (48, 56, 6)
     assert image.report.n_readout == 6
     assert torch.isfinite(image.magnitude).all() and image.magnitude.max() > 0

@@ -13,6 +13,7 @@ from jrsr_core.metrics import psnr
 from jrsr_core.models.precision import pick_precision
 from jrsr_core.models.rec import IMPLICIT_EVALUATION
 from jrsr_core.physics.fourier import fft2c
+from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_reconstructor, pick_device
 from jrsr_core.reconstruction.quality import expected_residual
 from jrsr_core.simulation.phantoms import brain_phantom
@@ -125,7 +126,7 @@ def test_every_calibration_setting_changes_the_image():
 
 def test_fallback_is_marked_and_looks_like_the_object():
     scan, slice_ = make_slice()
-    image = load_reconstructor("jrsr-dc").fallback(slice_, "because")
+    image = fallback_image(load_reconstructor("jrsr-dc"), slice_, "because")
     assert image.report.fallback == "because"
     assert float(psnr(image.magnitude, scan.truth)) > 20
 
@@ -141,7 +142,7 @@ def test_fallback_without_acs_and_with_bad_samples():
     recon = load_reconstructor("jrsr-dc")
     with pytest.raises(ValueError, match="not finite"):
         recon(broken)
-    image = recon.fallback(broken, "broken")
+    image = fallback_image(recon, broken, "broken")
     assert torch.isfinite(image.magnitude).all()
     assert image.report.model == "zero-filled+sinc"
 

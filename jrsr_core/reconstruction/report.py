@@ -1,0 +1,136 @@
+"""The report of an image, of a slice or a volume: how it was made and what makes it suspect."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from jrsr_core.calibration.calibrate import CalibratedSlice
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconReport
+from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.weights import WeightsCard
+
+from .quality import expected_residual, kspace_residual
+from .warnings import image_warnings, signal_to_noise_db
+
+
+class ReportFigures:
+    """Figures of one image, gathered over the batches it is computed in.
+
+    The k-space residuals are those of all samples together, the residual of the fixed point that
+    of the worst position, the signal that of the position with the most.
+    """
+
+    def __init__(self) -> None:
+        self._first: CalibratedSlice | None = None
+        self._iterations = 0
+        self._fixed_point_residual = math.nan
+        self._energy = self._contradicted = self._explained = 0.0
+        self._signal_power = 0.0
+        self._folded = self._imaged = 0.0
+        self._seconds: dict[str, float] = {"calibration": 0.0}
+
+    def add(self, output: ModelOutput, calibrated: CalibratedSlice, whole: ModelOutput) -> None:
+        """Count a batch; `whole` is the output with what was folded onto it put back."""
+        self._first = self._first or calibrated
+        self._iterations = max(self._iterations, output.iterations)
+        if output.residual is not None:
+            # max() keeps its first argument where the second one is not a number.
+            worst = float(output.residual.max())
+            self._fixed_point_residual = max(worst, self._fixed_point_residual)
+        energy = _energy(calibrated.kspace)
+        if energy > 0:
+            self._energy += energy
+            self._contradicted += energy * kspace_residual(output, calibrated) ** 2
+            self._explained += energy * expected_residual(calibrated) ** 2
+        if calibrated.folded is not None:
+            self._folded += _energy(calibrated.folded)
+        self._imaged += _energy(whole.image)
+        power = output.low_resolution.abs().square().mean((-2, -1))
+        self._signal_power = max(self._signal_power, float(power.max()))
+        self._seconds["calibration"] += calibrated.seconds
+        for name, value in output.seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + value
+
+    def report(
+        self,
+        source: KSpaceSlice | KSpaceVolume,
+        *,
+        model: str,
+        cards: tuple[WeightsCard, ...],
+        noise_std: float,
+        image: Tensor,
+        maps: Mapping[str, Tensor],
+        seconds: float,
+    ) -> ReconReport:
+        """Return the report of the image.
+
+        Parameters
+        ----------
+        source
+            Slice or volume the image was computed from.
+        model, cards
+            Name of the model and the cards of its weights.
+        noise_std
+            sqrt(E|n|^2) of one sample of `source`.
+        image, maps
+            The finished image, and its maps of `quality` by name.
+        seconds
+            Wall-clock time of the whole image.
+        """
+        first = self._first
+        if first is None:
+            raise ValueError("no batch was added to the figures of this report")
+        n_coils = first.kspace.shape[1]
+        residual, expected = (
+            (part / self._energy) ** 0.5 if self._energy else math.nan
+            for part in (self._contradicted, self._explained)
+        )
+        folded = (self._folded / self._imaged) ** 0.5 if self._folded else 0.0
+        snr_db = signal_to_noise_db(self._signal_power, float(first.noise_std[0]))
+        n_readout = (
+            source.n_positions if isinstance(source, KSpaceVolume) else source.kspace.shape[-1]
+        )
+        return ReconReport(
+            model=model,
+            weights_sha256="+".join(card.sha256 for card in cards),
+            iterations=self._iterations,
+            fixed_point_residual=self._fixed_point_residual,
+            kspace_residual=residual,
+            expected_residual=expected,
+            taken_back=_relative_size(maps.get("taken_back"), image),
+            unmeasured=_relative_size(maps.get("unmeasured"), image),
+            folded=folded,
+            snr_db=snr_db,
+            noise_std=noise_std,
+            scale=first.scale,
+            acceleration=source.acceleration,
+            acs_shape=first.acs_shape,
+            n_readout=n_readout,
+            n_virtual_coils=n_coils,
+            seconds=self._seconds | {"total": seconds},
+            warnings=image_warnings(
+                cards,
+                folded=folded,
+                fixed_point_residual=self._fixed_point_residual,
+                residuals=(residual, expected),
+                n_coils=n_coils,
+                acceleration=source.acceleration,
+                n_acs=min(first.acs_shape),
+                hr_size=first.sense.image_shape,
+                noise_db=snr_db,
+            ),
+        )
+
+
+def _energy(x: Tensor) -> float:
+    return float(x.abs().square().sum())
+
+
+def _relative_size(part: Tensor | None, image: Tensor) -> float:
+    """Return |part| / |image|: 0 for an empty image, NaN without a part."""
+    if part is None:
+        return math.nan
+    norm = float(torch.linalg.vector_norm(image))
+    return float(torch.linalg.vector_norm(part)) / norm if norm else 0.0
