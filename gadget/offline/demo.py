@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import print_line
 from gadget.errors import Exit
+from gadget.output.comparison import draw_comparison
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
-from jrsr_core.drawing import captioned, encode_png, mosaic, to_grey
 from jrsr_core.metrics import psnr, ssim
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
@@ -33,7 +32,6 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from .recon import reconstruct_scan
 
 BASELINE = "cg-sense+bicubic"
-ERROR_GAIN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,11 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> Ex
     if not isinstance(slice_, KSpaceSlice):
         raise TypeError("the simulated scan is not 2-D")
     entries = list(_compare(slice_, settings))
-    write_bytes(picture, draw_comparison(truth, entries), overwrite=overwrite)
+    shown = [
+        (e.name, "PSNR {} dB, SSIM {}".format(*_scores(e, truth)), e.magnitude.numpy())
+        for e in entries
+    ]
+    write_bytes(picture, draw_comparison(truth.numpy(), shown), overwrite=overwrite)
     rows = [("", "PSNR [dB]", "SSIM", "time [s]")]
     rows += [(e.name, *_scores(e, truth), f"{e.seconds:.2f}") for e in entries]
     width = max(len(e.name) for e in entries)
@@ -96,19 +98,3 @@ def _scores(entry: Entry, truth: Tensor) -> tuple[str, str]:
         f"{float(psnr(entry.magnitude, truth)):.2f}",
         f"{float(ssim(entry.magnitude, truth)):.4f}",
     )
-
-
-def draw_comparison(truth: Tensor, entries: list[Entry]) -> bytes:
-    """Return a PNG file: true image and entries in the upper row, their errors in the lower one."""
-    top = float(truth.max())
-    upper = [captioned(to_grey(truth.numpy(), top), ("truth", "{} x {}".format(*truth.shape)))]
-    lower = [
-        captioned(to_grey(torch.zeros_like(truth).numpy(), top), (f"error x {ERROR_GAIN}", ""))
-    ]
-    for entry in entries:
-        decibel, similarity = _scores(entry, truth)
-        image = to_grey(entry.magnitude.numpy(), top)
-        upper.append(captioned(image, (entry.name, f"{decibel} dB  {similarity}")))
-        error = ERROR_GAIN * (entry.magnitude - truth).abs()
-        lower.append(captioned(to_grey(error.numpy(), top), (f"error x {ERROR_GAIN}", entry.name)))
-    return encode_png(mosaic(upper + lower, n_columns=len(upper)))

@@ -18,7 +18,7 @@ from gadget.compute.ray.available import import_cluster
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import ScanJob
-from gadget.output.formats import check_paths, open_writers, target_path
+from gadget.output.formats import check_targets, open_writers, target_path
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from gadget.settings import Settings
@@ -45,7 +45,7 @@ class ReconRequest:
     output
         File or folder, see `target_path`; None for beside the scans.
     formats
-        Names in `FORMATS`.
+        Names in `ENDINGS`.
     overwrite
         Replace existing output.
     untrusted
@@ -196,8 +196,8 @@ def reconstruct_scan(
         images = reconstruct(file_tasks(slices), engine, settings, tick)
         for result in to_results(images, found.plan.header, settings):
             summary.add(result)
-            for writer in writers:
-                writer.write(result)
+            for write in writers:
+                write(result)
     summary.print_warnings()
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
@@ -226,4 +226,5 @@ def _check_targets(targets: Targets, *, overwrite: bool) -> None:
     for source in targets:
         if source.resolve() in written:
             raise UsageError(f"{source} would be replaced by its own images")
-    check_paths(paths, overwrite=overwrite)
+    for group in targets.values():
+        check_targets(group, overwrite=overwrite)

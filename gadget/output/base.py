@@ -1,15 +1,22 @@
-"""A scan on its way into files."""
+"""What the writers of all formats share."""
 
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
 import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.settings import Settings
+from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.plan import ScanPlan
+
+AWriter = TypeVar("AWriter", bound="Writer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,3 +50,60 @@ class ScanJob:
     def header_xml(self) -> str:
         """Text of the scan header."""
         return self.plan.header.xml
+
+
+class Writer(ABC):
+    """Context manager that collects images and writes its target on leaving without an error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._on_exit = ExitStack()
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the target, complete or not at all."""
+
+    def __enter__(self: AWriter) -> AWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._on_exit:
+            if kind is None:
+                self.save()
+
+
+class ScanWriter(Writer):
+    """Writer of one file that shows a scan and its images.
+
+    Parameters
+    ----------
+    path
+        File to be written.
+    job
+        The scan.
+    overwrite
+        Whether an existing file is replaced.
+    """
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        check_target(path, overwrite=overwrite)
+        super().__init__(path)
+        self.job = job
+        self.overwrite = overwrite
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Add one image or map."""
+
+    @abstractmethod
+    def content(self) -> bytes:
+        """Return the content of the file, after the last image."""
+
+    def save(self) -> None:
+        """Write the file."""
+        write_bytes(self.path, self.content(), overwrite=self.overwrite)

@@ -1,92 +1,95 @@
-"""Which images of a scan a picture shows, and the mosaic of them as PNG."""
+"""Draws pictures of images: grey scale, colours, captions, montage."""
 
-import base64
-import struct
-import zlib
+import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from jrsr_core.drawing import encode_png, mosaic, png_chunk, to_grey
+SMALLEST = 160
+"""Width of a montage's tiles in pixels, up to which they are enlarged by a whole factor."""
 
-MAX_TILES = 64
+BACKGROUND, SOFT, STRONG = 20, 165, 240
+"""Grey levels of the background, of further lines of a caption, and of its first line."""
 
+NODES = ((0, 0, 4), (60, 15, 110), (150, 38, 103), (225, 85, 45), (250, 175, 40), (252, 250, 190))
+"""Colours from dark to light in equal steps of lightness, for the colour-blind as well."""
 
-def pick_tiles(n_images: int) -> set[int]:
-    """Return which images of a scan a picture shows: all, or evenly spread ones."""
-    n = min(n_images, MAX_TILES)
-    return {round(i) for i in np.linspace(0, n_images - 1, n)} if n else set()
-
-
-def central_planes(image: np.ndarray) -> list[np.ndarray]:
-    """Return an image ``(y, x)``, or the planes y-x, z-x and z-y through the centre of a volume.
-
-    Planes are padded with zeros to one size.
-    """
-    if image.ndim == 2:
-        return [image]
-    z, y, x = (n // 2 for n in image.shape)
-    planes = [image[z], image[:, y], image[:, :, x]]
-    size = [max(p.shape[axis] for p in planes) for axis in (0, 1)]
-    return [np.pad(p, [(0, n - m) for n, m in zip(size, p.shape, strict=True)]) for p in planes]
+Caption = Sequence[str]
 
 
-def magnitude_mosaic(images: Sequence[np.ndarray]) -> bytes:
-    """PNG of magnitudes ``(y, x)`` on one grey scale."""
-    top = float(np.quantile(np.concatenate([image.ravel() for image in images]), 0.995))
-    return encode_png(mosaic([to_grey(image, top) for image in images]))
+def to_grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
+    """Map 0..top to 0..255, uint8; `top` is the 99.5th percentile if not given."""
+    top = float(np.quantile(values, 0.995)) if top is None else top
+    return (np.clip(values / max(top, 1e-30), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-# FOLDED gadget/export/small_png.py: PNG of one byte per pixel, small enough for many in one page: filtered rows, optional palette.
-# Dark to light, in equal steps of lightness, told apart by the colour-blind as well.
-_NODES = ((0, 0, 4), (60, 15, 110), (150, 38, 103), (225, 85, 45), (250, 175, 40), (252, 250, 190))
+def grey_picture(values: np.ndarray, top: float | None = None) -> Image.Image:
+    """Return the grey picture of magnitudes ``(y, x)`` from 0 to `top`."""
+    return Image.fromarray(to_grey(values, top))
+
+
+def indexed_picture(codes: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """Return the picture of uint8 codes ``(y, x)``, which index a palette ``(n, 3)``."""
+    picture = Image.fromarray(codes)
+    picture.putpalette(palette.astype(np.uint8).tobytes())
+    return picture
 
 
 def heat_palette() -> np.ndarray:
     """Return 256 colours from black over purple and orange to light yellow, uint8 ``(256, 3)``."""
-    places = np.linspace(0, 255, len(_NODES))
-    channels = [np.interp(np.arange(256), places, column) for column in zip(*_NODES, strict=True)]
+    places = np.linspace(0, 255, len(NODES))
+    channels = [np.interp(np.arange(256), places, column) for column in zip(*NODES, strict=True)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
-def encode_small(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
-    """Encode uint8 ``(y, x)``, grey or an index into `palette` ``(n, 3)``."""
-    height, width = pixels.shape
-    color = 0 if palette is None else 3
-    colors = b"" if palette is None else png_chunk(b"PLTE", palette.astype(np.uint8).tobytes())
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)),
-            colors,
-            png_chunk(b"IDAT", zlib.compress(_filtered(pixels), 9)),
-            png_chunk(b"IEND", b""),
-        )
+def encode_png(picture: Image.Image) -> bytes:
+    """Return the bytes of a PNG file, compressed as far as possible."""
+    file = io.BytesIO()
+    picture.save(file, "png", optimize=True)
+    return file.getvalue()
+
+
+def montage(
+    tiles: Sequence[tuple[Image.Image, Caption]], *, n_columns: int | None = None, footer: str = ""
+) -> Image.Image:
+    """Return grey tiles row by row, each below its caption.
+
+    Parameters
+    ----------
+    tiles
+        Grey pictures and the lines of their captions. Smaller ones are centred.
+    n_columns
+        Tiles in a row; by default as many as in a column.
+    footer
+        A line below all tiles.
+    """
+    n_columns = n_columns or math.ceil(math.sqrt(len(tiles)))
+    factor = math.ceil(SMALLEST / max(tile.width for tile, _ in tiles))
+    size = min(max(factor * max(tile.width for tile, _ in tiles) // 15, 12), 20)
+    font = ImageFont.load_default(size)
+    gap, line = size // 2, round(1.3 * size)
+    width = max(
+        max(factor * tile.width, *(math.ceil(font.getlength(text)) for text in ("", *lines)))
+        for tile, lines in tiles
     )
-
-
-def data_uri(png: bytes) -> str:
-    """Return a picture as the text that a page holds in place of an address."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _filtered(pixels: np.ndarray) -> bytes:
-    """Rows with their filter types in front: none, left, up, average, Paeth."""
-    x = pixels.astype(np.int16)
-    padded = np.pad(x, ((1, 0), (1, 0)))
-    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
-    guesses = (0, left, up, (left + up) // 2, _paeth(left, up, corner))
-    rows = np.stack([(x - guess).astype(np.uint8) for guess in guesses])
-    cost = np.abs(rows.view(np.int8).astype(np.int16)).sum(-1)
-    best = cost.argmin(0)
-    chosen = rows[best, np.arange(len(best))]
-    return np.concatenate((best[:, None].astype(np.uint8), chosen), axis=1).tobytes()
-
-
-def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Return of left, up and corner the one nearest to left + up - corner, in this order."""
-    guess = left + up - corner
-    distances = [np.abs(guess - v) for v in (left, up, corner)]
-    nearest = np.where(distances[1] <= distances[2], up, corner)
-    is_left = (distances[0] <= distances[1]) & (distances[0] <= distances[2])
-    return np.where(is_left, left, nearest)
+    head = line * max(len(lines) for _, lines in tiles)
+    height = head + gap // 2 + factor * max(tile.height for tile, _ in tiles)
+    n_rows = math.ceil(len(tiles) / n_columns)
+    below = line + gap if footer else 0
+    page = Image.new(
+        "L",
+        (gap + n_columns * (width + gap), gap + n_rows * (height + gap) + below),
+        BACKGROUND,
+    )
+    draw = ImageDraw.Draw(page)
+    for i, (tile, lines) in enumerate(tiles):
+        x, y = gap + i % n_columns * (width + gap), gap + i // n_columns * (height + gap)
+        for n, text in enumerate(lines):
+            draw.text((x, y + n * line), text, SOFT if n else STRONG, font)
+        shown = tile.resize((factor * tile.width, factor * tile.height), Image.Resampling.NEAREST)
+        free = height - head - gap // 2 - shown.height
+        page.paste(shown, (x + (width - shown.width) // 2, y + height - shown.height - free // 2))
+    draw.text((gap, page.height - gap - line), footer, SOFT, font)
+    return page

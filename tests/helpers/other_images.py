@@ -69,5 +69,5 @@ def values(ds: pydicom.Dataset) -> np.ndarray:
 def _written(writer: DicomWriter, images: Iterable[ismrmrd.Image]) -> list[pydicom.Dataset]:
     with writer:
         for image in images:
-            writer.write_image(image)
+            writer.write(image)
     return read_folder(writer.path)

@@ -1,7 +1,7 @@
-"""One series -> one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2): all planes as frames.
+"""Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) with all planes of a series.
 
-Geometry, scale and identifiers are those of the classic images (`dicom`). Frames are indexed by
-stack and place in it, contrast (echo time) and time (repetition, set, phase).
+Geometry and scale are those of the classic images. Frames are indexed by stack, position in the
+stack, contrast (echo time) and time (repetition, set, phase, average).
 """
 
 import itertools
@@ -14,20 +14,28 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import UID, EnhancedMRImageStorage
 
-from gadget.output.planes import Plane, PlaneStore, Series
+from gadget.output.planes import Plane
+from gadget.output.series import PlaneStore, Series
 from jrsr_core.mrd.images import RESEARCH_USE
 
-from .classic import derivation, echo_time, series_facts, stored_pixels
+from .classic import derivation, echo_time, stored_pixels
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import SeriesFacts, decimal, put_patient_and_study, put_series
+from .modules import (
+    SharedAttributes,
+    decimal,
+    put_patient_and_study,
+    put_series,
+    shared_attributes,
+)
 
 UNKNOWN = "unknown"
 NO_DATE, NO_TIME = "19000101", "000000"
-"""Where the header has none: they may not be empty, and a replay has no date of its own."""
+"""Used if the header has none: they may not be empty, and the date of the run would make
+two reconstructions of one scan differ."""
 
 KIND = ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"]
-"""Image type in the terms of enhanced objects; maps are told by the name of their series."""
+"""Image type as enhanced objects define it; the series description names the maps."""
 
 REGIONS = {"BRAIN": ("12738006", "Brain"), "HEAD": ("69536005", "Head")}
 ANYWHERE = ("38266002", "Entire body")
@@ -46,9 +54,9 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     Raises
     ------
     ValueError
-        Planes of different matrices: frames share one.
+        The planes differ in matrix size, which all frames of a data set share.
     """
-    facts = series_facts(series, labels, store.digest)
+    shared = shared_attributes(series, labels, store.digest)
     planes = sorted(store.planes(series), key=lambda p: p.number)
     shapes = {p.pixels.shape for p in planes}
     if len(shapes) > 1:
@@ -57,10 +65,10 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID = EnhancedMRImageStorage
-    ds.SOPInstanceUID = UID(make_uid(facts.uid, "enhanced"))
-    put_patient_and_study(ds, facts, labels)
-    put_series(ds, facts, labels)
-    ds.SeriesInstanceUID = UID(make_uid(facts.uid, "enhanced series"))
+    ds.SOPInstanceUID = UID(make_uid(shared.uid, "enhanced"))
+    put_patient_and_study(ds, shared, labels)
+    put_series(ds, shared, labels)
+    ds.SeriesInstanceUID = UID(make_uid(shared.uid, "enhanced series"))
     for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"):
         setattr(ds, keyword, ds.get(keyword) or UNKNOWN)
     ds.ContentDate = ds.get("SeriesDate") or ds.StudyDate or NO_DATE
@@ -77,9 +85,9 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     ds.AcquisitionContextSequence = Items([])
     ds.BurnedInAnnotation, ds.LossyImageCompression = "NO", "00"
     ds.PresentationLUTShape = "IDENTITY"
-    _put_pixels(ds, planes, facts)
-    _put_dimensions(ds, facts)
-    ds.SharedFunctionalGroupsSequence = Items([_shared(first, facts, labels)])
+    _put_pixels(ds, planes, shared)
+    _put_dimensions(ds, shared)
+    ds.SharedFunctionalGroupsSequence = Items([_shared_groups(first, shared, labels)])
     ds.PerFrameFunctionalGroupsSequence = Items(_frames(planes, labels))
     return ds
 
@@ -92,17 +100,17 @@ def _put_kind(ds: Dataset, plane: Plane) -> None:
     ds.AcquisitionContrast = "UNKNOWN"
 
 
-def _put_pixels(ds: Dataset, planes: Sequence[Plane], facts: SeriesFacts) -> None:
+def _put_pixels(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:
     ds.NumberOfFrames = len(planes)
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = planes[0].pixels.shape
     ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, int(facts.is_signed)
-    ds.PixelData = np.stack([stored_pixels(p, facts) for p in planes]).tobytes()
+    ds.HighBit, ds.PixelRepresentation = 15, int(shared.is_signed)
+    ds.PixelData = np.stack([stored_pixels(p, shared) for p in planes]).tobytes()
 
 
-def _put_dimensions(ds: Dataset, facts: SeriesFacts) -> None:
-    uid = UID(make_uid(facts.uid, "dimensions"))
+def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:
+    uid = UID(make_uid(shared.uid, "dimensions"))
     ds.DimensionOrganizationSequence = Items([_item(DimensionOrganizationUID=uid)])
     ds.DimensionIndexSequence = Items(
         [
@@ -116,23 +124,23 @@ def _put_dimensions(ds: Dataset, facts: SeriesFacts) -> None:
     )
 
 
-def _shared(plane: Plane, facts: SeriesFacts, labels: Labels) -> Dataset:
+def _shared_groups(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
     measures = _item(
         PixelSpacing=[decimal(v) for v in plane.spacing], SliceThickness=decimal(plane.thickness)
     )
-    if facts.gap is not None:
-        measures.SpacingBetweenSlices = decimal(facts.gap)
+    if shared.gap is not None:
+        measures.SpacingBetweenSlices = decimal(shared.gap)
     code, meaning = REGIONS.get(labels.code("studyInformation/bodyPartExamined"), ANYWHERE)
     region = _item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
     kind = _item(FrameType=KIND)
     _put_kind(kind, plane)
     window = _item(
-        WindowCenter=decimal(facts.window[0]),
-        WindowWidth=decimal(facts.window[1]),
+        WindowCenter=decimal(shared.window[0]),
+        WindowWidth=decimal(shared.window[1]),
         VOILUTFunction="LINEAR_EXACT",
     )
     rescale = _item(
-        RescaleIntercept=decimal(0.0), RescaleSlope=decimal(facts.slope), RescaleType="US"
+        RescaleIntercept=decimal(0.0), RescaleSlope=decimal(shared.slope), RescaleType="US"
     )
     return _groups(
         PixelMeasuresSequence=measures,
@@ -174,7 +182,7 @@ def _frames(planes: Sequence[Plane], labels: Labels) -> list[Dataset]:
 
 
 def _moments(planes: Sequence[Plane], places: Sequence[Hashable]) -> list[tuple[int, ...]]:
-    """Counters that order the planes of a place in time; equal ones are counted as they come."""
+    """Return keys that order the planes of a place in time; equal ones are numbered."""
     n_seen: Counter = Counter()
     moments = []
     for plane, place in zip(planes, places, strict=True):
@@ -185,14 +193,14 @@ def _moments(planes: Sequence[Plane], places: Sequence[Hashable]) -> list[tuple[
 
 
 def _ranks(values: Sequence) -> list[int]:
-    """Return the place of each value among the different ones, from 1."""
+    """Return the rank of each value among the different ones, from 1."""
     return _ranks_within([0] * len(values), values)
 
 
 def _ranks_within(stacks: Sequence[int], values: Sequence) -> list[int]:
-    """Return the place of each value among the different ones of its stack, from 1."""
+    """Return the rank of each value among the different ones of its stack, from 1."""
     pairs = list(zip(stacks, values, strict=True))
-    known = {}
+    known: dict[tuple, int] = {}
     for _, same in itertools.groupby(sorted(set(pairs)), key=lambda pair: pair[0]):
         known |= {pair: i for i, pair in enumerate(same, 1)}
     return [known[pair] for pair in pairs]

@@ -1,12 +1,12 @@
-"""DICOM identifiers: those of the scan header where it has them, else they follow from the content.
+"""Makes DICOM identifiers: those in the scan header, or else hashes of the content.
 
-All are UUIDs of version 5 under 2.25 (PS3.5 B.2). Scans share a study only where all that tells
-patients, sessions and devices apart is equal:
+All are UUIDs of version 5 under 2.25 (PS3.5 B.2). Scans share a study only if everything that
+distinguishes patients, sessions and devices is equal:
 
     study = UUID(patient, study, device, session)      frame of reference = UUID(study, measurement)
 
-A file whose header names neither patient nor session, or that has none, is a session of its own,
-known by what is in its images: two anonymous scans of one protocol have equal headers.
+A file whose header names neither patient nor session is a session of its own, identified by the
+content of its images, because two anonymous scans of one protocol have equal headers.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from .labels import Labels
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "jrsr.dicom")
 
-SESSION_FACTS = (
+SESSION = (
     "subjectInformation/patientName",
     "subjectInformation/patientID",
     "subjectInformation/patientBirthdate",
@@ -29,11 +29,11 @@ SESSION_FACTS = (
 )
 
 MEASUREMENT = re.compile(r"(\d+_\d+_\d+)_\d+")
-"""``device_patient_study_measurement``, as the converter of Siemens data writes it."""
+"""``device_patient_study_measurement``, as siemens_to_ismrmrd writes it."""
 
 
 def make_uid(*parts: object) -> str:
-    """Return the identifier of these parts."""
+    """Return the identifier that follows from these parts."""
     return f"2.25.{uuid.uuid5(NAMESPACE, '/'.join(map(str, parts))).int}"
 
 
@@ -45,10 +45,10 @@ def digest(text: str) -> str:
 def study_and_frame(labels: Labels, content: str) -> tuple[str, str]:
     """Return the identifiers of study and frame of reference; `content` is a hash of all images."""
     named = labels.text("measurementInformation/measurementID")
-    facts = tuple(labels.text(path) for path in SESSION_FACTS)
-    scan = named or (digest(labels.xml) if any(facts) else content)
-    of_many = MEASUREMENT.fullmatch(scan)
-    session = of_many[1] if of_many else scan
-    study = labels.uid("studyInformation/studyInstanceUID") or make_uid("study", facts, session)
+    texts = tuple(labels.text(path) for path in SESSION)
+    scan = named or (digest(labels.xml) if any(texts) else content)
+    measurement = MEASUREMENT.fullmatch(scan)
+    session = measurement[1] if measurement else scan
+    study = labels.uid("studyInformation/studyInstanceUID") or make_uid("study", texts, session)
     frame = labels.uid("measurementInformation/frameOfReferenceUID")
     return study, frame or make_uid("frame", study, scan)

@@ -1,29 +1,52 @@
-"""Patient, study, series and equipment: the modules that all images of a series share."""
+"""Fills in the DICOM modules that all images of a series share: patient to equipment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
+from gadget.output.planes import Plane
+from gadget.output.series import Series
 from jrsr_core.mrd.images import software_version
 
+from .identifiers import digest, make_uid, study_and_frame
 from .labels import Labels
 
-_OPTIONAL = {
-    "ProtocolName": "measurementInformation/protocolName",
-    "InstitutionName": "acquisitionSystemInformation/institutionName",
-    "ManufacturerModelName": "acquisitionSystemInformation/systemModel",
-    "DeviceSerialNumber": "acquisitionSystemInformation/deviceSerialNumber",
-}
+STORED_MAX = 32767
+"""Largest stored pixel value."""
+
+TEXTS = (
+    ("ProtocolName", "measurementInformation/protocolName", 64),
+    ("PatientPosition", "measurementInformation/patientPosition", 16),
+    ("BodyPartExamined", "studyInformation/bodyPartExamined", 16),
+    ("InstitutionName", "acquisitionSystemInformation/institutionName", 64),
+    ("ManufacturerModelName", "acquisitionSystemInformation/systemModel", 64),
+    ("DeviceSerialNumber", "acquisitionSystemInformation/deviceSerialNumber", 64),
+)
+"""Keyword, element of the ISMRMRD header, longest text: left out if the header has no value."""
 
 
 @dataclass(frozen=True)
-class SeriesFacts:
-    """What all images of a series share.
+class SharedAttributes:
+    """Attributes that all images of a series share.
 
-    `slope` is the rescale, of values stored with a sign where `is_signed`; `window` is centre and
-    width; `gap` is the slice distance in mm.
+    Attributes
+    ----------
+    study, frame_of_reference, uid
+        Identifiers of the study, of the frame of reference, and of the series.
+    number, description
+        Number and description of the series.
+    slope
+        Rescale slope: the pixel value of 1 stored unit.
+    is_signed
+        Whether pixels are stored as signed integers.
+    window
+        Centre and width, in pixel values.
+    gap
+        Distance between slices, mm; None if it is not one number.
     """
 
     study: str
@@ -37,13 +60,57 @@ class SeriesFacts:
     gap: float | None
 
 
+def shared_attributes(series: Series, labels: Labels, content: str) -> SharedAttributes:
+    """Return the shared attributes of a complete series; `content` is the hash of all series."""
+    meta = series.planes[0].meta
+    study, frame = study_and_frame(labels, content)
+    made_by = (software_version(), meta.get("JRSR_model", ""), meta.get("JRSR_weights_sha256", ""))
+    uid = make_uid(study, digest(labels.xml), series.number, *made_by, series.digest.hexdigest())
+    peak = max(series.top, -series.bottom)
+    return SharedAttributes(
+        study=study,
+        frame_of_reference=frame,
+        uid=uid,
+        number=series.number,
+        description=_series_description(series.planes),
+        slope=peak / STORED_MAX if peak > 0 else 1.0,
+        is_signed=series.bottom < 0,
+        window=series.window,
+        gap=_slice_distance(series.planes),
+    )
+
+
+def _slice_distance(planes: Sequence[Plane]) -> float | None:
+    """Return the distance of neighbouring parallel slices, None if it is not one number."""
+    if planes[0].step is not None:
+        return planes[0].step
+    normal = planes[0].normal
+    if any(float(plane.normal @ normal) < 1 - 1e-6 for plane in planes):
+        return None
+    places = np.unique(np.round([plane.location for plane in planes], 3))
+    steps = np.diff(places)
+    if not len(steps) or np.ptp(steps) > 0.01 * steps.max() + 2e-3:
+        return None
+    return float(steps.mean())
+
+
+def _series_description(planes: Sequence[Plane]) -> str:
+    if n := sum(plane.is_fallback for plane in planes):
+        return f"JRSR, {n} of {len(planes)} FALLBACK images"
+    first, meta = planes[0], planes[0].meta
+    if "JRSR_model" not in meta:
+        part = "" if first.part == "MAGNITUDE" else f", {first.part.lower()}"
+        return f"ISMRMRD series {first.series}{part}"
+    return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
+
+
 def decimal(value: float) -> DSfloat:
-    """Return a number in the 16 characters of a DICOM decimal string."""
+    """Return a number as a DICOM decimal string of at most 16 characters."""
     return DSfloat(float(value), auto_format=True)
 
 
-def put_patient_and_study(ds: Dataset, facts: SeriesFacts, labels: Labels) -> None:
-    """Patient and General Study modules; empty where the header is silent."""
+def put_patient_and_study(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
+    """Set the modules Patient and General Study; attributes without a value stay empty."""
     ds.PatientName = labels.text("subjectInformation/patientName")
     ds.PatientID = labels.text("subjectInformation/patientID")
     ds.PatientBirthDate = labels.date("subjectInformation/patientBirthdate")
@@ -52,7 +119,7 @@ def put_patient_and_study(ds: Dataset, facts: SeriesFacts, labels: Labels) -> No
     weight = labels.number("subjectInformation/patientWeight_kg")
     if weight:
         ds.PatientWeight = decimal(weight)
-    ds.StudyInstanceUID = UID(facts.study)
+    ds.StudyInstanceUID = UID(shared.study)
     ds.StudyDate = labels.date("studyInformation/studyDate")
     ds.StudyTime = labels.time("studyInformation/studyTime")
     ds.StudyID = labels.text("studyInformation/studyID", 16)
@@ -62,56 +129,25 @@ def put_patient_and_study(ds: Dataset, facts: SeriesFacts, labels: Labels) -> No
         ds.StudyDescription = description
 
 
-def put_series(ds: Dataset, facts: SeriesFacts, labels: Labels) -> None:
-    """Modules General Series, Frame of Reference and General Equipment."""
+def put_series(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
+    """Set the modules General Series, Frame of Reference and General Equipment."""
     ds.Modality = "MR"
-    ds.SeriesInstanceUID = UID(facts.uid)
-    ds.SeriesNumber = facts.number
-    ds.SeriesDescription = facts.description
-    for keyword, path in (
-        ("ProtocolName", "measurementInformation/protocolName"),
-        ("PatientPosition", "measurementInformation/patientPosition"),
-        ("BodyPartExamined", "studyInformation/bodyPartExamined"),
-        ("InstitutionName", "acquisitionSystemInformation/institutionName"),
-        ("ManufacturerModelName", "acquisitionSystemInformation/systemModel"),
-        ("DeviceSerialNumber", "acquisitionSystemInformation/deviceSerialNumber"),
-    ):
-        if text := labels.text(
-            path, 16 if keyword in ("PatientPosition", "BodyPartExamined") else 64
-        ):
+    ds.SeriesInstanceUID = UID(shared.uid)
+    ds.SeriesNumber = shared.number
+    ds.SeriesDescription = shared.description
+    for keyword, path, limit in TEXTS:
+        if text := labels.text(path, limit):
             setattr(ds, keyword, text)
     if "PatientPosition" not in ds:
         ds.PatientPosition = ""
     if "BodyPartExamined" not in ds:
-        # Which side is unknown where the body part is.
+        # Required, and empty because the side of an unknown body part is unknown.
         ds.Laterality = ""
     if date := labels.date("measurementInformation/seriesDate"):
         ds.SeriesDate = date
     if time := labels.time("measurementInformation/seriesTime"):
         ds.SeriesTime = time
-    ds.FrameOfReferenceUID = UID(facts.frame_of_reference)
+    ds.FrameOfReferenceUID = UID(shared.frame_of_reference)
     ds.PositionReferenceIndicator = ""
     ds.Manufacturer = labels.text("acquisitionSystemInformation/systemVendor")
     ds.SoftwareVersions = f"JRSR {software_version()}"
-
-
-# FOLDED gadget/export/sequence_kind.py: ISMRMRD's free text `sequence_type` -> DICOM's ScanningSequence and SequenceVariant.
-# The first that occurs in the text decides; what is not known is called research mode.
-_KINDS = (
-    (("epi", "echo planar", "echoplanar"), ("EP", "NONE")),
-    (("trufi", "bssfp", "ssfp", "fiesta", "balanced"), ("GR", "SS")),
-    (("mprage", "flash", "spgr", "spoil"), ("GR", "SP")),
-    (("gre", "gradient", "ffe", "fisp"), ("GR", "NONE")),
-    (("tse", "fse", "haste", "rare", "turbo spin", "turbospin", "fast spin"), ("SE", "SK")),
-    (("se", "spin"), ("SE", "NONE")),
-)
-UNKNOWN = ("RM", "NONE")
-
-
-def scanning_sequence(text: str) -> tuple[str, str]:
-    """Return the pair for a sequence type such as ``Flash`` or ``TurboSpinEcho``."""
-    text = text.lower()
-    for words, kind in _KINDS:
-        if any(word in text for word in words):
-            return kind
-    return UNKNOWN

@@ -1,81 +1,61 @@
-"""The DICOM folder of a scan: one file per plane, one series per image series."""
+"""Writes a scan as a folder of DICOM files."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from gadget.output.planes import PlaneStore, Series, planes_of
-from jrsr_core.atomic import whole_folder
+from gadget.output.series import PlaneWriter, Series
+from jrsr_core.atomic import check_target, whole_folder
 
-from .classic import classic_image, series_facts
+from .classic import classic_image
 from .enhanced import enhanced_image
 from .identifiers import make_uid
 from .labels import Labels
+from .modules import shared_attributes
 
 SUFFIX = ".dcm"
 IMPLEMENTATION = make_uid("implementation")
 
 
-class DicomWriter:
-    """Context manager that leaves a folder of ``series<n>_<image>.dcm``, complete or not at all.
+class DicomWriter(PlaneWriter):
+    """Writer of a folder of classic MR images, ``series<n>_<image>.dcm``, one file per plane.
 
     Raises
     ------
-    FileExistsError
-        `path` exists and `overwrite` is False, or it holds something else than DICOM files.
+    BadScan
+        The header is not XML.
     OSError
-        The folder cannot be written.
+        As `jrsr_core.atomic.check_target` for a folder.
     """
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
-        self.path = path
-        self._labels = Labels(header_xml)
-        with ExitStack() as stack:
-            self._folder = stack.enter_context(whole_folder(path, SUFFIX, overwrite=overwrite))
-            self._store = PlaneStore(self._folder)
-            stack.callback(self._store.close)
-            self._on_exit = stack.pop_all()
+        check_target(path, overwrite=overwrite, folder_of=SUFFIX)
+        self.labels = Labels(header_xml)
+        super().__init__(path, header_xml, overwrite=overwrite)
 
-    def write_image(self, mrd, group: str = "") -> None:
-        """Keep the planes of an image; they get their scale when the series is complete."""
-        for plane in planes_of(mrd, group):
-            self._store.add(plane)
+    def save(self) -> None:
+        """Write all series."""
+        with whole_folder(self.path, SUFFIX, overwrite=self.overwrite) as folder:
+            for series in self.store.finished():
+                for name, ds in self.data_sets(series):
+                    save(ds, folder / f"series{series.number:03d}{name}{SUFFIX}")
 
-    def _save_all(self) -> None:
-        for series in self._store.finished():
-            self._save(series)
-
-    def _save(self, series: Series) -> None:
-        facts = series_facts(series, self._labels, self._store.digest)
-        for plane in self._store.planes(series):
-            name = f"series{series.number:03d}_{plane.number:05d}{SUFFIX}"
-            save(classic_image(plane, facts, self._labels), self._folder / name)
-
-    def __enter__(self) -> "DicomWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._on_exit:
-            if kind is not None:
-                raise error
-            self._save_all()
+    def data_sets(self, series: Series) -> Iterator[tuple[str, Dataset]]:
+        """Yield the data sets of a series with the end of their file names."""
+        shared = shared_attributes(series, self.labels, self.store.digest)
+        for plane in self.store.planes(series):
+            yield f"_{plane.number:05d}", classic_image(plane, shared, self.labels)
 
 
 class EnhancedWriter(DicomWriter):
-    """The same with one multi-frame file per series, ``series<n>.dcm``."""
+    """Writer of a folder of Enhanced MR images, ``series<n>.dcm``, one file per series."""
 
-    def _save(self, series: Series) -> None:
-        ds = enhanced_image(series, self._store, self._labels)
-        save(ds, self._folder / f"series{series.number:03d}{SUFFIX}")
+    def data_sets(self, series: Series) -> Iterator[tuple[str, Dataset]]:
+        """Yield the one data set of a series."""
+        yield "", enhanced_image(series, self.store, self.labels)
 
 
 def save(ds: Dataset, path: Path) -> None:

@@ -1,5 +1,6 @@
 """The report from top to bottom: verdict, pictures, then `report_figures`."""
 
+import base64
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,15 +8,19 @@ from html import escape
 
 import numpy as np
 
-from gadget.output.picture import data_uri, encode_small, heat_palette
+from gadget.output.picture import encode_png, grey_picture, heat_palette, indexed_picture, to_grey
 from jrsr_core.data import Counters, ReconReport
-from jrsr_core.drawing import to_grey
 from jrsr_core.mrd.images import WHITE, software_version
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
 from jrsr_core.weights import WeightsCard
 
 from .html import bar, cards, figure, gallery, heat_scale, legend, line_chart, section, table
 from .views import View
+
+
+def data_uri(p):
+    return "data:image/png;base64," + base64.b64encode(encode_png(p)).decode("ascii")
+
 
 RESEARCH = "Research use only. Not a medical device. A network draws what was not measured."
 
@@ -176,12 +181,12 @@ class ScanPage:
         return section("All images", gallery(names, tiles), note=note)
 
     def _grey(self, image: np.ndarray, top: float) -> str:
-        return data_uri(encode_small(to_grey(image, top)))
+        return data_uri(grey_picture(image, top))
 
     def _heat(self, values: np.ndarray) -> str:
         # 32 steps are enough for a map, and take half the room.
         steps = to_grey(values, WHITE * self._top) // 8 * 8
-        return data_uri(encode_small(steps, heat_palette()))
+        return data_uri(indexed_picture(steps, heat_palette()))
 
 
 _MAPS = (
@@ -256,7 +261,7 @@ def measurement_section(
     weights: tuple[WeightsCard, ...],
 ) -> str:
     """Return what was measured: k-space coverage, coils, and whether the training was alike."""
-    picture = encode_small(codes, np.array(COVERAGE, np.uint8))
+    picture = indexed_picture(codes, np.array(COVERAGE))
     colors = [f"rgb{color}" for color in COVERAGE]
     names = ("beyond the acquired resolution", "skipped", "measured", "calibration")
     present = set(np.unique(codes))
@@ -271,7 +276,7 @@ def measurement_section(
         kind="coarse",
     )
     tiles = "".join(
-        f'<img alt="coil {i}" src="{data_uri(encode_small(to_grey(m, float(m.max()))))}">'
+        f'<img alt="coil {i}" src="{data_uri(grey_picture(m, float(m.max())))}">'
         for i, m in enumerate(coils, 1)
     )
     right = (

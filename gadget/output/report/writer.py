@@ -3,10 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-from gadget.output.base import Result, ScanJob
-from jrsr_core.atomic import check_target, write_bytes
+from gadget.output.base import Result, ScanJob, ScanWriter
 from jrsr_core.data import ReconReport
 from jrsr_core.mrd.errors import BadSamples
 
@@ -27,14 +25,12 @@ class _Seen:
     shape: tuple[int, ...] = ()
 
 
-class ReportWriter:
+class ReportWriter(ScanWriter):
     """Context manager that leaves the page when the scan is complete."""
 
     def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
-        self.path = path
+        super().__init__(path, job, overwrite=overwrite)
         self._job = job
-        self._overwrite = overwrite
-        check_target(path, overwrite=overwrite)
         n = len(job.plan.groups)
         n_shown = min(n, MAX_SHOWN)
         self._wanted = {round(i * (n - 1) / max(n_shown - 1, 1)) for i in range(n_shown)}
@@ -92,17 +88,9 @@ class ReportWriter:
         )
         return page(f"JRSR: {job.source.name}", content.sections())
 
-    def __enter__(self) -> "ReportWriter":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            write_bytes(self.path, self._page().encode("utf-8"), overwrite=self._overwrite)
+    def content(self) -> bytes:
+        """Return the page."""
+        return self._page().encode("utf-8")
 
 
 def _sha256(path: Path) -> str:

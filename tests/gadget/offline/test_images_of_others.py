@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gadget.output.nifti import NiftiWriter
-from gadget.output.planes import own_numbers
+from gadget.output.series import unique_numbers
 from tests.helpers.commands import assert_one_line, jrsr
 from tests.helpers.other_images import (
     SAGITTAL,
@@ -50,9 +50,9 @@ def test_every_plane_is_an_image(tmp_path, name):
 
 @pytest.mark.parametrize("name", SLICES)
 def test_every_plane_is_in_nifti(tmp_path, name):
-    with NiftiWriter(tmp_path / "x.nii.gz") as writer:
+    with NiftiWriter(tmp_path / "x.nii.gz", "") as writer:
         for image in SLICES[name]:
-            writer.write_image(image)
+            writer.write(image)
     (path,) = tmp_path.iterdir()
     found = np.sort(nibabel.load(path).get_fdata().ravel())
     expected = np.sort(np.concatenate([image.data.ravel() for image in SLICES[name]]))
@@ -71,7 +71,7 @@ def test_every_plane_is_in_nifti(tmp_path, name):
     ],
 )
 def test_good_numbers_are_kept(wanted, own):
-    assert own_numbers(wanted, 1) == own
+    assert unique_numbers(wanted, 1) == own
 
 
 def test_groups_of_a_file_are_series_of_their_own(tmp_path, capfd):
@@ -127,8 +127,8 @@ def test_values_keep_their_sign_and_images_their_part(tmp_path, letter):
     frame = whole.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0]
     assert whole.ComplexImageComponent == frame.ComplexImageComponent == part
     np.testing.assert_array_equal(whole.pixel_array.squeeze(), ds.pixel_array)
-    with NiftiWriter(tmp_path / "x.nii.gz", overwrite=True) as writer:
-        writer.write_image(image)
+    with NiftiWriter(tmp_path / "x.nii.gz", "", overwrite=True) as writer:
+        writer.write(image)
     stored = nibabel.load(tmp_path / "x.nii.gz").get_fdata()[:, :, 0].T
     np.testing.assert_array_equal(stored, ramp.astype(np.float32))
 
@@ -213,9 +213,9 @@ def test_positions_are_counted_in_each_stack(tmp_path):
 
 
 def test_nifti_claims_no_time(tmp_path):
-    with NiftiWriter(tmp_path / "x.nii.gz") as writer:
+    with NiftiWriter(tmp_path / "x.nii.gz", "") as writer:
         for i in (1, 2, 3):
-            writer.write_image(an_image(i, repetition=i))
+            writer.write(an_image(i, repetition=i))
     header = nibabel.load(tmp_path / "x.nii.gz").header
     assert header.get_data_shape() == (8, 6, 1, 3)
     assert header.get_xyzt_units() == ("mm", "unknown")

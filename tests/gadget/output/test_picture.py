@@ -1,9 +1,115 @@
-"""Which images of a scan a picture shows."""
+"""Pictures: which images they show, on which scale, with which words."""
 
-from gadget.output.picture import pick_tiles
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from gadget.output.comparison import draw_comparison
+from gadget.output.montage import in_proportion, spread
+from gadget.output.picture import (
+    BACKGROUND,
+    encode_png,
+    grey_picture,
+    heat_palette,
+    indexed_picture,
+    montage,
+    to_grey,
+)
+from tests.helpers.commands import FAST, jrsr, write_small_scan
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """The texts that are drawn."""
+    texts, text = [], ImageDraw.ImageDraw.text
+
+    def note(self, place, words, *args, **kwargs):
+        texts.append(words)
+        return text(self, place, words, *args, **kwargs)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
+    return texts
 
 
 def test_tiles_are_spread_over_long_scans():
-    assert pick_tiles(3) == {0, 1, 2}
-    picked = sorted(pick_tiles(1000))
-    assert len(picked) == 64 and picked[0] == 0 and picked[-1] == 999
+    assert spread(3, 64) == [0, 1, 2] and spread(1, 64) == [0]
+    picked = spread(1000, 64)
+    assert len(set(picked)) == 64 and picked[0] == 0 and picked[-1] == 999
+
+
+def test_grey_scale():
+    np.testing.assert_array_equal(to_grey(np.array([-1.0, 0, 1, 2, 4]), 2.0), [0, 0, 128, 255, 255])
+    assert not to_grey(np.zeros((3, 3))).any()
+
+
+def test_png_round_trip():
+    values = np.random.default_rng(0).random((33, 47))
+    read = Image.open(io.BytesIO(encode_png(grey_picture(values, 1.0))))
+    np.testing.assert_array_equal(np.array(read), to_grey(values, 1.0))
+    codes, palette = to_grey(values, 1.0), heat_palette()
+    read = Image.open(io.BytesIO(encode_png(indexed_picture(codes, palette)))).convert("RGB")
+    np.testing.assert_array_equal(np.array(read), palette[codes])
+
+
+def test_a_montage_holds_every_tile_and_its_caption(written):
+    greys = [60 * (i + 1) for i in range(3)]
+    tiles = [(grey_picture(np.full((40, 200), g), 255.0), (f"slice {g}",)) for g in greys]
+    page = np.array(montage(tiles, footer="below"))
+    assert [int((page == g).sum()) for g in greys] >= [40 * 200] * 3
+    assert written == [f"slice {g}" for g in greys] + ["below"]
+    assert page[0, 0] == BACKGROUND
+
+
+def test_small_tiles_are_enlarged_by_whole_pixels():
+    part = np.arange(6, dtype=float).reshape(2, 3) * 40
+    page = np.array(montage([(grey_picture(part, 255.0), ())]))
+    assert page.shape[1] >= 3 * 54
+    for value in part.ravel()[1:]:
+        assert (page == to_grey(np.array([value]), 255.0)[0]).sum() >= 54**2
+
+
+def test_a_long_caption_is_not_cut():
+    tile = grey_picture(np.ones((40, 40)))
+    short, long = (
+        montage([(tile, ("a",))]),
+        montage([(tile, ("a name longer than its tile " * 3,))]),
+    )
+    assert long.width > 2 * short.width
+
+
+def test_pixels_keep_their_proportion():
+    tile = grey_picture(np.ones((10, 20)))
+    assert in_proportion(tile, (2.0, 1.0)).size == (20, 20)
+    assert in_proportion(tile, (1.0, 1.5)).size == (30, 10)
+    assert in_proportion(tile, (1.0, 1.0)) is tile
+
+
+def test_a_comparison_names_every_number(written):
+    truth = np.random.default_rng(0).random((64, 64))
+    png = draw_comparison(truth, [("sense", "PSNR 30.00 dB, SSIM 0.9000", 0.9 * truth)])
+    assert Image.open(io.BytesIO(png)).mode == "L"
+    for words in ("truth", "sense", "PSNR 30.00 dB, SSIM 0.9000", "error of sense", "shown x 5"):
+        assert words in written
+    assert not any(text.startswith("error x") for text in written)
+
+
+def test_every_slice_is_named_and_research_use_said(written, tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    assert jrsr(capfd, "recon", tmp_path / "scan.h5", "--format", "png", *FAST).code == 0
+    assert written[:2] == ["slice 0", "slice 1"]
+    assert written[-1].startswith("scan.h5: ") and "Research use only" in written[-1]
+
+
+def test_a_volume_shows_its_three_planes(written, tmp_path, capfd):
+    options = ("--protocol", "wall-16x", "--matrix", "64x56", "--positions", "8", "--coils", "4")
+    options += ("--acs", "14", "--accel", "2", "--mask", "regular")
+    assert jrsr(capfd, "simulate", "-o", tmp_path / "v.h5", *options).code == 0
+    assert jrsr(capfd, "recon", tmp_path / "v.h5", "--format", "png", *FAST).code == 0
+    planes = [text for text in written if " at " in text]
+    assert [text.split(", at ")[0] for text in planes] == [
+        "phase encode x readout",
+        "slice encode x readout",
+        "slice encode x phase encode",
+    ]

@@ -3,11 +3,8 @@
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
-from skimage import io
 
-from gadget.output.picture import encode_small, heat_palette
 from gadget.output.report.html import nice_top
 from jrsr_core.weights import WeightsCard, find_card
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
@@ -117,18 +114,6 @@ def test_an_existing_report_is_not_replaced_unasked(tmp_path, capfd):
     assert_one_line(jrsr(capfd, *command), 2, "s_jrsr.html exists", "--overwrite")
     assert (tmp_path / "s_jrsr.html").read_text() == "mine"
     assert not (tmp_path / "s_jrsr.h5").exists()
-
-
-@pytest.mark.parametrize("palette", [None, heat_palette()])
-def test_small_pictures_are_read_by_others(palette, tmp_path):
-    y, x = np.mgrid[:33, :47]
-    pixels = (3 * x + y * y + 40 * np.sin(x)).astype(np.int64).astype(np.uint8)
-    (tmp_path / "p.png").write_bytes(encode_small(pixels, palette))
-    theirs = io.imread(tmp_path / "p.png")
-    if palette is None:
-        np.testing.assert_array_equal(theirs, pixels)
-    else:
-        np.testing.assert_array_equal(theirs[..., :3], palette[pixels])
 
 
 def test_the_scale_of_a_chart():

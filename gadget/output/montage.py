@@ -1,0 +1,85 @@
+"""Writes the images of a scan as one picture."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jrsr_core.data import ReconImage
+
+from .base import Result, ScanJob, ScanWriter
+from .picture import Caption, encode_png, grey_picture, montage
+
+MAX_TILES = 64
+"""Images that a picture shows; of a longer scan it shows evenly spread ones."""
+
+Tile = tuple[np.ndarray, tuple[float, float], Caption]
+"""Magnitude ``(y, x)``, pixel size ``(y, x)`` in mm, caption."""
+
+
+class PngWriter(ScanWriter):
+    """Writer of one picture of all images, or of evenly spread ones of a long scan."""
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path, job, overwrite=overwrite)
+        self._shown = spread(len(job.plan.groups), MAX_TILES)
+        self._tiles: list[Tile] = []
+        self._n_seen = 0
+
+    def write(self, result: Result) -> None:
+        """Add an image, or the three central planes of a volume, if the picture shows it."""
+        if result.map_name:
+            return
+        if self._n_seen in self._shown:
+            self._tiles += central_planes(result.image)
+        self._n_seen += 1
+
+    def content(self) -> bytes:
+        """Return the picture, with all images on one grey scale."""
+        pixels = np.concatenate([values.ravel() for values, *_ in self._tiles])
+        top = float(np.quantile(pixels, 0.995))
+        tiles = [
+            (in_proportion(grey_picture(values, top), pixel), lines)
+            for values, pixel, lines in self._tiles
+        ]
+        footer = f"{self.job.source.name}: {self.job.settings.model}. Research use only."
+        is_volume = any(len(lines) > 1 for _, lines in tiles)
+        return encode_png(montage(tiles, n_columns=3 if is_volume else None, footer=footer))
+
+
+def spread(n: int, most: int) -> list[int]:
+    """Return the indices of `n` images, or of `most` evenly spread ones, in their order."""
+    return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
+
+
+def central_planes(image: ReconImage) -> list[Tile]:
+    """Return a 2-D image, or the three planes through the centre of a volume ``(z, y, x)``."""
+    values, fov = image.magnitude.cpu().numpy(), image.geometry.fov_mm
+    if values.ndim == 2:
+        return [(values, (fov[1] / values.shape[0], fov[2] / values.shape[1]), (caption(image),))]
+    dz, dy, dx = (size / n for size, n in zip(fov, values.shape, strict=True))
+    z, y, x = (n // 2 for n in values.shape)
+    name = caption(image)
+    return [
+        (values[z], (dy, dx), (name, f"phase encode x readout, at slice encode {z}")),
+        (values[:, y], (dz, dx), (name, f"slice encode x readout, at phase encode {y}")),
+        (values[:, :, x], (dz, dy), (name, f"slice encode x phase encode, at readout {x}")),
+    ]
+
+
+def caption(image: ReconImage) -> str:
+    """Return the name of an image: slice or volume, counters that are not zero, FALLBACK."""
+    counters = image.counters
+    names = ("contrast", "phase", "repetition", "set")
+    further = [f"{name} {n}" for name in names if (n := getattr(counters, name))]
+    kind = "slice" if image.image.ndim == 2 else "volume"
+    text = ", ".join([f"{kind} {counters.slice}", *further])
+    return f"{text}: FALLBACK" if image.report.fallback else text
+
+
+def in_proportion(picture: Image.Image, pixel: tuple[float, float]) -> Image.Image:
+    """Return a picture of pixels ``(y, x)`` mm, enlarged along one axis to square pixels."""
+    dy, dx = pixel
+    finest = min(dy, dx)
+    size = (round(picture.width * dx / finest), round(picture.height * dy / finest))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)

@@ -1,0 +1,168 @@
+"""Collects the planes of a scan by series until the last image has arrived.
+
+A series shares one scale, one window and one set of identifiers, which are known only then. The
+pixels wait in a scratch file.
+"""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+
+from jrsr_core.atomic import scratch_file
+
+from .base import Writer
+from .planes import Plane, planes_of
+
+EMPTY_WIDTH = 1e-6
+"""Window width of a series without any signal: DICOM requires a width above zero."""
+
+
+@dataclass(eq=False)
+class Series:
+    """Planes of one series, without their pixels.
+
+    Attributes
+    ----------
+    number
+        Series number.
+    planes
+        The planes in the order in which they arrived, without pixels.
+    offsets
+        Where the pixels of each plane begin in the scratch file, bytes.
+    top, bottom
+        Largest and smallest pixel value, at least and at most 0.
+    digest
+        Hash of the geometry and the pixels of all planes.
+    """
+
+    number: int
+    planes: list[Plane] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    top: float = 0.0
+    bottom: float = 0.0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Centre and width of the widest window in the image attributes, else of all values."""
+        named = [w for plane in self.planes if (w := _window(plane.meta)) is not None]
+        width = self.top - self.bottom or EMPTY_WIDTH
+        return max(named, key=lambda w: w[1], default=(self.bottom + width / 2, width))
+
+
+class PlaneStore:
+    """Collects planes by series; the file system of `folder` holds their pixels.
+
+    Each group of a file has its own series, and so has each part of a complex image, because the
+    values of different parts share no scale.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = scratch_file(folder)
+        self._series: dict[tuple[str, int, str], Series] = {}
+
+    def add(self, plane: Plane) -> None:
+        """Add one plane to its series."""
+        key = (plane.group, plane.series, plane.part)
+        series = self._series.setdefault(key, Series(plane.series))
+        pixels = np.ascontiguousarray(plane.pixels, np.float32)
+        series.planes.append(plane.without_pixels())
+        series.offsets.append(self._file.seek(0, 2))
+        self._file.write(pixels.tobytes())
+        series.top = max(series.top, float(pixels.max(initial=0.0)))
+        series.bottom = min(series.bottom, float(pixels.min(initial=0.0)))
+        series.digest.update(f"{plane.number} {plane.first} {plane.row} {plane.column}".encode())
+        series.digest.update(pixels.tobytes())
+
+    def finished(self) -> list[Series]:
+        """Return all series; series numbers, and plane numbers in a series, are unique."""
+        made = list(self._series.values())
+        for series, number in zip(made, unique_numbers([s.number for s in made], 0), strict=True):
+            series.number = number
+            numbers = unique_numbers([plane.number for plane in series.planes], 1)
+            series.planes = [
+                replace(plane, number=n) for plane, n in zip(series.planes, numbers, strict=True)
+            ]
+        return made
+
+    @property
+    def digest(self) -> str:
+        """Hash of all planes, hexadecimal."""
+        parts = (series.digest.digest() for series in self._series.values())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
+    def planes(self, series: Series) -> Iterator[Plane]:
+        """Yield the planes of a series with their pixels, in the order in which they arrived."""
+        for plane, offset in zip(series.planes, series.offsets, strict=True):
+            shape = plane.pixels.shape
+            self._file.seek(offset)
+            data = self._file.read(4 * shape[0] * shape[1])
+            yield replace(plane, pixels=np.frombuffer(data, np.float32).reshape(shape))
+
+    def close(self) -> None:
+        """Delete the pixels."""
+        self._file.close()
+
+
+class PlaneWriter(Writer):
+    """Writer of MRD images as planes in space.
+
+    Parameters
+    ----------
+    path
+        File or folder to be written.
+    header_xml
+        ISMRMRD header of the scan.
+    overwrite
+        Whether an existing target is replaced.
+    """
+
+    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
+        super().__init__(path)
+        self.header_xml = header_xml
+        self.overwrite = overwrite
+        self.store = PlaneStore(path.parent)
+        self._on_exit.callback(self.store.close)
+
+    def write(self, image: ismrmrd.Image, group: str = "") -> None:
+        """Add the planes of an image that was read from this group of a file."""
+        for plane in planes_of(image, group):
+            self.store.add(plane)
+
+
+def unique_numbers(wanted: Sequence[int], lowest: int) -> list[int]:
+    """Return the wanted numbers, with those too low or already taken replaced by higher ones.
+
+    Other reconstructions leave the number of every image at 0, give all slices the same one, or
+    exceed 16 bits and start again.
+    """
+    further = itertools.count(max([lowest - 1, *wanted]) + 1)
+    taken: set[int] = set()
+    numbers = []
+    for number in wanted:
+        own = number if number >= lowest and number not in taken else next(further)
+        taken.add(own)
+        numbers.append(own)
+    return numbers
+
+
+def _window(meta: dict[str, object]) -> tuple[float, float] | None:
+    """Return centre and width of an image, None unless both are usable numbers."""
+    center, width = (_number(meta.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or width <= 0:
+        return None
+    return center, width
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
