@@ -68,7 +68,7 @@ def parameters_of(text: str) -> dict[str, Any]:
         raise UsageError("parameters are nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"parameters are not readable as JSON: {error}") from None
-    inner = value.get("parameters", value) if isinstance(value, dict) else value
+    inner: Any = value.get("parameters", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
         raise UsageError(f"parameters are {type(inner).__name__}, expected a JSON object")
     # Names of OpenRecon are letters and digits only.

@@ -17,7 +17,7 @@ MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 
 MAX_SERIES = 65535
 _DEVICE = r"(auto|cpu|cuda(:[0-9]+)?)"
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _calibration(name: str, description: str) -> Any:

@@ -38,6 +38,7 @@ ARROWS = {
     "gadget.errors": "",
     "gadget.console": "",
     "gadget.settings": "errors",
+    "gadget.configuration": "settings errors",
     "gadget.compute": "settings errors",
     "gadget.compute.ray": "compute settings errors",
     "gadget.output": "compute settings errors output.dicom output.report",

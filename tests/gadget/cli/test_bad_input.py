@@ -290,7 +290,7 @@ def test_interrupt_leaves_nothing(tmp_path, capfd, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gadget.scan.stages._image_of", interrupted)
+    monkeypatch.setattr("gadget.offline.recon.to_results", interrupted)
     assert_one_line(jrsr(capfd, "recon", scan, *FAST), 130, "interrupted")
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 

@@ -125,16 +125,24 @@ def test_the_clock_may_step(scan, monkeypatch):
     assert_images(answer.images, scan.expected())
 
 
+class SlowSocket:
+    """A socket that takes its time to read."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def recv(self, n):
+        time.sleep(0.02)
+        return self.sock.recv(n)
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
 def test_a_client_that_reads_slowly_gets_everything(scan):
     with resident() as server:
         peer = Peer.to(server.port)
-        read = peer._read
-
-        def slowly(n):
-            time.sleep(0.02)
-            return read(n)
-
-        peer._read = slowly
+        peer.sock = SlowSocket(peer.sock)
         peer.send(*opening(scan), *scan.lines_alone)
         answer = peer.finish()
     assert_images(answer.images, scan.expected())
