@@ -1,9 +1,15 @@
-"""From an HR image to the low-resolution, undersampled multi-coil k-space of the paper.
+"""The acquisition model: from an HR object to LR, undersampled multi-coil k-space.
 
-    b = g M (H F C x + n),   n complex white noise, g = sqrt(M1 M2 / (N1 N2))
+    b = M (g H F P C x + n),   g = sqrt(M1 M2 / (N1 N2)),   n complex white noise
 
-The level of the noise is stated against the fully sampled LR image:
-dB = 20 log10(rms(g H F x) / sqrt(E|g n|^2)).
+with the coil maps C, the fold-over P of an object larger than the field of view, the orthonormal
+FFT F, the crop H to the acquired M1 x M2 samples of N1 x N2 and the sampling mask M. An HR readout
+is a crop to more samples along x. g keeps the intensity scale of the image (see
+`physics.resolution`). The noise level is stated against the fully sampled LR image:
+
+    dB = 20 log10( rms(sqrt(sum_c |g H F P C_c x|^2)) / sqrt(E|n|^2) ).
+
+Source: Xu et al., Bioengineering 2023;10:1107, section 3.3.
 """
 
 from dataclasses import dataclass
@@ -15,40 +21,67 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 
 
-@dataclass(frozen=True, eq=False)
-class SimulatedScan:
-    """One simulated slice.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AcquiredSlice:
+    """One slice of k-space on the LR grid, and what a full scan without noise would have given.
 
-    `kspace` ``(coil, ky, kx)`` as the receive coils saw it, `mask` ``(ky, kx)``, `truth` the HR
-    magnitude ``(y, x)``, `csm` the true maps on the grid of the object, `noise_std` = sqrt(E|n|^2)
-    of one sample, `noise` pure noise ``(coil, samples)``, `fully_sampled` the k-space before the
-    mask.
+    Attributes
+    ----------
+    mask
+        Sampling mask ``(ky, kx)``, 0/1.
+    fully_sampled
+        Noisy k-space before the mask, complex64 ``(coil, ky, kx)``.
+    clean
+        The same without noise.
+    coil_images
+        Noiseless HR coil images, complex64 ``(coil, y, x)``.
+    noise_std
+        sqrt(E|n|^2) of one complex sample.
     """
 
-    kspace: Tensor
     mask: Tensor
+    fully_sampled: Tensor
+    clean: Tensor
+    coil_images: Tensor
+    noise_std: float
+
+    @property
+    def kspace(self) -> Tensor:
+        """Measured k-space, zero where nothing was sampled; complex64 ``(coil, ky, kx)``."""
+        return self.mask * self.fully_sampled
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SimulatedSlice(AcquiredSlice):
+    """An acquired slice of a known object.
+
+    Attributes
+    ----------
+    truth
+        HR magnitude in the field of view, float32 ``(y, x)``.
+    csm
+        Coil maps on the grid of the object, complex64 ``(coil, y, x)``.
+    """
+
     truth: Tensor
     csm: Tensor
-    noise_std: float
-    noise: Tensor
-    fully_sampled: Tensor
 
 
 def white_noise(shape: tuple[int, ...], std: float, generator: Generator) -> Tensor:
-    """Complex white noise with sqrt(E|n|^2) = std."""
+    """Return complex white noise with sqrt(E|n|^2) = `std`, complex64."""
     return std * torch.randn(shape, dtype=torch.complex64, generator=generator)
 
 
 def to_low_resolution(kspace: Tensor, lr_shape: Shape) -> Tensor:
-    """Centre of HR k-space on the intensity scale of the LR grid, ``(..., ky, kx)``."""
+    """Crop HR k-space ``(..., ky, kx)`` to `lr_shape`, on the intensity scale of that grid."""
     hr_shape = (kspace.shape[-2], kspace.shape[-1])
     return grid_scale(lr_shape, hr_shape) * crop_or_pad(kspace, lr_shape)
 
 
 def fold_over(images: Tensor, n_rows: int) -> Tensor:
-    """Return what a field of view of `n_rows` makes of coil images ``(..., y, x)``.
+    """Return coil images ``(..., y, x)`` in a field of view of `n_rows` along y.
 
-    What lies beyond it along y comes in at the other side; the centre ``n//2`` stays.
+    Whatever lies outside enters at the opposite side; the centre ``n//2`` stays.
     """
     n = images.shape[-2]
     rows = (torch.arange(n) - n // 2 + n_rows // 2) % n_rows
@@ -56,21 +89,40 @@ def fold_over(images: Tensor, n_rows: int) -> Tensor:
     return folded.index_add_(-2, rows, images)
 
 
-def seen_in(images: Tensor, magnitude: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
-    """Return coil images ``(coil, y, x)`` in a field of view of `n_rows`, and what they show.
-
-    That is `magnitude`, the object's, or the root sum of squares where the object is folded over.
-    """
-    if n_rows == images.shape[-2]:
-        return images, magnitude
-    folded = fold_over(images, n_rows)
-    return folded, folded.abs().square().sum(0).sqrt()
-
-
 def noise_std_for(kspace: Tensor, noise_db: float) -> float:
-    """sqrt(E|n|^2) per sample for a noise level in dB below the rms of the combined image."""
+    """Return sqrt(E|n|^2) for a noise level in dB below the rms of fully sampled k-space.
+
+    `kspace` is complex ``(coil, ...)``; its rms is that of the combined LR image (Parseval).
+    """
     signal = kspace.abs().square().sum(0).mean().sqrt()
     return float(signal) * 10 ** (-noise_db / 20)
+
+
+def encode(
+    coil_images: Tensor, magnitude: Tensor, lr_shape: Shape, n_rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Encode HR coil images without noise.
+
+    Parameters
+    ----------
+    coil_images
+        complex64 ``(coil, y, x)``.
+    magnitude
+        Magnitude of the object ``(y, x)``.
+    lr_shape
+        Acquired matrix ``(ky, kx)``.
+    n_rows
+        Rows of the field of view; fewer than the object has fold it over.
+
+    Returns
+    -------
+    k-space ``(coil, ky, kx)``, the coil images in the field of view and the magnitude they show:
+    that of the object, or the root sum of squares of a folded one.
+    """
+    if n_rows != coil_images.shape[-2]:
+        coil_images = fold_over(coil_images, n_rows)
+        magnitude = coil_images.abs().square().sum(0).sqrt()
+    return to_low_resolution(fft2c(coil_images), lr_shape), coil_images, magnitude
 
 
 def acquire(
@@ -80,19 +132,39 @@ def acquire(
     *,
     noise_db: float,
     generator: Generator,
-    n_noise_samples: int = 2048,
     n_rows: int | None = None,
-) -> SimulatedScan:
-    """Simulate the scan of the complex HR `image` ``(y, x)`` seen by `csm` ``(coil, y, x)``.
+) -> SimulatedSlice:
+    """Acquire the complex HR `image` ``(y, x)`` with the coils `csm` ``(coil, y, x)``.
 
-    `n_rows` is the size of a field of view smaller than the image, see `seen_in`.
+    Parameters
+    ----------
+    mask
+        Sampling mask ``(ky, kx)``, whose shape is the acquired matrix.
+    noise_db
+        Noise level, as defined above.
+    generator
+        Source of the noise.
+    n_rows
+        Rows of the field of view, those of the image by default.
+
+    Raises
+    ------
+    ValueError
+        Image and maps differ in size.
     """
     if csm.shape[-2:] != image.shape:
         raise ValueError(f"csm is {tuple(csm.shape[-2:])}, image is {tuple(image.shape)}")
-    lr_shape: Shape = (mask.shape[-2], mask.shape[-1])
-    seen, truth = seen_in(csm * image, image.abs(), n_rows or image.shape[-2])
-    clean = to_low_resolution(fft2c(seen), lr_shape)
+    lr_shape = (mask.shape[-2], mask.shape[-1])
+    clean, coil_images, truth = encode(
+        csm * image, image.abs(), lr_shape, n_rows or image.shape[-2]
+    )
     std = noise_std_for(clean, noise_db)
-    full = clean + white_noise(tuple(clean.shape), std, generator)
-    noise = white_noise((csm.shape[0], n_noise_samples), std, generator)
-    return SimulatedScan(mask * full, mask, truth, csm, std, noise, full)
+    return SimulatedSlice(
+        mask=mask,
+        fully_sampled=clean + white_noise(tuple(clean.shape), std, generator),
+        clean=clean,
+        coil_images=coil_images,
+        noise_std=std,
+        truth=truth,
+        csm=csm,
+    )

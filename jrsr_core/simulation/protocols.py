@@ -1,19 +1,22 @@
-"""The two acquisitions of the paper as functions: brain-5x and wall-16x (section 3.3).
+"""The two acquisitions of the paper, brain-5x and wall-16x (Xu et al. 2023, section 3.3).
 
 brain-5x: HR 232 x 256 (y, x; readout along the 256), 16 coils, twofold lower resolution along both
-axes, 1-D Gaussian mask 2.5x with 24 ACS lines, noise at 30 dB. wall-16x: both in-plane axes are
-phase encodes; 18 coils, 2-D Poisson disc 4x with a 24 x 24 ACS.
+axes, 1-D Gaussian mask 2.5x with 24 ACS (auto-calibration) lines, noise at 30 dB. wall-16x: both
+in-plane axes are phase encodes; 18 coils, 2-D Poisson disc 4x with a 24 x 24 ACS.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import h5py
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from jrsr_core.physics.resolution import Shape
+from jrsr_core.spelling import nearest
 
-from .acquisition import SimulatedScan, acquire
+from .acquisition import SimulatedSlice, acquire
 from .coils import random_coils
 from .fields import random_phase
 from .masks import make_mask
@@ -23,10 +26,20 @@ SR_FACTOR = 2
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a scan is simulated.
+    """How a slice is scanned.
 
-    `readout_pixel` is the readout over the phase-encode pixel, `phase_fov` the field of view along
-    y over the image's: below 1 the object is folded over.
+    Attributes
+    ----------
+    mask
+        Kind of mask, one of `masks.MASK_NAMES`, with `acceleration` and an ACS of `n_acs` lines.
+    noise_db
+        Noise level as defined in `acquisition`.
+    hr_shape, pixel_mm
+        Matrix ``(y, x)`` and pixel size of the HR image.
+    readout_pixel
+        Readout pixel over phase-encode pixel; 0.5 acquires the readout at HR.
+    phase_fov
+        Field of view along y over that of the image; below 1 the object folds over.
     """
 
     name: str
@@ -40,13 +53,15 @@ class Protocol:
     readout_pixel: float = 1.0
     phase_fov: float = 1.0
 
-    def seen_shape(self, hr_shape: Shape) -> Shape:
-        """Return the part of an HR matrix that the field of view has room for, of even size."""
-        return (SR_FACTOR * round(hr_shape[0] * self.phase_fov / SR_FACTOR), hr_shape[1])
+    def fov_shape(self, hr_shape: tuple[int, ...]) -> Shape:
+        """Return the part ``(y, x)`` of an HR matrix inside the field of view, of even height."""
+        ny, nx = hr_shape
+        return (SR_FACTOR * round(ny * self.phase_fov / SR_FACTOR), nx)
 
-    def lr_shape(self, hr_shape: Shape) -> Shape:
-        """Return the acquired matrix of an HR matrix."""
-        return (hr_shape[0] // SR_FACTOR, round(hr_shape[1] // SR_FACTOR / self.readout_pixel))
+    def lr_shape(self, hr_shape: tuple[int, ...]) -> Shape:
+        """Return the acquired matrix ``(ky, kx)`` of an HR matrix ``(y, x)``."""
+        ny, nx = hr_shape
+        return (ny // SR_FACTOR, round(nx // SR_FACTOR / self.readout_pixel))
 
 
 PROTOCOLS = {
@@ -55,69 +70,83 @@ PROTOCOLS = {
 }
 
 
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol of this name; `ValueError` with a hint if there is none."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
 def load_image(path: str | Path, index: int) -> Tensor:
     """Read slice `index` of an HDF5 file with a data set ``slices`` (n, readout, phase encode).
 
-    Returns float32 magnitude ``(y, x)`` in [0, 1]: the stored first axis becomes the readout x.
-    """
-    import h5py
+    Returns the magnitude in [0, 1], float32 ``(y, x)``: the first stored axis becomes x.
 
+    Raises
+    ------
+    ValueError
+        The file has no data set ``slices`` or too few of them.
+    """
     with h5py.File(path, "r") as file:
         if "slices" not in file:
             raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
         n = file["slices"].shape[0]
         if not 0 <= index < n:
             raise ValueError(f"{path}: slice {index} asked for, the file has {n}")
-        stored = torch.from_numpy(file["slices"][index])
-    image = stored.to(torch.float32).T.contiguous()
+        pixels = torch.from_numpy(file["slices"][index])
+    image = pixels.to(torch.float32).T.contiguous()
     return image / image.max().clamp_min(1.0)
+
+
+def scan_image(
+    hr_image: Tensor, protocol: Protocol, mask: Tensor, generator: Generator
+) -> SimulatedSlice:
+    """Scan the HR magnitude ``(y, x)`` with a given mask; draws coils, phase and noise in turn."""
+    shape = (hr_image.shape[0], hr_image.shape[1])
+    csm = random_coils(protocol.n_coils, shape, generator)
+    return acquire(
+        hr_image * random_phase(shape, generator),
+        csm,
+        mask,
+        noise_db=protocol.noise_db,
+        generator=generator,
+        n_rows=protocol.fov_shape(shape)[0],
+    )
 
 
 def simulate_protocol(
     protocol: Protocol | str,
     hr_image: Tensor,
     *,
-    n_coils: int | None = None,
-    acceleration: float | None = None,
-    mask: str | None = None,
-    n_acs: int | None = None,
-    noise_db: float | None = None,
     seed: int = 0,
     mask_seed: int = 0,
-    phase: bool = True,
-) -> SimulatedScan:
-    """Scan the magnitude `hr_image` ``(y, x)`` by a protocol, any of its numbers replaced.
+    **changes: Any,
+) -> SimulatedSlice:
+    """Scan the HR magnitude `hr_image` ``(y, x)`` by a protocol.
 
-    `seed` draws coils, phase and noise; `mask_seed` the mask, which is one for a whole data set.
+    Parameters
+    ----------
+    protocol
+        A protocol, or the name of one of `PROTOCOLS`.
+    seed
+        Draws coils, phase and noise.
+    mask_seed
+        Draws the mask; a whole data set has one.
+    changes
+        Fields of the protocol to replace.
 
     Raises
     ------
     ValueError
         Unknown protocol or mask, odd HR size, ACS that does not fit.
     """
-    if isinstance(protocol, str):
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"unknown protocol {protocol!r}, known: {', '.join(PROTOCOLS)}")
-        protocol = PROTOCOLS[protocol]
-    changes = {
-        "n_coils": n_coils,
-        "acceleration": acceleration,
-        "mask": mask,
-        "n_acs": n_acs,
-        "noise_db": noise_db,
-    }
-    protocol = replace(protocol, **{k: v for k, v in changes.items() if v is not None})
-    hr_shape: Shape = (hr_image.shape[-2], hr_image.shape[-1])
-    if any(n % SR_FACTOR for n in hr_shape):
-        raise ValueError(f"HR image is {hr_shape}, both sizes must be multiples of {SR_FACTOR}")
-    seen = protocol.seen_shape(hr_shape)
-    generator = torch.Generator().manual_seed(seed)
-    csm = random_coils(protocol.n_coils, hr_shape, generator)
-    image = hr_image.to(torch.complex64)
-    if phase:
-        image = image * random_phase(hr_shape, generator)
-    lr_shape, factor = protocol.lr_shape(seen), protocol.acceleration
-    lines = make_mask(protocol.mask, lr_shape, factor, n_acs=protocol.n_acs, seed=mask_seed)
-    return acquire(
-        image, csm, lines, noise_db=protocol.noise_db, generator=generator, n_rows=seen[0]
+    protocol = find_protocol(protocol) if isinstance(protocol, str) else protocol
+    protocol = replace(protocol, **changes)
+    if any(n % SR_FACTOR for n in hr_image.shape):
+        shape = tuple(hr_image.shape)
+        raise ValueError(f"HR image is {shape}, both sizes must be multiples of {SR_FACTOR}")
+    lr_shape = protocol.lr_shape(protocol.fov_shape(hr_image.shape))
+    mask = make_mask(
+        protocol.mask, lr_shape, protocol.acceleration, n_acs=protocol.n_acs, seed=mask_seed
     )
+    return scan_image(hr_image, protocol, mask, torch.Generator().manual_seed(seed))

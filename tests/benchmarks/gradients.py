@@ -24,9 +24,9 @@ from jrsr_core.models.rec import condition_maps
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import scan_image
 from training.data.manifest import Acquisition
 from training.data.scans import calibrate_scan
-from training.data.variety import scan_as_protocol
 
 EXACT = BackwardSettings("implicit", solver=FixedPointSettings(n_iter=300, tolerance=1e-7))
 TOLERANCES = (1e-1, 1e-2, 1e-3)
@@ -63,7 +63,7 @@ def main():
     protocol = Acquisition("brain-5x", n_coils=8).fitted(lr_shape)
     mask = make_mask(protocol.mask, lr_shape, protocol.acceleration, n_acs=protocol.n_acs)
     generator = torch.Generator().manual_seed(0)
-    scan = calibrate_scan(scan_as_protocol(image, protocol, mask, generator))
+    scan = calibrate_scan(scan_image(image, protocol, mask, generator))
     sense, zero_filled = scan.sense.at_low_resolution(), scan.zero_filled()
     conditions = None
     if isinstance(model, JrsrDc):

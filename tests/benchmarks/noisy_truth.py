@@ -17,7 +17,7 @@ from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.acquisition import (
-    SimulatedScan,
+    SimulatedSlice,
     noise_std_for,
     to_low_resolution,
     white_noise,
@@ -47,8 +47,15 @@ def noisy_scan(address, noise_db):
     energy = csm.abs().square().sum(0).clamp_min(1e-6)
     truth = (csm.conj() * ifft2c(clean + noise)).sum(0).abs() / energy
     mask = make_mask("gaussian", LR_SHAPE, 2.5, n_acs=24)
-    samples = white_noise((N_COILS, 2048), std, generator)
-    return SimulatedScan(mask * full, mask, truth, csm, std, samples, full)
+    return SimulatedSlice(
+        mask=mask,
+        fully_sampled=full,
+        clean=to_low_resolution(clean, LR_SHAPE),
+        coil_images=ifft2c(clean + noise),
+        noise_std=std,
+        truth=truth,
+        csm=csm,
+    )
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.reconstruction.load import load_reconstructor
-from jrsr_core.simulation.acquisition import SimulatedScan, to_low_resolution, white_noise
+from jrsr_core.simulation.acquisition import SimulatedSlice, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
 from training.data.testset import as_kspace_slice
 
@@ -67,7 +67,15 @@ def scans(kspace, noise_std, truth, kind, acceleration):
     full, std = to_low_resolution(kspace, lr_shape), noise_std * grid_scale(lr_shape, shape)
     for seed in range(DRAWS if kind == "gaussian" else 1):
         mask = make_mask(kind, lr_shape, acceleration, n_acs=N_ACS, seed=seed)
-        yield SimulatedScan(mask * full, mask, truth[1].abs(), truth[0], std, full[..., :0], full)
+        yield SimulatedSlice(
+            mask=mask,
+            fully_sampled=full,
+            clean=full,
+            coil_images=ifft2c(kspace),
+            noise_std=std,
+            truth=truth[1].abs(),
+            csm=truth[0],
+        )
 
 
 def picture(scan, recons):

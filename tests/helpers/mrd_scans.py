@@ -6,9 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jrsr_core.data import Counters
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import LineList
-from jrsr_core.mrd.simulator.lines import simulated_scan
+from jrsr_core.mrd.simulator.frames import make_frame
+from jrsr_core.mrd.simulator.lines import scan_of_frames
+from jrsr_core.mrd.simulator.noiseless import whole_lines
+from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.masks import make_mask
 
@@ -26,6 +30,17 @@ def coil_kspace(shape: tuple[int, int] = (48, 64), n_coils: int = 4, n_slices: i
     return torch.stack(slices).to(torch.complex64)
 
 
+def scan_of_kspace(kspace: Tensor, mask: Tensor, **options) -> tuple[str, LineList]:
+    """Header and lines of a 2-D scan of ``([average,] slice, coil, ky, kx)``, mask ``(ky, kx)``."""
+    kspace = kspace[None] if kspace.ndim == 4 else kspace
+    frames = [
+        make_frame(Counters(slice=number, average=average), slice_[:, None], whole_lines(mask))
+        for average, slices in enumerate(kspace)
+        for number, slice_ in enumerate(slices)
+    ]
+    return scan_of_frames(frames, **{"fov_mm": FOV_MM} | options)
+
+
 def small_scan(
     shape: tuple[int, int] = (48, 64),
     *,
@@ -33,13 +48,15 @@ def small_scan(
     n_slices: int = 1,
     acceleration: int = 1,
     n_acs: int = 16,
-    **options,
+    oversampling: bool = True,
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, str, LineList]:
     """Return k-space, mask, header and lines of a scan."""
     name = "full" if acceleration == 1 else "regular"
     mask = make_mask(name, shape, acceleration, n_acs=n_acs)
     kspace = mask * coil_kspace(shape, n_coils, n_slices)
-    xml, lines = simulated_scan(kspace, mask, fov_mm=FOV_MM, **options)
+    request = ScanRequest(oversampling=oversampling)
+    xml, lines = scan_of_kspace(kspace, mask, noise=noise, request=request)
     return kspace, mask, xml, lines
 
 

@@ -1,4 +1,4 @@
-"""One entry of a manifest becomes one scan: read, bring to size, undersample, calibrate."""
+"""Makes the training scan of a manifest entry: read, bring to size, acquire, calibrate."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -7,17 +7,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jrsr_core.calibration.noise import estimate_noise_std
+from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
+from jrsr_core.simulation.acquisition import AcquiredSlice, to_low_resolution
 from jrsr_core.simulation.masks import make_mask
+from jrsr_core.simulation.protocols import scan_image
 
 from .manifest import Acquisition, Entry, Manifest
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source
-from .variety import DrawnScan, coarser_pixels, draw_scan, scan_as_protocol, scan_kspace
+from .variety import Variety, coarser_pixels, draw_scan
 
 FIRST_SEED = 2**31
-"""Seeds of training scans lie from here on, those of test scans (slice indices) below. A generator
-takes 32 bits of a seed, so that a larger offset would be none."""
+"""Lowest seed of a training scan; seeds of test scans (slice indices) lie below. A generator
+takes 32 bits of a seed, so that a larger offset would have no effect."""
 
 
 @lru_cache(maxsize=32)
@@ -53,39 +57,55 @@ def _fit_kspace(kspace: Tensor, limit: int) -> Tensor:
 
 
 def scan_seed(manifest: Manifest, entry: Entry) -> int:
-    """Return the seed of coils, phase and noise of a scan; no test scan has it.
+    """Return the seed of coils, phase and noise of a scan, which no test scan has.
 
-    Manifests of version 1 had the test scans' own.
+    Manifests of version 1 used the seeds of the test scans.
     """
     seed = manifest.acquisition.seed * 1_000_003 + entry.seed
     return seed if manifest.version == 1 else FIRST_SEED + seed % FIRST_SEED
 
 
-def _draw_varied(image: Tensor, acquisition: Acquisition, generator: torch.Generator) -> DrawnScan:
-    """Draw a scan whose longest side `hr_limit` bounds as well, where there is one."""
-    variety, limit = acquisition.variety, acquisition.hr_limit
-    if limit:
-        smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
-        variety = replace(variety, hr_size=(smallest, largest))
-    protocol = acquisition.fitted((image.shape[0] // 2, image.shape[1] // 2))
-    return draw_scan(image, protocol, variety, generator)
+def undersample(kspace: Tensor, mask: Tensor) -> AcquiredSlice:
+    """Undersample measured, fully sampled HR k-space ``(coil, ky, kx)`` of even size.
+
+    Its own noise remains, in the truth as well.
+    """
+    full = to_low_resolution(kspace, (mask.shape[0], mask.shape[1]))
+    std = estimate_noise_std(full, torch.ones_like(mask))
+    return AcquiredSlice(
+        mask=mask,
+        fully_sampled=full,
+        clean=full,
+        coil_images=ifft2c(kspace),
+        noise_std=float(std),
+    )
 
 
-def _draw(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> DrawnScan:
+def _limited(variety: Variety, limit: int) -> Variety:
+    """The variety with no HR side above `limit`, where there is one."""
+    if not limit:
+        return variety
+    smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
+    return replace(variety, hr_size=(smallest, largest))
+
+
+def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> AcquiredSlice:
+    """Acquire the magnitude ``(y, x)`` or the k-space ``(coil, ky, kx)`` of a source."""
     fit = _fit_kspace if data.is_complex() else _fit_image
     data = fit(data, acquisition.hr_limit)
-    if acquisition.variety is not None:
-        return _draw_varied(data, acquisition, generator)
     lr_shape: Shape = (data.shape[-2] // 2, data.shape[-1] // 2)
     protocol = acquisition.fitted(lr_shape)
+    if acquisition.variety is not None:
+        variety = _limited(acquisition.variety, acquisition.hr_limit)
+        return draw_scan(data, protocol, variety, generator)
     mask = _mask(protocol.mask, lr_shape, protocol.acceleration, protocol.n_acs)
     if data.is_complex():
-        return scan_kspace(data, mask)
-    return scan_as_protocol(data, protocol, mask, generator)
+        return undersample(data, mask)
+    return scan_image(data, protocol, mask, generator)
 
 
 def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
-    """Make one scan of a manifest; the same entry always gives the same scan.
+    """Return the training scan of an entry; the same entry always gives the same scan.
 
     Raises
     ------
@@ -97,8 +117,8 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
     data = source.read(entry.slice)
     try:
-        drawn = _draw(data, acquisition, generator)
-        return calibrate_scan(drawn, acquisition.truth_maps, acquisition.n_maps)
+        acquired = _acquire(data, acquisition, generator)
+        return calibrate_scan(acquired, acquisition.truth_maps, acquisition.n_maps)
     except ValueError as error:
         name = manifest.sources[entry.source]["name"]
         raise ValueError(f"{name}: slice {entry.slice}: {error}") from error

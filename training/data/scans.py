@@ -28,8 +28,7 @@ from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
-
-from .variety import DrawnScan
+from jrsr_core.simulation.acquisition import AcquiredSlice
 
 N_VIRTUAL_COILS = CalibrationSettings().n_virtual_coils
 REAL = ("mask", "noise_std")
@@ -84,17 +83,17 @@ def _interpolate_matrices(matrices: Tensor, n_hr: int) -> Tensor:
     return torch.view_as_complex(mixed.reshape(n_hr, *matrices.shape[1:], 2).contiguous())
 
 
-def _compress(scan: DrawnScan) -> tuple[Tensor, Tensor, Tensor]:
+def _compress(scan: AcquiredSlice) -> tuple[Tensor, Tensor, Tensor]:
     """Virtual coils of the LR k-space with and without noise, and of the HR coil images."""
-    compressor = make_compressor(cut_acs(scan.full, scan.mask), scan.mask, N_VIRTUAL_COILS)
+    compressor = make_compressor(cut_acs(scan.fully_sampled, scan.mask), scan.mask, N_VIRTUAL_COILS)
     if compressor is None:
-        return scan.full, scan.clean, scan.hr_coil_images
+        return scan.fully_sampled, scan.clean, scan.coil_images
     if compressor.is_geometric:
-        matrices = _interpolate_matrices(compressor.matrices, scan.hr_coil_images.shape[-1])
-        images = torch.einsum("xvc,cyx->vyx", matrices, scan.hr_coil_images)
+        matrices = _interpolate_matrices(compressor.matrices, scan.coil_images.shape[-1])
+        images = torch.einsum("xvc,cyx->vyx", matrices, scan.coil_images)
     else:
-        images = torch.einsum("vc,cyx->vyx", compressor.matrices[0], scan.hr_coil_images)
-    return compressor(scan.full), compressor(scan.clean), images
+        images = torch.einsum("vc,cyx->vyx", compressor.matrices[0], scan.coil_images)
+    return compressor(scan.fully_sampled), compressor(scan.clean), images
 
 
 def first_maps(csm: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
     return full * phase.conj()
 
 
-def calibrate_scan(scan: DrawnScan, truth_maps: str = "acs", n_maps: int = 1) -> TrainingScan:
+def calibrate_scan(scan: AcquiredSlice, truth_maps: str = "acs", n_maps: int = 1) -> TrainingScan:
     """Estimate maps from the ACS, truths by coil combination, one scale.
 
     `n_maps` sets of maps are for models that use more than one (soft-SENSE); scale and truths are

@@ -16,8 +16,13 @@ from torch import Tensor
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
-from jrsr_core.simulation.acquisition import SimulatedScan
-from jrsr_core.simulation.protocols import PROTOCOLS, SR_FACTOR, load_image, simulate_protocol
+from jrsr_core.simulation.acquisition import SimulatedSlice
+from jrsr_core.simulation.protocols import (
+    SR_FACTOR,
+    find_protocol,
+    load_image,
+    simulate_protocol,
+)
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -49,7 +54,7 @@ class TestSlice:
     __test__ = False  # not a pytest class
 
     address: SliceAddress
-    scan: SimulatedScan
+    scan: SimulatedSlice
 
 
 def spread(n_total: int, n_wanted: int | None) -> list[int]:
@@ -111,7 +116,7 @@ def _even(image: Tensor) -> Tensor:
 
 def fitting_acs(protocol: str, hr_shape: tuple[int, int]) -> int:
     """Return the ACS of a protocol, reduced on small matrices to two thirds of what is sampled."""
-    own = PROTOCOLS[protocol]
+    own = find_protocol(protocol)
     ny, nx = own.lr_shape(hr_shape)
     if own.mask == "gaussian":
         return min(own.n_acs, round(ny / own.acceleration) * 2 // 3)
@@ -127,8 +132,6 @@ def scan_slice(address: SliceAddress, protocol: str) -> TestSlice:
     ValueError
         Unknown protocol, or a slice too small for it.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}, known: {', '.join(PROTOCOLS)}")
     image = _even(load_image(address.path, address.index))
     n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
     return TestSlice(address, simulate_protocol(protocol, image, n_acs=n_acs, seed=address.index))
@@ -143,7 +146,7 @@ def test_slices(data: Path, protocol: str, n_slices: int | None) -> Iterator[Tes
 test_slices.__test__ = False  # not a pytest function
 
 
-def as_kspace_slice(scan: SimulatedScan, *, fully_sampled: bool = False) -> KSpaceSlice:
+def as_kspace_slice(scan: SimulatedSlice, *, fully_sampled: bool = False) -> KSpaceSlice:
     """Return what the assembler would hand over for a simulated scan with a noise scan."""
     mask = torch.ones_like(scan.mask) if fully_sampled else scan.mask
     kspace = scan.fully_sampled if fully_sampled else scan.kspace

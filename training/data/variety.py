@@ -1,8 +1,7 @@
-"""Scans of one image or of one fully sampled k-space: as a protocol says, or varied.
+"""Varied scans of an image: coils, phase, noise, mask, matrix, pixel, contrast, shading at random.
 
-Varied scans draw coils, phase, noise, mask, matrix, pixel size, contrast and shading anew; the
-narrow protocol alone gives weights that fail on real scans. So does phase that is smooth
-everywhere: fat and water differ.
+Weights trained on the narrow protocol alone fail on real scans, and so do weights trained on
+phase that is smooth everywhere, because fat and water differ in phase.
 """
 
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
+from jrsr_core.simulation.acquisition import AcquiredSlice, acquire
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import (
     object_mask,
@@ -34,9 +33,26 @@ from jrsr_core.simulation.protocols import Protocol
 
 @dataclass(frozen=True)
 class Variety:
-    """Ranges that scans are drawn from; a range of equal ends is a constant.
+    """Ranges that scans are drawn from, uniformly; a range of equal ends is a constant.
 
-    `tissue_phase` is the share of scans whose phase jumps from tissue to tissue.
+    Attributes
+    ----------
+    noise_db
+        Noise level as defined in `simulation.acquisition`.
+    n_acs
+        Width of the fully sampled centre in lines.
+    pixel_zoom
+        Factor by which the pixels of the image grow.
+    margin
+        Field of view over the bounding box of the object.
+    hr_size
+        Limits of the HR matrix along either axis.
+    masks
+        Kinds of masks with their probability.
+    protocol_share
+        Share of scans with the matrix of the image and the mask of the protocol.
+    tissue_phase
+        Share of scans whose phase jumps from tissue to tissue.
     """
 
     n_coils: tuple[int, int] = (4, 32)
@@ -72,7 +88,7 @@ def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
 
 
 def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
-    """Crop or pad to the object's bounding box times a random margin, even sizes."""
+    """Crop or pad to the bounding box of the object times a random margin, to even sizes."""
     object_ = object_mask(image)
     sizes, starts = [], []
     for axis in (0, 1):
@@ -89,7 +105,10 @@ def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -
 
 
 def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
-    """Pixel size, field of view, orientation, contrast curve and shading; maximum 1."""
+    """Return the image with another pixel size, field of view, orientation, contrast and shading.
+
+    Its maximum is 1.
+    """
     image = coarser_pixels(image, uniform(*variety.pixel_zoom, generator))
     image = tight_field_of_view(image, variety, generator)
     for axis in (0, 1):
@@ -103,7 +122,7 @@ def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
 
 
 def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
-    """One mask of the listed kinds, with an ACS that leaves room for lines outside it."""
+    """Draw one mask of the listed kinds, whose ACS leaves room for lines outside it."""
     names, weights = zip(*variety.masks, strict=True)
     name = names[int(torch.multinomial(torch.tensor(weights), 1, generator=generator))]
     n_acs = min(_integer(variety.n_acs, generator), shape[0] // 3, shape[1] // 3)
@@ -121,83 +140,35 @@ def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
     return full_mask(shape)
 
 
-@dataclass(frozen=True, eq=False)
-class DrawnScan:
-    """A scan and what a fully sampled one without noise would have given.
-
-    `full` is LR k-space with noise before the mask, `clean` the same without noise,
-    `hr_coil_images` the coil images of the HR truth.
-    """
-
-    mask: Tensor
-    full: Tensor
-    clean: Tensor
-    hr_coil_images: Tensor
-    noise_std: float
-
-
-def _acquire(
-    image: Tensor, csm: Tensor, mask: Tensor, noise_db: float, generator: Generator
-) -> DrawnScan:
-    """Simulate k-space of the complex HR `image` ``(y, x)`` seen by `csm`, with noise."""
-    coil_images = csm * image
-    shape: Shape = (image.shape[-2], image.shape[-1])
-    lr_shape: Shape = (mask.shape[0], mask.shape[1])
-    clean = grid_scale(lr_shape, shape) * crop_or_pad(fft2c(coil_images), lr_shape)
-    std = float(clean.abs().square().sum(0).mean().sqrt()) * 10 ** (-noise_db / 20)
-    noise = std * torch.randn(clean.shape, dtype=torch.complex64, generator=generator)
-    return DrawnScan(mask, clean + noise, clean, coil_images, std)
-
-
-def scan_image(
+def scan_varied(
     image: Tensor,
     mask: Tensor,
     n_coils: int,
     noise_db: float,
     generator: Generator,
     tissue_share: float = 0.0,
-) -> DrawnScan:
-    """Simulate random coils, phase and noise over the HR magnitude `image` ``(y, x)``.
+) -> AcquiredSlice:
+    """Scan the HR magnitude `image` ``(y, x)`` with coils and phase of random character.
 
-    The phase is smooth, but for a share of the scans, where tissues differ.
+    In a share `tissue_share` of the scans the phase also jumps from tissue to tissue.
     """
     shape: Shape = (image.shape[0], image.shape[1])
     local = float(torch.rand((), generator=generator) ** 2)
     csm = random_coils(n_coils, shape, generator, local=local)
-    strength = uniform(0.0, 2.0, generator)
-    phase = random_phase(shape, generator, strength)
-    # Without a share no number is drawn: prepared folders of before stay as they are.
+    phase = random_phase(shape, generator, uniform(0.0, 2.0, generator))
+    # No number is drawn for a share of 0: the later draws of such folders depend on it.
     if tissue_share and torch.rand((), generator=generator) < tissue_share:
         phase = phase * tissue_phase(image, generator)
-    return _acquire(image * phase, csm, mask, noise_db, generator)
-
-
-def scan_as_protocol(
-    image: Tensor, protocol: Protocol, mask: Tensor, generator: Generator
-) -> DrawnScan:
-    """Scan the HR magnitude `image` ``(y, x)`` as `simulate_protocol` does."""
-    shape: Shape = (image.shape[0], image.shape[1])
-    csm = random_coils(protocol.n_coils, shape, generator)
-    phase = random_phase(shape, generator)
-    return _acquire(image * phase, csm, mask, protocol.noise_db, generator)
-
-
-def scan_kspace(kspace: Tensor, mask: Tensor) -> DrawnScan:
-    """Undersample measured, fully sampled k-space ``(coil, ky, kx)`` of even size.
-
-    It has its own noise, which the truth keeps as well.
-    """
-    shape: Shape = (kspace.shape[-2], kspace.shape[-1])
-    lr_shape: Shape = (mask.shape[0], mask.shape[1])
-    full = grid_scale(lr_shape, shape) * crop_or_pad(kspace, lr_shape)
-    std = estimate_noise_std(full, torch.ones_like(mask))
-    return DrawnScan(mask, full, full, ifft2c(kspace), float(std))
+    return acquire(image * phase, csm, mask, noise_db=noise_db, generator=generator)
 
 
 def draw_scan(
     image: Tensor, protocol: Protocol, variety: Variety, generator: Generator
-) -> DrawnScan:
-    """Draw one random scan; a share of them keeps the image's matrix and the protocol's mask."""
+) -> AcquiredSlice:
+    """Draw one random scan of the HR magnitude `image` ``(y, x)``.
+
+    A share `variety.protocol_share` keeps the matrix of the image and the mask of the protocol.
+    """
     if torch.rand((), generator=generator) < variety.protocol_share:
         image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
         lr_shape = protocol.lr_shape((image.shape[0], image.shape[1]))
@@ -209,4 +180,4 @@ def draw_scan(
         mask = draw_mask((image.shape[0] // 2, image.shape[1] // 2), variety, generator)
         n_coils = _integer(variety.n_coils, generator)
         noise_db = uniform(*variety.noise_db, generator)
-    return scan_image(image, mask, n_coils, noise_db, generator, variety.tissue_phase)
+    return scan_varied(image, mask, n_coils, noise_db, generator, variety.tissue_phase)

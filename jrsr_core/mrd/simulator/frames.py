@@ -1,7 +1,6 @@
-"""What a simulated scanner measures: frames of k-space, and which of their lines.
+"""Frames of a simulated scan: the k-space of one image, and which of its lines are measured.
 
-A frame is one image's k-space ``(coil, kz, ky, kx)`` with the mask ``(kz, ky)`` of its lines and
-their calibration flags; a 2-D slice has kz = 1.
+Reference scans for calibration are frames of their own. A 2-D slice is a frame with kz = 1.
 """
 
 from dataclasses import dataclass, replace
@@ -21,9 +20,20 @@ from jrsr_core.physics.resolution import crop_or_pad, grid_scale
 class Frame:
     """One pass over k-space.
 
-    `kspace` complex64 ``(coil, kz, ky, kx)``, `mask` ``(kz, ky)``, `flags` int64 of the same
-    shape. A `reference` frame only calibrates and counts its lines from 0; `space` is its encoding.
-    The slab of a 3-D reference of slices has its centre `place` slices beyond the first one.
+    Attributes
+    ----------
+    kspace
+        complex64 ``(coil, kz, ky, kx)``.
+    mask
+        Measured lines ``(kz, ky)``, 0/1.
+    flags
+        Calibration flags of the lines ``(kz, ky)``, int64.
+    reference
+        Whether the frame only calibrates; the counters of its lines begin at 0.
+    space
+        Encoding space.
+    place
+        Centre of a 3-D reference of 2-D slices, in slices beyond the first one; else None.
     """
 
     counters: Counters
@@ -41,7 +51,7 @@ class Frame:
 
 
 def make_frame(counters: Counters, kspace: Tensor, mask: Tensor, *, flagged: bool = True) -> Frame:
-    """Return a frame with embedded calibration flags, or none."""
+    """Return a frame whose lines carry embedded calibration flags if `flagged`."""
     flags = line_flags(mask) if flagged else torch.zeros(mask.shape, dtype=torch.long)
     return Frame(counters, kspace, mask, flags)
 
@@ -81,9 +91,10 @@ def _regular_pattern(lines: Tensor, center: slice) -> tuple[int, int] | None:
 
 
 def reference_frame(frame: Frame, n_acs: int, mode: str) -> Frame:
-    """Return the reference scan of a frame: its central lines, numbered from 0.
+    """Return the reference scan of a frame: its `n_acs` central lines along each phase encode.
 
-    An external one has an encoding space of its own, and half the resolution along the readout.
+    With `mode` "external" it has an encoding space of its own and half the resolution along the
+    readout.
     """
     _, nz, ny, nx = frame.kspace.shape
     is_external = mode == "external"
@@ -95,9 +106,9 @@ def reference_frame(frame: Frame, n_acs: int, mode: str) -> Frame:
 
 
 def reference_volume(frames: list[Frame], n_acs: int) -> Frame:
-    """Return the 3-D reference of adjacent slices, with an encoding space of its own.
+    """Return a 3-D reference of n adjacent slices, with an encoding space of its own.
 
-    The slices are the z positions of the volume, so that the place of slice s is s - n//2.
+    Slice s lies at partition s of the volume, whose centre is partition n//2.
     """
     n, (_, _, ny, nx) = len(frames), frames[0].kspace.shape
     volume = fft(torch.cat([f.kspace for f in frames], 1), 1)
@@ -108,7 +119,7 @@ def reference_volume(frames: list[Frame], n_acs: int) -> Frame:
 
 
 def second_encoding(frame: Frame, space: int) -> Frame:
-    """Return the frame measured again on 3/4 of its matrix, the second phase encode kept."""
+    """Return the frame acquired on 3/4 of its matrix along y and x, in encoding space `space`."""
     _, nz, ny, nx = frame.kspace.shape
     shape = (3 * ny // 4, 3 * nx // 4)
     kspace = grid_scale(shape, (ny, nx)) * crop_or_pad(frame.kspace, shape)
@@ -117,7 +128,7 @@ def second_encoding(frame: Frame, space: int) -> Frame:
 
 
 def interleave(frame: Frame, number: int, acceleration: int) -> Frame:
-    """Keep every `acceleration`-th line, another set in every frame; all of them calibrate."""
+    """Return the frame with every `acceleration`-th line, beginning at `number`; all calibrate."""
     rows = torch.arange(frame.mask.shape[1])
     mask = (rows % acceleration == number % acceleration).to(torch.float32)
     flags = torch.full(frame.mask.shape, flag_bits(CALIBRATION_AND_IMAGING))
@@ -125,56 +136,20 @@ def interleave(frame: Frame, number: int, acceleration: int) -> Frame:
 
 
 def partial_fourier(frame: Frame, fractions: tuple[float, float]) -> Frame:
-    """Drop the first lines (second phase encode, phase encode) beyond these fractions."""
+    """Return the frame without its first lines, as `first_measured` counts them."""
     mask = frame.mask.clone()
-    skip_z, skip_y = (n - round(f * n) for n, f in zip(mask.shape, fractions, strict=True))
+    skip_z, skip_y = first_measured(frame, fractions)
     mask[:skip_z] = 0
     mask[:, :skip_y] = 0
     return replace(frame, mask=mask)
 
 
-# FOLDED jrsr_core/mrd/simulated_style.py: How a simulated scanner measures and numbers its lines.
-@dataclass(frozen=True)
-class ScanStyle:
-    """How a scanner measures and numbers its lines; the images are meant to be the same.
+def first_measured(frame: Frame, fractions: tuple[float, float]) -> tuple[int, int]:
+    """Return the first rows (z, y) of k-space that partial Fourier measures; a reference's are 0.
 
-    Attributes
-    ----------
-    order
-        Slices sequential, interleaved (odd after even ones), reversed, or by-line: one line of
-        every slice in turn.
-    partial_fourier
-        Measured fractions along the second and the first phase encode; the first lines are missing
-        and the counters start at 0 all the same.
-    partial_echo
-        Measured fraction of the readout; its beginning is missing.
-    segments
-        Lines are dealt out to so many segments.
-    alternate
-        Every other readout runs backwards.
-    spare_lines
-        Add one line of every kind that makes no image.
-    limits
-        Write encoding limits into the header.
-    spare_encoding
-        Add an encoding space that no line uses.
-    trajectory
-        What the header calls it.
-    noise_scans, noise_dwell
-        Number of noise scans, and their dwell time over that of the image.
+    `fractions` are the measured ones along the second and the first phase encode.
     """
-
-    oversampling: bool = True
-    order: str = "sequential"
-    calibration: str = "embedded"
-    acceleration: int | None = None
-    partial_fourier: tuple[float, float] = (1.0, 1.0)
-    partial_echo: float = 1.0
-    segments: int = 1
-    alternate: bool = False
-    spare_lines: bool = False
-    limits: bool = True
-    spare_encoding: bool = False
-    trajectory: str = "cartesian"
-    noise_scans: int = 1
-    noise_dwell: float = 1.0
+    if frame.reference:
+        return (0, 0)
+    nz, ny = frame.mask.shape
+    return (nz - round(fractions[0] * nz), ny - round(fractions[1] * ny))

@@ -118,6 +118,16 @@ class ScanRequest(UnusualHeaders):
                 "one of them must be 1"
             )
 
+    @property
+    def fourier_fractions(self) -> tuple[float, float]:
+        """Measured fractions along the second and the first phase encode."""
+        return (self.partial_slice_fourier, self.partial_fourier)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the image lines are equally spaced because other lines calibrate."""
+        return self.calibration in (*REFERENCES, "interleaved")
+
     def hr_matrix(self, default: tuple[int, int]) -> tuple[int, int]:
         """Return `matrix` as two sizes ``(y, x)``, `default` if it is empty."""
         if not self.matrix:

@@ -1,149 +1,208 @@
-"""Scans of a phantom or of an image, written as a scanner would; the truth beside them."""
+"""Simulates an ISMRMRD scan of a phantom or of an image, with its truth, and writes it."""
 
-import math
-from dataclasses import replace
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import torch
+from torch import Tensor
 
 from jrsr_core.atomic import check_target, whole_file
-from jrsr_core.data import Vector
+from jrsr_core.data import Counters, Vector
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.simulation.protocols import PROTOCOLS
-from jrsr_core.spelling import nearest
+from jrsr_core.mrd.lines import LineList
+from jrsr_core.simulation.acquisition import white_noise
+from jrsr_core.simulation.protocols import Protocol, find_protocol
 
-from .frames import ScanStyle, second_encoding
-from .header import ScanLabels
+from .frames import (
+    Frame,
+    interleave,
+    make_frame,
+    reference_frame,
+    reference_volume,
+    second_encoding,
+)
+from .header import ScanMetadata, slice_axes
 from .lines import scan_of_frames
+from .noiseless import (
+    NoiselessScan,
+    adapted,
+    noiseless_slices,
+    noiseless_volume,
+    whole_acceleration,
+)
 from .request import REFERENCES, ScanRequest, SimulationError
-from .slices import Simulation, simulate_slices
-from .volume import simulate_volume
 
 TE_MS = 10.0
+FRAME_COUNTERS = ("repetition", "set", "phase", "contrast", "average", "slice")
+"""Counters of the frames in the order of time, the last one fastest."""
 
 
-def simulate(request: ScanRequest) -> Simulation:
-    """Simulate the frames of a scan and their truth.
+@dataclass(frozen=True, eq=False)
+class SimulatedScan:
+    """A simulated scan and the truth of its images.
+
+    Attributes
+    ----------
+    header_xml, lines
+        The scan as its file holds it.
+    frames
+        K-space as measured, reference frames first.
+    truth
+        HR magnitudes ``(image, y, x)`` in the order of the images, in 3-D ``(image, z, y, x)``.
+    mask
+        Sampling mask of an image ``(ky, kx)``, in 3-D ``(ky, kz)``.
+    noise
+        Pure noise ``(coil, sample)``, as in the noise lines.
+    noise_std
+        sqrt(E|n|^2) of one sample.
+    recon_fov_mm
+        Field of view ``(z, y, x)`` of the truth.
+    """
+
+    header_xml: str
+    lines: LineList
+    frames: list[Frame]
+    truth: Tensor
+    mask: Tensor
+    noise: Tensor
+    noise_std: float
+    recon_fov_mm: Vector
+
+
+def simulate_scan(request: ScanRequest) -> SimulatedScan:
+    """Simulate a scan.
 
     Raises
     ------
     SimulationError
         Options that do not fit each other, or the protocol.
+    FileNotFoundError
+        The file of the image does not exist.
     """
-    if request.protocol not in PROTOCOLS:
-        raise SimulationError(
-            f"unknown protocol {request.protocol!r}{nearest(request.protocol, PROTOCOLS)}"
-        )
-    _check_interleaving(request)
-    _check_slab(request)
-    make = simulate_volume if request.protocol == "wall-16x" else simulate_slices
     try:
-        made = make(request, PROTOCOLS[request.protocol])
+        protocol = adapted(request, find_protocol(request.protocol))
+        _check_calibration(request, protocol)
+        if request.protocol == "wall-16x":
+            clean = noiseless_volume(request, protocol)
+        else:
+            clean = noiseless_slices(request, protocol)
     except SimulationError:
         raise
     except ValueError as error:
         raise SimulationError(f"{request.protocol}: {error}") from None
-    return _measured_twice(made) if request.second_encoding else made
-
-
-def _measured_twice(made: Simulation) -> Simulation:
-    """Add all images once more in an encoding space of their own."""
-    space = 1 + max(f.space for f in made.frames)
-    again = [second_encoding(f, space) for f in made.frames if not f.reference]
-    return replace(made, frames=made.frames + again)
+    return _measure(request, protocol, clean)
 
 
 def write_simulation(
     request: ScanRequest, path: Path, truth_path: Path | None = None, *, overwrite: bool = False
-) -> Simulation:
-    """Simulate and write the scan, and the truth if asked for; nothing is left after an error."""
+) -> SimulatedScan:
+    """Simulate a scan and write it, and its truth if `truth_path` is given.
+
+    The truth is HDF5 with the data sets ``truth`` and ``mask`` and the attribute ``noise_std``.
+    Nothing is left after an error; the errors are those of `simulate_scan` and `atomic.whole_file`.
+    """
     for target in filter(None, (path, truth_path)):
         check_target(target, overwrite=overwrite)
-    made = simulate(request)
-    xml, lines = scan_of_frames(
-        made.frames,
-        fov_mm=made.fov_mm,
-        recon_fov_mm=made.recon_fov_mm,
-        noise=made.noise if request.noise_scan else None,
-        labels=_labels(request),
-        style=_style(request),
-    )
+    scan = simulate_scan(request)
     with whole_file(path, overwrite=overwrite) as temporary:
-        write_scan(temporary, xml, lines)
+        write_scan(temporary, scan.header_xml, scan.lines)
     if truth_path is not None:
-        with whole_file(truth_path, overwrite=overwrite) as temporary:
-            _write_truth(temporary, made)
-    return made
+        with (
+            whole_file(truth_path, overwrite=overwrite) as temporary,
+            h5py.File(temporary, "w") as file,
+        ):
+            file.create_dataset("truth", data=scan.truth.numpy(), compression="gzip")
+            file.create_dataset("mask", data=scan.mask.numpy())
+            file.attrs["noise_std"] = scan.noise_std
+    return scan
 
 
-def _check_slab(request: ScanRequest) -> None:
-    if request.calibration != "volume":
-        return
-    if request.protocol == "wall-16x":
+def _check_calibration(request: ScanRequest, protocol: Protocol) -> None:
+    mode, is_3d = request.calibration, request.protocol == "wall-16x"
+    if mode == "volume" and is_3d:
         raise SimulationError("calibration volume is for 2-D slices, wall-16x is a 3-D scan")
-    if request.slices < 2:
+    if mode == "volume" and request.slices < 2:
         raise SimulationError(f"calibration volume needs at least 2 slices, not {request.slices}")
-
-
-def _check_interleaving(request: ScanRequest) -> None:
-    factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
-    if request.calibration != "interleaved":
-        return
-    if request.protocol == "wall-16x" or factor != int(factor):
+    if mode == "interleaved" and is_3d:
+        raise SimulationError("calibration interleaved is for 2-D slices, wall-16x is a 3-D scan")
+    if mode == "interleaved" and request.repetitions < whole_acceleration(request, protocol):
+        factor = int(protocol.acceleration)
         raise SimulationError(
-            f"calibration interleaved needs a 2-D scan and a whole accel, not {factor}"
-        )
-    if request.repetitions < factor:
-        raise SimulationError(
-            f"calibration interleaved at accel {int(factor)} needs {int(factor)} repetitions, "
+            f"calibration interleaved at accel {factor} needs {factor} repetitions, "
             f"not {request.repetitions}"
         )
 
 
-def _labels(request: ScanRequest) -> ScanLabels:
+def _measure(request: ScanRequest, protocol: Protocol, clean: NoiselessScan) -> SimulatedScan:
+    """Add noise to every frame, calibration, header and lines."""
+    generator = torch.Generator().manual_seed(request.seed + 1)
+    frames, truth = [], []
+    for counters in _frame_counters(request):
+        key = (counters.slice, counters.contrast)
+        kspace = _with_deaf_coils(clean.kspace[key], request.deaf_coils)
+        noisy = kspace + white_noise(tuple(kspace.shape), clean.noise_std, generator)
+        is_embedded = request.calibration == "embedded"
+        frames.append(make_frame(counters, noisy, clean.lines, flagged=is_embedded))
+        if counters.average == 0:
+            truth.append(clean.truth[key])
+    n_coils, nz, _, nx = frames[0].kspace.shape
+    frames = _with_calibration(frames, request, protocol)
+    if request.second_encoding:
+        space = 1 + max(f.space for f in frames)
+        frames += [second_encoding(f, space) for f in frames if not f.reference]
+    noise = white_noise((n_coils, clean.n_noise_samples), clean.noise_std, generator)
     read, phase, normal = slice_axes(request.tilt, request.turn)
-    return ScanLabels(
+    metadata = ScanMetadata(
         protocol=request.protocol,
         te_ms=tuple(TE_MS * (1 + c) for c in range(request.contrasts)),
         read_dir=read,
         phase_dir=phase,
         slice_dir=normal,
     )
-
-
-def slice_axes(tilt: float, turn: float) -> tuple[Vector, Vector, Vector]:
-    """Read, phase and slice direction of a slice tilted about L and then turned in its plane."""
-    t, u = math.radians(tilt), math.radians(turn)
-    along = (0.0, math.cos(t), math.sin(t))
-    normal = (0.0, -math.sin(t), math.cos(t))
-    read = (math.cos(u), *(math.sin(u) * v for v in along[1:]))
-    phase = (-math.sin(u), *(math.cos(u) * v for v in along[1:]))
-    return read, phase, normal
-
-
-def _style(request: ScanRequest) -> ScanStyle:
-    is_regular = request.calibration in (*REFERENCES, "interleaved")
-    factor = request.acceleration or PROTOCOLS[request.protocol].acceleration
-    return ScanStyle(
-        oversampling=request.oversampling,
-        order=request.order,
-        calibration=request.calibration,
-        acceleration=int(factor) if is_regular else None,
-        partial_fourier=(request.partial_slice_fourier, request.partial_fourier),
-        partial_echo=request.partial_echo,
-        segments=request.segments,
-        alternate=request.alternate,
-        spare_lines=request.spare_lines,
-        limits=request.limits,
-        spare_encoding=request.spare_encoding,
-        trajectory=request.trajectory,
-        noise_scans=request.noise_scans,
-        noise_dwell=request.noise_dwell,
+    header_xml, lines = scan_of_frames(
+        frames,
+        fov_mm=clean.fov_mm,
+        recon_fov_mm=clean.recon_fov_mm,
+        noise=noise if request.noise_scan else None,
+        metadata=metadata,
+        request=request,
+    )
+    return SimulatedScan(
+        header_xml=header_xml,
+        lines=lines,
+        frames=frames,
+        truth=torch.stack(truth),
+        mask=clean.lines.mT if nz > 1 else clean.lines.mT.expand(-1, nx),
+        noise=noise,
+        noise_std=clean.noise_std,
+        recon_fov_mm=clean.recon_fov_mm,
     )
 
 
-def _write_truth(path: Path, made: Simulation) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("truth", data=made.truth.numpy(), compression="gzip")
-        file.create_dataset("mask", data=made.mask.numpy())
-        file.attrs["noise_std"] = made.noise_std
+def _frame_counters(request: ScanRequest) -> list[Counters]:
+    sizes = [range(getattr(request, f"{name}s")) for name in FRAME_COUNTERS]
+    return [
+        Counters(**dict(zip(FRAME_COUNTERS, values, strict=True)))
+        for values in itertools.product(*sizes)
+    ]
+
+
+def _with_deaf_coils(kspace: Tensor, n: int) -> Tensor:
+    """Add `n` coils without signal to ``(coil, ...)``."""
+    return torch.cat([kspace, kspace.new_zeros((n, *kspace.shape[1:]))])
+
+
+def _with_calibration(frames: list[Frame], request: ScanRequest, protocol: Protocol) -> list[Frame]:
+    """Interleave the frames, or put a reference scan of every slice before them."""
+    if request.calibration == "interleaved":
+        factor = int(protocol.acceleration)
+        return [interleave(f, f.counters.repetition, factor) for f in frames]
+    if request.calibration not in REFERENCES:
+        return frames
+    firsts = {f.counters.slice: f for f in reversed(frames)}
+    slices = [firsts[number] for number in sorted(firsts)]
+    if request.calibration == "volume":
+        return [reference_volume(slices, protocol.n_acs), *frames]
+    return [reference_frame(f, protocol.n_acs, request.calibration) for f in slices] + frames

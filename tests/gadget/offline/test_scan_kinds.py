@@ -15,10 +15,10 @@ from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.images import crop_to_fov, geometry_of
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
-from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.header import ScanMetadata, slice_axes
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.request import ScanRequest
-from jrsr_core.mrd.simulator.simulate import simulate, slice_axes, write_simulation
+from jrsr_core.mrd.simulator.simulate import simulate_scan, write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.simulation.acquisition import to_low_resolution
@@ -222,7 +222,7 @@ def test_options_that_make_no_scan(options, words, tmp_path, capfd):
     assert not list(tmp_path.iterdir())
 
 
-def point_scan(path, lr_shape, place, oversampling, labels):
+def point_scan(path, lr_shape, place, oversampling, metadata):
     """A scan of one bright point at an HR pixel, on a disc, and its geometry."""
     ny, nx = lr_shape
     hr = (2 * ny, 2 * nx)
@@ -236,7 +236,7 @@ def point_scan(path, lr_shape, place, oversampling, labels):
         [frame],
         fov_mm=(4.0, 3.0 * ny, 2.5 * nx),
         recon_fov_mm=(4.0, 3.0 * ny / oversampling, 2.5 * nx),
-        labels=labels,
+        metadata=metadata,
     )
     write_scan(path, xml, lines)
 
@@ -260,7 +260,7 @@ def peak(magnitude):
 @pytest.mark.parametrize("oversampling", [1.0, 1.3])
 def test_a_marked_point_has_one_place_in_the_patient(lr_shape, oversampling, tmp_path):
     read, phase, normal = slice_axes(35.0, 20.0)
-    labels = ScanLabels(
+    metadata = ScanMetadata(
         read_dir=read,
         phase_dir=phase,
         slice_dir=normal,
@@ -270,9 +270,9 @@ def test_a_marked_point_has_one_place_in_the_patient(lr_shape, oversampling, tmp
     # Where LR pixel (30, 20) lies on the HR grid.
     lr_index = (30, 20)
     place = tuple(2 * (i - n // 2) + n for i, n in zip(lr_index, lr_shape, strict=True))
-    point_scan(tmp_path / "scan.h5", lr_shape, place, oversampling, labels)
+    point_scan(tmp_path / "scan.h5", lr_shape, place, oversampling, metadata)
     truth = (
-        np.array(labels.position_mm)
+        np.array(metadata.position_mm)
         + 2 * 5.0 * np.array(normal)
         + 3.0 * (lr_index[0] - lr_shape[0] // 2) * np.array(phase)
         + 2.5 * (lr_index[1] - lr_shape[1] // 2) * np.array(read)
@@ -299,7 +299,7 @@ def test_axes_are_orthonormal_and_right_handed():
 
 
 def test_truth_and_frames_of_a_request():
-    made = simulate(
+    made = simulate_scan(
         ScanRequest(matrix="64x48", acs=8, n_coils=3, contrasts=2, slices=2, deaf_coils=2)
     )
     assert made.truth.shape == (4, 64, 48)

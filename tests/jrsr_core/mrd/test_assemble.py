@@ -12,8 +12,8 @@ from jrsr_core.mrd.grid import line_places, lines_outside
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.header import ScanLabels
-from jrsr_core.mrd.simulator.lines import simulated_scan
+from jrsr_core.mrd.simulator.header import ScanMetadata
+from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import (
     FOV_MM,
@@ -21,6 +21,7 @@ from tests.helpers.mrd_scans import (
     copied,
     joined,
     noise_samples,
+    scan_of_kspace,
     select,
     small_scan,
     with_encoding,
@@ -67,8 +68,9 @@ def test_order_of_the_lines_does_not_matter():
 def test_interleaved_slices_keep_number_and_position():
     mask = make_mask("full", (48, 64), 1)
     kspace = coil_kspace(n_slices=5)
-    labels = ScanLabels(interleaved=True, slice_gap_mm=1.0, position_mm=(1.0, 2.0, -3.0))
-    xml, lines = simulated_scan(kspace, mask, fov_mm=FOV_MM, labels=labels)
+    metadata = ScanMetadata(slice_gap_mm=1.0, position_mm=(1.0, 2.0, -3.0))
+    request = ScanRequest(order="interleaved")
+    xml, lines = scan_of_kspace(kspace, mask, metadata=metadata, request=request)
     assert lines.heads["idx"]["slice"][::48].tolist() == [0, 2, 4, 1, 3]
     for number, slice_ in enumerate(assembled(xml, lines)):
         assert slice_.counters.slice == number
@@ -107,10 +109,8 @@ def test_averages_are_averaged_line_by_line():
 def test_averages_lower_the_noise_level():
     kspace, mask, _, _ = small_scan()
     noise = noise_samples()
-    xml, lines = simulated_scan(
-        kspace[None].repeat(4, 1, 1, 1, 1), mask, fov_mm=FOV_MM, noise=noise
-    )
-    once = simulated_scan(kspace[None], mask, fov_mm=FOV_MM, noise=noise)
+    xml, lines = scan_of_kspace(kspace[None].repeat(4, 1, 1, 1, 1), mask, noise=noise)
+    once = scan_of_kspace(kspace[None], mask, noise=noise)
     single = assembled(*once)[0].noise_std
     assert assembled(xml, lines)[0].noise_std == pytest.approx(single / 2)
 
@@ -159,7 +159,7 @@ def test_noise_lines_whiten_the_channels():
     quiet = torch.zeros(1, 4, 96, 128, dtype=torch.complex64)
     picked = torch.randint(noise.shape[1], (96, 128), generator=torch.Generator().manual_seed(1))
     quiet[0] = noise[:, picked]
-    xml, lines = simulated_scan(quiet, torch.ones(96, 128), fov_mm=FOV_MM, noise=noise)
+    xml, lines = scan_of_kspace(quiet, torch.ones(96, 128), noise=noise)
     (slice_,) = assembled(xml, lines)
     flat = slice_.kspace.flatten(1)
     covariance = flat @ flat.mH / flat.shape[1] / slice_.noise_std**2

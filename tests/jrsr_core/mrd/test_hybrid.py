@@ -16,8 +16,9 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import CALIBRATION, flag_bits
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.frames import ScanStyle, make_frame, reference_frame
+from jrsr_core.mrd.simulator.frames import make_frame, reference_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
+from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.reconstruction import reconstructor as pipeline
 from jrsr_core.reconstruction.fallback import fallback_image
@@ -45,10 +46,10 @@ def volume_kspace(shape=(20, 24, 12), n_coils=5):
     return fft(torch.stack(planes, -1), -1).permute(0, 2, 1, 3).contiguous().to(torch.complex64)
 
 
-def scan(kspace, mask, style=None, reference=None, fov=FOV, **options):
+def scan(kspace, mask, request=None, reference=None, fov=FOV, **options):
     frame = make_frame(Counters(), kspace, mask)
     frames = [frame] if reference is None else [reference_frame(frame, *reference), frame]
-    return scan_of_frames(frames, fov_mm=fov, style=style or ScanStyle(), **options)
+    return scan_of_frames(frames, fov_mm=fov, request=request, **options)
 
 
 def assembled(header, lines, **options):
@@ -71,7 +72,7 @@ def expected_hybrid(kspace, mask):
 def test_round_trip(shape, oversampling):
     kspace = volume_kspace(shape)
     mask = make_mask("random", shape[1::-1], 2, n_acs=8).mT
-    volume = assembled(*scan(kspace, mask, ScanStyle(oversampling=oversampling)))
+    volume = assembled(*scan(kspace, mask, ScanRequest(oversampling=oversampling)))
     close(volume.hybrid, expected_hybrid(kspace, mask))
     assert torch.equal(volume.mask, mask.mT)
     assert volume.acs.shape[2] >= 8 and volume.acs.shape[3] >= 8
@@ -88,7 +89,7 @@ def test_order_of_lines_and_averages():
 
 def test_partial_fourier_along_both_phase_encodes():
     kspace, mask = volume_kspace(), torch.ones(20, 24)
-    xml, lines = scan(kspace, mask, ScanStyle(partial_fourier=(0.8, 0.75)))
+    xml, lines = scan(kspace, mask, ScanRequest(partial_slice_fourier=0.8, partial_fourier=0.75))
     assert lines.heads["idx"]["kspace_encode_step_1"].min() == 0
     assert lines.heads["idx"]["kspace_encode_step_2"].min() == 0
     volume = assembled(xml, lines)
@@ -120,8 +121,8 @@ def test_separate_reference(mode):
     kspace = volume_kspace()
     mask = torch.zeros(20, 24)
     mask[:, ::2] = 1
-    style = ScanStyle(calibration=mode, acceleration=2)
-    volume = assembled(*scan(kspace, mask, style, reference=(10, mode)))
+    request = ScanRequest(calibration=mode, acceleration=2)
+    volume = assembled(*scan(kspace, mask, request, reference=(10, mode)))
     block = (slice(None), slice(None), slice(7, 17), slice(5, 15))
     truth = expected_hybrid(kspace, torch.ones(20, 24))[block]
     if mode == "separate":
@@ -160,15 +161,15 @@ def test_air_takes_the_maps_of_its_nearest_neighbour():
     kspace[..., :3] = 0
     std = float(kspace.abs().square().mean().sqrt()) / 10
     kspace = kspace + std * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
-    style = ScanStyle(oversampling=False)
-    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), style))
+    request = ScanRequest(oversampling=False)
+    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), request))
     assert map_sources(volume, std) == [3, 3, 3, 3, 4, 5, 6, 7]
 
 
 def test_positions_without_signal_stay_zero():
     kspace = ifft(volume_kspace((24, 28, 6)), -1)
     kspace[..., :2] = 0
-    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), ScanStyle(oversampling=False)))
+    volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), ScanRequest(oversampling=False)))
     volume = replace(volume, noise_std=0.01)
     image = reconstruct_volume(
         load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
@@ -222,8 +223,8 @@ def test_noise_of_hybrid_space_counts_what_was_measured(fraction):
     """Missing samples of an asymmetric echo are zero and bring no noise."""
     noise = 0.3 * random_complex(5, 20 * 24 * 32 + 4096, seed=4)
     kspace, noise = noise[:, :-4096].reshape(5, 20, 24, 32), noise[:, -4096:]
-    style = ScanStyle(partial_echo=fraction, oversampling=False)
-    volume = assembled(*scan(kspace, torch.ones(20, 24), style, noise=noise))
+    request = ScanRequest(partial_echo=fraction, oversampling=False)
+    volume = assembled(*scan(kspace, torch.ones(20, 24), request, noise=noise))
     rms = float(volume.hybrid.abs().square().mean().sqrt())
     assert volume.noise_std == pytest.approx(rms, rel=0.02)
     assert volume.acs_noise_std == pytest.approx(rms / fraction**0.5, rel=0.02)
@@ -235,7 +236,7 @@ def contrasts(n=2):
         make_frame(Counters(contrast=c), (1 + c) * volume_kspace(), torch.ones(20, 24))
         for c in range(n)
     ]
-    xml, lines = scan_of_frames(frames, fov_mm=FOV, style=ScanStyle())
+    xml, lines = scan_of_frames(frames, fov_mm=FOV)
     return list(Assembler(lines, plan_scan(parse_header(xml), lines.heads), n_virtual_coils=3))
 
 
@@ -292,8 +293,8 @@ def separate_volume():
     kspace, mask = volume_kspace(), torch.zeros(20, 24)
     mask[:, ::2] = 1
     # Without oversampling a shift of the object leaves nothing outside the field of view.
-    style = ScanStyle(calibration="separate", acceleration=2, oversampling=False)
-    xml, lines = scan(kspace, mask, style, reference=(10, "separate"))
+    request = ScanRequest(calibration="separate", acceleration=2, oversampling=False)
+    xml, lines = scan(kspace, mask, request, reference=(10, "separate"))
     is_reference = lines.heads["flags"] & np.uint64(flag_bits(CALIBRATION)) != 0
     parts = (select(lines, np.flatnonzero(s)) for s in (is_reference, ~is_reference))
     return parse_header(xml), *parts
@@ -349,7 +350,7 @@ def partial_average(lines, n_lost, every=1):
 def test_averages_of_full_and_partial_echoes_are_means_of_every_sample(n_averages, every):
     """Averages of one signal are that signal, whichever samples they lack."""
     kspace, mask = volume_kspace(), make_mask("random", (24, 20), 2, n_acs=8).mT
-    xml, lines = scan(kspace, mask, ScanStyle(oversampling=False))
+    xml, lines = scan(kspace, mask, ScanRequest(oversampling=False))
     partial = [partial_average(lines, 2 + n, every + n) for n in range(n_averages)]
     volume = assembled(xml, joined(lines, *partial))
     close(volume.hybrid, expected_hybrid(kspace, mask))

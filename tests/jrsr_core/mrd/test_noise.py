@@ -13,9 +13,15 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.noise import read_noise
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.reconstruction.load import load_reconstructor
-from tests.helpers.mrd_scans import copied, joined, noise_samples, select, small_scan
+from tests.helpers.mrd_scans import (
+    copied,
+    joined,
+    noise_samples,
+    scan_of_kspace,
+    select,
+    small_scan,
+)
 
 
 def whitening(xml, lines, **options):
@@ -87,11 +93,11 @@ def test_channels_of_pure_noise_do_no_harm():
     generator = torch.Generator().manual_seed(3)
     deaf[:, 4:] = 0
     deaf += std * torch.randn(deaf.shape, dtype=deaf.dtype, generator=generator)
-    xml, lines = simulated_scan(deaf, mask, fov_mm=(5.0, 200.0, 220.0))
+    xml, lines = scan_of_kspace(deaf, mask)
     recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     (slice_,) = Assembler(lines, plan_scan(parse_header(xml), lines.heads))
     image = recon(slice_)
-    four = simulated_scan(deaf[:, :4].contiguous(), mask, fov_mm=(5.0, 200.0, 220.0))
+    four = scan_of_kspace(deaf[:, :4].contiguous(), mask)
     (other,) = Assembler(four[1], plan_scan(parse_header(four[0]), four[1].heads))
     reference = recon(other).magnitude
     inside = reference > 0.3 * reference.max()

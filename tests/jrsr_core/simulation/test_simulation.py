@@ -127,7 +127,7 @@ def test_noise_is_at_the_stated_level(noise_db):
     assert float(difference.abs().square().mean().sqrt()) == pytest.approx(noisy.noise_std, 0.03)
     signal = float((csm.new_zeros(()).real + clean.kspace.abs().square().sum(0)).mean().sqrt())
     assert signal / noisy.noise_std == pytest.approx(10 ** (noise_db / 20), 1e-3)
-    assert float(noisy.noise.abs().square().mean().sqrt()) == pytest.approx(noisy.noise_std, 0.05)
+    assert torch.equal(noisy.clean, clean.clean) and torch.equal(noisy.kspace, noisy.fully_sampled)
 
 
 def test_protocols_are_those_of_the_paper():
@@ -149,7 +149,6 @@ def test_options_change_the_scan():
         {"acceleration": 1.5},
         {"noise_db": 20.0},
         {"mask": "regular", "acceleration": 2.0},
-        {"phase": False},
         {"n_acs": 18},
     ):
         other = simulate_protocol("brain-5x", phantom, **({"n_acs": 16} | change))

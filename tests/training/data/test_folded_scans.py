@@ -7,8 +7,8 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.solvers import conjugate_gradient
 from jrsr_core.simulation.acquisition import fold_over
 from tests.helpers.synthetic import coil_profiles, noise_like, phantom, unit_norm
+from training.data.acquire import undersample
 from training.data.scans import calibrate_scan
-from training.data.variety import scan_kspace
 
 HR, TALL = (128, 112), (168, 112)
 
@@ -42,19 +42,19 @@ def error(image, truth):
 @pytest.mark.parametrize("truth_maps", ["acs", "full"])
 @pytest.mark.parametrize("acceleration", [1, 2, 3])
 def test_unfolding_gives_the_truth_of_a_folded_scan(acceleration, truth_maps):
-    scan = calibrate_scan(scan_kspace(measured(), mask(acceleration)), truth_maps)
+    scan = calibrate_scan(undersample(measured(), mask(acceleration)), truth_maps)
     assert error(sense(scan), scan.lr_target) < 0.06
 
 
 def test_what_is_folded_is_in_neither_input_nor_truth():
-    one, two = (calibrate_scan(scan_kspace(measured(), mask(1)), "acs", n) for n in (1, 2))
+    one, two = (calibrate_scan(undersample(measured(), mask(1)), "acs", n) for n in (1, 2))
     seen = (one.sense.at_low_resolution()(one.lr_target) - one.kspace).norm() / one.kspace.norm()
     untouched = (two.with_one_map().sense.at_low_resolution()(two.lr_target) - two.kspace).norm()
     assert float(seen) < 0.04 < 0.08 < float(untouched / two.kspace.norm())
 
 
 def test_models_of_several_maps_get_the_whole_scan():
-    drawn = scan_kspace(measured(), mask(2))
-    scan = calibrate_scan(drawn, "acs", 2)
-    scale = drawn.full.abs().max() / scan.kspace.abs().max()
-    torch.testing.assert_close(scan.kspace[0] * scale, drawn.mask * drawn.full)
+    acquired = undersample(measured(), mask(2))
+    scan = calibrate_scan(acquired, "acs", 2)
+    scale = acquired.fully_sampled.abs().max() / scan.kspace.abs().max()
+    torch.testing.assert_close(scan.kspace[0] * scale, acquired.kspace)

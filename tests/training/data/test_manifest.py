@@ -235,8 +235,8 @@ def test_variety_draws_differ_and_repeat():
         generator = torch.Generator().manual_seed(seed)
         return draw_scan(image, PROTOCOLS["brain-5x"], variety, generator)
 
-    assert torch.equal(draw(3).full, draw(3).full)
-    shapes = {tuple(draw(s).full.shape) for s in range(12)}
+    assert torch.equal(draw(3).fully_sampled, draw(3).fully_sampled)
+    shapes = {tuple(draw(s).fully_sampled.shape) for s in range(12)}
     assert len(shapes) > 4
     varied = vary_image(image, variety, torch.Generator().manual_seed(0))
     assert all(n % 2 == 0 for n in varied.shape)
@@ -249,7 +249,7 @@ def test_tissue_phase_changes_the_phase_alone():
     def draw(share):
         variety = Variety(hr_size=(64, 96), protocol_share=0.0, tissue_phase=share)
         generator = torch.Generator().manual_seed(5)
-        return draw_scan(image, PROTOCOLS["brain-5x"], variety, generator).hr_coil_images
+        return draw_scan(image, PROTOCOLS["brain-5x"], variety, generator).coil_images
 
     without, with_it = draw(0.0), draw(1.0)
     assert torch.allclose(without.abs(), with_it.abs(), atol=1e-5)
@@ -272,11 +272,11 @@ def test_a_test_scan_shares_nothing_with_the_training_scan_of_its_number(images,
     training = drawn_scans(manifest_of(images, Acquisition("brain-5x")), monkeypatch)
     for k, address in enumerate(find_slices(images)):
         drawn, test = training[k], scan_slice(address, "brain-5x").scan
-        maps = coil_maps(drawn.hr_coil_images), coil_maps(test.csm)
-        object_ = drawn.hr_coil_images.abs().sum(0) > 0
+        maps = coil_maps(drawn.coil_images), coil_maps(test.csm)
+        object_ = drawn.coil_images.abs().sum(0) > 0
         assert float((maps[0] - maps[1]).abs()[:, object_].mean()) > 0.01
         # The same image, coils and phase would leave the same noise; corr is of LR k-space.
-        noise = drawn.full - drawn.clean, test.fully_sampled - drawn.clean
+        noise = drawn.fully_sampled - drawn.clean, test.fully_sampled - drawn.clean
         overlap = torch.vdot(noise[0].flatten(), noise[1].flatten()).abs()
         assert float(overlap) < 0.1 * float(noise[0].norm() * noise[1].norm())
 
@@ -309,7 +309,7 @@ def test_varied_scans_keep_the_limit_of_their_size(images, monkeypatch, share):
     for limit in (60, 66):
         acquisition = Acquisition("brain-5x", "acs", hr_limit=limit, n_coils=4, variety=variety)
         for drawn in drawn_scans(manifest_of(images, acquisition), monkeypatch):
-            assert max(drawn.hr_coil_images.shape[-2:]) <= limit
+            assert max(drawn.coil_images.shape[-2:]) <= limit
 
 
 def test_small_images_are_varied_too(tmp_path):

@@ -17,11 +17,17 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.images import Numbering
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LineList, flag_bits
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.lines import simulated_scan
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
-from tests.helpers.mrd_scans import coil_kspace, copied, joined, select, small_scan
+from tests.helpers.mrd_scans import (
+    coil_kspace,
+    copied,
+    joined,
+    scan_of_kspace,
+    select,
+    small_scan,
+)
 from tests.helpers.synthetic import coil_profiles, phantom
 
 
@@ -115,9 +121,9 @@ def external_scan(m: int, n: int):
     centre = fft2c(inner)[:, m // 2 - n // 2 : m // 2 - n // 2 + n]
     reference = centre[..., m // 2 - n // 2 : m // 2 - n // 2 + n]
     fov = (5.0, 256.0, 256.0)
-    xml, lines = simulated_scan(kspace[None], torch.ones(image_shape), fov_mm=fov)
+    xml, lines = scan_of_kspace(kspace[None], torch.ones(image_shape), fov_mm=fov)
     small = (5.0, float(m), float(m))
-    ref_xml, ref_lines = simulated_scan(reference[None], torch.ones(n, n), fov_mm=small)
+    ref_xml, ref_lines = scan_of_kspace(reference[None], torch.ones(n, n), fov_mm=small)
     ref_lines.heads["encoding_space_ref"] = 1
     ref_lines.heads["flags"] = flag_bits(CALIBRATION)
     header = header_with(xml, parse_header(ref_xml).encodings[0], calibration_mode="external")

@@ -13,9 +13,10 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.frames import ScanStyle, make_frame, reference_volume
-from jrsr_core.mrd.simulator.header import ScanLabels
+from jrsr_core.mrd.simulator.frames import make_frame, reference_volume
+from jrsr_core.mrd.simulator.header import ScanMetadata
 from jrsr_core.mrd.simulator.lines import scan_of_frames
+from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.masks import make_mask
@@ -23,7 +24,7 @@ from tests.helpers.mrd_scans import coil_kspace
 from tests.laws import random_complex
 
 SLAB = Encoding((8, 12, 20), (8, 12, 10), (40.0, 120.0, 200.0), (40.0, 120.0, 100.0))
-STYLE = ScanStyle(calibration="volume", acceleration=2)
+REQUEST = ScanRequest(calibration="volume", acceleration=2)
 
 
 def head(position, read=(1, 0, 0), phase=(0, 1, 0), normal=(0, 0, 1)):
@@ -77,7 +78,7 @@ def test_a_reference_that_cannot_serve_says_why(encoding, image, words):
         place_in_volume(head((0, 0, 0)), encoding, image)
 
 
-def slices_and_reference(n=6, labels=None):
+def slices_and_reference(n=6, metadata=None):
     """Undersampled slices after a reference of the whole slab."""
     kspace = coil_kspace((48, 64), 4, n)
     mask = make_mask("regular", (48, 64), 2, n_acs=1)[:, 0][None]
@@ -86,19 +87,21 @@ def slices_and_reference(n=6, labels=None):
     ]
     whole = [replace(f, mask=torch.ones_like(mask)) for f in frames]
     frames = [reference_volume(whole, 16), *frames]
-    xml, lines = scan_of_frames(frames, fov_mm=(5.0, 200.0, 260.0), labels=labels, style=STYLE)
+    xml, lines = scan_of_frames(
+        frames, fov_mm=(5.0, 200.0, 260.0), metadata=metadata, request=REQUEST
+    )
     return kspace, parse_header(xml), lines
 
 
 def test_every_slice_is_calibrated_from_its_place_in_the_slab():
-    tilted = ScanLabels(
+    tilted = ScanMetadata(
         read_dir=(0.0, 1.0, 0.0),
         phase_dir=(0.0, 0.0, 1.0),
         slice_dir=(1.0, 0.0, 0.0),
         position_mm=(7.0, -3.0, 20.0),
     )
-    for labels in (None, tilted):
-        kspace, header, lines = slices_and_reference(labels=labels)
+    for metadata in (None, tilted):
+        kspace, header, lines = slices_and_reference(metadata=metadata)
         plan = plan_scan(header, lines.heads)
         assert {c.kind for c in plan.calibration.values()} == {"volume"} and not plan.rejected
         for slice_ in Assembler(lines, plan):
