@@ -25,7 +25,7 @@ ARROWS = {
     "jrsr_core.physics": "tensors cancellation",
     "jrsr_core.metrics": "tensors",
     "jrsr_core.calibration": "data tensors physics",
-    "jrsr_core.simulation": "data tensors physics",
+    "jrsr_core.simulation": "physics spelling",
     "jrsr_core.models": "lazy data tensors cancellation physics calibration spelling",
     "jrsr_core.weights": "lazy atomic models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",

@@ -82,7 +82,7 @@ def undersample(kspace: Tensor, mask: Tensor) -> AcquiredSlice:
 
 
 def _limited(variety: Variety, limit: int) -> Variety:
-    """The variety with no HR side above `limit`, where there is one."""
+    """Return the variety with HR sizes of at most `limit`, if that is not 0."""
     if not limit:
         return variety
     smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
