@@ -1,4 +1,4 @@
-"""Settings in what a peer sends: `<property>` elements of a chain, or parameters as JSON text."""
+"""Settings that a peer sends: `<property>` elements of a chain, or parameters as JSON text."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -13,20 +13,21 @@ from .settings import Settings
 NAMES = ("jrsr", "openrecon", "default")
 """Configuration names, with or without ``.xml``, that stand for the settings of the server."""
 
-NOT_OURS = ("config", "customconfig")
-"""Parameters of MRD clients that choose a module of their own server."""
+OF_OTHER_SERVERS = ("config", "customconfig")
+"""Parameters of MRD clients that choose a module of another server."""
 
 
 def properties_of(text: bytes) -> dict[str, Any]:
     """Return the properties of a configuration text.
 
-    It is the `<configuration>` of an external node (`<property name="" value=""/>`, or with child
-    elements of these names), a whole chain that holds one, JSON, or nothing at all.
+    The text may be the `<configuration>` of an external node, a whole chain that contains one,
+    JSON, or empty. A property is `<property name="" value=""/>`, or has child elements of these
+    names.
 
     Raises
     ------
     UsageError
-        A text that is none of these; a property without a name.
+        The text is none of these, or a property has no name.
     """
     text = text.strip(b"\0 \r\n\t")
     if text.startswith(b"{"):
@@ -37,7 +38,8 @@ def properties_of(text: bytes) -> dict[str, Any]:
         root = parse_xml(text)
     except XmlError as error:
         if text.startswith(b"<?xml") and text.endswith(b"?>") and text.count(b"<") == 1:
-            return {}  # The XML declaration alone: Gadgetron has no configuration to send.
+            # Gadgetron sends the XML declaration alone if it has no configuration.
+            return {}
         raise UsageError(f"configuration {error}") from None
     is_chain = root.find("stream") is not None
     nodes = root.findall(".//external/configuration") if is_chain else [root]
@@ -53,14 +55,14 @@ def _property(element: ET.Element) -> tuple[str, str]:
 
 
 def parameters_of(text: str) -> dict[str, Any]:
-    """Return the parameters of a JSON text: ``{"parameters": {...}}``, or the inner object.
+    """Return the settings of a JSON text: ``{"parameters": {...}}``, or the inner object.
 
-    A property may be written without its underscores.
+    Names may be written without their underscores, as OpenRecon requires.
 
     Raises
     ------
     UsageError
-        No JSON object.
+        The text is not a JSON object.
     """
     try:
         value = json.loads(text)
@@ -71,13 +73,13 @@ def parameters_of(text: str) -> dict[str, Any]:
     inner: Any = value.get("parameters", value) if isinstance(value, dict) else value
     if not isinstance(inner, dict):
         raise UsageError(f"parameters are {type(inner).__name__}, expected a JSON object")
-    # Names of OpenRecon are letters and digits only.
-    plain = {name.replace("_", ""): name for name in Settings.model_fields}
-    return {plain.get(name, name): v for name, v in inner.items() if name not in NOT_OURS}
+    full = {name.replace("_", ""): name for name in Settings.model_fields}
+    values: dict[str, Any] = {name: v for name, v in inner.items() if name not in OF_OTHER_SERVERS}
+    return {full.get(name, name): value for name, value in values.items()}
 
 
 def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a configuration name stands for: nothing, or a model.
+    """Return the settings that a configuration name stands for: none, or the model of this name.
 
     Raises
     ------

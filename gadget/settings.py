@@ -17,7 +17,12 @@ MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 
 MAX_SERIES = 65535
 _DEVICE = r"(auto|cpu|cuda(:[0-9]+)?)"
-_KINDS: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+}
 
 
 def _calibration(name: str, description: str) -> Any:
@@ -199,6 +204,18 @@ def expected(field: FieldInfo) -> str:
 
 def _limit(field: FieldInfo, key: str) -> float | None:
     return next((getattr(limit, key) for limit in field.metadata if hasattr(limit, key)), None)
+
+
+def read_settings(pairs: Iterable[str], **named: str | None) -> Settings:
+    """Return the settings of a command line; `named` values that are not None have priority.
+
+    Raises
+    ------
+    UsageError
+        A text without ``=``; errors of `Settings`.
+    """
+    given = {name: value for name, value in named.items() if value is not None}
+    return Settings(**split_pairs(pairs) | given)
 
 
 def split_pairs(pairs: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import typer
 
 from gadget.compute.ray.available import check_share
 from gadget.console import log_to
+from gadget.settings import read_settings
 
 from .options import (
     Cluster,
@@ -21,7 +22,6 @@ from .options import (
     Untrusted,
     Verbose,
     app,
-    read_settings,
 )
 
 
@@ -62,7 +62,7 @@ def recon(
     Exit code: 0 done, 1 failed, 2 wrong usage or unsupported scan, 3 done but some images are
     fallback images, 130 interrupted. Files appear only when they are complete.
     """  # noqa: D301
-    settings = read_settings(pairs, model, device)
+    settings = read_settings(pairs or [], model=model, device=device)
     check_share(cluster, gpus_per_worker)
     from gadget.offline.recon import ReconRequest, reconstruct_files
     from gadget.offline.scans import find_scans
@@ -108,7 +108,7 @@ def demo(
 
     A table, a picture and a report compare the images with CG-SENSE + bicubic interpolation.
     """
-    settings = read_settings(pairs, model, device)
+    settings = read_settings(pairs or [], model=model, device=device)
     from gadget.offline.demo import run_demo
 
     return run_demo(output, settings, overwrite=overwrite)
@@ -128,4 +128,6 @@ def check(
     """
     from gadget.offline.check import check_scan
 
-    return check_scan(scan, read_settings(pairs, model, device), untrusted=untrusted)
+    return check_scan(
+        scan, read_settings(pairs or [], model=model, device=device), untrusted=untrusted
+    )

@@ -11,7 +11,7 @@ import typer
 from gadget.compute.ray.available import check_share
 from gadget.console import print_line
 from gadget.errors import Exit
-from gadget.settings import split_pairs
+from gadget.settings import read_settings, split_pairs
 
 from .options import (
     Cluster,
@@ -24,7 +24,6 @@ from .options import (
     Port,
     Verbose,
     app,
-    read_settings,
 )
 
 
@@ -64,7 +63,7 @@ def serve(
 
     The model stays in memory. With --cluster the workers of a Ray cluster compute the slices.
     """
-    settings = read_settings(pairs, model, device)
+    settings = read_settings(pairs or [], model=model, device=device)
     check_share(cluster, gpus_per_worker)
     from gadget.server.connection import Terms, parse_networks
     from gadget.server.protocol.inbox import Memory

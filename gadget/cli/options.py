@@ -4,8 +4,6 @@ from typing import Annotated
 
 import typer
 
-from gadget.settings import Settings, split_pairs
-
 app = typer.Typer(
     name="jrsr",
     help="Joint MR image reconstruction and super-resolution. Research use only.",
@@ -39,16 +37,3 @@ Pairs = Annotated[
 ]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
-
-
-def read_settings(pairs: list[str] | None, model: str | None, device: str | None) -> Settings:
-    """Return the settings given by --set, --model and --device.
-
-    Raises
-    ------
-    UsageError
-        Unknown name, or a value of the wrong type or out of range.
-    """
-    named = {"model": model, "device": device}
-    values = split_pairs(pairs or []) | {k: v for k, v in named.items() if v is not None}
-    return Settings(**values)

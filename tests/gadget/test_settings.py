@@ -2,14 +2,13 @@
 
 import pytest
 
-from gadget.cli.options import read_settings
 from gadget.errors import UsageError
-from gadget.settings import Settings, split_pairs
+from gadget.settings import Settings, read_settings
 
 
 def test_defaults_and_explicit_values():
-    assert read_settings([], None, None) == Settings()
-    settings = read_settings(["device=cpu", "model=jrsr"], "cg-sense+sinc", None)
+    assert read_settings([], model=None) == Settings()
+    settings = read_settings(["device=cpu", "model=jrsr"], model="cg-sense+sinc", device=None)
     assert (settings.model, settings.device) == ("cg-sense+sinc", "cpu")
 
 
@@ -26,12 +25,12 @@ def test_defaults_and_explicit_values():
 )
 def test_text_becomes_the_type_of_the_field(pair, value):
     name = pair.partition("=")[0].strip()
-    assert getattr(Settings(**split_pairs([pair])), name) == value
+    assert getattr(read_settings([pair]), name) == value
 
 
 def test_every_field_takes_its_own_default_as_text():
     pairs = [f"{name}={field.default}" for name, field in Settings.model_fields.items()]
-    assert Settings(**split_pairs(pairs)) == Settings()
+    assert read_settings(pairs) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_every_field_takes_its_own_default_as_text():
 )
 def test_mistakes_are_named(pair, words):
     with pytest.raises(UsageError) as caught:
-        Settings(**split_pairs([pair]))
+        read_settings([pair])
     assert words in str(caught.value)
 
 

@@ -306,15 +306,6 @@ def test_as_a_process(tmp_path):
     assert done.stderr == "jrsr: bad.h5: not an HDF5 file\n"
 
 
-def test_help_imports_no_torch():
-    code = (
-        "import sys; from gadget.cli.main import run; "
-        "run(['--help']); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip().endswith("False"), done.stdout + done.stderr
-
-
 def test_simulated_scan_may_be_declined_by_its_mask(tmp_path, capfd):
     outcome = jrsr(capfd, "simulate", "-o", tmp_path / "w.h5", "--mask", "random")
     assert_one_line(outcome, DECLINED, "brain-5x", "only a 3-D scan samples like that")
