@@ -29,8 +29,8 @@ from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled, watched
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.images import Numbering
 from jrsr_core.mrd.live import LiveScan, Task
+from jrsr_core.mrd.numbering import Numbering
 
 log = logging.getLogger("jrsr")
 

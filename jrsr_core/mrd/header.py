@@ -91,10 +91,11 @@ def _coil_names(root: ET.Element) -> tuple[str, ...]:
     """Return names by ascending coil number, which may start at 0 or 1; () if ambiguous."""
     labels = root.findall("acquisitionSystemInformation/coilLabel")
     try:
-        named = {_integer(label, "coilNumber"): _text(label, "coilName") for label in labels}
-        names = tuple(named[number] for number in sorted(named))
-    except (BadScan, TypeError):
+        labelled = [(_integer(label, "coilNumber"), _text(label, "coilName")) for label in labels]
+    except BadScan:
         return ()
+    named = {number: name for number, name in labelled if number is not None}
+    names = tuple(named[number] for number in sorted(named))
     return names if len({*names} - {""}) == len(labels) else ()
 
 
@@ -133,19 +134,23 @@ def _counter_maxima(element: ET.Element) -> dict[str, int]:
 
 
 def _matrix(element: ET.Element, path: str, where: str) -> tuple[int, int, int]:
-    sizes = [_integer(element, f"{path}/{axis}") for axis in "zyx"]
-    for axis, n in zip("zyx", sizes, strict=True):
+    def size(axis: str) -> int:
+        n = _integer(element, f"{path}/{axis}")
         if n is None or not 0 < n < 65536:
-            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(n)}")
-    return tuple(sizes)
+            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(n)}, expected 1 to 65535")
+        return n
+
+    return size("z"), size("y"), size("x")
 
 
 def _fov(element: ET.Element, path: str, where: str) -> Vector:
-    sizes = [_number(element, f"{path}/{axis}") for axis in "zyx"]
-    for axis, mm in zip("zyx", sizes, strict=True):
+    def size(axis: str) -> float:
+        mm = _number(element, f"{path}/{axis}")
         if mm is None or not mm > 0:
-            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(mm)}")
-    return tuple(sizes)
+            raise BadScan(f"header: {where}, {path}/{axis} is {_shown(mm)}, expected above 0 mm")
+        return mm
+
+    return size("z"), size("y"), size("x")
 
 
 def _shown(value: float | None) -> str:

@@ -1,13 +1,15 @@
-"""Lines of a 3-D scan -> hybrid space: inverse FFT along the readout, virtual coils on the way.
+"""Lines of a 3-D scan -> hybrid space: inverse FFT along the readout, compression of the coils.
 
     h(x, v, ky, kz) = sum_c A_x[v, c]  IFFT_x[ k(c, ky, kz, kx) ]
 
 A_x are the GCC matrices of the 3-D ACS, one per readout position and aligned along it, so that at
 most `n_virtual_coils` coils of the volume are in memory at a time.
 
-Lines of one place are averaged, of n lines that measured a sample each with 1 / n. Where all of
-them measured the same samples this is done in hybrid space, else before the FFT.
+A sample is the mean of the n lines that measured it. Where all lines of a place measured the same
+samples, the mean is taken in hybrid space, else their readouts are weighted before the FFT.
 """
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,7 +40,7 @@ def hybrid_acs(acs: Tensor, n_virtual: int) -> tuple[Tensor, CoilCompressor | No
 
 
 def to_hybrid(readouts: Tensor, compressor: CoilCompressor | None) -> Tensor:
-    """Readouts ``(line, coil, kx)`` -> ``(line, virtual coil, x)``."""
+    """Return readouts ``(line, coil, kx)`` in hybrid space, ``(line, virtual coil, x)``."""
     hybrid = ifft(readouts, -1)
     if compressor is None:
         return hybrid
@@ -75,19 +77,21 @@ def _sum(
     """Return what `LineReader.sum` does, the mean of every sample times the lines of its place."""
     grid = layout.encoding.grid
     groups = _weights(reader.source.heads[lines], layout)
-    total, finite = None, np.ones(len(lines), dtype=bool)
-    for members, weights in groups:
-        part, finite[members] = reader.sum(
-            lines[members],
-            grid,
-            layout,
-            lambda r, w=weights: to_hybrid(r if w is None else r * w, compressor),
-        )
-        total = part if total is None else total.add_(part)
+    total, finite = torch.zeros(()), np.ones(len(lines), dtype=bool)
+    for i, (members, weights) in enumerate(groups):
+        transform = partial(_weighted, weights=weights, compressor=compressor)
+        part, finite[members] = reader.sum(lines[members], grid, layout, transform)
+        total = part if i == 0 else total.add_(part)
     if finite.any() and not finite.all() and any(w is not None for _, w in groups):
         # The lines left out had a part in the weights of the others.
         total, _ = _sum(reader, lines[finite], layout, compressor)
     return total, finite
+
+
+def _weighted(
+    readouts: Tensor, weights: Tensor | None, compressor: CoilCompressor | None
+) -> Tensor:
+    return to_hybrid(readouts if weights is None else readouts * weights, compressor)
 
 
 def _weights(heads: np.ndarray, layout: LineLayout) -> list[tuple[np.ndarray, Tensor | None]]:

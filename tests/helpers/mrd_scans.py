@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import ismrmrd
 import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.data import Counters
+from jrsr_core.data import Counters, SliceGeometry, Vector
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import LineList
 from jrsr_core.mrd.simulator.frames import make_frame
@@ -90,3 +91,20 @@ def with_encoding(xml: str, **changes):
     """The header with fields of its encoding replaced."""
     header = parse_header(xml)
     return replace(header, encodings=(replace(header.encodings[0], **changes),))
+
+
+def geometry_of(mrd: ismrmrd.Image) -> SliceGeometry:
+    """Read the geometry from the header of an image; the inverse of `to_mrd_image`."""
+    head = mrd.getHead()
+
+    def vector(name: str) -> Vector:
+        return tuple(float(v) for v in getattr(head, name))
+
+    return SliceGeometry(
+        position_mm=vector("position"),
+        read_dir=vector("read_dir"),
+        phase_dir=vector("phase_dir"),
+        slice_dir=vector("slice_dir"),
+        fov_mm=tuple(reversed(vector("field_of_view"))),
+        patient_table_position_mm=vector("patient_table_position"),
+    )

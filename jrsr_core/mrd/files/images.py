@@ -1,10 +1,10 @@
-"""Images of an ISMRMRD file, ours or those of Gadgetron's client.
+"""Reads the images of an ISMRMRD file, written by JRSR or by Gadgetron's client.
 
     group/series/header       ImageHeader (n)
     group/series/attributes   text (n)
     group/series/data         (n, channel, z, y, x); complex as pairs (real, imag)
 
-Everything is checked before HDF5 is asked for values, as in `stored`.
+Everything is checked before HDF5 is asked for values, as in `hdf5_checks`.
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,9 @@ from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.xml import XmlError, parse_xml
 
-from .hdf5_checks import (
-    FileLimits,
-    Heaps,
-    check_chunks,
-    check_group,
-    check_header,
-    check_members,
-    check_texts,
-)
+from .chunks import FileLimits, check_chunks
+from .hdf5_checks import check_group, check_header, check_members, check_texts
+from .heaps import Heaps
 from .scan import DATASET, fitted, lacking, reading
 
 NO_HEADER = "<ismrmrdHeader/>"
@@ -45,15 +39,15 @@ class _Series:
 
 
 class ImageFile:
-    """Iterable of `ismrmrd.Image`, series after series; `header` is the XML of the scan.
+    """Iterable of `ismrmrd.Image`, series after series.
 
-    A client need not keep the header; `header` is an empty one then.
+    `header` is the XML of the scan; an empty header where the client did not keep it.
 
     Raises
     ------
     BadScan
         Not an HDF5 file, cut off, members that lead out of it, sizes beyond `limits`, broken heaps,
-        images that are not what their headers say.
+        images whose shape or kind contradicts their header.
     """
 
     def __init__(self, path: Path, limits: FileLimits | None = None) -> None:
@@ -75,7 +69,7 @@ class ImageFile:
         return (image for _, image in self.with_groups())
 
     def with_groups(self) -> Iterator[tuple[str, ismrmrd.Image]]:
-        """Yield the images, each with the group it is in: a client adds one whenever it is run."""
+        """Yield the images with the name of their group; a client adds a group in every run."""
         with _opened(self.path) as file:
             for series in self._series:
                 for i, head in enumerate(series.heads):
@@ -92,7 +86,7 @@ def _opened(path: Path) -> h5py.File:
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:
-    """Return the groups, ours first; Gadgetron's client names its own by the date."""
+    """Return the groups, `dataset` first; Gadgetron's client names its groups by date."""
     groups = [g for g in file.values() if isinstance(g, h5py.Group)]
     return sorted(groups, key=lambda g: g.name != f"/{DATASET}")
 
@@ -110,7 +104,7 @@ def _text(value: bytes | str) -> str:
 
 
 def _series(group: h5py.Group, heaps: Heaps, limits: FileLimits) -> Iterator[_Series]:
-    """Yield what is a series of images, with the heads and the attributes of all."""
+    """Yield the members that are series of images, with their headers and attributes."""
     for member in group.values():
         if not isinstance(member, h5py.Group) or not {"header", "data"} <= set(member):
             continue
@@ -140,7 +134,7 @@ def _heads(stored: h5py.Dataset, limits: FileLimits) -> np.ndarray:
 
 
 def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> None:
-    """Raise `BadScan` unless the pixels are of the number, shape and kind that the heads tell."""
+    """Raise `BadScan` unless the pixels have the number, shape and kind of the headers."""
     if not isinstance(data, h5py.Dataset) or data.ndim != 5 or len(data) != len(heads):
         raise BadScan(f"{data.name} holds no pixels of {len(heads)} images")
     for i, head in enumerate(heads):
@@ -156,7 +150,7 @@ def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> No
 
 
 def _as_complex(kind: int) -> np.dtype:
-    """Return the pixels of a kind in NumPy, also where HDF5 has a complex of its own."""
+    """Return the NumPy type of a kind of pixels; newer HDF5 has complex numbers as well."""
     return ismrmrd.image.get_dtype_from_data_type(kind)
 
 

@@ -1,8 +1,10 @@
-"""A file of strangers, opened by a child process that may not use much.
+"""Reads a scan file from an untrusted source in a sandboxed subprocess.
 
-HDF5 is a large library with a history of memory errors on malformed files. The child has limits on
-memory and processor time, writes no files, and is ended with its scan; a crash of it is a `BadScan`
-here. Between the two go lines of JSON, each with the bytes it announces; nothing is pickled.
+HDF5 is a large library with a history of memory errors on malformed files. The subprocess has
+limits on memory and processor time and writes no files; a crash of it is a `BadScan` here. It sends
+lines of JSON, each followed by as many bytes as the line announces; nothing is unpickled.
+
+The subprocess imports this module, hence numpy and h5py, but neither torch nor ismrmrd.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import numpy as np
 
@@ -23,14 +26,15 @@ from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE
 
-from .hdf5_checks import FileLimits
+from .chunks import FileLimits
+from .scan import ScanFile
 
 ERRORS = {"BadScan": BadScan, "UnsupportedScan": UnsupportedScan}
 
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """What the child may use: bytes of memory beyond its libraries, seconds of processor time.
+    """Resources of the subprocess: bytes of memory beyond its libraries, seconds of processor time.
 
     `answer` is the time in seconds, waiting included, that one answer may take.
     """
@@ -41,22 +45,31 @@ class SandboxLimits:
 
 
 class SandboxedScan:
-    """A scan on disk, a `LineSource`; used as `ScanFile`.
+    """A scan on disk that a subprocess reads; a `LineSource`, used as `ScanFile`.
+
+    Attributes
+    ----------
+    header, heads
+        As `ScanFile`.
+    limits
+        Limits of the subprocess.
+    process
+        The subprocess; it ends with `close`.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     BadScan
-        As `ScanFile`; the child died, or used more than it may.
+        As `ScanFile`; the subprocess died, or exceeded its limits.
     """
 
     def __init__(self, path: str | Path, limits: SandboxLimits = SandboxLimits()) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        self._limits = limits
-        self._child = subprocess.Popen(
+        self.limits = limits
+        self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", __name__, str(self.path.absolute())),
                 *(str(limits.memory), str(limits.cpu)),
@@ -80,53 +93,54 @@ class SandboxedScan:
         first = self.heads[indices[0]]
         shape = (len(indices), int(first["active_channels"]), int(first["number_of_samples"]))
         with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(json.dumps(indices.tolist()).encode() + b"\n")
+            _pipe(self.process.stdin).write(json.dumps(indices.tolist()).encode() + b"\n")
         data = self._answer(8 * shape[0] * shape[1] * shape[2])
         if len(data) != 8 * shape[0] * shape[1] * shape[2]:
             raise BadScan(f"lines of {len(data)} bytes, their heads say {shape}")
         return np.frombuffer(data, np.complex64).reshape(shape)
 
     def _answer(self, limit: int) -> bytearray:
-        end = time.monotonic() + self._limits.answer
+        end = time.monotonic() + self.limits.answer
         line = b""
         while not line.endswith(b"\n"):
             line += self._read(1, end)
             if len(line) > 2**16:
-                raise BadScan("the reader of the file sent nonsense")
-        told = json.loads(line)
-        if "error" in told:
-            raise ERRORS.get(told["kind"], BadScan)(told["error"])
-        if not 0 <= told["n_bytes"] <= limit:
-            raise BadScan(f"{told['n_bytes']} bytes were read, at most {limit} are accepted")
+                raise BadScan("the subprocess that reads the file sent a line without end")
+        announced = json.loads(line)
+        if "error" in announced:
+            raise ERRORS.get(announced["kind"], BadScan)(announced["error"])
+        if not 0 <= announced["n_bytes"] <= limit:
+            raise BadScan(f"{announced['n_bytes']} bytes were read, at most {limit} are accepted")
         data = bytearray()
-        while len(data) < told["n_bytes"]:
-            data += self._read(min(told["n_bytes"] - len(data), 2**20), end)
+        while len(data) < announced["n_bytes"]:
+            data += self._read(min(announced["n_bytes"] - len(data), 2**20), end)
         return data
 
     def _read(self, n_bytes: int, end: float) -> bytes:
         left = max(end - time.monotonic(), 0)
-        if not select.select([self._child.stdout], [], [], left)[0]:
-            raise BadScan(f"reading the file takes longer than {self._limits.answer:g} s")
-        data = self._child.stdout.read(n_bytes)
+        stdout = _pipe(self.process.stdout)
+        if not select.select([stdout], [], [], left)[0]:
+            raise BadScan(f"reading the file takes longer than {self.limits.answer:g} s")
+        data = stdout.read(n_bytes)
         if not data:
-            raise BadScan(self._last_words())
+            raise BadScan(self._cause_of_death())
         return data
 
-    def _last_words(self) -> str:
-        code = self._child.wait(10)
+    def _cause_of_death(self) -> str:
+        code = self.process.wait(10)
         if code == -signal.SIGXCPU:
-            return f"reading the file takes more than {self._limits.cpu} s of processor time"
+            return f"reading the file takes more than {self.limits.cpu} s of processor time"
         if code < 0:
-            name, room = signal.Signals(-code).name, self._limits.memory // 2**20
+            name, room = signal.Signals(-code).name, self.limits.memory // 2**20
             return f"reading the file crashes ({name}): it is broken or needs more than {room} MiB"
-        return f"the reader of the file ended with exit code {code}"
+        return f"the subprocess that reads the file ended with exit code {code}"
 
     def close(self) -> None:
-        """End the child."""
-        self._child.kill()
-        self._child.wait()
-        self._child.stdin.close()
-        self._child.stdout.close()
+        """End the subprocess."""
+        self.process.kill()
+        self.process.wait()
+        _pipe(self.process.stdin).close()
+        _pipe(self.process.stdout).close()
 
     def __enter__(self) -> "SandboxedScan":
         return self
@@ -138,6 +152,11 @@ class SandboxedScan:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None, "opened with a pipe"
+    return stream
 
 
 def confine(memory: int, cpu: int) -> None:
@@ -156,9 +175,7 @@ def confine(memory: int, cpu: int) -> None:
 
 
 def _serve(path: str, memory: str, cpu: str) -> None:
-    """Be the child: send header and heads, then the samples that are asked for."""
-    from .scan import ScanFile
-
+    """Send header and line headers, then the samples that are asked for: the subprocess."""
     confine(int(memory), int(cpu))
     try:
         with ScanFile(path) as scan:
@@ -168,19 +185,19 @@ def _serve(path: str, memory: str, cpu: str) -> None:
                 _send(scan.samples(np.asarray(json.loads(line), np.int64)).tobytes())
     except MemoryError:
         text = f"reading the file needs more than {int(memory) // 2**20} MiB"
-        _tell({"error": text, "kind": "BadScan"})
+        _announce({"error": text, "kind": "BadScan"})
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())[:1000]
-        _tell({"error": text, "kind": type(error).__name__})
+        _announce({"error": text, "kind": type(error).__name__})
 
 
 def _send(data: bytes) -> None:
-    _tell({"n_bytes": len(data)})
+    _announce({"n_bytes": len(data)})
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
-def _tell(answer: dict[str, object]) -> None:
+def _announce(answer: dict[str, object]) -> None:
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
     sys.stdout.buffer.flush()
 

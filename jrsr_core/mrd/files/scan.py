@@ -1,7 +1,7 @@
-"""ISMRMRD files: read in bulk with bounded memory, write so that a reader never sees half a file.
+"""Reads and writes scans in ISMRMRD files, in bulk and with bounded memory.
 
-Heads are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes it
-read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
+Line headers are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes
+it read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
 """
 
 import io
@@ -17,7 +17,9 @@ from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 
-from .hdf5_checks import FileLimits, Heaps, StoredRows, check_group, check_header, check_rows
+from .chunks import FileLimits
+from .hdf5_checks import RowContents, check_group, check_header, check_rows
+from .heaps import Heaps
 
 DATASET = "dataset"
 FLOATS = h5py.special_dtype(vlen=np.float32)
@@ -26,7 +28,7 @@ ROW_DTYPE = np.dtype([("head", HEAD_DTYPE), ("traj", FLOATS), ("data", FLOATS)])
 
 BLOCK, BLOCK_BYTES = 128, 2**28
 BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
-"""What h5py raises on files that are not what they say."""
+"""Exceptions of h5py on files whose contents do not match their description."""
 
 
 class ScanFile:
@@ -37,7 +39,7 @@ class ScanFile:
     header
         `ScanHeader`.
     heads
-        Line heads, structured ``(n,)``.
+        Line headers, ``(n,)`` of `HEAD_DTYPE`.
 
     Raises
     ------
@@ -70,15 +72,16 @@ class ScanFile:
         Raises
         ------
         BadScan
-            If a line has not the size its head tells.
+            If a line is not as long as its header says.
         """
         first = self.heads[indices[0]]
         n_coils, n_samples = int(first["active_channels"]), int(first["number_of_samples"])
-        stored = self._lengths[indices]
-        if (stored != 2 * n_coils * n_samples).any():
-            wrong = int(np.argmax(stored != 2 * n_coils * n_samples))
+        lengths = self._lengths[indices]
+        is_wrong = lengths != 2 * n_coils * n_samples
+        if is_wrong.any():
+            wrong = int(np.argmax(is_wrong))
             raise BadScan(
-                f"line {indices[wrong]} holds {int(stored[wrong]) // 2} samples, "
+                f"line {indices[wrong]} holds {int(lengths[wrong]) // 2} samples, "
                 f"its head says {n_coils} x {n_samples}"
             )
         parts = [self._read(run) for run in _strided_runs(indices)]
@@ -135,12 +138,12 @@ class ScanFile:
 
 
 def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
-    """Write a scan in one go, layout as the ISMRMRD libraries write it. Replaces `path`.
+    """Write a scan as the ISMRMRD libraries write it; an existing file is replaced.
 
-    It is made in memory: where the disk is full, HDF5 would take the process down with it.
+    The file is made in memory: HDF5 crashes the process where the disk is full.
     """
-    made = io.BytesIO()
-    with h5py.File(made, "w") as file:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         text = file.create_dataset(f"{DATASET}/xml", (1,), h5py.special_dtype(vlen=bytes))
         text[0] = header_xml.encode("utf-8")
         rows = file.create_dataset(
@@ -160,7 +163,7 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
                 block["traj"][i] = nothing
                 block["data"][i] = line.view(np.float32).reshape(-1)
             rows[start : start + len(heads)] = block
-    Path(path).write_bytes(made.getbuffer())
+    Path(path).write_bytes(buffer.getbuffer())
 
 
 def _open(path: Path) -> h5py.File:
@@ -211,39 +214,39 @@ def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
 
 
 def _is_rows(data: object) -> bool:
-    fields = data.dtype.names if isinstance(data, h5py.Dataset) else None
-    return bool(fields) and {"head", "data"} <= set(fields) and data.ndim == 1
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1:
+        return False
+    return {"head", "data"} <= set(data.dtype.names or ())
 
 
-def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> StoredRows:
-    stored = rows.dtype["head"]
-    if missing := sorted(lacking(stored, HEAD_DTYPE)):
+def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> RowContents:
+    if missing := sorted(lacking(rows.dtype["head"], HEAD_DTYPE)):
         raise BadScan(f"acquisition heads lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
-    found = check_rows(rows, lists, limits)
-    return found._replace(heads=fitted(found.heads, HEAD_DTYPE))
+    contents = check_rows(rows, lists, limits)
+    return contents._replace(heads=fitted(contents.heads, HEAD_DTYPE))
 
 
 def fitted(heads: np.ndarray, wanted: np.dtype) -> np.ndarray:
-    """Return heads as rows of `wanted`; fields that it has not are left out."""
+    """Return headers with the fields of `wanted` only."""
     if heads.dtype == wanted:
         return heads
     made = np.zeros(len(heads), wanted)
-    for name in wanted.names:
+    for name in wanted.names or ():
         inner = wanted[name]
         made[name] = fitted(heads[name], inner) if inner.names else heads[name]
     return made
 
 
-def lacking(stored: np.dtype, wanted: np.dtype) -> Iterator[str]:
-    """Yield the fields that are missing or of another kind."""
-    for name in wanted.names:
-        if name not in (stored.names or ()):
+def lacking(found: np.dtype, wanted: np.dtype) -> Iterator[str]:
+    """Yield the fields of `wanted` that are missing in `found` or of another kind there."""
+    for name in wanted.names or ():
+        if name not in (found.names or ()):
             yield name
         elif wanted[name].names:
-            yield from lacking(stored[name], wanted[name])
-        elif stored[name].shape != wanted[name].shape or not np.can_cast(
-            stored[name].base, wanted[name].base, "same_kind"
+            yield from lacking(found[name], wanted[name])
+        elif found[name].shape != wanted[name].shape or not np.can_cast(
+            found[name].base, wanted[name].base, "same_kind"
         ):
             yield name
 

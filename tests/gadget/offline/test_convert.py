@@ -8,7 +8,9 @@ import pydicom
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.hdf5_checks import HEAP, OBJECT, VLEN, FileLimits, stored_rows
+from jrsr_core.mrd.files.chunks import FileLimits, stored_rows
+from jrsr_core.mrd.files.hdf5_checks import VLEN
+from jrsr_core.mrd.files.heaps import HEAP, OBJECT
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 

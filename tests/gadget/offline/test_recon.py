@@ -8,9 +8,8 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.images import geometry_of
 from tests.helpers.commands import FAST, NO_WEIGHTS, jrsr, write_small_scan
-from tests.helpers.mrd_scans import FOV_MM, noise_samples, small_scan
+from tests.helpers.mrd_scans import FOV_MM, geometry_of, noise_samples, small_scan
 
 GENERATOR = "ismrmrd_generate_cartesian_shepp_logan"
 

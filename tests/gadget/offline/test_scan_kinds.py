@@ -12,7 +12,7 @@ from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.images import crop_to_fov, geometry_of
+from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.header import ScanMetadata, slice_axes
@@ -23,6 +23,7 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.simulation.acquisition import to_low_resolution
 from tests.helpers.commands import FAST, assert_one_line, jrsr
+from tests.helpers.mrd_scans import geometry_of
 from tests.helpers.synthetic import coil_profiles
 
 from .test_scan_matrix import SETTINGS

@@ -18,12 +18,12 @@ from tests.helpers.peer import environment
 def test_lines_are_those_of_the_file(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    with ScanFile(path) as plain, SandboxedScan(path) as guarded:
-        assert guarded.header == plain.header
-        np.testing.assert_array_equal(guarded.heads, plain.heads)
+    with ScanFile(path) as plain, SandboxedScan(path) as sandboxed:
+        assert sandboxed.header == plain.header
+        np.testing.assert_array_equal(sandboxed.heads, plain.heads)
         some = np.array([3, 4, 9])
-        np.testing.assert_array_equal(guarded.samples(some), plain.samples(some))
-        child = guarded._child
+        np.testing.assert_array_equal(sandboxed.samples(some), plain.samples(some))
+        child = sandboxed.process
     assert child.poll() is not None
 
 
@@ -51,7 +51,7 @@ def test_a_child_that_dies_is_a_bad_scan(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
     with SandboxedScan(path) as scan:
-        scan._child.send_signal(signal.SIGSEGV)
+        scan.process.send_signal(signal.SIGSEGV)
         with pytest.raises(BadScan, match=r"crashes \(SIGSEGV\): it is broken"):
             scan.samples(np.arange(4))
 
@@ -60,8 +60,8 @@ def test_a_child_that_hangs_is_ended(tmp_path):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
     with SandboxedScan(path, SandboxLimits(answer=20.0)) as scan:
-        scan._child.send_signal(signal.SIGSTOP)
-        scan._limits = SandboxLimits(answer=0.2)
+        scan.process.send_signal(signal.SIGSTOP)
+        scan.limits = SandboxLimits(answer=0.2)
         with pytest.raises(BadScan, match=r"longer than 0\.2 s"):
             scan.samples(np.arange(4))
 

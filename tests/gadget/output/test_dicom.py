@@ -7,9 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from jrsr_core.mrd.images import geometry_of
 from tests.gadget.offline.test_recon import images_of
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.mrd_scans import geometry_of
 
 nibabel = pytest.importorskip("nibabel")
 

@@ -18,7 +18,8 @@ from gadget.server.protocol import inbox
 from gadget.server.protocol.inbox import Memory
 from gadget.server.protocol.wire import Limits
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.hdf5_checks import VLEN, FileLimits, check_members
+from jrsr_core.mrd.files.chunks import FileLimits
+from jrsr_core.mrd.files.hdf5_checks import VLEN, check_members
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE

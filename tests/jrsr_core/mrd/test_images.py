@@ -12,8 +12,8 @@ from jrsr_core.data import AcquisitionStamp, Counters, ReconImage, ReconReport, 
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.images import RESEARCH_USE, crop_to_fov, geometry_of, to_mrd_image
-from tests.helpers.mrd_scans import small_scan
+from jrsr_core.mrd.images import RESEARCH_USE, crop_to_fov, to_mrd_image
+from tests.helpers.mrd_scans import geometry_of, small_scan
 
 GEOMETRY = SliceGeometry(
     position_mm=(1.5, -20.25, 33.0),

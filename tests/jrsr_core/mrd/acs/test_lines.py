@@ -14,8 +14,8 @@ from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.images import Numbering
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, LineList, flag_bits
+from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.load import load_reconstructor

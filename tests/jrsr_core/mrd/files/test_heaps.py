@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.hdf5_checks import HEAP, MOST_OBJECTS, OBJECT
+from jrsr_core.mrd.files.heaps import HEAP, MAX_OBJECTS, OBJECT
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from tests.helpers.mrd_scans import small_scan
 
@@ -68,7 +68,7 @@ def test_heaps_that_are_none(path, at, layout, value):
 
 
 def test_more_objects_than_their_index_can_number(path):
-    objects = OBJECT.pack(1, 0) * (MOST_OBJECTS + 1)
+    objects = OBJECT.pack(1, 0) * (MAX_OBJECTS + 1)
     with path.open("r+b") as file:
         end = file.seek(0, 2)
         file.write(HEAP.pack(b"GCOL", HEAP.size + len(objects)) + objects)
