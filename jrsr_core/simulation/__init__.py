@@ -1,1 +1,1 @@
-"""Synthetic scans: phantoms, phase, coils, masks, noise, and the protocols of the paper."""
+"""Simulated acquisitions: phantoms, phase, coils, masks, noise, and the protocols of the paper."""

@@ -25,18 +25,9 @@ from jrsr_core.physics.resolution import Shape, crop_or_pad, grid_scale
 class AcquiredSlice:
     """One slice of k-space on the LR grid, and what a full scan without noise would have given.
 
-    Attributes
-    ----------
-    mask
-        Sampling mask ``(ky, kx)``, 0/1.
-    fully_sampled
-        Noisy k-space before the mask, complex64 ``(coil, ky, kx)``.
-    clean
-        The same without noise.
-    coil_images
-        Noiseless HR coil images, complex64 ``(coil, y, x)``.
-    noise_std
-        sqrt(E|n|^2) of one complex sample.
+    `mask` is 0/1 ``(ky, kx)``; `fully_sampled` the noisy k-space before the mask and `clean` the
+    same without noise, complex64 ``(coil, ky, kx)``; `coil_images` the noiseless HR coil images
+    ``(coil, y, x)``; `noise_std` = sqrt(E|n|^2) of one sample.
     """
 
     mask: Tensor
@@ -55,12 +46,8 @@ class AcquiredSlice:
 class SimulatedSlice(AcquiredSlice):
     """An acquired slice of a known object.
 
-    Attributes
-    ----------
-    truth
-        HR magnitude in the field of view, float32 ``(y, x)``.
-    csm
-        Coil maps on the grid of the object, complex64 ``(coil, y, x)``.
+    `truth` is the HR magnitude in the field of view, float32 ``(y, x)``; `csm` the coil maps on
+    the grid of the object, complex64 ``(coil, y, x)``.
     """
 
     truth: Tensor
@@ -101,23 +88,11 @@ def noise_std_for(kspace: Tensor, noise_db: float) -> float:
 def encode(
     coil_images: Tensor, magnitude: Tensor, lr_shape: Shape, n_rows: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Encode HR coil images without noise.
+    """Encode HR coil images ``(coil, y, x)`` of an object of this `magnitude`, without noise.
 
-    Parameters
-    ----------
-    coil_images
-        complex64 ``(coil, y, x)``.
-    magnitude
-        Magnitude of the object ``(y, x)``.
-    lr_shape
-        Acquired matrix ``(ky, kx)``.
-    n_rows
-        Rows of the field of view; fewer than the object has fold it over.
-
-    Returns
-    -------
-    k-space ``(coil, ky, kx)``, the coil images in the field of view and the magnitude they show:
-    that of the object, or the root sum of squares of a folded one.
+    Returns k-space ``(coil, ky, kx)`` of size `lr_shape`, the coil images in a field of view of
+    `n_rows` along y, and the magnitude they show: that of the object, or the root sum of squares
+    of one that is folded over.
     """
     if n_rows != coil_images.shape[-2]:
         coil_images = fold_over(coil_images, n_rows)
@@ -136,16 +111,8 @@ def acquire(
 ) -> SimulatedSlice:
     """Acquire the complex HR `image` ``(y, x)`` with the coils `csm` ``(coil, y, x)``.
 
-    Parameters
-    ----------
-    mask
-        Sampling mask ``(ky, kx)``, whose shape is the acquired matrix.
-    noise_db
-        Noise level, as defined above.
-    generator
-        Source of the noise.
-    n_rows
-        Rows of the field of view, those of the image by default.
+    `mask` ``(ky, kx)`` has the size of the acquired matrix, `noise_db` is the noise level as
+    defined above, `n_rows` the number of rows of the field of view, by default those of the image.
 
     Raises
     ------

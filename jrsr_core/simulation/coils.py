@@ -1,12 +1,12 @@
 """Random smooth receive coils.
 
-Each element is a loop outside the object at z_c = x_c + i y_c; in the quasi-static 2-D limit its
-sensitivity falls like a harmonic function of z - z_c:
+Element c is a loop outside the object at z_c = x_c + i y_c. In the quasi-static 2-D limit its
+sensitivity falls off like a harmonic function of z - z_c:
 
-    S_c(z) = exp(i alpha_c) (|z - z_c|)^(-p_c) exp(i q_c arg((z - z_c) conj(-z_c))),
+    S_c(z) = exp(i alpha_c) |z - z_c|^(-p_c) exp(i q_c arg((z - z_c) conj(-z_c))).
 
-a birdcage when p = q = 1 and the loops stand on a circle (cf. Roemer et al., MRM 1990). The maps
-are divided by their root sum of squares, so the combined image is the object itself.
+p = q = 1 with the loops on a circle is a birdcage coil (cf. Roemer et al., MRM 1990;16:192). The
+maps are divided by their root sum of squares, so that the combined image is the object itself.
 """
 
 import torch
@@ -18,12 +18,19 @@ from .fields import uniform, unit_grid
 def random_coils(
     n_coils: int, shape: tuple[int, int], generator: Generator, *, local: float = 0.0
 ) -> Tensor:
-    """Return complex64 ``(coil, y, x)`` with ``sum_c |S_c|^2 = 1``.
+    """Return random coil maps with ``sum_c |S_c|^2 = 1``, complex64 ``(coil, y, x)``.
 
     Parameters
     ----------
+    n_coils
+        Number of elements.
+    shape
+        Grid ``(y, x)``.
+    generator
+        Source of the random numbers.
     local
-        0: loops well outside the object (a head coil); 1: close, small elements (a flexible array).
+        From 0, loops well outside the object (a head coil), to 1, small elements close to it (a
+        flexible array).
     """
     y, x = unit_grid(shape)
     start = uniform(0.0, 2 * torch.pi, generator)

@@ -1,7 +1,7 @@
-"""Random fields over the image: phase of the object, smooth and by tissue, intensity bias.
+"""Random fields over the image: smooth phase, phase of tissues, intensity bias.
 
-A field is a low-order polynomial plus band-limited Gaussian noise, in units of half the field of
-view, so its smoothness does not depend on the matrix.
+Positions are in units of half the field of view, so that the smoothness of a field, a low-order
+polynomial plus band-limited Gaussian noise, does not depend on the matrix.
 """
 
 import torch
@@ -10,19 +10,19 @@ from torch.nn import functional
 
 
 def unit_grid(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Positions (y, x) in half fields of view, 0 at pixel ``n//2``; float32 ``(y, x)`` each."""
+    """Return the positions y and x of all pixels, 0 at pixel ``n//2``; float32 ``(y, x)`` each."""
     axes = [(torch.arange(n, dtype=torch.float32) - n // 2) / (n / 2) for n in shape]
     y, x = torch.meshgrid(*axes, indexing="ij")
     return y, x
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:
-    """One draw from [low, high)."""
+    """Return one number drawn uniformly from [low, high)."""
     return low + (high - low) * float(torch.rand((), generator=generator))
 
 
 def smooth_noise(shape: tuple[int, int], n_modes: int, generator: Generator) -> Tensor:
-    """Real band-limited noise with `n_modes` cosines per axis, unit variance, ``(y, x)``."""
+    """Return noise of unit variance with `n_modes` cosines per axis, float32 ``(y, x)``."""
     y, x = unit_grid(shape)
     order = torch.arange(n_modes, dtype=torch.float32)
     weights = torch.randn((n_modes, n_modes), generator=generator)
@@ -35,9 +35,10 @@ def smooth_noise(shape: tuple[int, int], n_modes: int, generator: Generator) -> 
 
 
 def random_phase(shape: tuple[int, int], generator: Generator, strength: float = 1.0) -> Tensor:
-    """exp(i phi), complex64 ``(y, x)``: linear (echo shift), quadratic (shim), smooth field.
+    """Return exp(i phi), complex64 ``(y, x)``, with a smooth random phi.
 
-    `strength` 1 spans about +-pi over the field of view, what a gradient echo at 3 T shows.
+    phi has a linear part (echo shift), a quadratic part (shim) and a smooth field. A `strength` of
+    1 spans about +-pi over the field of view, as in a gradient echo at 3 T.
     """
     y, x = unit_grid(shape)
     a, b, c, d, e, offset = (uniform(-1.0, 1.0, generator) for _ in range(6))
@@ -47,12 +48,12 @@ def random_phase(shape: tuple[int, int], generator: Generator, strength: float =
 
 
 def object_mask(image: Tensor) -> Tensor:
-    """Where a magnitude ``(y, x)`` is more than air."""
+    """Return where a magnitude ``(y, x)`` is above the level of air, boolean."""
     return image > 0.06 * image.max()
 
 
 def outer_rim(image: Tensor, depth: int) -> Tensor:
-    """1 within `depth` pixels of the outline of an object ``(y, x)``, 0 elsewhere; float32."""
+    """Return 1 up to `depth` pixels inside the outline of an object, else 0; float32 ``(y, x)``."""
 
     def grow(mask: Tensor, by: int) -> Tensor:
         return functional.max_pool2d(mask[None], 2 * by + 1, 1, by)[0]
@@ -66,12 +67,14 @@ def outer_rim(image: Tensor, depth: int) -> Tensor:
 
 
 def tissue_phase(image: Tensor, generator: Generator) -> Tensor:
-    """exp(i phi), complex64 ``(y, x)``, where phi jumps from tissue to tissue.
+    """Return exp(i phi), complex64 ``(y, x)``, where phi jumps from tissue to tissue.
 
-    phi = d s((m - t) / w) r + e,  s the logistic function, m the magnitude. Fat is bright, lies
-    under the skin and, by its chemical shift, has another phase d than water (Dixon, Radiology
-    1984), between -pi and pi according to the echo time; e is a field of finer structure, as next
-    to air. Half of the draws leave out r, the rim, and shift whatever is brighter than t.
+        phi = d s((m - t) / w) r + e
+
+    with the logistic function s and the magnitude m, `image`. Fat is bright, lies in the rim r
+    under the skin and, by its chemical shift, differs from water by a phase d between -pi and pi
+    that depends on the echo time (Dixon, Radiology 1984;153:189); e is a field of finer structure,
+    as near air. Half of the draws have r = 1: the phase of everything brighter than t is shifted.
     """
     shape = (image.shape[0], image.shape[1])
     level = image / torch.quantile(image, 0.98).clamp_min(1e-6)
@@ -84,6 +87,6 @@ def tissue_phase(image: Tensor, generator: Generator) -> Tensor:
     return torch.polar(torch.ones_like(phase), phase)
 
 
-def random_bias(shape: tuple[int, int], generator: Generator, strength: float = 0.3) -> Tensor:
-    """Smooth positive intensity bias exp(strength * field), float32 ``(y, x)``."""
-    return torch.exp(strength * smooth_noise(shape, 3, generator).clamp(-2.5, 2.5))
+def random_bias(shape: tuple[int, int], generator: Generator) -> Tensor:
+    """Return the smooth positive intensity bias exp(0.3 field), float32 ``(y, x)``."""
+    return torch.exp(0.3 * smooth_noise(shape, 3, generator).clamp(-2.5, 2.5))

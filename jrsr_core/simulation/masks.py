@@ -1,14 +1,16 @@
-"""Sampling masks on the low-resolution grid, float32 0/1.
+"""Sampling masks ``(ky, kx)`` on the LR grid, float32 0/1.
 
-1-D masks choose whole readout lines and have shape ``(ky, kx)`` with equal columns; 2-D masks
-choose points of the (PE, SPE) plane. The same seed always gives the same mask.
+1-D masks choose whole readout lines, so that their columns are equal; 2-D masks choose points of
+the plane of both phase encodes (PE, SPE). All have a fully sampled centre of `n_acs` lines, or
+`n_acs` x `n_acs` points, for calibration (ACS). The same seed always gives the same mask. They
+raise `ValueError` if the centre does not fit the matrix or the acceleration.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Shape = tuple[int, int]
+from jrsr_core.physics.resolution import Shape
 
 
 def _center(n: int, width: int) -> slice:
@@ -36,10 +38,11 @@ def gaussian_mask(
     sigma: float = 0.1,
     floor: float = 0.2,
 ) -> Tensor:
-    """1-D Gaussian density along ky, a full centre, ``round(n / R)`` lines in all.
+    """Return a 1-D mask of Gaussian density along ky with ``round(n / R)`` lines in all.
 
-    Density ``exp(-((k - n//2) / (sigma n))^2 / 2) + floor``, drawn without replacement outside
-    the centre (the paper's 2.5x mask; its sigma is not stated, ours is n/10).
+    Lines outside the centre are drawn without replacement, with the density
+    ``exp(-((k - n//2) / (sigma n))^2 / 2) + floor``. This is the 2.5x mask of Xu et al. 2023, who
+    do not state sigma; ours is n/10.
     """
     n = shape[0]
     n_lines = round(n / acceleration)
@@ -57,7 +60,7 @@ def gaussian_mask(
 
 
 def regular_mask(shape: Shape, acceleration: int, *, n_acs: int = 24) -> Tensor:
-    """Every R-th line and a full centre: what parallel imaging on a scanner samples."""
+    """Return a 1-D mask of every R-th line and the centre, as parallel imaging samples."""
     n = shape[0]
     _check(n, n, n_acs)
     lines = np.zeros(n, dtype=bool)
@@ -66,20 +69,21 @@ def regular_mask(shape: Shape, acceleration: int, *, n_acs: int = 24) -> Tensor:
     return _lines_to_mask(lines, shape[1])
 
 
-def poisson_mask(
-    shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0, crop_corner: bool = False
-) -> Tensor:
-    """2-D variable-density Poisson disc with a square centre, through `sigpy.mri.poisson`."""
-    # Imported here: sigpy compiles with numba, and only this mask needs it.
+def poisson_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0) -> Tensor:
+    """Return a 2-D variable-density Poisson disc with a square centre, by `sigpy.mri.poisson`.
+
+    Source: Vasanawala et al., IEEE ISBI 2011:1039.
+    """
+    # Imported here: sigpy imports numba, which takes seconds, and only this mask needs it.
     from sigpy.mri import poisson
 
     if min(shape) < n_acs:
         raise ValueError(f"n_acs is {n_acs}, the mask is {shape}")
     if acceleration <= 1:
-        return full_mask(shape)
+        return torch.ones(shape)
     try:
         points = poisson(
-            shape, acceleration, calib=(n_acs, n_acs), crop_corner=crop_corner, seed=seed, tol=0.15
+            shape, acceleration, calib=(n_acs, n_acs), crop_corner=False, seed=seed, tol=0.15
         )
     except ValueError as error:
         raise ValueError(f"no Poisson disc of {acceleration}x on {shape}: {error}") from error
@@ -87,9 +91,10 @@ def poisson_mask(
 
 
 def random_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0) -> Tensor:
-    """2-D independent points of density ~ exp(-4 r^2) + 0.1 and a square centre, exact count.
+    """Return a 2-D mask of ``round(ny nx / R)`` independent points with a square centre.
 
-    Quick to draw; the Poisson disc of `poisson_mask` spaces its points more evenly.
+    Their density is proportional to exp(-4 r^2) + 0.1, r = 1 at the edge of k-space. It is faster
+    to draw than the Poisson disc of `poisson_mask`, which spaces its points more evenly.
     """
     ny, nx = shape
     n_points = round(ny * nx / acceleration)
@@ -109,18 +114,13 @@ def random_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int
     return torch.from_numpy(mask.astype(np.float32))
 
 
-def full_mask(shape: Shape) -> Tensor:
-    """Everything sampled."""
-    return torch.ones(shape)
-
-
 MASK_NAMES = ("gaussian", "regular", "poisson", "random", "full")
 
 
 def make_mask(
     name: str, shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0
 ) -> Tensor:
-    """Return the mask `name` of `MASK_NAMES`."""
+    """Return a mask of the kind `name`, one of `MASK_NAMES`; `ValueError` for any other name."""
     if name == "gaussian":
         return gaussian_mask(shape, acceleration, n_acs=n_acs, seed=seed)
     if name == "regular":
@@ -132,5 +132,5 @@ def make_mask(
     if name == "random":
         return random_mask(shape, acceleration, n_acs=n_acs, seed=seed)
     if name == "full":
-        return full_mask(shape)
+        return torch.ones(shape)
     raise ValueError(f"unknown mask {name!r}, known: {', '.join(MASK_NAMES)}")

@@ -2,8 +2,9 @@
 
     m(r) = sum_e a_e [ |R(theta_e)(r - c_e) / s_e| <= 1 ]   in units of half the field of view,
 
-rendered on any grid by averaging `OVERSAMPLING`^2 points per pixel. The head is a variation on
-Shepp and Logan (IEEE TNS 1974) with the soft contrasts of Toft (1996).
+rendered on any grid by averaging `OVERSAMPLING`^2 points per pixel. The head is a variation of the
+phantom of Shepp and Logan (IEEE Trans Nucl Sci 1974;21:21) with the soft contrasts of Toft (The
+Radon transform, PhD thesis, Technical University of Denmark 1996).
 """
 
 import math
@@ -47,7 +48,8 @@ def _coordinates(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     for n in shape:
         fine = (torch.arange(n * OVERSAMPLING, dtype=torch.float64) + 0.5) / OVERSAMPLING - 0.5
         axes.append((fine - n // 2) / (n / 2))
-    return torch.meshgrid(*axes, indexing="ij")
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    return y, x
 
 
 def _average_pixels(fine: Tensor) -> Tensor:
@@ -68,8 +70,8 @@ def render_ellipses(ellipses: tuple[Ellipse, ...], shape: tuple[int, int]) -> Te
     return _average_pixels(image).to(torch.float32)
 
 
-def resolution_chart(shape: tuple[int, int], periods: tuple[float, ...] = (8, 6, 5, 4, 3, 2.5)):
-    """Draw groups of three bars whose period falls from 8 to 2.5 HR pixels, float32 ``(y, x)``.
+def resolution_chart(shape: tuple[int, int]) -> Tensor:
+    """Return groups of three bars with periods from 8 to 2.5 HR pixels, float32 ``(y, x)``.
 
     A group with a period below four HR pixels lies beyond the band limit of a twofold coarser
     scan, so only a prior can draw it.
@@ -78,7 +80,7 @@ def resolution_chart(shape: tuple[int, int], periods: tuple[float, ...] = (8, 6,
     y, x = y * shape[0] / 2, x * shape[1] / 2  # in HR pixels
     image = torch.zeros_like(y)
     left = -0.38 * shape[1] / 2
-    for period in periods:
+    for period in (8, 6, 5, 4, 3, 2.5):
         width = 2.5 * period
         inside = (x >= left) & (x < left + width) & ((y - 0.30 * shape[0] / 2).abs() < 1.5 * period)
         image += inside * (torch.remainder(x - left, period) < period / 2)
@@ -87,6 +89,6 @@ def resolution_chart(shape: tuple[int, int], periods: tuple[float, ...] = (8, 6,
 
 
 def brain_phantom(shape: tuple[int, int] = (232, 256)) -> Tensor:
-    """Head of ellipses with a resolution chart in its lower half, float32 ``(y, x)`` in [0, 1]."""
+    """Return a head with a resolution chart in its lower half, float32 ``(y, x)`` in [0, 1]."""
     head = render_ellipses(HEAD, shape) + 0.30 * resolution_chart(shape)
     return head.clamp(0.0, 1.0)

@@ -28,18 +28,10 @@ SR_FACTOR = 2
 class Protocol:
     """How a slice is scanned.
 
-    Attributes
-    ----------
-    mask
-        Kind of mask, one of `masks.MASK_NAMES`, with `acceleration` and an ACS of `n_acs` lines.
-    noise_db
-        Noise level as defined in `acquisition`.
-    hr_shape, pixel_mm
-        Matrix ``(y, x)`` and pixel size of the HR image.
-    readout_pixel
-        Readout pixel over phase-encode pixel; 0.5 acquires the readout at HR.
-    phase_fov
-        Field of view along y over that of the image; below 1 the object folds over.
+    `mask` is a kind of `MASK_NAMES`; `noise_db` the noise level as defined in `acquisition`;
+    `hr_shape` ``(y, x)`` and `pixel_mm` are those of the HR image; `readout_pixel` is the readout
+    pixel over the phase-encode pixel, 0.5 for an HR readout; `phase_fov` the field of view along y
+    over that of the image, below 1 for an object that folds over.
     """
 
     name: str
@@ -124,16 +116,8 @@ def simulate_protocol(
 ) -> SimulatedSlice:
     """Scan the HR magnitude `hr_image` ``(y, x)`` by a protocol.
 
-    Parameters
-    ----------
-    protocol
-        A protocol, or the name of one of `PROTOCOLS`.
-    seed
-        Draws coils, phase and noise.
-    mask_seed
-        Draws the mask; a whole data set has one.
-    changes
-        Fields of the protocol to replace.
+    `protocol` may be a name of `PROTOCOLS`; `changes` replace fields of it. `seed` draws coils,
+    phase and noise, `mask_seed` the mask, of which a whole data set has one.
 
     Raises
     ------

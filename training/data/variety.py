@@ -22,7 +22,6 @@ from jrsr_core.simulation.fields import (
     uniform,
 )
 from jrsr_core.simulation.masks import (
-    full_mask,
     gaussian_mask,
     make_mask,
     random_mask,
@@ -35,24 +34,10 @@ from jrsr_core.simulation.protocols import Protocol
 class Variety:
     """Ranges that scans are drawn from, uniformly; a range of equal ends is a constant.
 
-    Attributes
-    ----------
-    noise_db
-        Noise level as defined in `simulation.acquisition`.
-    n_acs
-        Width of the fully sampled centre in lines.
-    pixel_zoom
-        Factor by which the pixels of the image grow.
-    margin
-        Field of view over the bounding box of the object.
-    hr_size
-        Limits of the HR matrix along either axis.
-    masks
-        Kinds of masks with their probability.
-    protocol_share
-        Share of scans with the matrix of the image and the mask of the protocol.
-    tissue_phase
-        Share of scans whose phase jumps from tissue to tissue.
+    `pixel_zoom` is the factor by which pixels grow, `margin` the field of view over the bounding
+    box of the object, `hr_size` limits the HR matrix along either axis. `masks` are kinds with
+    their probability. `protocol_share` of the scans have the matrix of the image and the mask of
+    the protocol; in `tissue_phase` of the scans the phase jumps from tissue to tissue.
     """
 
     n_coils: tuple[int, int] = (4, 32)
@@ -137,7 +122,7 @@ def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
         return regular_mask(shape, _integer((2, 4), generator), n_acs=n_acs)
     if name == "random":
         return random_mask(shape, 1.5 + acceleration, n_acs=n_acs, seed=seed)
-    return full_mask(shape)
+    return torch.ones(shape)
 
 
 def scan_varied(

@@ -20,20 +20,10 @@ from jrsr_core.physics.resolution import crop_or_pad, grid_scale
 class Frame:
     """One pass over k-space.
 
-    Attributes
-    ----------
-    kspace
-        complex64 ``(coil, kz, ky, kx)``.
-    mask
-        Measured lines ``(kz, ky)``, 0/1.
-    flags
-        Calibration flags of the lines ``(kz, ky)``, int64.
-    reference
-        Whether the frame only calibrates; the counters of its lines begin at 0.
-    space
-        Encoding space.
-    place
-        Centre of a 3-D reference of 2-D slices, in slices beyond the first one; else None.
+    `kspace` is complex64 ``(coil, kz, ky, kx)``; `mask` 0/1 and the calibration `flags` int64 are
+    ``(kz, ky)``. A `reference` frame only calibrates, and the counters of its lines begin at 0.
+    `space` is the encoding space. The centre of a 3-D reference of 2-D slices lies `place` slices
+    beyond the first one.
     """
 
     counters: Counters

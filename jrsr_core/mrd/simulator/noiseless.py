@@ -41,18 +41,10 @@ NO_ACS = 2
 class NoiselessScan:
     """The k-space of every slice and contrast without noise, and how it is sampled.
 
-    Attributes
-    ----------
-    kspace
-        complex64 ``(coil, kz, ky, kx)`` by (slice, contrast); kz is 1 in 2-D, slice 0 in 3-D.
-    truth
-        HR magnitude of each, float32 ``(y, x)``, in 3-D ``(z, y, x)``.
-    lines
-        0/1 ``(kz, ky)``: lines of the images.
-    noise_std, n_noise_samples
-        Noise level of one sample, and samples per coil of the noise scan.
-    fov_mm, recon_fov_mm
-        Acquired and reconstructed field of view ``(z, y, x)``.
+    `kspace` complex64 ``(coil, kz, ky, kx)`` and `truth`, the HR magnitude ``(y, x)`` or in 3-D
+    ``(z, y, x)``, are by (slice, contrast); a 2-D slice has kz = 1, a volume is slice 0. `lines`
+    are the measured ones, 0/1 ``(kz, ky)``. The noise scan has `n_noise_samples` per coil. The
+    fields of view are ``(z, y, x)``.
     """
 
     kspace: dict[tuple[int, int], Tensor]
@@ -178,20 +170,17 @@ def _encode_volume(
 
 def adapted(request: ScanRequest, protocol: Protocol) -> Protocol:
     """Return the protocol with the numbers of the request."""
-    protocol = replace(
+    return replace(
         protocol,
+        n_coils=request.n_coils or protocol.n_coils,
+        mask=request.mask or protocol.mask,
+        acceleration=request.acceleration or protocol.acceleration,
+        n_acs=request.acs or protocol.n_acs,
+        noise_db=protocol.noise_db if request.noise_db is None else request.noise_db,
         hr_shape=request.hr_matrix(protocol.hr_shape),
         readout_pixel=request.readout_pixel,
         phase_fov=request.phase_fov,
     )
-    changes = {
-        "n_coils": request.n_coils,
-        "acceleration": request.acceleration,
-        "mask": request.mask,
-        "noise_db": request.noise_db,
-        "n_acs": request.acs,
-    }
-    return replace(protocol, **{k: v for k, v in changes.items() if v is not None})
 
 
 def _contrast(magnitude: Tensor, contrast: int) -> Tensor:

@@ -1,5 +1,6 @@
 """What to simulate: one frozen dataclass, checked when it is made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -25,8 +26,8 @@ def _field(
     high: float | None = None,
     known: tuple[str, ...] = (),
 ) -> Any:
-    limits = {"low": low, "high": high, "known": known}
-    return field(default=default, metadata={"description": text, **limits})
+    metadata = {"description": text, "low": low, "high": high, "known": known}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class ScanRequest(UnusualHeaders):
 
     protocol: str = _field("brain-5x", "brain-5x (2-D) or wall-16x (3-D).")
     mask: str | None = _field(None, "gaussian, regular, poisson, random or full.")
-    acceleration: float | None = _field(None, "Acceleration of the image scan.")
+    acceleration: float | None = _field(None, "Acceleration of the image scan.", low=1)
     acs: int | None = _field(None, "Width of the fully sampled centre in lines.", low=1)
     n_coils: int | None = _field(None, "Number of receive coils.", low=1)
     image: str = _field("", "FILE:INDEX of the object; the phantom if not given.")
@@ -111,7 +112,7 @@ class ScanRequest(UnusualHeaders):
     def __post_init__(self) -> None:
         """Check every field against its limits."""
         for item in fields(self):
-            _check(item.name, getattr(self, item.name), **_limits(item.metadata))
+            _check(item.name, getattr(self, item.name), item.metadata)
         if self.phase_fov < 1 < self.phase_oversampling:
             raise SimulationError(
                 f"phase_fov is {self.phase_fov}, phase_oversampling {self.phase_oversampling}: "
@@ -138,18 +139,10 @@ class ScanRequest(UnusualHeaders):
         return (int(parts[0]), int(parts[1]))
 
 
-def _limits(metadata: Any) -> dict[str, Any]:
-    return {name: metadata[name] for name in ("low", "high", "known")}
-
-
-def _check(
-    name: str, value: Any, low: float | None, high: float | None, known: tuple[str, ...]
-) -> None:
+def _check(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    low, high, known = (limits[key] for key in ("low", "high", "known"))
     if known and value not in known:
         raise SimulationError(f"{name} is {value!r}{nearest(value, known)}")
-    if low is None or value is None:
-        return
-    if high is None and value < low:
-        raise SimulationError(f"{name} is {value}, expected at least {low:g}")
-    if high is not None and not low <= value <= high:
-        raise SimulationError(f"{name} is {value}, expected {low:g} to {high:g}")
+    if low is not None and value is not None and not low <= value <= (high or value):
+        expected = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+        raise SimulationError(f"{name} is {value}, expected {expected}")

@@ -41,24 +41,12 @@ FRAME_COUNTERS = ("repetition", "set", "phase", "contrast", "average", "slice")
 
 @dataclass(frozen=True, eq=False)
 class SimulatedScan:
-    """A simulated scan and the truth of its images.
+    """A simulated scan, `header_xml` and `lines` as in its file, and the truth of its images.
 
-    Attributes
-    ----------
-    header_xml, lines
-        The scan as its file holds it.
-    frames
-        K-space as measured, reference frames first.
-    truth
-        HR magnitudes ``(image, y, x)`` in the order of the images, in 3-D ``(image, z, y, x)``.
-    mask
-        Sampling mask of an image ``(ky, kx)``, in 3-D ``(ky, kz)``.
-    noise
-        Pure noise ``(coil, sample)``, as in the noise lines.
-    noise_std
-        sqrt(E|n|^2) of one sample.
-    recon_fov_mm
-        Field of view ``(z, y, x)`` of the truth.
+    `frames` are the passes over k-space, reference frames first. `truth` has the HR magnitudes
+    ``(image, y, x)`` in the order of the images, in 3-D ``(image, z, y, x)``, and the field of
+    view `recon_fov_mm` ``(z, y, x)``. `mask` is the sampling mask of an image ``(ky, kx)``, in 3-D
+    ``(ky, kz)``. `noise` is pure noise ``(coil, sample)`` with sqrt(E|n|^2) = `noise_std`.
     """
 
     header_xml: str
