@@ -1,4 +1,4 @@
-"""Weights out of an ONNX file: the initialisers, without the onnx package.
+"""Weights of an ONNX file: its initialisers, read without the package onnx.
 
 An ONNX file is a protocol buffer. Only these fields are read: model.graph (7), graph.initializer
 (5), tensor.dims (1), tensor.data_type (2), tensor.name (8), tensor.raw_data (9).
@@ -25,7 +25,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value) of a message; fixed-size values as bytes."""
+    """Yield field number and value of a message; fixed-size values as bytes."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -42,14 +42,17 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _tensor(message: memoryview) -> tuple[str, Tensor]:
-    name, dims, dtype, raw = "", [], 0, b""
+    name, dtype, raw = "", 0, b""
+    dims: list[int] = []
     for number, value in _fields(message):
-        if number == 1:
-            # A list of dims comes as one integer per field or packed into bytes.
-            packed = [value] if isinstance(value, int) else _packed(value)
-            dims.extend(packed)
-        elif number == 2:
-            dtype = value
+        # A list of dims comes as one integer per field or packed into bytes.
+        if isinstance(value, int):
+            if number == 1:
+                dims.append(value)
+            elif number == 2:
+                dtype = value
+        elif number == 1:
+            dims.extend(_packed(value))
         elif number == 8:
             name = bytes(value).decode()
         elif number == 9:
@@ -77,9 +80,9 @@ def read_onnx_weights(content: bytes) -> dict[str, Tensor]:
     weights = {}
     try:
         for number, graph in _fields(memoryview(content)):
-            if number == _GRAPH:
+            if number == _GRAPH and isinstance(graph, memoryview):
                 for part, value in _fields(graph):
-                    if part == _INITIALIZER:
+                    if part == _INITIALIZER and isinstance(value, memoryview):
                         name, tensor = _tensor(value)
                         weights[name] = tensor
     except (IndexError, KeyError, TypeError, RuntimeError, UnicodeDecodeError) as error:

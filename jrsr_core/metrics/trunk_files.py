@@ -1,4 +1,4 @@
-"""Weights of trunks from local files, told by their hash and never downloaded.
+"""Weights of trunks from local files, identified by their hash and never downloaded.
 
 Files as torchvision publishes them (.pth, restricted to tensors), safetensors with the same keys,
 or for SqueezeNet the ONNX file of Caffe lineage.
@@ -58,7 +58,7 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
-    """Return the sha256 of names, shapes and float32 values: the same in any file that has them."""
+    """Return the sha256 of names, shapes and float32 values, whatever file they come from."""
     digest = hashlib.sha256()
     for key in sorted(tensors):
         value = tensors[key].float().contiguous()
@@ -68,7 +68,7 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def _onnx_keys(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Keys of the Caffe SqueezeNet as those of the sequence; its classifier is left out."""
+    """Rename the keys of the Caffe SqueezeNet to those of the sequence; drop its classifier."""
     tensors = {}
     for key, value in weights.items():
         layer, kind = key.removesuffix("_0").rsplit("_", 1)
@@ -88,7 +88,7 @@ def _keys(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _select(where: str, tensors: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return those tensors that `like` has; one that is missing or of another shape is told."""
+    """Return the tensors that `like` has; `TrunkError` if one is missing or of another shape."""
     for key, value in like.items():
         found = tuple(tensors[key].shape) if key in tensors else None
         if found != tuple(value.shape):

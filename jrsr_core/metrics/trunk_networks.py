@@ -15,7 +15,7 @@ Rgb = tuple[float, float, float]
 
 
 class TrunkError(ValueError):
-    """Trunk weights that must not be used; the message is one line."""
+    """A trunk or its weights cannot be used; the message is one line."""
 
 
 class _Fire(nn.Module):
@@ -68,9 +68,9 @@ class TrunkSpec:
     """A trunk: its layers by name, what it expects of its input, the hashes of its weights.
 
     `layers` maps names to positions in the sequence; `mean` and `std` apply to [0, 1]; `sha256` is
-    the (beginning of the) hash of the published file; `min_size` the least image side that reaches
-    its end; `tensors_sha256` the hash of its tensors (`trunk_files.tensors_sha256`), which tells
-    them in another file; empty where it is not known.
+    the (beginning of the) hash of the published file; `min_size` the smallest image side that
+    reaches its end; `tensors_sha256` the hash of its tensors (`trunk_files.tensors_sha256`), which
+    identifies them in another file; empty where it is not known.
     """
 
     build: Callable[[], nn.Sequential]
@@ -82,9 +82,9 @@ class TrunkSpec:
     tensors_sha256: str = ""
 
 
-_TORCHVISION = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_TORCHVISION: tuple[Rgb, Rgb] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Caffe: blue, green, red in 0..255 minus the mean of ImageNet.
-_CAFFE = (tuple(m / 255 for m in (104.0, 117.0, 123.0)), (1 / 255,) * 3)
+_CAFFE: tuple[Rgb, Rgb] = ((104 / 255, 117 / 255, 123 / 255), (1 / 255, 1 / 255, 1 / 255))
 FIRES = dict(zip((f"fire{i}" for i in range(2, 10)), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 
 TRUNKS = {

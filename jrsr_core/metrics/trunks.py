@@ -54,7 +54,7 @@ class Trunk(nn.Module):
         x = (magnitude[:, None].expand(-1, 3, -1, -1) - self.mean) / self.std
         x = x.contiguous(memory_format=torch.channels_last)
         features = {}
-        for position, layer in enumerate(self.features):
+        for position, layer in enumerate(self.features.children()):
             x = layer(x)
             if position in self.taps:
                 features[self.taps[position]] = x
@@ -88,7 +88,7 @@ def load_trunk(
 
 
 def random_trunk(name: str, seed: int = 0, *, layers: tuple[str, ...] | None = None) -> Trunk:
-    """Return a trunk with random weights (He), the same for every seed: no pre-training in it."""
+    """Return a trunk with random weights (He), which depend on the seed alone."""
     trunk = Trunk(name, tuple(trunk_spec(name).layers) if layers is None else layers)
     generator = torch.Generator().manual_seed(seed)
     for parameter in trunk.features.parameters():

@@ -21,6 +21,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels
 
 from .clock import Clock
+from .fixed_point import FixedPointSettings
 from .interfaces import JointModel, ModelOutput, at_low_resolution
 from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule
 from .sr import SrConfig, SrModule
@@ -41,8 +42,9 @@ class AblationConfig:
         """Refuse a model of nothing, and an SR module that waits for a condition without Rec."""
         if self.rec is None and self.sr is None:
             raise ValueError("an ablation needs rec, sr or both, got neither")
-        if self.rec is None and self.sr.sft != "none":
-            raise ValueError(f"sft is {self.sr.sft!r}, without rec it can only be 'none'")
+        sft = self.sr.sft if self.sr else "none"
+        if self.rec is None and sft != "none":
+            raise ValueError(f"sft is {sft!r}, without rec it can only be 'none'")
 
 
 class Ablation(JointModel):
@@ -62,7 +64,7 @@ class Ablation(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings=None,
+        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the HR image, complex without an SR module; `noise_std` is not used.
 
@@ -71,6 +73,7 @@ class Ablation(JointModel):
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         if self.sr is None:
+            assert self.rec is not None  # AblationConfig requires one of them.
             start = None if x0 is None else sinc_interpolate(x0, sense.image_shape)
             x, report = self.rec(sense.adjoint(kspace), sense, x0=start, settings=settings)
             clock.lap("rec")

@@ -12,6 +12,7 @@ from jrsr_core.physics.sense import SenseOperator
 
 from .clock import Clock
 from .consistency import DataConsistency
+from .fixed_point import FixedPointSettings
 from .interfaces import JointModel, ModelOutput
 from .phase import smooth_phase
 
@@ -30,7 +31,7 @@ class Consistent(JointModel):
         kspace: Tensor,
         sense: SenseOperator,
         noise_std: Tensor | None = None,
-        **solver,
+        **solver: Tensor | FixedPointSettings | None,
     ) -> ModelOutput:
         """Return the complex consistent image; `solver` goes to the model."""
         if noise_std is None:

@@ -128,7 +128,9 @@ def solve_fixed_point(
     not finite is replaced by the Picard step.
     """
     best = _Best(x0, n_dims)
-    x, xs, fs = x0, [], []
+    xs: list[Tensor] = []
+    fs: list[Tensor] = []
+    x = x0
     iteration, stopped_by = 0, "iterations"
     while iteration < settings.n_iter:
         checkpoint()

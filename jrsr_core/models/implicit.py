@@ -11,8 +11,9 @@ With the few steps of the models dL/dz is exact within 4 %, and so is dL/dmu for
 mu = 0.03, as in Rec, it has the right sign and 0.6 of its length.
 """
 
-import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import FunctionCtx
 
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
@@ -48,11 +49,28 @@ def regularised_solve(
     return _RegularisedSolve.apply(prior, mu, zero_filled, sense, n_iter, start, gram)
 
 
-class _RegularisedSolve(torch.autograd.Function):
+class _Context(FunctionCtx):
+    """Operands that the backward pass needs."""
+
+    saved_tensors: tuple[Tensor, Tensor, Tensor]
+    sense: SenseOperator
+    n_iter: int
+
+
+class _RegularisedSolve(Function):
     """x(z, mu); no gradient to b, which is measured."""
 
     @staticmethod
-    def forward(ctx, prior, mu, zero_filled, sense, n_iter, x0, gram_x0):
+    def forward(
+        ctx: _Context,
+        prior: Tensor,
+        mu: Tensor,
+        zero_filled: Tensor,
+        sense: SenseOperator,
+        n_iter: int,
+        x0: Tensor,
+        gram_x0: Tensor,
+    ) -> Tensor:
         """Solve from x0."""
         x, _ = conjugate_gradient(
             lambda v: sense.gram(v) + mu * v,
@@ -67,7 +85,7 @@ class _RegularisedSolve(torch.autograd.Function):
         return x
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Solve with the same matrix for the gradient."""
         prior, mu, x = ctx.saved_tensors
         w, _ = conjugate_gradient(

@@ -19,6 +19,7 @@ from jrsr_core.tensors import to_channels, to_complex
 
 from .clock import Clock
 from .consistency import DataConsistency
+from .fixed_point import FixedPointSettings
 from .interfaces import JointModel, ModelOutput
 from .phase import smooth_phase
 from .rec import RecConfig, RecModule, condition_maps
@@ -48,7 +49,7 @@ class Jrsr(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings=None,
+        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the HR magnitude and x_rec; `noise_std` is not used by this model."""
         clock = Clock()
@@ -87,7 +88,7 @@ class JrsrDc(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings=None,
+        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the consistent HR image; `noise_std` ``(batch,)`` in the units of `kspace`."""
         if noise_std is None:

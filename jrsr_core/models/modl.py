@@ -35,13 +35,6 @@ class ModlConfig:
     n_cg: int = 10
 
 
-def _layer(n_in: int, n_out: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
-        nn.InstanceNorm2d(n_out, affine=True),
-    ]
-
-
 class Denoiser(nn.Module):
     """x -> x + N(x), complex ``(batch, y, x)``."""
 
@@ -50,12 +43,15 @@ class Denoiser(nn.Module):
         widths = [2, *[config.features] * (config.n_layers - 1), 2]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            layers += [*_layer(n_in, n_out), nn.ReLU()]
-        self.layers = nn.Sequential(*layers[:-1])
+            conv = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+            last = nn.InstanceNorm2d(n_out, affine=True)
+            layers += [conv, last, nn.ReLU()]
+        layers.pop()
+        self.layers = nn.Sequential(*layers)
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the denoised image."""

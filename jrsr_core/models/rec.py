@@ -36,7 +36,13 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import SolverReport, conjugate_gradient
 from jrsr_core.tensors import to_channels, to_complex
 
-from .fixed_point import JACOBIAN_FREE, FixedPointSettings, differentiable, solve_fixed_point
+from .fixed_point import (
+    JACOBIAN_FREE,
+    FixedPointSettings,
+    Map,
+    differentiable,
+    solve_fixed_point,
+)
 from .implicit import regularised_solve
 from .layers import RRDB, conv3, zero_init
 from .precision import full_at_the_end
@@ -150,22 +156,19 @@ class RecModule(nn.Module):
         return 2 * torch.sigmoid(self.rho)
 
     def step(
-        self, x: Tensor, zero_filled: Tensor, sense: SenseOperator, conditions: Tensor | None
-    ) -> Tensor:
-        """One application of T: a gradient step on the data term, then Gamma or the data solve.
-
-        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1.
-        """
-        return self._step(x, zero_filled, sense, conditions, sense.support())
-
-    def _step(
         self,
         x: Tensor,
         zero_filled: Tensor,
         sense: SenseOperator,
         conditions: Tensor | None,
-        support: Tensor,
+        support: Tensor | None = None,
     ) -> Tensor:
+        """Apply T once: a gradient step on the data term, then Gamma or the data solve.
+
+        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1. `support`
+        is ``sense.support()``, where it is known already.
+        """
+        support = sense.support() if support is None else support
         gram_x = sense.gram(x)
         s = x - self.eta / sense.scale**2 * (gram_x - zero_filled)
         if not self.is_implicit:
@@ -216,13 +219,12 @@ class RecModule(nn.Module):
         its end carries the gradient, in the way of `backward_settings`.
         """
         default = self.training_settings if self.training else self.evaluation
-
         support = sense.support()
 
         def step(x: Tensor) -> Tensor:
-            return self._step(x, zero_filled, sense, conditions, support)
+            return self.step(x, zero_filled, sense, conditions, support)
 
-        solving = step
+        solving: Map = step
         if not self.training:
             n_half = N_HALF if self.is_implicit else 0
             solving = full_at_the_end(step, NEAR, n_half, zero_filled.device.type)

@@ -40,7 +40,8 @@ def _pass_through(conv: nn.Conv2d) -> None:
     with torch.no_grad():
         conv.weight[0].zero_()
         conv.weight[0, 0, 1, 1] = 1.0
-        conv.bias[0] = 0.0
+        if conv.bias is not None:
+            conv.bias[0] = 0.0
 
 
 class SrModule(nn.Module):
@@ -75,6 +76,8 @@ class SrModule(nn.Module):
         f0 = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         feature = None
         if self.conv_condition is not None:
+            if condition is None:
+                raise ValueError("this SR module needs a condition")
             feature = self.conv_condition(condition.contiguous(memory_format=torch.channels_last))
         f = f0
         for block in self.trunk:

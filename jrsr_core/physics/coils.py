@@ -21,6 +21,8 @@ class CoilOperator(LinearOperator):
         Whether maps and images carry the axis ``map``.
     """
 
+    csm: Tensor
+
     def __init__(self, csm: Tensor, *, has_map_axis: bool = False) -> None:
         super().__init__()
         self.has_map_axis = has_map_axis

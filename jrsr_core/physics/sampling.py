@@ -11,6 +11,8 @@ class SamplingOperator(LinearOperator):
     `mask` is float ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils.
     """
 
+    mask: Tensor
+
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         buffer(self, "mask", mask)

@@ -94,10 +94,11 @@ class SenseOperator(LinearOperator):
         needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
         if not needs_gradient:
             return self.scale**2 * self._fast()(x)
-        weights, dim = self.zero_padded_mask(), (-2, -1)
+        weights = self.zero_padded_mask()
         if self._lines_only:
-            weights, dim = weights[..., :1], (-2,)
-        filtered = filter_kspace(self.coils(x), weights, dim)
+            filtered = filter_kspace(self.coils(x), weights[..., :1], (-2,))
+        else:
+            filtered = filter_kspace(self.coils(x), weights)
         return self.scale**2 * self.coils.adjoint(filtered)
 
     def _fast(self) -> FastGram:
