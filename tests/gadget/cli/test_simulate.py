@@ -1,5 +1,7 @@
 """`jrsr simulate` and `jrsr demo`: scans with a known answer."""
 
+from dataclasses import fields
+
 import h5py
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
-from tests.helpers.commands import jrsr
+from jrsr_core.mrd.simulator.request import ScanRequest, UnusualHeaders
+from tests.helpers.commands import assert_one_line, jrsr
 
 SMALL = ("--coils", 4)
 
@@ -57,6 +60,17 @@ def test_every_option_changes_the_scan(option, tmp_path, capfd):
             contents.append((scan.heads.tobytes(), lines))
     same = contents[0] == contents[1]
     assert not same
+
+
+def test_options_are_the_fields_of_a_request_that_scanners_use(tmp_path, capfd):
+    shown = jrsr(capfd, "simulate", "--help").out
+    unusual = {f.name for f in fields(UnusualHeaders)}
+    for field in fields(ScanRequest):
+        name = {"acceleration": "accel", "n_coils": "coils"}.get(field.name, field.name)
+        option = f"--{name.replace('_', '-')} "
+        assert (option in shown) == (field.name not in unusual), option
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "s.h5", "--deaf-coils", "1")
+    assert_one_line(outcome, 2, "No such option: --deaf-coils")
 
 
 def test_image_of_a_file(tmp_path, capfd):

@@ -18,7 +18,7 @@ from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.header import ScanMetadata, slice_axes
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.request import ScanRequest
-from jrsr_core.mrd.simulator.simulate import simulate_scan, write_simulation
+from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.simulation.acquisition import to_low_resolution
@@ -291,24 +291,3 @@ def test_a_marked_point_has_one_place_in_the_patient(lr_shape, oversampling, tmp
     written = result.mrd.data[0, 0]
     found = in_patient(geometry_of(result.mrd), written.shape, peak(written))
     np.testing.assert_allclose(found, truth, atol=1e-3)
-
-
-def test_axes_are_orthonormal_and_right_handed():
-    read, phase, normal = (np.array(v) for v in slice_axes(25.0, -40.0))
-    np.testing.assert_allclose(np.stack([read, phase, normal]) @ read, (1, 0, 0), atol=1e-12)
-    np.testing.assert_allclose(np.cross(read, phase), normal, atol=1e-12)
-
-
-def test_truth_and_frames_of_a_request():
-    made = simulate_scan(
-        ScanRequest(matrix="64x48", acs=8, n_coils=3, contrasts=2, slices=2, deaf_coils=2)
-    )
-    assert made.truth.shape == (4, 64, 48)
-    assert made.frames[0].kspace.shape == (5, 1, 32, 24)
-    torch.testing.assert_close(made.truth[2], made.truth[0] ** 1.5)
-
-
-def test_nothing_is_left_after_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_simulation(ScanRequest(image="nowhere.h5:0"), tmp_path / "scan.h5")
-    assert not list(tmp_path.iterdir())

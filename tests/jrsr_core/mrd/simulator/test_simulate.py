@@ -1,0 +1,139 @@
+"""Simulated scans: fields of a request are checked and have their effect; file and truth agree."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.data import Counters
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.simulator.frames import line_flags, make_frame, partial_fourier
+from jrsr_core.mrd.simulator.header import slice_axes
+from jrsr_core.mrd.simulator.lines import order_frames
+from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
+from jrsr_core.mrd.simulator.simulate import simulate_scan, write_simulation
+
+SMALL = ScanRequest(matrix="64x48", acs=8, n_coils=3, acceleration=2)
+LIMITED = [f for f in fields(ScanRequest) if f.metadata["low"] is not None]
+NAMED = [f for f in fields(ScanRequest) if f.metadata["known"]]
+UNUSUAL = {
+    "deaf_coils": 2,
+    "noise_scans": 2,
+    "noise_dwell": 2.0,
+    "segments": 3,
+    "alternate": True,
+    "spare_lines": True,
+    "spare_encoding": True,
+    "limits": False,
+    "trajectory": "epi",
+}
+
+
+def content(scan):
+    """Header, line headers and samples as bytes."""
+    return scan.header_xml, scan.lines.heads.tobytes(), [d.tobytes() for d in scan.lines.data]
+
+
+@pytest.mark.parametrize("field", LIMITED, ids=lambda f: f.name)
+def test_a_number_out_of_range_is_named(field):
+    low, high = field.metadata["low"], field.metadata["high"]
+    for value in (low - 0.01, *([high + 0.01] if high is not None else [])):
+        with pytest.raises(SimulationError, match=f"^{field.name} is {value}, expected .*{low:g}"):
+            ScanRequest(**{field.name: value})
+
+
+@pytest.mark.parametrize("field", NAMED, ids=lambda f: f.name)
+def test_an_unknown_name_is_named_with_the_known_ones(field):
+    with pytest.raises(SimulationError, match=f"^{field.name} is 'x', known: .*{field.default}"):
+        ScanRequest(**{field.name: "x"})
+    with pytest.raises(SimulationError, match=f"did you mean '{field.default}'"):
+        ScanRequest(**{field.name: field.default + "s"})
+
+
+def test_every_field_is_described():
+    assert all(f.metadata["description"].endswith(".") for f in fields(ScanRequest))
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(UnusualHeaders)])
+def test_an_unusual_header_changes_the_scan_but_not_the_truth(name):
+    plain, unusual = (simulate_scan(replace(SMALL, **more)) for more in ({}, {name: UNUSUAL[name]}))
+    assert content(plain) != content(unusual)
+    assert torch.equal(plain.truth, unusual.truth)
+
+
+def test_one_request_is_one_scan():
+    assert content(simulate_scan(SMALL)) == content(simulate_scan(SMALL))
+    assert content(simulate_scan(SMALL)) != content(simulate_scan(replace(SMALL, seed=1)))
+
+
+@pytest.mark.parametrize("more", [{}, {"protocol": "wall-16x", "mask": "random", "positions": 4}])
+def test_the_file_holds_the_scan(more, tmp_path):
+    made = write_simulation(replace(SMALL, **more), tmp_path / "scan.h5")
+    with ScanFile(tmp_path / "scan.h5") as scan:
+        assert scan.header == parse_header(made.header_xml)
+        assert scan.heads.tobytes() == made.lines.heads.tobytes()
+        for i in range(len(scan.heads)):
+            np.testing.assert_array_equal(scan.samples(np.array([i]))[0], made.lines.data[i])
+
+
+def test_truth_and_frames_of_a_request():
+    made = simulate_scan(replace(SMALL, contrasts=2, slices=2, deaf_coils=2))
+    assert made.truth.shape == (4, 64, 48)
+    assert made.frames[0].kspace.shape == (5, 1, 32, 24)
+    torch.testing.assert_close(made.truth[2], made.truth[0] ** 1.5)
+
+
+def test_averages_differ_by_noise_of_the_stated_level():
+    made = simulate_scan(replace(SMALL, averages=2, noise_db=20.0))
+    first, second = (f.kspace for f in made.frames)
+    found = (first - second).abs().square().mean().sqrt() / 2**0.5
+    assert float(found) == pytest.approx(made.noise_std, rel=0.05)
+    assert float(made.noise.abs().square().mean().sqrt()) == pytest.approx(made.noise_std, rel=0.05)
+
+
+def test_nothing_is_left_after_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_simulation(ScanRequest(image="nowhere.h5:0"), tmp_path / "scan.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_axes_are_orthonormal_and_right_handed():
+    read, phase, normal = (np.array(v) for v in slice_axes(25.0, -40.0))
+    np.testing.assert_allclose(np.stack([read, phase, normal]) @ read, (1, 0, 0), atol=1e-12)
+    np.testing.assert_allclose(np.cross(read, phase), normal, atol=1e-12)
+
+
+def frames(n, **counters):
+    kspace = torch.zeros(2, 1, 8, 6, dtype=torch.complex64)
+    return [make_frame(Counters(slice=i, **counters), kspace, torch.ones(1, 8)) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("order", "slices"),
+    [
+        ("sequential", [[0], [1], [2], [3], [4]]),
+        ("interleaved", [[0], [2], [4], [1], [3]]),
+        ("reversed", [[4], [3], [2], [1], [0]]),
+        ("by-line", [[0, 1, 2, 3, 4]]),
+    ],
+)
+def test_order_of_slices_within_a_repetition(order, slices):
+    scan = frames(5) + frames(5, repetition=1)
+    groups = order_frames(scan, order)
+    assert [[f.counters.slice for f in g] for g in groups] == 2 * slices
+    repetitions = [g[0].counters.repetition for g in groups]
+    assert repetitions == [0] * len(slices) + [1] * len(slices)
+
+
+def test_partial_fourier_leaves_out_the_first_lines():
+    (frame,) = frames(1)
+    assert partial_fourier(frame, (1.0, 0.75)).mask[0].tolist() == [0, 0, *[1] * 6]
+    reference = replace(frame, reference=True)
+    assert torch.equal(partial_fourier(reference, (1.0, 0.75)).mask, frame.mask)
+
+
+def test_a_fully_sampled_scan_has_no_calibration_flags():
+    assert not line_flags(torch.ones(1, 16)).any()
+    assert line_flags(torch.ones(1, 16).index_fill_(1, torch.tensor([0, 2]), 0)).any()
