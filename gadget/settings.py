@@ -25,10 +25,10 @@ _KINDS: dict[object, str] = {
 }
 
 
-def _calibration(name: str, description: str) -> Any:
+def _calibration(name: str) -> Any:
     """Return a field with default and range of `CalibrationSettings`."""
     low, high = RANGES[name]
-    return Field(getattr(CalibrationSettings, name), ge=low, le=high, description=description)
+    return Field(getattr(CalibrationSettings, name), ge=low, le=high)
 
 
 class Settings(BaseModel):
@@ -40,87 +40,58 @@ class Settings(BaseModel):
         Unknown name (the nearest one is suggested), or a value of the wrong type or out of range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    model: str = Field(
-        "jrsr-dc",
-        description="System by name, by card (*.json), or RECON+UPSAMPLE, each a name or a card.",
-    )
-    preset: str = Field(
-        "auto",
-        description="Size of the system: compact, paper, auto (compact on a CPU, the largest "
-        "available one on a GPU) or largest.",
-    )
-    weights: str = Field(
-        "",
-        description="Card of the weights for a system given by name; two cards joined by '+' for "
-        "RECON+UPSAMPLE; empty for the shipped weights.",
-    )
-    n_virtual_coils: int = _calibration("n_virtual_coils", "Coils after coil compression.")
-    kernel_width: int = _calibration("kernel_width", "Width of the ESPIRiT kernel in samples.")
-    threshold: float = _calibration(
-        "threshold", "Smallest singular value that ESPIRiT keeps, relative to the largest one."
-    )
-    crop: float = _calibration(
-        "crop", "Eigenvalue below which ESPIRiT sets the sensitivity maps to zero."
-    )
+    model: str = "jrsr-dc"
+    """System by name, by card (*.json), or RECON+UPSAMPLE, each a name or a card."""
+    preset: str = "auto"
+    """Size of the system: compact, paper, auto (compact on a CPU, the largest available one on a
+    GPU) or largest."""
+    weights: str = ""
+    """Card of the weights for a system given by name; two cards joined by '+' for RECON+UPSAMPLE;
+    empty for the shipped weights."""
+    n_virtual_coils: int = _calibration("n_virtual_coils")
+    """Coils after coil compression."""
+    kernel_width: int = _calibration("kernel_width")
+    """Width of the ESPIRiT kernel in samples."""
+    threshold: float = _calibration("threshold")
+    """Smallest singular value that ESPIRiT keeps, relative to the largest one."""
+    crop: float = _calibration("crop")
+    """Eigenvalue below which ESPIRiT sets the sensitivity maps to zero."""
     device: str = Field(
         "auto",
         pattern=rf"^{_DEVICE}(\s*,\s*{_DEVICE})*$",
         examples=["auto", "cpu", "cuda", "cuda:n"],
-        description="Where to compute; several devices, separated by commas, share the work.",
     )
-    precision: Literal["auto", "32", "bf16"] = Field(
-        "auto",
-        description="Of the networks: 32 (float32), bf16 (bfloat16, faster if the hardware "
-        "supports it; a fixed point ends in float32) or auto (bf16 on a GPU that supports it, "
-        "32 on a CPU).",
-    )
-    prewhiten: bool = Field(
-        True, description="Use the noise lines of the scan, or those of noise_file."
-    )
-    noise_file: str = Field(
-        "",
-        description="ISMRMRD file of an earlier scan whose noise lines replace those of this scan; "
-        "empty for none.",
-    )
-    on_failure: Literal["fallback", "stop"] = Field(
-        "fallback",
-        description="If a slice cannot be reconstructed: write a fallback image, or stop.",
-    )
-    output: Literal["magnitude", "complex"] = Field(
-        "magnitude", description="Images as magnitude (float32) or complex (complex64)."
-    )
-    series_index: int = Field(
-        1, ge=1, le=MAX_SERIES, description="Series of the images, and the number in their group."
-    )
-    batch_size: int = Field(
-        4,
-        ge=1,
-        le=1024,
-        description="Readout positions of a 3-D scan, and on a GPU also slices, that are "
-        "reconstructed together.",
-    )
-    time_limit: float = Field(
-        0.0,
-        ge=0,
-        le=86400,
-        description="Seconds that a slice or a readout position may take before a fallback image "
-        "replaces it; 0 for no limit.",
-    )
-    trigger: Literal["slice", "repetition", "measurement", "bucket"] = Field(
-        "slice",
-        description="When a live scan has all lines of an image: after the last line of the "
-        "slice, of the repetition, of the measurement, or with the bucket that contains them.",
-    )
-    maps: str = Field(
-        "",
-        description="Extra series, separated by commas: hallucination, taken_back, unmeasured; "
-        "empty or none for no maps.",
-    )
-    spool_dir: str = Field(
-        "", description="Folder for the raw data of images that failed; empty for none."
-    )
+    """Where to compute; several devices, separated by commas, share the work."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Of the networks: 32 (float32), bf16 (bfloat16, faster if the hardware supports it; a fixed
+    point ends in float32) or auto (bf16 on a GPU that supports it, 32 on a CPU)."""
+    prewhiten: bool = True
+    """Use the noise lines of the scan, or those of noise_file."""
+    noise_file: str = ""
+    """ISMRMRD file of an earlier scan whose noise lines replace those of this scan; empty for
+    none."""
+    on_failure: Literal["fallback", "stop"] = "fallback"
+    """If a slice cannot be reconstructed: write a fallback image, or stop."""
+    output: Literal["magnitude", "complex"] = "magnitude"
+    """Images as magnitude (float32) or complex (complex64)."""
+    series_index: int = Field(1, ge=1, le=MAX_SERIES)
+    """Series of the images, and the number in the name of their group."""
+    batch_size: int = Field(4, ge=1, le=1024)
+    """Readout positions of a 3-D scan, and on a GPU also slices, that are reconstructed
+    together."""
+    time_limit: float = Field(0.0, ge=0, le=86400)
+    """Seconds that a slice or a readout position may take before a fallback image replaces it; 0
+    for no limit."""
+    trigger: Literal["slice", "repetition", "measurement", "bucket"] = "slice"
+    """When a live scan has all lines of an image: after the last line of the slice, of the
+    repetition, of the measurement, or with the bucket that contains them."""
+    maps: str = ""
+    """Extra series, separated by commas: hallucination, taken_back, unmeasured; empty or none for
+    no maps."""
+    spool_dir: str = ""
+    """Folder for the raw data of images that failed; empty for none."""
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -135,17 +106,11 @@ class Settings(BaseModel):
         """Validate numbers of a JSON message like the same numbers written as text."""
         return str(value)
 
-    @field_validator("maps")
-    @classmethod
-    def _check_maps(cls, value: str) -> str:
-        for name in _split_maps(value):
+    @model_validator(mode="after")
+    def _check_maps(self) -> "Settings":
+        for name in self.map_names:
             if name not in MAPS:
                 raise ValueError(f"maps is {name!r}{nearest(name, MAPS)}")
-        return value
-
-    @model_validator(mode="after")
-    def _check_series(self) -> "Settings":
-        for name in self.map_names:
             if self.series_index + MAPS[name] > MAX_SERIES:
                 raise ValueError(f"series_index is {self.series_index}, too large for maps={name}")
         return self
@@ -158,7 +123,8 @@ class Settings(BaseModel):
     @property
     def map_names(self) -> list[str]:
         """Names of the maps."""
-        return _split_maps(self.maps)
+        names = [name.strip() for name in self.maps.split(",")]
+        return [name for name in names if name not in ("", "none")]
 
     @property
     def calibration(self) -> CalibrationSettings:
@@ -173,11 +139,6 @@ class Settings(BaseModel):
         for group in groups:
             values |= group
         return Settings(**values)
-
-
-def _split_maps(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    return [name for name in names if name not in ("", "none")]
 
 
 def _message(error: ErrorDetails) -> str:

@@ -10,7 +10,6 @@ from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights import CardError, system_cards, system_name
@@ -56,69 +55,61 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
 
 def report_rows(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
     """Return the rows of the printed table as (name, value)."""
-    plan = found.plan
-    header = plan.header
+    plan, header = found.plan, found.plan.header
     counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
     images = ", ".join(f"{n} {name}s" for name, n in counts.items() if n > 1)
-    spare = ", ".join(f"{n} {name}" for name, n in plan.rejected.items())
+    unused = [f"{n} {name}" for name, n in plan.rejected.items()]
+    if found.n_outside:
+        unused.append(f"{found.n_outside} outside the encoded matrix")
+    field = f"{header.field_strength_t:g} T" if header.field_strength_t else ""
     rows = [
         ("protocol", header.protocol_name or "not named"),
-        ("system", _system(header)),
+        ("system", " ".join(filter(None, (header.system, field))) or "not named"),
         ("coils", str(plan.n_coils)),
         ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
         ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
-        ("set aside", ", ".join(filter(None, (spare, _outside(found)))) or "nothing"),
+        ("set aside", ", ".join(unused) or "nothing"),
         ("whitening", _whitening(plan, settings)),
     ]
     for space in found.spaces:
         if len(found.spaces) > 1:
-            text = f"{space.n_images} images, a separate series"
-            rows.append((f"encoding {space.number}", text))
-        rows += _space_rows(space, found, settings)
+            rows.append((f"encoding {space.number}", f"{space.n_images} images, a separate series"))
+        rows += _space_rows(space, plan, settings)
     return rows
 
 
 def _space_rows(
-    space: SpaceInspection, found: Inspection, settings: Settings
+    space: SpaceInspection, plan: ScanPlan, settings: Settings
 ) -> list[tuple[str, str]]:
-    encoding = space.encoding
+    encoding, n_spaces = space.encoding, len(plan.header.encodings)
+    kind = "3-D Cartesian" if encoding.is_3d else "2-D Cartesian"
     return [
-        ("kind", _kind(space, found.plan)),
+        ("kind", kind + (f", {n_spaces} encoding spaces" if n_spaces > 1 else "")),
         ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
         ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
         ("readout", _readout(space, settings)),
         ("acceleration", f"{space.acceleration:.2f}"),
         ("averages", str(space.n_averages)),
-        ("calibration", _calibration(space, found.plan)),
-        ("would do", _intention(space, found.plan, settings)),
-        ("unlike training", _unlike_training(space, found.plan, settings)),
+        ("calibration", _calibration(space, plan)),
+        ("would do", _intention(space, plan, settings)),
+        ("unlike training", _unlike_training(space, plan, settings)),
     ]
 
 
-def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
-    """Return what the header states that is outside the range of the training data."""
-    try:
-        cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
-    except (CardError, OSError) as error:
-        return f"not known: {error}"
-    if not cards:
-        return "has no weights"
-    if not any(card.range for card in cards):
-        return "not known: the card states no ranges"
-    found = unlike_any(
-        cards,
-        n_coils=min(plan.n_coils, settings.n_virtual_coils),
-        acceleration=space.acceleration,
-        n_acs=min(space.acs),
-        hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
-    )
-    return "; ".join(found) or "nothing that the header states"
+def _whitening(plan: ScanPlan, settings: Settings) -> str:
+    if not settings.prewhiten:
+        return "off"
+    if settings.noise_file:
+        return f"from the noise lines of {settings.noise_file}"
+    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
 
 
-def _kind(space: SpaceInspection, plan: ScanPlan) -> str:
-    n_spaces = len(plan.header.encodings)
-    spaces = f", {n_spaces} encoding spaces" if n_spaces > 1 else ""
-    return ("3-D Cartesian" if space.encoding.is_3d else "2-D Cartesian") + spaces
+def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
+    if matrix[0] > 1:
+        size = f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm"
+        return f"{_product(matrix)} (second phase x phase x readout), {size}"
+    size = f"{fov[1]:g} x {fov[2]:g} mm, {fov[0]:g} mm thick"
+    return f"{_product(matrix[1:])} (phase x readout), {size}"
 
 
 def _readout(space: SpaceInspection, settings: Settings) -> str:
@@ -158,29 +149,24 @@ def _intention(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> st
     return text
 
 
-def _system(header: ScanHeader) -> str:
-    field = f"{header.field_strength_t:g} T" if header.field_strength_t else ""
-    return " ".join(filter(None, (header.system, field))) or "not named"
-
-
-def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
-    if matrix[0] > 1:
-        size = f"{fov[0]:g} x {fov[1]:g} x {fov[2]:g} mm"
-        return f"{_product(matrix)} (second phase x phase x readout), {size}"
-    size = f"{fov[1]:g} x {fov[2]:g} mm, {fov[0]:g} mm thick"
-    return f"{matrix[1]} x {matrix[2]} (phase x readout), {size}"
-
-
-def _outside(found: Inspection) -> str:
-    return f"{found.n_outside} outside the encoded matrix" if found.n_outside else ""
-
-
-def _whitening(plan: ScanPlan, settings: Settings) -> str:
-    if not settings.prewhiten:
-        return "off"
-    if settings.noise_file:
-        return f"from the noise lines of {settings.noise_file}"
-    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
+def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    """Return what the header states that is outside the range of the training data."""
+    try:
+        cards = system_cards(settings.model, preset=settings.preset, weights=settings.weights)
+    except (CardError, OSError) as error:
+        return f"not known: {error}"
+    if not cards:
+        return "has no weights"
+    if not any(card.range for card in cards):
+        return "not known: the card states no ranges"
+    found = unlike_any(
+        cards,
+        n_coils=min(plan.n_coils, settings.n_virtual_coils),
+        acceleration=space.acceleration,
+        n_acs=min(space.acs),
+        hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
+    )
+    return "; ".join(found) or "nothing that the header states"
 
 
 def _product(matrix: tuple[int, ...]) -> str:
