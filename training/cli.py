@@ -1,4 +1,7 @@
-"""The `jrsr-train` command: prepare, fit, evaluate, table, figure, export."""
+"""The `jrsr-train` command: prepare, fit, evaluate, table, figure, tune, export.
+
+Modules that import torch are imported inside the commands, so that `--help` answers at once.
+"""
 
 import json
 import sys
@@ -13,7 +16,7 @@ from .errors import TrainingDiverged
 
 app = typer.Typer(
     name="jrsr-train",
-    help="Train and judge the networks of JRSR. Research use only.",
+    help="Train and evaluate the networks of JRSR. Research use only.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -31,16 +34,24 @@ def prepare(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the scans.")],
     protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
     scans: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many; default one per slice.")
+        int | None, typer.Option(min=1, help="Number of scans to draw; default one per slice.")
     ] = None,
-    vary: Annotated[bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix.")] = False,
-    truth_maps: Annotated[str, typer.Option(help="full or acs.")] = "full",
-    hr_limit: Annotated[int, typer.Option(min=0, help="Longest side of HR images, 0: any.")] = 0,
-    n_maps: Annotated[int, typer.Option(min=1, max=2, help="Map sets; DL-ESPIRiT: 2.")] = 1,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes.")] = 0,
+    vary: Annotated[
+        bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix and contrast.")
+    ] = False,
+    truth_maps: Annotated[
+        str, typer.Option(help="Maps of the truth: full (fully sampled centre) or acs.")
+    ] = "full",
+    hr_limit: Annotated[
+        int, typer.Option(min=0, help="Longest side of HR images [pixel]; 0: any.")
+    ] = 0,
+    n_maps: Annotated[
+        int, typer.Option(min=1, max=2, help="Coil map sets; DL-ESPIRiT needs 2.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: this one.")] = 0,
 ) -> None:
-    """Simulate and calibrate training scans once; an interrupted run goes on."""
+    """Simulate and calibrate training scans once; an interrupted run continues."""
     from rich.progress import track
 
     from training.data.manifest import Acquisition
@@ -63,32 +74,35 @@ def prepare(
 
 @app.command()
 def fit(
-    recipe: Annotated[Path, typer.Argument(help="YAML of a run.")],
+    recipe: Annotated[Path, typer.Argument(help="YAML file with the settings of a run.")],
     changes: Annotated[
-        list[str] | None, typer.Argument(help="key=value, as in the recipe.")
+        list[str] | None, typer.Argument(help="Changes of the recipe: key=value, as in loss.pix=1.")
     ] = None,
 ) -> None:
-    """Train, or go on from the checkpoint in the run's folder."""
-    from training.fit.start import fit as run
+    """Train, or continue from the checkpoint in the folder of the run."""
+    from training.fit import fit as run
 
     from .config import load_recipe
 
     config = load_recipe(recipe, changes)
 
-    def tell(row: dict) -> None:
+    def print_row(row: dict) -> None:
         shown = ("loss", "residual", "val_psnr", "val_ssim", "bicubic", "sinc", "alarm")
         cells = [f"{k} {row[k]:.4g}" if k != "alarm" else row[k] for k in shown if k in row]
         typer.echo(f"step {row['step']} of {config.steps}  " + "  ".join(cells))
 
-    run(config, tell)
+    run(config, print_row)
     typer.echo(f"{config.out}: done")
 
 
 Models = Annotated[
-    str, typer.Option(help="SYSTEM or LABEL=SYSTEM, by commas: names, cards, RECON+UPSAMPLE, +dc.")
+    str,
+    typer.Option(
+        help="SYSTEM or LABEL=SYSTEM, separated by commas: names, cards, RECON+UPSAMPLE, +dc."
+    ),
 ]
 Data = Annotated[
-    Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of them.")
+    Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of such files.")
 ]
 ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
 SqueezeNet = Annotated[
@@ -106,14 +120,16 @@ Kind = Annotated[
 def evaluate(
     models: Models,
     data: Data,
-    out: Annotated[Path, typer.Option(help="CSV; rows already there are kept.")],
+    out: Annotated[Path, typer.Option(help="CSV file; rows it already has are kept.")],
     protocol: ProtocolName = "brain-5x",
-    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the data; all.")] = None,
+    slices: Annotated[
+        int | None, typer.Option(min=1, help="Number of slices, spread over the data; default all.")
+    ] = None,
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
     lpips_heads: Heads = None,
 ) -> None:
-    """Simulate the protocol on test slices and judge every system: one CSV row per slice."""
+    """Simulate the protocol on test slices and evaluate every system: one CSV row per slice."""
     from rich.progress import track
 
     from training.evaluation.evaluate import Evaluation
@@ -132,7 +148,7 @@ def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None
     if squeezenet is not None:
         found["feature_distance"] = feature_distance(squeezenet)
     if (alexnet is None) != (heads is None):
-        raise ValueError("LPIPS needs both --alexnet and --lpips-heads, only one is given")
+        raise ValueError("LPIPS needs both --alexnet and --lpips-heads, but only one is given")
     if alexnet is not None and heads is not None:
         found["lpips"] = lpips(alexnet, heads)
     return found
@@ -144,7 +160,9 @@ def table(
     proposed: Proposed = None,
     kind: Kind = "all",
     style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
-    paper: Annotated[bool, typer.Option("--paper", help="Add what the paper reports.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Add a column with the figures of the paper.")
+    ] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
     from training.evaluation.tables import latex, make_table, markdown
@@ -161,9 +179,12 @@ def figure(
     data: Data,
     out: Annotated[Path, typer.Option(help="PNG file.")],
     protocol: ProtocolName = "brain-5x",
-    index: Annotated[int, typer.Option("--slice", min=0, help="Which slice of the data.")] = 0,
+    index: Annotated[
+        int, typer.Option("--slice", min=0, help="Index of the slice, among those with signal.")
+    ] = 0,
     zoom: Annotated[
-        str | None, typer.Option(help="y,x,size of the part to magnify; the most detailed one.")
+        str | None,
+        typer.Option(help="y,x,size of the part to magnify; default the most detailed one."),
     ] = None,
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
@@ -183,10 +204,12 @@ def figure(
 def tune(
     data: Annotated[Path, typer.Option(help="HDF5 file with validation slices.")],
     protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
-    slices: Annotated[int | None, typer.Option(min=1, help="Spread over the file; all.")] = None,
+    slices: Annotated[
+        int | None, typer.Option(min=1, help="Number of slices, spread over the file; default all.")
+    ] = None,
 ) -> None:
     """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
-    from training.evaluation.tune import tune_cg_sense
+    from training.fit.tune import tune_cg_sense
 
     typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
     for row in tune_cg_sense(data, protocol, slices):
@@ -198,22 +221,28 @@ def tune(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],
-    data: Annotated[str, typer.Option(help="What it was trained on, in your words.")] = "",
-    rows: Annotated[Path | None, typer.Option(help="CSV whose figures go on the card.")] = None,
-    commit: Annotated[str | None, typer.Option(help="Commit that trained it.")] = None,
+    data: Annotated[
+        str, typer.Option(help="Description of the training data; default from the manifest.")
+    ] = "",
+    rows: Annotated[
+        Path | None, typer.Option(help="CSV of `evaluate` whose figures go on the card.")
+    ] = None,
+    commit: Annotated[
+        str | None, typer.Option(help="Commit of the code that trained; default the current one.")
+    ] = None,
     start_share: Annotated[
-        float, typer.Option(help="Share of the weights it started from (init) in those written.")
+        float, typer.Option(help="Share of the weights it started from (start.init) to mix in.")
     ] = 0.0,
 ) -> None:
     """Write float16 weights and their card."""
     from training.evaluation.export import export as run
 
-    facts = {"data": data, "rows": rows, "commit": commit, "start_share": start_share}
-    typer.echo(str(run(folder, out, **facts)))
+    card = run(folder, out, data=data, rows=rows, commit=commit, start_share=start_share)
+    typer.echo(str(card))
 
 
 def main() -> None:
-    """Run; every failure is one line on stderr.
+    """Run the command; every failure is one line on stderr.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
     130 interrupted.

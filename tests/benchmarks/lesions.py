@@ -25,7 +25,7 @@ from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.quality import MAP_NAMES, hallucination_maps
-from training.data.testset import as_kspace_slice, test_slices
+from training.data.testset import as_kspace_slice, find_slices, scan_slice
 
 RADII = (1.0, 1.5, 2.0, 3.0, 5.0)
 STRIPES, STRIPES_RADIUS, PERIOD = "stripes", 5.0, 2.5
@@ -155,7 +155,8 @@ def main():
     parser.add_argument("--model", default="jrsr-dc")
     options = parser.parse_args()
     recon, scores = load_reconstructor(options.model), Scores()
-    for test in test_slices(options.data, "brain-5x", options.slices):
+    for address in find_slices(options.data, options.slices):
+        test = scan_slice(address, "brain-5x")
         calibrated = recon.calibrated(as_kspace_slice(test.scan))
         output = recon.model_output(calibrated)
         truth = test.scan.truth / calibrated.scale

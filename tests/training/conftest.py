@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jrsr_core.simulation.phantoms import brain_phantom
-from training.config import RunConfig
+from training.config import flat_settings, make_config
 from training.data.manifest import Acquisition
 from training.data.prepare import make_all, open_folder
 
@@ -60,7 +60,14 @@ def fixed_batch(tmp_path_factory):
 
 
 def tiny(data, out, **changes):
-    """A run of `tiny` on the CPU that takes a second."""
+    """A run of `tiny` on the CPU that takes a second; `loss__pix=1` changes the key loss.pix."""
     values = {"model": "jrsr", "preset": "tiny", "data": str(data), "out": str(out)}
-    values |= {"steps": 4, "batch": 2, "device": "cpu", "tensorboard": False, "log_every": 1}
-    return RunConfig(**(values | changes))
+    values |= {"steps": 4, "optimizer.batch": 2, "device": "cpu", "log.tensorboard": False}
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    return make_config(values | {"log.every": 1} | changes)
+
+
+def changed(config, **changes):
+    """The same run with other settings, named as by `tiny`."""
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    return make_config(flat_settings(config) | changes)

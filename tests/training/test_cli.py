@@ -51,9 +51,10 @@ def test_prepare_fit_export_evaluate_table(run, tmp_path):
     recipe = tmp_path / "run.yaml"
     recipe.write_text(
         f"model: jrsr-dc\npreset: tiny\ndata: {scans}\nout: {tmp_path / 'run'}\nsteps: 50\n"
-        "batch: 1\nn_threads: 1\nwarm_start: true\nvalidate_every: 50\ndevice: cpu\n"
+        "device: cpu\noptimizer: {batch: 1}\nmachine: {n_threads: 1}\n"
+        "fixed_point: {warm_start: true}\nlog: {validate_every: 50}\n"
     )
-    code, out, err = run("fit", recipe, "steps=20", "log_every=20", "validate_every=20")
+    code, out, err = run("fit", recipe, "steps=20", "log.every=20", "log.validate_every=20")
     assert code == 0, err
     assert "step 20 of 20" in out
     assert "val_psnr" in out
@@ -82,7 +83,7 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
     code, out, err = run("fit", RECIPE, *keys, "seed=1")
     assert code == 0, err
     assert "step 2 of 2  loss" in out
-    assert "the perceptual loss is gradient, and the card will say so" in err
+    assert "the perceptual loss is gradient; the card will state it" in err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["perceptual_used"] == {"wanted": "vgg19", "used": "gradient", "fallback": True}
     assert run("export", tmp_path / "run", "-o", tmp_path)[0] == 0

@@ -1,16 +1,19 @@
 """Recipes: one per row of the paper's tables, each a short run whose loss falls."""
 
-from pathlib import Path
-
 import pytest
 
-import training
 from jrsr_core.models import MODEL_NAMES
-from training.config import load_recipe, parse_overrides
+from jrsr_core.weights import WeightsCard
+from tests.helpers.paths import ROOT
+from training.config import KEYS, flat_settings, load_recipe, make_config
+from training.config.former_keys import FORMER_KEYS, with_current_keys
+from training.config.recipe import parse_changes
+from training.fit import fit
 from training.fit.log import read_log
-from training.fit.start import fit
 
-FOLDER = Path(training.__file__).parent / "recipes"
+FOLDER = ROOT / "training" / "recipes"
+RESULTS = ROOT / "training" / "results"
+WEIGHTS = ROOT / "jrsr_core" / "weights"
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.yaml"))
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "jrsr")
 RECONS, UPSAMPLES = ("cg-sense", "modl", "dl-espirit"), ("bicubic", "medsrgan", "bebygan")
@@ -37,12 +40,13 @@ def test_every_row_of_the_tables_has_its_recipe():
 
 def test_recipes_state_the_numbers_of_the_paper():
     config = recipe("brain-5x-jrsr")
-    assert (config.gamma_rec, config.gamma_pix, config.gamma_adv) == (1.0, 1e-2, 5e-3)
-    assert (config.adam_beta1, config.adam_beta2, config.adam_eps) == (0.9, 0.999, 1e-8)
-    assert (config.learning_rate, config.batch, config.gan) == (1e-4, 4, "vanilla")
-    assert (config.perceptual, config.perceptual_layers) == ("vgg19", {"conv5_4": 1.0})
-    wall = recipe("wall-16x-jrsr")
-    assert {k for k, v in vars(wall).items() if v != getattr(config, k)} == {"protocol", "out"}
+    loss, adam = config.loss, config.optimizer
+    assert (loss.rec, loss.pix, loss.adv) == (1.0, 1e-2, 5e-3)
+    assert (adam.beta1, adam.beta2, adam.eps) == (0.9, 0.999, 1e-8)
+    assert (adam.learning_rate, adam.batch, loss.discriminator.gan) == (1e-4, 4, "vanilla")
+    assert (loss.perceptual.network, loss.perceptual.layers) == ("vgg19", {"conv5_4": 1.0})
+    here, wall = flat_settings(config), flat_settings(recipe("wall-16x-jrsr"))
+    assert {k for k, v in wall.items() if v != here[k]} == {"protocol", "out"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -52,21 +56,22 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         pytest.skip(f"no model {config.model} in this package")
     steps = SLOW_STARTS.get(config.model.split("+")[0], 10)
     rate = 3e-3 if steps > 10 else 3e-4
-    share = config.sequential
+    share = config.phases.recon
     if 0 < share < 1 and steps > 10:
         # The slow start is the reconstruction's; what follows it is as fast as elsewhere.
         steps, share = round(steps / 0.75), 0.75
     changes = [
         "preset=tiny",
         f"steps={steps}",
-        f"learning_rate={rate}",
-        f"sequential={share}",
+        f"optimizer.learning_rate={rate}",
+        f"phases.recon={share}",
         f"data={fixed_batch(config.protocol)}",
     ]
-    changes += [f"out={tmp_path}", "device=cpu", "seed=1", "batch=2", "log_every=1"]
-    changes += ["init=", "grow_from=", "schedule=constant", "warmup_steps=0", "psnr_share=0"]
-    changes += ["perceptual_fallback=gradient", "discriminator_width=4", "tensorboard=false"]
-    config = recipe(name, *changes, "validate_every=0")
+    changes += [f"out={tmp_path}", "device=cpu", "seed=1", "optimizer.batch=2", "log.every=1"]
+    changes += ["start.init=", "start.grow_from=", "optimizer.schedule=constant"]
+    changes += ["optimizer.warmup_steps=0", "phases.psnr=0", "loss.perceptual.fallback=gradient"]
+    changes += ["loss.discriminator.width=4", "log.tensorboard=false", "log.validate_every=0"]
+    config = recipe(name, *changes)
     fit(config)
     rows = read_log(tmp_path)
     if config.loop == "tune":
@@ -80,21 +85,32 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning_rat: 1.0", "unknown key 'learning_rat', nearest: learning_rate"),
+        ("learning_rat: 1.0", "unknown key 'learning_rat', nearest: optimizer.learning_rate"),
+        (
+            "optimizer: {rate: 1.0}",
+            "unknown key 'optimizer.rate', nearest: optimizer.learning_rate",
+        ),
+        ("optimizer: 1.0", "optimizer is float, expected a group of keys"),
+        ("loss: {pix: 1, pi: 1}", "unknown key 'loss.pi', nearest: loss.pix"),
+        ("loss: {pix: many}", "loss.pix is 'many', expected a number"),
+        ("gamma_pix: 1\nloss: {pix: 2}", "loss.pix is given twice"),
         ("preset: tiny", "key 'model' is missing"),
-        ("model: 3", "model is int, expected str"),
+        ("model: 3", "model is 3, expected text"),
         ("- a", "a recipe is a mapping, got list"),
         ("a: [", "not YAML"),
         ("base: none.yaml", "none.yaml"),
         ("base: recipe.yaml", "more than 5 bases"),
         ("loop: both", "loop is 'both', known: supervised, adversarial, tune"),
-        ("loop: adversarial", "gamma_adv is 0"),
-        ("batch: 0", "batch is 0, at least 1"),
-        ("batch: 3\ndevices: 2", "batch is 3, not a multiple of 2 processes"),
-        ("psnr_share: 1.5", r"psnr_share is 1.5, a share is from 0 to 1"),
-        ("steps: true", "steps is bool, expected int"),
-        ("recon_from: x", "recon_from is for recipes with a sequential share"),
-        ("patch: 16", "patch is 16, its margins alone take 8"),
+        ("loop: adversarial", "loss.adv is 0"),
+        ("optimizer: {batch: 0}", "optimizer.batch is 0, at least 1"),
+        (
+            "optimizer: {batch: 3}\nmachine: {devices: 2}",
+            "optimizer.batch is 3, not a multiple of 2 processes",
+        ),
+        ("phases: {psnr: 1.5}", "phases.psnr is 1.5, at most 1"),
+        ("steps: true", "steps is True, expected a whole number"),
+        ("start: {recon_from: x}", "start.recon_from needs phases.recon between 0 and 1, got 0"),
+        ("patch: {size: 16}", "patch.size is 16, its two margins alone take 16"),
     ],
 )
 def test_bad_recipes_are_refused(tmp_path, text, message):
@@ -110,11 +126,63 @@ def test_bad_recipes_are_refused(tmp_path, text, message):
 
 def test_command_line_wins_over_recipe_wins_over_base(tmp_path):
     (tmp_path / "base.yaml").write_text("model: jrsr\npreset: tiny\ndata: d\nsteps: 4\nseed: 1\n")
-    (tmp_path / "run.yaml").write_text("base: base.yaml\nsteps: 5\nlearning_rate: 1e-3\n")
-    config = load_recipe(tmp_path / "run.yaml", ["seed=7", "trunk=", "precision=32"])
-    assert (config.steps, config.seed, config.learning_rate) == (5, 7, 1e-3)
+    (tmp_path / "run.yaml").write_text(
+        "base: base.yaml\nsteps: 5\noptimizer: {learning_rate: 1e-3}\n"
+    )
+    changes = [
+        "seed=7",
+        "loss.perceptual.file=",
+        "machine.precision=32",
+        "loss.pix=1",
+        "loss.pix=2",
+    ]
+    config = load_recipe(tmp_path / "run.yaml", changes)
+    assert (config.steps, config.seed, config.optimizer.learning_rate) == (5, 7, 1e-3)
+    assert config.loss.pix == 2, "the last one wins"
     assert config.out == "runs/run"
     with pytest.raises(ValueError, match="'seed' is not key=value"):
-        parse_overrides(["seed"])
+        parse_changes(["seed"])
     with pytest.raises(ValueError, match="command line: unknown key 'sed', nearest: seed"):
-        parse_overrides(["sed=1"])
+        parse_changes(["sed=1"])
+
+
+FORMER_RECIPE = """
+base: former_base.yaml
+loop: adversarial
+sequential: 0.5
+recon_from: run
+warmup_steps: 10
+gamma_adv: 5.0e-3
+perceptual: vgg19
+perceptual_layers: {conv5_4: 1.0}
+gan: relativistic
+patch: 0
+"""
+
+
+def test_recipes_with_the_former_flat_keys_are_read(tmp_path):
+    (tmp_path / "former_base.yaml").write_text("model: jrsr\npreset: tiny\ndata: d\nsteps: 4\n")
+    (tmp_path / "former.yaml").write_text(FORMER_RECIPE)
+    config = load_recipe(tmp_path / "former.yaml", ["learning_rate=4e-4", "patch=40"])
+    assert (config.optimizer.learning_rate, config.optimizer.warmup_steps) == (4e-4, 10)
+    assert (config.phases.recon, config.start.recon_from) == (0.5, "run")
+    assert (config.loss.adv, config.loss.discriminator.gan) == (5e-3, "relativistic")
+    assert config.loss.perceptual.layers == {"conv5_4": 1.0}
+    assert config.patch.size == 40
+
+
+def test_every_former_key_has_a_key_of_today():
+    assert set(FORMER_KEYS.values()) < set(KEYS)
+    assert len(set(FORMER_KEYS.values())) == len(FORMER_KEYS)
+
+
+@pytest.mark.parametrize("path", [*WEIGHTS.glob("*.json"), *RESULTS.glob("weights/*/jrsr*.json")])
+def test_a_run_of_a_published_card_can_be_repeated(path):
+    # Cards from before the settings were grouped have flat keys, and some that are gone.
+    training = with_current_keys(WeightsCard.read(path).training)
+    settings = {key: value for key, value in training.items() if key in KEYS}
+    config = make_config(settings | {"data": "d", "out": "o"})
+    assert config.optimizer.learning_rate == 4e-4
+    assert config.optimizer.batch == 1
+    assert config.loss.pix == training["loss.pix"]
+    assert not {"clip_norm", "bad_steps"} & training.keys()

@@ -1,35 +1,34 @@
 """Batches of scans in an order that depends on seed and step alone.
 
 Scan k of the run (k counts over all batches) is scan `k mod n` of the permutation of epoch
-`k div n`, so a run that goes on at a step sees what an uninterrupted one would have seen. With
-several processes each takes its share of every batch.
+`k div n`, so a run that continues at a step gets the scans that an uninterrupted one would get.
+With several processes each takes its share of every batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.config import RunConfig
+from training.config import RunConfig, flat_settings
+from training.config.groups import Scans
 
 from .manifest import NAME, Acquisition, Entry, Manifest
 from .prepare import get_scan, open_folder
 from .scans import TrainingScan, collate, unpack_scan
 
 PREFETCH = 4
-ACQUIRED = ("protocol", "truth_maps", "hr_limit", "n_coils")
-"""Settings of scans made on the fly; a prepared folder has its own."""
-
-TINY = {"hr_limit": 72, "n_coils": 6}
-"""What the preset tiny makes of images, so that a run takes seconds; the others keep all."""
+TINY_HR_LIMIT, TINY_N_COILS = 72, 6
+"""For scans made on the fly for the preset tiny, so that a run takes seconds."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScanFolder(Dataset):
-    """The scans of one split, made when first asked for."""
+    """The scans of one split, each made when it is first read."""
 
     folder: Path
     manifest: Manifest
@@ -44,9 +43,10 @@ class ScanFolder(Dataset):
 
 
 def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
-    """Return folder and manifest of a run: a prepared folder, or images scanned on the fly.
+    """Return folder and manifest of the scans of a run.
 
-    What is made on the fly is kept in `OUT/scans`. `n_maps` is what the model makes use of.
+    They are a prepared folder, or a new one for images that are scanned on the fly: `OUT/scans`.
+    `n_maps` is the number of map sets that the model uses.
 
     Raises
     ------
@@ -59,11 +59,15 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
         folder, manifest = data, Manifest.read(data)
         _check_acquisition(config, manifest)
     else:
-        sizes = {"hr_limit": config.hr_limit, "n_coils": config.n_coils}
-        if config.preset == "tiny":
-            sizes = {k: v or TINY[k] for k, v in sizes.items()}
-        sizes |= {"n_maps": n_maps, "seed": config.seed}
-        acquisition = Acquisition(config.protocol, config.truth_maps, **sizes)
+        scans, is_tiny = config.scans, config.preset == "tiny"
+        acquisition = Acquisition(
+            config.protocol,
+            scans.truth_maps,
+            hr_limit=scans.hr_limit or (TINY_HR_LIMIT if is_tiny else 0),
+            n_coils=scans.n_coils or (TINY_N_COILS if is_tiny else 0),
+            n_maps=n_maps,
+            seed=config.seed,
+        )
         folder = Path(config.out) / "scans"
         manifest = open_folder([data], folder, acquisition)
     if manifest.acquisition.n_maps < n_maps:
@@ -72,18 +76,26 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
             f"{config.data}: prepared with {have} map set, {config.model} uses {n_maps}"
         )
     n = len(manifest.split("train"))
-    if n < config.batch:
-        raise ValueError(f"{config.data}: {n} training scans, batch is {config.batch}")
+    if n < config.optimizer.batch:
+        raise ValueError(
+            f"{config.data}: {n} training scans, optimizer.batch is {config.optimizer.batch}"
+        )
     return folder, manifest
 
 
+def acquired_settings(acquisition: Acquisition) -> dict[str, Any]:
+    """Return how scans were made, by the dotted keys that scans made on the fly follow."""
+    scans = {f"scans.{name}": getattr(acquisition, name) for name in Scans.model_fields}
+    return {"protocol": acquisition.protocol, **scans}
+
+
 def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
-    """Refuse settings that a prepared folder does not follow; a default says nothing."""
-    defaults = {f.name: f.default for f in fields(RunConfig)}
-    for key in ACQUIRED:
-        wanted, found = getattr(config, key), getattr(manifest.acquisition, key)
-        if wanted not in (defaults[key], found):
-            raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted}")
+    """Refuse settings that a prepared folder does not follow; a default is no such setting."""
+    wanted, defaults = flat_settings(config), flat_settings(Scans(), "scans.")
+    defaults["protocol"] = RunConfig.model_fields["protocol"].default
+    for key, found in acquired_settings(manifest.acquisition).items():
+        if wanted[key] not in (defaults[key], found):
+            raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
 
 
 def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
@@ -98,7 +110,7 @@ def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Order:
-    """Batch sampler: this process's share of the batches from `first` to the last step."""
+    """Batch sampler: the share of one process of the batches from `first` to the last step."""
 
     first: int
     config: RunConfig
@@ -111,7 +123,7 @@ class _Order:
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.config.steps):
-            order = scan_order(step, self.n_scans, self.config.batch, self.config.seed)
+            order = scan_order(step, self.n_scans, self.config.optimizer.batch, self.config.seed)
             yield order[self.rank :: self.world]
 
 
@@ -124,13 +136,14 @@ def train_batches(
 ) -> Iterator[tuple[list[str], TrainingScan]]:
     """Yield names and scans of every batch from step `first` on."""
     scans = ScanFolder(folder, manifest, manifest.split("train"))
+    workers = config.machine.workers
     loader = DataLoader(
         scans,
         batch_sampler=_Order(first, config, len(scans), rank, world),
-        num_workers=config.workers,
+        num_workers=workers,
         collate_fn=_join,
-        prefetch_factor=PREFETCH if config.workers else None,
-        multiprocessing_context="spawn" if config.workers else None,
+        prefetch_factor=PREFETCH if workers else None,
+        multiprocessing_context="spawn" if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
     for names, tensors in loader:
@@ -140,9 +153,9 @@ def train_batches(
 def validation_scans(
     config: RunConfig, folder: Path, manifest: Manifest
 ) -> Iterator[tuple[str, TrainingScan]]:
-    """Yield up to `validation_slices` scans spread over the validation split, one at a time."""
+    """Yield up to `log.validation_slices` scans, spread over the validation split."""
     entries = manifest.split("val")
-    n = min(config.validation_slices, len(entries))
+    n = min(config.log.validation_slices, len(entries))
     for k in range(n):
         entry = entries[k * len(entries) // n]
         yield entry.name, unpack_scan(get_scan(folder, manifest, entry))

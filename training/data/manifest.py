@@ -1,15 +1,17 @@
 """The manifest of a training set: which slices of which files become which scans, and how.
 
-It stands in the folder of the scans as `manifest.json` and is all that is needed to make them
-again. Its hash depends on the content of the inputs and on how they are scanned, not on where
-they lie: the same inputs give the same hash on every machine.
+It is the file `manifest.json` in the folder of the scans and is all that is needed to make them
+again. Its hash depends on the content of the inputs and on how they are scanned, not on their
+paths: the same inputs give the same hash on every machine.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from jrsr_core.atomic import write_bytes
 from jrsr_core.physics.resolution import Shape
@@ -21,7 +23,7 @@ from .variety import Variety
 NAME = "manifest.json"
 VERSION = 2
 READABLE = (1, VERSION)
-"""Of version 1 are the scans of the same names drawn from other seeds; see `acquire.scan_seed`."""
+"""Scans of version 1 are drawn from other seeds; see `acquire.scan_seed`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Acquisition:
     variety: Variety | None = None
 
     def fitted(self, lr_shape: Shape) -> Protocol:
-        """Return the protocol with a coil number of ours and an ACS that fits a small matrix."""
+        """Return the protocol with our number of coils and an ACS that fits a small matrix."""
         protocol = PROTOCOLS[self.protocol]
         n_coils = self.n_coils or protocol.n_coils
         if protocol.mask == "poisson":
@@ -66,7 +68,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Acquisition, sources (name, kind, sha256, and where they lay) and scans."""
+    """Acquisition, sources (name, kind, sha256), scans, and the paths where the sources were."""
 
     acquisition: Acquisition
     sources: tuple[dict[str, str], ...]
@@ -80,7 +82,7 @@ class Manifest:
         facts = {k: v for k, v in asdict(self).items() if k != "paths"}
         variety = facts["acquisition"]["variety"]
         if variety and not variety["tissue_phase"]:
-            del variety["tissue_phase"]  # Manifests of before do not have it.
+            del variety["tissue_phase"]  # Older manifests do not have it.
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def split(self, name: str) -> list[Entry]:
@@ -88,7 +90,7 @@ class Manifest:
         return [s for s in self.scans if s.split == name]
 
     def write(self, folder: Path) -> None:
-        """Write `manifest.json` into the folder of the scans, atomically."""
+        """Write `manifest.json` into the folder of the scans; it appears complete or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self) | {"sha256": self.sha256}, indent=1)
         write_bytes(folder / NAME, text.encode("utf-8"), overwrite=True)
@@ -106,18 +108,13 @@ class Manifest:
         path = folder / NAME
         try:
             values = json.loads(path.read_text())
-            stated = values.pop("sha256")
-            acquisition = dict(values.pop("acquisition"))
-            variety = acquisition.pop("variety")
-            made = cls(
-                acquisition=Acquisition(**acquisition, variety=_variety(variety)),
-                sources=tuple(values.pop("sources")),
-                scans=tuple(Entry(**s) for s in values.pop("scans")),
-                paths=tuple(values.pop("paths")),
-                **values,
-            )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: not a manifest of version {VERSION} ({error})") from error
+            stated = values["sha256"]
+            if variety := values["acquisition"]["variety"]:
+                variety.setdefault("tissue_phase", 0.0)  # Older manifests do not have it.
+            made = TypeAdapter(cls).validate_python(values)
+        except (ValidationError, json.JSONDecodeError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: not a manifest of version {VERSION} ({reason})") from error
         check_subjects(made.scans, str(path))
         if made.version not in READABLE or made.sha256 != stated:
             raise ValueError(
@@ -125,21 +122,6 @@ class Manifest:
                 "it was edited or is of another version"
             )
         return made
-
-
-def _variety(values: dict | None) -> Variety | None:
-    """Variety from JSON, where tuples have become lists."""
-    if values is None:
-        return None
-    known = {f.name for f in fields(Variety)}
-    as_tuple = {
-        k: tuple(tuple(v) if isinstance(v, list) else v for v in value)
-        if isinstance(value, list)
-        else value
-        for k, value in values.items()
-        if k in known
-    }
-    return Variety(**({"tissue_phase": 0.0} | as_tuple))
 
 
 def check_subjects(scans: Iterable[Entry], where: str) -> None:

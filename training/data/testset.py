@@ -1,12 +1,11 @@
-"""The slices that systems are judged on: found in files, scanned by a protocol.
+"""The slices that systems are judged on: found in files, then scanned by a protocol.
 
-A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes, of any size,
-and, if it has one, ``subject``; without it the file is one subject. Coils, phase and noise are
-drawn from the index of the slice in its file; the mask is one for all.
+A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes of any size and
+optionally ``subject``; without it the file is one subject. Coils, phase and noise are drawn from
+the index of the slice in its file; all slices share one mask.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +47,8 @@ class SliceAddress:
 
 
 @dataclass(frozen=True)
-class TestSlice:
+class ScannedSlice:
     """One slice and its simulated scan."""
-
-    __test__ = False  # not a pytest class
 
     address: SliceAddress
     scan: SimulatedSlice
@@ -109,7 +106,7 @@ def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
 
 
 def _even(image: Tensor) -> Tensor:
-    """Without the last row or column of an odd size: the HR grid is twice the LR grid."""
+    """Drop the last row or column of an odd size: the HR grid is twice the LR grid."""
     ny, nx = (n // SR_FACTOR * SR_FACTOR for n in image.shape)
     return image[:ny, :nx].contiguous()
 
@@ -124,7 +121,7 @@ def fitting_acs(protocol: str, hr_shape: tuple[int, int]) -> int:
     return min(own.n_acs, int((n_points * 2 / 3) ** 0.5))
 
 
-def scan_slice(address: SliceAddress, protocol: str) -> TestSlice:
+def scan_slice(address: SliceAddress, protocol: str) -> ScannedSlice:
     """Simulate the scan of one slice.
 
     Raises
@@ -134,20 +131,13 @@ def scan_slice(address: SliceAddress, protocol: str) -> TestSlice:
     """
     image = _even(load_image(address.path, address.index))
     n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
-    return TestSlice(address, simulate_protocol(protocol, image, n_acs=n_acs, seed=address.index))
-
-
-def test_slices(data: Path, protocol: str, n_slices: int | None) -> Iterator[TestSlice]:
-    """Yield the scans of `find_slices`."""
-    for address in find_slices(data, n_slices):
-        yield scan_slice(address, protocol)
-
-
-test_slices.__test__ = False  # not a pytest function
+    return ScannedSlice(
+        address, simulate_protocol(protocol, image, n_acs=n_acs, seed=address.index)
+    )
 
 
 def as_kspace_slice(scan: SimulatedSlice, *, fully_sampled: bool = False) -> KSpaceSlice:
-    """Return what the assembler would hand over for a simulated scan with a noise scan."""
+    """Return the `KSpaceSlice` that the assembler would make of a simulated scan."""
     mask = torch.ones_like(scan.mask) if fully_sampled else scan.mask
     kspace = scan.fully_sampled if fully_sampled else scan.kspace
     geometry = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))

@@ -1,9 +1,9 @@
-"""Every system on every test slice of a protocol: one CSV row per slice, resumable.
+"""Judge every system on every test slice of a protocol: one CSV row per slice, resumable.
 
 The slice is scanned by the protocol, then reconstructed by the same `Reconstructor` as at the
-scanner. All metrics on the magnitude against the HR slice, MAX its maximum; nothing is cropped or
-rescaled. Feature distance and LPIPS need the weights of their networks, given as local files;
-without them their columns stay empty.
+scanner. All metrics compare the magnitude with the HR slice, MAX is its maximum; nothing is cropped
+or rescaled. Feature distance and LPIPS need the weights of their networks as local files; without
+them their columns are empty.
 """
 
 import csv
@@ -14,10 +14,17 @@ from pathlib import Path
 
 from torch import Tensor
 
+from jrsr_core.data import ReconImage
 from jrsr_core.metrics import nmse, psnr, ssim
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.reconstructor import Reconstructor
-from training.data.testset import SliceAddress, TestSlice, as_kspace_slice, find_slices, scan_slice
+from training.data.testset import (
+    ScannedSlice,
+    SliceAddress,
+    as_kspace_slice,
+    find_slices,
+    scan_slice,
+)
 
 from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
 
@@ -27,7 +34,7 @@ Key = tuple[str, str, Place]
 
 
 def current_commit() -> str:
-    """Short hash of the checkout, with "+" if it has changes; empty outside a checkout."""
+    """Return the short hash of the checkout, "+" added if it has changes; empty outside of one."""
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
@@ -42,24 +49,24 @@ def current_commit() -> str:
 
 
 def short_hash(recon: Reconstructor) -> str:
-    """Twelve digits of the hash of the weights, of each part."""
+    """Return twelve digits of the hash of the weights, of each part of a sequence."""
     return "+".join(card.sha256[:12] for card in recon.cards)
 
 
 @dataclass(frozen=True)
 class System:
-    """A reconstructor, and whether it is given the scan without undersampling: the bound is."""
+    """A reconstructor, and whether it is given the scan without undersampling, as the bound is."""
 
     recon: Reconstructor
     fully_sampled: bool = False
 
-    def __call__(self, test: TestSlice):
+    def __call__(self, test: ScannedSlice) -> ReconImage:
         """Return the image of a test slice."""
         return self.recon(as_kspace_slice(test.scan, fully_sampled=self.fully_sampled))
 
 
 def evaluate_slice(
-    label: str, system: System, test: TestSlice, distances: dict[str, Distance] | None = None
+    label: str, system: System, test: ScannedSlice, distances: dict[str, Distance] | None = None
 ) -> dict:
     """Return the row of one system on one slice."""
     image = system(test)
@@ -87,8 +94,8 @@ def evaluate_slice(
 def load_systems(models: list[str]) -> dict[str, System]:
     """Return the systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
 
-    A system is what `weights.systems` reads, or the bound "fully-sampled-lr+sinc": a linear
-    reconstruction of the LR scan without undersampling.
+    A system is a name or a card that `weights.systems` reads, or the bound "fully-sampled-lr+sinc":
+    a linear reconstruction of the LR scan without undersampling.
 
     Raises
     ------
@@ -107,7 +114,7 @@ def load_systems(models: list[str]) -> dict[str, System]:
 
 
 def _open_rows(out: Path) -> list[dict]:
-    """Start the file, or return what it holds already; a row cut short by a crash is dropped."""
+    """Create the file, or return its rows; a row cut short by a crash is dropped."""
     out.parent.mkdir(parents=True, exist_ok=True)
     content = out.read_bytes() if out.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
@@ -124,7 +131,7 @@ def _open_rows(out: Path) -> list[dict]:
 
 
 def _check_systems(out: Path, rows: list[dict], systems: dict[str, System]) -> None:
-    """Refuse rows that another system made under the same label."""
+    """Refuse a file with rows of another system under the same label."""
     for row in rows:
         system = systems.get(row["model"])
         if system is None:
@@ -141,7 +148,7 @@ def _check_systems(out: Path, rows: list[dict], systems: dict[str, System]) -> N
 
 
 def _check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> None:
-    """Refuse slices of other pixels under the same file name and number."""
+    """Refuse a file with rows of other pixels under the same file name and slice number."""
     known = {place_of(row): row["slice_sha256"] for row in rows}
     for address in slices:
         was = known.setdefault(address.place, address.sha256)
@@ -153,7 +160,7 @@ def _check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> No
 
 
 class Evaluation:
-    """The rows that are still to be made; iterating makes, writes and yields them.
+    """The rows that are still missing; iterating makes, writes and yields them.
 
     Parameters
     ----------
@@ -162,9 +169,9 @@ class Evaluation:
     data
         File or folder, see `testset.find_slices`.
     out
-        CSV file; rows it has already are kept and not made again.
+        CSV file; rows that it already has are kept and not made again.
     distances
-        Of the columns "feature_distance" and "lpips".
+        Functions for the columns "feature_distance" and "lpips".
     """
 
     def __init__(
@@ -201,7 +208,7 @@ class Evaluation:
                 test = scan_slice(address, self.protocol)
                 for label in labels:
                     if label not in warm:
-                        # The first call allocates and plans; its time is not that of a slice.
+                        # The first call allocates and plans; its time would not be typical.
                         self.systems[label](test)
                         warm.add(label)
                     row = evaluate_slice(label, self.systems[label], test, self.distances)
@@ -209,10 +216,3 @@ class Evaluation:
                     writer.writerow(row)
                     file.flush()
                     yield row
-
-
-def evaluate(
-    models: list[str], protocol: str, data: Path, out: Path, n_slices: int | None = None
-) -> Iterator[dict]:
-    """Append the missing rows to the CSV file `out`, yielding each as it is written."""
-    yield from Evaluation(models, protocol, data, out, n_slices)

@@ -1,40 +1,46 @@
-"""From a training folder to weights that the package ships: safetensors and a card."""
+"""From the folder of a run to published weights: float16 safetensors and a weights card."""
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from jrsr_core.weights import save_weights
-from training.config import SOURCES
-from training.data.batches import ACQUIRED
+from training.data.batches import acquired_settings
 from training.data.manifest import NAME, Manifest
-from training.fit.initial_weights import averaged_model, keep_start
+from training.fit.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.fit.log import read_log
 
 from .evaluate import current_commit
 from .rows import summarise
 
-PRIVATE = ("data", "out", "device", "data_folder", "data_sha256", "trunk", *SOURCES)
-"""Keys of a configuration that name places of one machine, or stand elsewhere on the card."""
+PRIVATE = (
+    *("data", "out", "device", "data_folder", "data_sha256", "loss.perceptual.file"),
+    *(f"start.{key}" for key in SOURCES),
+)
+"""Settings that name places of one machine, or stand elsewhere on the card."""
 
 
-def data_facts(config: dict) -> tuple[str, dict]:
+def read_manifest(record: dict[str, Any]) -> Manifest | None:
+    """Return the manifest of the scans of a run; None where they are gone."""
+    folder = Path(record["data_folder"])
+    return Manifest.read(folder) if (folder / NAME).exists() else None
+
+
+def describe_data(manifest: Manifest) -> tuple[str, dict[str, Any]]:
     """Return what a run was trained on, and the range of its scans, for the card."""
-    folder = Path(config["data_folder"])
-    if not (folder / NAME).exists():
-        return "", {}
-    manifest = Manifest.read(folder)
     inputs = ", ".join(f"{s['name']} ({s['kind']})" for s in manifest.sources)
-    n_scans, subjects = manifest.split("train"), {s.subject for s in manifest.split("train")}
-    text = f"{len(n_scans)} scans of {len(subjects)} subjects from {inputs}"
+    scans = manifest.split("train")
+    n_subjects = len({scan.subject for scan in scans})
     acquisition = asdict(manifest.acquisition)
     variety = acquisition.pop("variety") or {}
     acquisition.pop("seed")  # No range; `data_sha256` tells which scans these were.
-    return text, {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
+    ranges = {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
+    return f"{len(scans)} scans of {n_subjects} subjects from {inputs}", ranges
 
 
-def metrics_of(rows: Path) -> dict:
-    """Figures of a CSV of `jrsr-train evaluate`, per protocol and model, for the card."""
-    figures: dict = {}
+def metrics_of(rows: Path) -> dict[str, Any]:
+    """Return the figures of a CSV of `jrsr-train evaluate` per protocol and model, for the card."""
+    figures: dict[str, Any] = {}
     for entry in summarise(rows):
         figures.setdefault(entry["protocol"], {})[entry["model"]] = {
             "slices": entry["slices"],
@@ -42,6 +48,12 @@ def metrics_of(rows: Path) -> dict:
             "ssim": round(entry["ssim"][0], 4),
         }
     return figures
+
+
+def last_validation(folder: Path) -> dict[str, Any]:
+    """Return the figures of the last validation of a run; empty where there was none."""
+    rows = [r for r in read_log(folder) if "val_psnr" in r]
+    return {k: round(v, 4) for k, v in rows[-1].items()} if rows else {}
 
 
 def export(
@@ -55,36 +67,45 @@ def export(
 ) -> Path:
     """Write weights and card of a run to the folder `out`; return the card's path.
 
-    `data` replaces the description of the data, `rows` adds the figures of an evaluation to those
-    of the run's last validation, `commit` names the code that trained (the current checkout where
-    None), `start_share` is what `keep_start` mixes in of the weights it started from.
+    Parameters
+    ----------
+    data
+        Replaces the description of the data.
+    rows
+        CSV of `jrsr-train evaluate`, whose figures are added to those of the last validation.
+    commit
+        Commit of the code that trained; that of the current checkout where None.
+    start_share
+        Share of the weights that the run started from; see `mix_with_start`.
+
+    Raises
+    ------
+    ValueError
+        Not the folder of a run, or a share that is not possible.
     """
-    model, config, state = averaged_model(folder)
+    model, record, state = averaged_model(folder)
     if start_share:
-        keep_start(model, config, start_share)
-        config |= {"start_share": start_share}
-    text, scanned = data_facts(config)
+        mix_with_start(model, record, start_share)
+        record |= {"start_share": start_share}
+    text, hidden = "", set(PRIVATE)
+    ranges: dict[str, Any] = {}
+    if manifest := read_manifest(record):
+        # The range of the card states how the scans were made.
+        text, ranges = describe_data(manifest)
+        hidden |= acquired_settings(manifest.acquisition).keys()
     figures = {"validation": row} if (row := last_validation(folder)) else {}
-    # The manifest says how the scans were made, where it is still there.
-    hidden = (*PRIVATE, *ACQUIRED) if scanned else PRIVATE
-    public = {k: v for k, v in config.items() if k not in hidden}
-    seen = state.step * config["batch"]
+    training = {k: v for k, v in record.items() if k not in hidden}
+    training |= {"steps_done": state.step, "seconds": round(state.seconds)}
+    training["samples_seen"] = state.step * record["optimizer.batch"]
     return save_weights(
         model,
         out,
-        config["model"],
-        config["preset"],
-        training=public
-        | {"steps_done": state.step, "samples_seen": seen, "seconds": round(state.seconds)},
+        record["model"],
+        record["preset"],
+        training=training,
         data=data or text,
-        data_sha256=config["data_sha256"],
+        data_sha256=record["data_sha256"],
         commit=current_commit() if commit is None else commit,
         metrics=figures | (metrics_of(rows) if rows else {}),
-        range=scanned,
+        range=ranges,
     )
-
-
-def last_validation(folder: Path) -> dict:
-    """Return the figures of the last validation of a run; empty where there was none."""
-    rows = [r for r in read_log(folder) if "val_psnr" in r]
-    return {k: round(v, 4) for k, v in rows[-1].items()} if rows else {}

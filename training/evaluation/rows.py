@@ -1,4 +1,4 @@
-"""The CSV of `evaluate`: its columns, its rows, and every system's figures over slices."""
+"""The CSV of `evaluate`: its columns, its rows, and the figures of every system over slices."""
 
 import csv
 from collections.abc import Callable
@@ -33,14 +33,14 @@ COLUMNS = (
 SUMMARISED = ("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual")
 BOUND = "fully-sampled-lr+sinc"
 UNDERSAMPLED, FULLY_SAMPLED = "undersampled", "fully sampled"
-"""What a system was given; the bound alone gets the scan without undersampling."""
+"""Which scan a system was given; only the bound gets the one without undersampling."""
 
 Place = tuple[str, str]
 """File and slice."""
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Return the rows of a CSV of `evaluate`; columns that came later are empty in an older one.
+    """Return the rows of a CSV of `evaluate`; columns that an older one lacks are empty.
 
     Raises
     ------
@@ -56,26 +56,27 @@ def read_rows(path: Path) -> list[dict]:
 
 
 def is_bound(row: dict) -> bool:
-    """Whether a row is of the scan without undersampling; an older CSV tells by the name alone."""
+    """Return whether a row is the bound; older CSV files mark it by its name only."""
     return row["scan"] == FULLY_SAMPLED or (not row["scan"] and row["model"] == BOUND)
 
 
 def place_of(row: dict) -> Place:
-    """Return which slice a row is of."""
+    """Return the slice that a row judges."""
     return row["file"], row["slice"]
 
 
 def summarise(path: Path) -> list[dict]:
-    """Mean and standard deviation (n - 1) over slices of every model and protocol of a CSV.
+    """Return mean and standard deviation (n - 1) over slices of every model and protocol.
 
-    A metric that is missing in a row is None for the whole system. Of the seconds it is the
-    median: one slice that waited for the machine would rule a mean.
+    A metric that is missing in a row is None for the whole system. For the seconds the median
+    replaces the mean: a single slice delayed by a busy machine would dominate it.
     """
     rows = read_rows(path)
-    keys = list(dict.fromkeys((r["model"], r["protocol"]) for r in rows))
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["protocol"]), []).append(row)
     table = []
-    for model, protocol in keys:
-        mine = [r for r in rows if (r["model"], r["protocol"]) == (model, protocol)]
+    for (model, protocol), mine in groups.items():
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
         entry |= {"bound": any(map(is_bound, mine)), "places": {place_of(r) for r in mine}}
         entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean) for c in SUMMARISED}

@@ -1,10 +1,12 @@
-"""CSV rows of `evaluate` as tables like the paper's 1 to 4, Markdown or LaTeX; no model is run.
+"""Tables like the paper's 1 to 4 from the CSV rows of `evaluate`, in Markdown or LaTeX.
 
 Mean and standard deviation over slices, the median of the seconds. The best in bold, of the systems
 judged on every slice of the table; the bound never is. With a proposed system every other one is
 compared with it on the slices both have: difference of PSNR (proposed minus other) as a mean over
-slices, its 95 % interval by bootstrap over subjects, and the p value of that mean when the signs of
-whole subjects are flipped.
+slices, its 95 % interval and its p value; see `statistics`.
+
+`paper_figures.csv` holds what the paper reports (Xu et al., Bioengineering 2023, 10, 1107): means
+over its own test images, which are not ours; seconds on its GPU, in tables 3 and 4 only.
 """
 
 import csv
@@ -26,6 +28,8 @@ COMPARISON = (
     "t2net",
 )
 KINDS = {"ablation": ABLATION, "comparison": COMPARISON}
+PAPER_FIGURES = Path(__file__).with_name("paper_figures.csv")
+PAPER_HEADING = "paper: PSNR / SSIM / LPIPS / s"
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Table:
 
 
 def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
-    """Entries of a kind of table, in the order of the paper, the proposed system last."""
+    """Return the entries of a kind of table in the order of the paper, the proposed system last."""
     if kind == "all":
         return entries
     order = [*KINDS[kind], *([proposed] if proposed else [])]
@@ -70,18 +74,18 @@ def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
     return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
 
 
-def _rivals(entries: list[dict], protocol: str) -> list[dict]:
-    """Entries of a protocol that can be told apart: without the bound, all slices judged."""
+def _comparable(entries: list[dict], protocol: str) -> list[dict]:
+    """Return the entries of a protocol that may be best: all slices judged, and not the bound."""
     same = [e for e in entries if e["protocol"] == protocol and not e["bound"]]
     slices = set().union(*(e["places"] for e in same))
     return [e for e in same if e["places"] == slices]
 
 
-def _is_best(entry: dict, column: Column, rivals: list[dict]) -> bool:
-    if column.best is None or entry not in rivals or entry[column.name] is None:
+def _is_best(entry: dict, column: Column, comparable: list[dict]) -> bool:
+    if column.best is None or entry not in comparable or entry[column.name] is None:
         return False
     return entry[column.name][0] == column.best(
-        e[column.name][0] for e in rivals if e[column.name] is not None
+        e[column.name][0] for e in comparable if e[column.name] is not None
     )
 
 
@@ -106,7 +110,7 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
         if row["protocol"] == protocol and row["model"] in scores:
             place = place_of(row)
             scores[row["model"]][place] = float(row["psnr"])
-            # In an older CSV a file without named subjects; it is one subject, see `testset`.
+            # An older CSV has no subject for a file without names; such a file is one subject.
             subjects[place] = row["subject"] or row["file"]
     common = scores[proposed].keys() & scores[other].keys()
     if not common:
@@ -129,6 +133,19 @@ def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
     return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
 
 
+@cache
+def paper_figures() -> dict[tuple[str, str], str]:
+    """Return the paper's figures by protocol and system, as texts in the order of the heading."""
+    with PAPER_FIGURES.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (row["protocol"], row["system"]): " / ".join(
+            row[name] for name in ("psnr", "ssim", "lpips", "seconds") if row[name]
+        )
+        for row in rows
+    }
+
+
 def make_table(
     path: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
 ) -> Table:
@@ -139,9 +156,9 @@ def make_table(
     kind
         "ablation" (tables 1 and 2 of the paper), "comparison" (3 and 4), or "all" systems.
     proposed
-        The system that the others are compared with.
+        Name of the system that the others are compared with.
     paper
-        With a last column of what the paper reports of a system.
+        Add a last column with what the paper reports.
 
     Raises
     ------
@@ -160,13 +177,13 @@ def make_table(
     columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
     headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
     headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
-    headings += [HEADING] if paper else []
+    headings += [PAPER_HEADING] if paper else []
     cells, bold = [], set()
     for i, entry in enumerate(entries):
-        rivals = _rivals(entries, entry["protocol"])
+        comparable = _comparable(entries, entry["protocol"])
         cells.append([entry["protocol"], entry["model"]])
         for column in columns:
-            if _is_best(entry, column, rivals):
+            if _is_best(entry, column, comparable):
                 bold.add((i, len(cells[i])))
             cells[i].append(_cell(entry[column.name], column))
         cells[i].append(str(entry["slices"]))
@@ -202,21 +219,3 @@ def latex(table: Table) -> str:
         marked = [rf"\textbf{{{c}}}" if (i, j) in table.bold else c for j, c in enumerate(texts)]
         lines.append(" & ".join(marked) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}"])
-
-
-# FOLDED training/paper_figures.py: What the paper reports of every system, to stand beside ours: its tables 1 to 4.
-FILE = Path(__file__).with_name("paper_figures.csv")
-HEADING = "paper: PSNR / SSIM / LPIPS / s"
-
-
-@cache
-def paper_figures() -> dict[tuple[str, str], str]:
-    """Return the figures by protocol and system, as one text in the order of `HEADING`."""
-    with FILE.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        (row["protocol"], row["system"]): " / ".join(
-            row[name] for name in ("psnr", "ssim", "lpips", "seconds") if row[name]
-        )
-        for row in rows
-    }

@@ -3,8 +3,8 @@
     G:  L_per + g_pix L_pix + g_rec L_rec + g_adv L_adv                           (paper, eq. 12)
     D:  L_dis = -log(1 - D(x)) - log D(x_GT), x the generator's image, detached   (eq. 11)
 
-One step of each per batch. In the phases `recon` and `psnr` the discriminator rests, so it meets
-images worth telling from true ones. What a step needs around it is in `run.py`.
+One step of each per batch. In the phases `recon` and `psnr` the discriminator rests, so that it
+begins with images close to true ones. What surrounds a step is in `run.py`.
 """
 
 from collections.abc import Callable
@@ -21,44 +21,48 @@ from training.losses.objective import (
 )
 from training.losses.pixel import discriminator_loss
 
+from .log import Row
 from .run import Run
 
 
-def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Module:
+def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
     """Train to the last step and return the averaged generator; arguments as in `supervised.fit`.
 
     Raises
     ------
     ValueError
-        What the recipe, the data or a checkpoint have wrong, in one line.
+        The recipe, the data or a checkpoint are wrong; the message is one line.
     TrainingDiverged
         Gradients of the generator stayed without a finite value.
     """
-    with Run(config, tell) as run:
-        nets = run.networks
+    with Run(config, on_row) as run:
+        adversary = run.networks.discriminator
+        if adversary is None:
+            raise ValueError(f"loop is {config.loop}, the adversarial loop needs a discriminator")
+        discriminator = adversary.network
         for names, scan in run.batches():
             # Generator.
             adversarial = run.phase.name == "full"
             output, truth = run.predict(names, scan)
             with run.fabric.autocast():
-                terms = reconstruction_terms(output, truth, config, run.phase.name)
+                terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
                 if adversarial:
-                    nets.discriminator.requires_grad_(False)
+                    discriminator.requires_grad_(False)
                     pair = magnitudes(output, truth)
-                    terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
-                    terms |= adversarial_terms(nets.discriminator, pair, config)
+                    terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
+                    terms |= adversarial_terms(discriminator, pair, config.loss)
             loss = torch.stack(list(terms.values())).sum()
-            finite = run.update(loss, nets.model, nets.optimizer)
+            finite = run.update(loss, run.networks.generator)
 
             # Discriminator, on the same images.
             if adversarial and finite:
-                nets.discriminator.requires_grad_(True)
+                discriminator.requires_grad_(True)
                 with run.fabric.autocast():
-                    seen = pair.seen(config.flat_threshold)
-                    fake, _ = nets.discriminator(seen.image.detach(), seen.zero_filled)
-                    real, _ = nets.discriminator(seen.target, seen.zero_filled)
-                loss = discriminator_loss(fake, real, config.gan)
-                run.update(loss, nets.discriminator, nets.discriminator_optimizer)
+                    seen = pair.seen(config.loss.discriminator.flat_threshold)
+                    fake, _ = discriminator(seen.image.detach(), seen.zero_filled)
+                    real, _ = discriminator(seen.target, seen.zero_filled)
+                loss = discriminator_loss(fake, real, config.loss.discriminator.gan)
+                run.update(loss, adversary)
                 terms["discriminator"] = loss
             run.finish_step(terms, output, finite)
         return run.finish()

@@ -25,7 +25,19 @@ class CheckpointError(ValueError):
 
 @dataclass
 class RunState:
-    """Counters of a run; with the tensors all that a run needs to go on."""
+    """Counters of a run: with the tensors, all that is needed to continue it.
+
+    Attributes
+    ----------
+    step, seconds
+        Steps done, and the time they took.
+    bad
+        Steps in a row, up to the last one, without a finite gradient.
+    residual
+        Running mean of the residual of the fixed points.
+    sums, counts
+        Sums of the figures of the steps since the last row of the log, and how many.
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -42,7 +54,7 @@ def pack_module(prefix: str, module: nn.Module) -> dict[str, Tensor]:
 
 def pack_optimizer(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the moments of Adam as "prefix.parameter.name"."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"{prefix}.{index}.{k}": v for k, v in slots.items()}
     return tensors
@@ -55,12 +67,30 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Restore the moments of Adam."""
+    """Restore the moments of Adam from what `pack_optimizer` returned, without its prefix."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".")
         slots.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+
+
+def load_matching(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load weights into a module.
+
+    Raises
+    ------
+    CheckpointError
+        A tensor is missing, left over, or of another shape; it is named with both shapes.
+    """
+    wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    found = {k: tuple(v.shape) for k, v in tensors.items()}
+    if wanted != found:
+        key = next(k for k in sorted(wanted | found) if wanted.get(k) != found.get(k))
+        raise CheckpointError(
+            f"{where}: {key} is {found.get(key)}, the recipe's model has {wanted.get(key)}"
+        )
+    module.load_state_dict(tensors)
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: RunState) -> None:
@@ -102,21 +132,3 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], RunState]:
         return load_file(path), state
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of ours, or cut off ({error})") from error
-
-
-def load_matching(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load weights into a module.
-
-    Raises
-    ------
-    CheckpointError
-        A tensor is missing, left over, or of another shape; it is named with both shapes.
-    """
-    wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
-    found = {k: tuple(v.shape) for k, v in tensors.items()}
-    if wanted != found:
-        key = next(k for k in sorted(wanted | found) if wanted.get(k) != found.get(k))
-        raise CheckpointError(
-            f"{where}: {key} is {found.get(key)}, the recipe's model has {wanted.get(key)}"
-        )
-    module.load_state_dict(tensors)

@@ -1,9 +1,9 @@
-"""Fixed points kept per scan, and the alarm on those that do not settle.
+"""Fixed points while training: how they are sought, those kept per scan, their running residual.
 
 A scan is visited many times. With `warm_start` its fixed point is kept and advanced by a few
 Anderson steps at every visit instead of being sought from scratch: the equilibrium follows the
 weights at a fraction of the cost. So a few hundred scans visited ten times serve better than
-thousands visited once, whose points would never be near equilibrium.
+thousands visited once, whose points would never be near the equilibrium.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from jrsr_core.models.fixed_point import BackwardSettings, FixedPointSettings
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.rec import RecModule
 from jrsr_core.physics.resolution import Shape, sinc_interpolate
-from training.config import RunConfig
+from training.config.groups import FixedPoint
 from training.data.scans import TrainingScan
 
 TOLERANCE = 1e-3
@@ -25,7 +25,7 @@ MEMORY = 0.95  # of the running residual
 
 
 def takes_start(model: nn.Module) -> bool:
-    """Whether the model's iteration can be started from a given image."""
+    """Return whether the model's iteration can be started from a given image."""
     return "x0" in inspect.signature(model.forward).parameters
 
 
@@ -40,16 +40,16 @@ def set_iterations(model: nn.Module, n_iter: int) -> None:
         module.training_settings = FixedPointSettings("anderson", n_iter, TOLERANCE)
 
 
-def set_backward(model: nn.Module, config: RunConfig) -> None:
+def set_backward(model: nn.Module, method: str) -> None:
     """Set how fixed points are differentiated."""
     for module in rec_modules(model):
-        module.backward_settings = BackwardSettings(config.backward, config.backward_terms)
+        module.backward_settings = BackwardSettings(method)
 
 
 def fixed_points_of(model: nn.Module, output: ModelOutput) -> Tensor:
     """Return the fixed points behind an output, on the grid where they were sought.
 
-    Rec alone (`recon`) works on the HR grid: on the LR grid all it found beyond would be lost.
+    Rec alone (`recon`) works on the HR grid; a point on the LR grid would lose all beyond its band.
     """
     return output.image if getattr(model, "sr", model) is None else output.low_resolution
 
@@ -57,12 +57,12 @@ def fixed_points_of(model: nn.Module, output: ModelOutput) -> Tensor:
 class FixedPoints:
     """The last fixed point of every scan, complex64 ``(1, y, x)`` on the grid of the model's."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.first, self.later = config.first_iterations, config.later_iterations
+    def __init__(self, settings: FixedPoint) -> None:
+        self.first, self.later = settings.first_iterations, settings.later_iterations
         self.points: dict[str, Tensor] = {}
 
     def start(self, names: list[str], scan: TrainingScan) -> tuple[Tensor, int]:
-        """Return where a batch starts, zero-filled where nothing is kept, and how far to go."""
+        """Return where a batch starts, zero-filled where nothing is kept, and its iterations."""
         known = [self.points.get(name) for name in names]
         n_iter = self.later if all(p is not None for p in known) else self.first
         zero_filled = scan.zero_filled()
@@ -75,7 +75,7 @@ class FixedPoints:
         return torch.cat([_on_grid(row, shape) for row in rows]), n_iter
 
     def keep(self, names: list[str], points: Tensor) -> None:
-        """Remember the fixed points of a batch, except those that diverged."""
+        """Keep the fixed points of a batch, except those that diverged."""
         for name, point in zip(names, points.detach().split(1), strict=True):
             finite = bool(torch.isfinite(torch.view_as_real(point)).all())
             if finite and float(point.abs().max()) < MAX_MAGNITUDE:

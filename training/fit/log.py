@@ -1,13 +1,15 @@
-"""The log of a run: one JSON line per row, and the same numbers and pictures for TensorBoard."""
+"""The log of a run: one JSON line per row, and the same numbers and pictures for TensorBoard.
+
+A row holds the means over the steps since the row before. Their sums live in the state of the run,
+so that a run that was killed and continued loses none.
+"""
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from jrsr_core.models.interfaces import ModelOutput
@@ -17,13 +19,29 @@ from .checkpoint import RunState
 from .fixed_points import running_residual
 from .schedule import learning_rate, phase_at
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 NAME = "log.jsonl"
+PARTS = ("data", "forward", "losses", "backward", "optimizer")
+"""Laps that make up a step; `rec`, `sr` and `consistency` are parts of `forward`."""
+
+Row = dict[str, Any]
 
 
 class RunLog:
-    """Writes rows of one process; rows beyond `step`, of a run that was killed, are dropped.
+    """Writer of the log of one process.
 
-    `tell` hears every row; alarms go to stderr as well.
+    Parameters
+    ----------
+    folder
+        That of the run.
+    step
+        Step at which the run continues; later rows of a run that was killed are dropped.
+    tensorboard
+        Write to `OUT/tensorboard` as well, where TensorBoard is installed.
+    on_row
+        Called with every row. Alarms go to stderr as well.
     """
 
     def __init__(
@@ -32,16 +50,16 @@ class RunLog:
         step: int,
         *,
         tensorboard: bool,
-        tell: Callable[[dict[str, Any]], None] | None = None,
+        on_row: Callable[[Row], None] | None = None,
     ) -> None:
-        self._tell = tell
+        self._on_row = on_row
         self.path = folder / NAME
         kept = [r for r in read_log(folder) if r["step"] <= step]
         if kept or self.path.exists():
             self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        self._board = _board(folder, step) if tensorboard else None
+        self._board = _open_board(folder, step) if tensorboard else None
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: Row) -> None:
         """Append a row; it has a `step`."""
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -49,13 +67,13 @@ class RunLog:
             for key, value in row.items():
                 if key != "step" and isinstance(value, (int, float)):
                     self._board.add_scalar(key, value, row["step"])
-        if self._tell is not None:
-            self._tell(row)
+        if self._on_row is not None:
+            self._on_row(row)
         if "alarm" in row:
             sys.stderr.write(f"jrsr-train: step {row['step']}: {row['alarm']}\n")
 
-    def picture(self, name: str, image: Tensor, step: int) -> None:
-        """Show a magnitude ``(y, x)`` in [0, 1]."""
+    def write_picture(self, name: str, image: Tensor, step: int) -> None:
+        """Write a magnitude ``(y, x)`` in [0, 1] for TensorBoard."""
         if self._board is not None:
             self._board.add_image(name, image[None].clamp(0, 1).cpu().numpy(), step)
 
@@ -65,18 +83,18 @@ class RunLog:
             self._board.close()
 
 
-def _board(folder: Path, step: int) -> Any:
+def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # an optional dependency
     except ImportError:
         sys.stderr.write("jrsr-train: tensorboard is not installed, the log is log.jsonl alone\n")
         return None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
+def read_log(folder: Path) -> list[Row]:
     """Return the rows of a run's log; a last line cut off by a kill is left out."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     if not (folder / NAME).exists():
         return rows
     for line in (folder / NAME).read_text().splitlines():
@@ -87,61 +105,33 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-# FOLDED training/meter.py: Seconds and figures of the steps since the last row of the log.
-WHOLE = ("data", "forward", "losses", "backward", "optimizer")
-"""Laps that make up a step; `rec`, `sr` and `consistency` are parts of `forward`."""
+def add_step(
+    state: RunState, terms: dict[str, Tensor], output: ModelOutput, laps: dict[str, float]
+) -> None:
+    """Add the losses, the fixed point and the seconds of a step to the sums of `state`."""
+    values = {k: float(v.detach()) for k, v in terms.items()}
+    values["loss"] = sum(v for k, v in values.items() if k != "discriminator")
+    if output.residual is not None:
+        residual = float(output.residual.max())
+        values |= {"residual": residual, "iterations": float(output.iterations)}
+        state.residual = running_residual(state.residual, residual)
+    values |= {f"s_{k}": v for k, v in (output.seconds | laps).items()}
+    for key, value in values.items():
+        state.sums[key] = state.sums.get(key, 0.0) + value
+        state.counts[key] = state.counts.get(key, 0) + 1
+    state.seconds += sum(laps.get(name, 0.0) for name in PARTS)
 
 
-class Meter:
-    """Laps of the current step; sums over steps live in the state, so that a kill loses none."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def start(self) -> None:
-        """Begin a new step."""
-        self.laps, self._last = {}, time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Note the time since the last lap under a name; on a GPU wait for the work in flight."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
-        self._last = now
-
-    def count(self, state: RunState, terms: dict[str, Tensor], output: ModelOutput) -> None:
-        """Add the losses, the fixed point and the laps of a step to the sums of `state`."""
-        values = {k: float(v.detach()) for k, v in terms.items()}
-        values["loss"] = sum(v for k, v in values.items() if k != "discriminator")
-        if output.residual is not None:
-            residual = float(output.residual.max())
-            values |= {"residual": residual, "iterations": float(output.iterations)}
-            state.residual = running_residual(state.residual, residual)
-        values |= {f"s_{k}": v for k, v in (output.seconds | self.laps).items()}
-        for key, value in values.items():
-            state.sums[key] = state.sums.get(key, 0.0) + value
-            state.counts[key] = state.counts.get(key, 0) + 1
-        state.seconds += sum(self.laps.get(name, 0.0) for name in WHOLE)
-
-
-def take_means(state: RunState) -> dict[str, float]:
-    """Return the means since the last call, and start anew."""
-    means = {k: v / state.counts[k] for k, v in state.sums.items()}
+def take_row(state: RunState, config: RunConfig) -> Row:
+    """Return the means since the last row, with an alarm if there is one, and start new sums."""
+    row: Row = {k: v / state.counts[k] for k, v in state.sums.items()}
     state.sums, state.counts = {}, {}
-    return means
-
-
-def make_row(state: RunState, config: RunConfig) -> dict:
-    """Return the means since the last call as a row of the log, with an alarm if there is one."""
     last = state.step - 1
-    row = take_means(state) | {"step": state.step, "seconds": round(state.seconds, 2)}
+    row |= {"step": state.step, "seconds": round(state.seconds, 2)}
     row |= {"phase": phase_at(last, config).name, "rate": learning_rate(last, config)}
-    if state.residual > config.residual_alarm:
+    limit = config.fixed_point.residual_alarm
+    if state.residual > limit:
         row["alarm"] = (
-            f"fixed points do not settle, running residual {state.residual:.3f} is above "
-            f"{config.residual_alarm}"
+            f"fixed points do not settle, running residual {state.residual:.3f} is above {limit}"
         )
     return row

@@ -12,78 +12,106 @@ from training.losses.discriminators import build_discriminator
 
 from .checkpoint import load_matching, load_optimizer, pack_module, pack_optimizer, part
 from .fixed_points import set_backward, set_iterations, takes_start
-from .initial_weights import load_starts
-from .parts import compile_networks, split_parts
+from .generator import compile_networks, split_parts
+from .initial_weights import load_start
 from .patches import check_patches
 
 
-@dataclass(eq=False)
-class Networks:
-    """Generator, its moving average, the discriminator or None, and Adam of each."""
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A network and the optimizer that trains it."""
 
-    model: nn.Module
-    average: nn.Module
+    network: nn.Module
     optimizer: torch.optim.Adam
-    discriminator: nn.Module | None = None
-    discriminator_optimizer: torch.optim.Adam | None = None
+
+    def tensors(self, name: str, optimizer: str) -> dict[str, Tensor]:
+        """Return weights and moments under the names that a checkpoint has for them."""
+        return pack_module(name, self.network) | pack_optimizer(optimizer, self.optimizer)
+
+    def restore(self, tensors: dict[str, Tensor], name: str, optimizer: str, where: str) -> None:
+        """Load what `tensors` returned; raises as `load_matching`."""
+        load_matching(self.network, part(tensors, name), where)
+        load_optimizer(self.optimizer, part(tensors, optimizer))
+
+    def begin_step(self, rate: float) -> None:
+        """Set the learning rate and clear the gradients."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Generator, its moving average, and the discriminator or None."""
+
+    generator: Learner
+    average: nn.Module
+    discriminator: Learner | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network of the generator."""
+        return self.generator.network
 
     @property
     def n_maps(self) -> int:
-        """Coil map sets that the generator makes use of."""
+        """Number of coil map sets that the generator uses."""
         return getattr(self.model, "n_maps", 1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that training changes, by name."""
-        tensors = pack_module("model", self.model) | pack_module("average", self.average)
-        tensors |= pack_optimizer("adam", self.optimizer)
+        tensors = self.generator.tensors("model", "adam") | pack_module("average", self.average)
         if self.discriminator is not None:
-            tensors |= pack_module("discriminator", self.discriminator)
-            tensors |= pack_optimizer("adam_d", self.discriminator_optimizer)
+            tensors |= self.discriminator.tensors("discriminator", "adam_d")
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], where: str) -> None:
-        """Take over what `tensors` returned; errors as `load_matching`."""
-        load_matching(self.model, part(tensors, "model"), where)
+        """Load what `tensors` returned; raises as `load_matching`."""
+        self.generator.restore(tensors, "model", "adam", where)
         load_matching(self.average, part(tensors, "average"), where)
-        load_optimizer(self.optimizer, part(tensors, "adam"))
         if self.discriminator is not None:
-            load_matching(self.discriminator, part(tensors, "discriminator"), where)
-            load_optimizer(self.discriminator_optimizer, part(tensors, "adam_d"))
+            self.discriminator.restore(tensors, "discriminator", "adam_d", where)
 
     def begin_step(self, rate: float) -> None:
-        """Set the learning rate and forget the gradients."""
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
-            if optimizer is not None:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                optimizer.zero_grad(set_to_none=True)
+        """Set the learning rate and clear the gradients of all learners."""
+        self.generator.begin_step(rate)
+        if self.discriminator is not None:
+            self.discriminator.begin_step(rate)
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
-        """Move the average towards the weights; running statistics are taken as they are."""
+        """Move the average towards the weights; running statistics are copied."""
         for a, p in zip(self.average.parameters(), self.model.parameters(), strict=True):
             a.lerp_(p, 1 - decay)
-        for a, b in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            a.copy_(b)
+        for average, current in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            average.copy_(current)
 
 
 def _check(model: nn.Module, config: RunConfig) -> None:
-    """Refuse a recipe that the model cannot follow; errors as `build_networks`."""
+    """Refuse a recipe that the model cannot follow; raises as `build_networks`."""
+    warm_start = config.fixed_point.warm_start
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
-    if config.warm_start and not takes_start(model):
-        raise ValueError(f"warm_start is for models with a fixed point, not {config.model}")
-    if config.warm_start and config.devices * config.nodes > 1:
-        raise ValueError("warm_start keeps fixed points in one process: use devices=1")
-    if config.sequential and not list(split_parts(model)[0].parameters()):
-        raise ValueError(f"sequential is {config.sequential}, but the reconstruction is fixed")
+    if warm_start and not takes_start(model):
+        raise ValueError(
+            f"fixed_point.warm_start is for models with a fixed point, not {config.model}"
+        )
+    if warm_start and config.n_processes > 1:
+        raise ValueError(
+            "fixed_point.warm_start keeps fixed points in one process: use machine.devices=1"
+        )
+    if config.phases.recon and not list(split_parts(model)[0].parameters()):
+        raise ValueError(
+            f"phases.recon is {config.phases.recon}, but the reconstruction of {config.model} "
+            "has nothing to train"
+        )
     check_patches(model, config)
 
 
 def build_networks(config: RunConfig, device: torch.device, *, with_start: bool = True) -> Networks:
-    """Build what a recipe trains, from its seed or from the weights of `init`.
+    """Build what a recipe trains, from its seed or from the weights of `start`.
 
-    Without `with_start` those are left alone: a checkpoint has everything, and they may be gone.
+    Without `with_start` those are not read: a checkpoint has everything, and they may be gone.
 
     Raises
     ------
@@ -91,26 +119,31 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
         An unknown model, one that does not fit the recipe, weights of another model.
     """
     torch.manual_seed(config.seed)
-    model = build_model(config.model, preset=config.preset, data_step=config.data_step or None)
+    data_step = config.fixed_point.data_step or None
+    model = build_model(config.model, preset=config.preset, data_step=data_step)
     _check(model, config)
     if with_start:
-        load_starts(model, config)
-    model = model.to(device, memory_format=torch.channels_last).train()
-    set_backward(model, config)
-    set_iterations(model, config.max_iterations)
+        load_start(model, config)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+    model.to(device).train()
+    set_backward(model, config.fixed_point.backward)
+    set_iterations(model, config.fixed_point.max_iterations)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    networks = Networks(model, average, _adam(model, config))
+    generator = _learner(model, config)
+    discriminator = None
     if config.loop == "adversarial":
-        width, norm = config.discriminator_width, config.discriminator_norm
-        built = build_discriminator(config.discriminator, config.preset, width=width, norm=norm)
-        networks.discriminator = built.to(device).train()
-        networks.discriminator_optimizer = _adam(networks.discriminator, config)
-    if config.compile:
-        compile_networks(model, networks.discriminator, config.compile)
-    return networks
+        kind = config.loss.discriminator
+        built = build_discriminator(kind.network, config.preset, width=kind.width, norm=kind.norm)
+        discriminator = _learner(built.to(device).train(), config)
+    if config.machine.compile:
+        other = None if discriminator is None else discriminator.network
+        compile_networks(model, other, config.machine.compile)
+    return Networks(generator, average, discriminator)
 
 
-def _adam(module: nn.Module, config: RunConfig) -> torch.optim.Adam:
-    betas = (config.adam_beta1, config.adam_beta2)
-    rate, eps = config.learning_rate, config.adam_eps
-    return torch.optim.Adam(module.parameters(), lr=rate, betas=betas, eps=eps)
+def _learner(network: nn.Module, config: RunConfig) -> Learner:
+    adam = config.optimizer
+    optimizer = torch.optim.Adam(
+        network.parameters(), adam.learning_rate, (adam.beta1, adam.beta2), adam.eps
+    )
+    return Learner(network, optimizer)

@@ -30,7 +30,7 @@ def _fabric_class() -> "type[Fabric]":
 
 
 def make_fabric(config: RunConfig) -> "Fabric":
-    """Return the launched Fabric of a run; processes of the stock launchers are recognised.
+    """Return the launched Fabric of a run; it recognises the processes of torchrun and others.
 
     Raises
     ------
@@ -43,13 +43,12 @@ def make_fabric(config: RunConfig) -> "Fabric":
         raise ValueError(f"device is {config.device!r}, known: auto, cpu, cuda, cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {config.device}, but there is no CUDA device")
-    several = config.devices * config.nodes > 1
     fabric = fabric_class(
         accelerator=kind,
-        devices=[int(number)] if number else config.devices,
-        num_nodes=config.nodes,
-        strategy="ddp" if several else "auto",
-        precision="32-true" if config.precision == "32" else config.precision,
+        devices=[int(number)] if number else config.machine.devices,
+        num_nodes=config.machine.nodes,
+        strategy="ddp" if config.n_processes > 1 else "auto",
+        precision="32-true" if config.machine.precision == "32" else config.machine.precision,
     )
     fabric.launch()
     return fabric
@@ -60,8 +59,10 @@ def _average(fabric: "Fabric", tensors: list[Tensor]) -> None:
     if not tensors:
         return
     flat = torch.cat([t.flatten() for t in tensors])
-    flat = fabric.all_reduce(flat, reduce_op="mean")
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+    mean = fabric.all_reduce(flat, reduce_op="mean")
+    if not isinstance(mean, Tensor):
+        raise TypeError(f"Fabric reduced a tensor to {type(mean).__name__}")
+    for tensor, part in zip(tensors, mean.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
 
 
@@ -78,7 +79,7 @@ def average_statistics(fabric: "Fabric", module: nn.Module) -> None:
 
 
 def any_process(fabric: "Fabric", here: bool) -> bool:
-    """Return whether something is so in one of the processes at least; all get one answer."""
+    """Return in every process whether `here` is true in at least one of them."""
     if fabric.world_size == 1:
         return here
     return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum"))

@@ -1,15 +1,14 @@
-"""Patch-wise training of `jrsr` and `t2net`.
+"""Patch-wise training of `jrsr` and `t2net`: gradients on a patch instead of the whole image.
 
-`jrsr`: the fixed point on whole images, gradients on patches.
-
-With the Jacobian-free gradient the loss sees the reconstruction only through
+`jrsr`: the fixed point is sought on whole images, only its gradient is that of a patch. With the
+Jacobian-free gradient the loss depends on the reconstruction only through
 
     x_rec = P Gamma(s),   s = x* - eta A^H (A x* - b)
 
-at the detached fixed point x*. s is computed on the whole image without a graph (but for eta);
+at the detached fixed point x*. s is computed on the whole image without a graph (except for eta);
 Gamma and the SR module are convolutions, so their gradient on a patch of s is that of the loss on
-this patch, but for the border, where a patch is padded with zeros: `patch_margin` LR pixels of it
-stay out of the loss. With the patch as large as the image the gradient is that of whole images.
+this patch, except at its border, where convolutions pad with zeros: `patch.margin` LR pixels of it
+are left out of the loss. With the patch as large as the image the gradient is that of whole images.
 
 `t2net`: a window of the image takes the place of the image. Its transformer then seeks the most
 similar patch within the window instead of the whole image, which costs the square of the window.
@@ -29,37 +28,38 @@ from jrsr_core.models.layers import mean_and_std
 from jrsr_core.models.t2net import T2Net
 from jrsr_core.tensors import to_channels
 from training.config import RunConfig
+from training.config.groups import Patch
 from training.data.scans import TrainingScan
 
 Window = tuple[slice, slice]
 
 
 def check_patches(model: nn.Module, config: RunConfig) -> None:
-    """Refuse patches for a model that they would change.
+    """Refuse patches for a model whose gradient they would change.
 
     Raises
     ------
     ValueError
-        Another model, or a loss needs the whole image.
+        The model, or a loss, needs the whole image.
     """
-    if not config.patch:
+    if not config.patch.size:
         return
     if type(model) not in (Jrsr, T2Net):
         raise ValueError(
-            f"patch is for jrsr and t2net; {config.model} works on the whole image in the loss"
+            f"patch.size is for jrsr and t2net; {config.model} needs the whole image in the loss"
         )
-    if config.gamma_back or config.loop == "adversarial":
-        raise ValueError("patch is for pixel, reconstruction and perceptual losses")
+    if config.loss.back or config.loop == "adversarial":
+        raise ValueError("patch.size is for pixel, reconstruction and perceptual losses")
 
 
-def _window(n: int, size: int, generator: Generator) -> slice:
+def _window(n: int, size: int, rng: Generator) -> slice:
     size = min(size, n)
-    start = int(torch.randint(0, n - size + 1, (), generator=generator))
+    start = int(torch.randint(0, n - size + 1, (), generator=rng))
     return slice(start, start + size)
 
 
 def _inner(window: slice, n: int, margin: int) -> slice:
-    """Part of a window away from its borders, as indices within it; image borders are no cuts."""
+    """Return the part of a window away from its cuts, within it; the image border is no cut."""
     low = margin if window.start > 0 else 0
     high = margin if window.stop < n else 0
     return slice(low, window.stop - window.start - high)
@@ -78,14 +78,10 @@ def _at(x: Tensor, rows: slice, columns: slice) -> Tensor:
     return x[..., rows, columns]
 
 
-Part = tuple[Tensor, Tensor, Tensor]
-"""HR image and LR reconstruction of a window, and the LR reconstruction of the whole image."""
-
-
-def _jrsr_part(
+def _jrsr_on(
     model: Jrsr, scan: TrainingScan, window: Window, x0: Tensor | None
-) -> tuple[Part, int, Tensor]:
-    """Return the part, iterations and residual of the fixed point."""
+) -> tuple[ModelOutput, Tensor]:
+    """Return the output of a window, and the fixed points of the whole images."""
     sense, rec = scan.sense.at_low_resolution(), model.rec
     zero_filled = sense.adjoint(scan.kspace)
     with torch.no_grad():
@@ -106,47 +102,53 @@ def _jrsr_part(
     else:
         x_rec = _at(sense.support(), *window) * rec.prox(_at(s, *window))
     image = model.sr(_at(zero_filled.abs(), *window)[:, None], to_channels(x_rec))[:, 0]
-    return (image, x_rec, points), report.iterations, report.residual.flatten()
+    return ModelOutput(image, x_rec, report.iterations, report.residual.flatten()), points
 
 
-def _t2net_part(model: T2Net, scan: TrainingScan, window: Window) -> Part:
+def _t2net_on(model: T2Net, scan: TrainingScan, window: Window) -> tuple[ModelOutput, Tensor]:
+    """Return the output of a window, and the zero-filled whole images."""
     zero_filled = scan.zero_filled()
     statistics = mean_and_std(zero_filled.abs()[:, None])
     seen = _at(zero_filled, *window)
     image, magnitude = model.branches(seen.abs()[:, None], *statistics)
-    return image, magnitude * torch.sgn(seen), zero_filled
+    return ModelOutput(image, magnitude * torch.sgn(seen)), zero_filled
 
 
 def patch_output(
-    model: Jrsr | T2Net,
+    model: nn.Module,
     scan: TrainingScan,
-    config: RunConfig,
-    generator: Generator,
+    patch: Patch,
+    rng: Generator,
     *,
     x0: Tensor | None = None,
 ) -> tuple[ModelOutput, TrainingScan, Tensor]:
     """Return output and truth on one window of the batch, and the whole fixed points.
 
-    The window is the same for all scans of the batch.
+    The window is the same for all scans of the batch; `rng` draws it.
+
+    Raises
+    ------
+    TypeError
+        A model that `check_patches` refuses.
     """
     ny, nx = scan.lr_target.shape[-2:]
-    window = (_window(ny, config.patch, generator), _window(nx, config.patch, generator))
-    n_iter, residual = 0, None
+    window = (_window(ny, patch.size, rng), _window(nx, patch.size, rng))
     if isinstance(model, T2Net):
-        image, x_rec, points = _t2net_part(model, scan, window)
+        output, points = _t2net_on(model, scan, window)
+    elif isinstance(model, Jrsr):
+        output, points = _jrsr_on(model, scan, window, x0)
     else:
-        (image, x_rec, points), n_iter, residual = _jrsr_part(model, scan, window, x0)
-    inner = [_inner(w, n, config.patch_margin) for w, n in zip(window, (ny, nx), strict=True)]
+        raise TypeError(f"{type(model).__name__} is not trained on patches")
+    inner = [_inner(w, n, patch.margin) for w, n in zip(window, (ny, nx), strict=True)]
     truth_at = [
         slice(w.start + i.start, w.start + i.stop) for w, i in zip(window, inner, strict=True)
     ]
     # An odd size moves the HR grid by one pixel; both are moved back before they are cut.
-    sizes = (image.shape[-2] // 2, image.shape[-1] // 2)
-    output = ModelOutput(
-        _at(_unshifted(image, sizes), *(_doubled(i) for i in inner)),
-        _at(x_rec, *inner),
-        n_iter,
-        residual,
+    sizes = (output.image.shape[-2] // 2, output.image.shape[-1] // 2)
+    output = replace(
+        output,
+        image=_at(_unshifted(output.image, sizes), *(_doubled(i) for i in inner)),
+        low_resolution=_at(output.low_resolution, *inner),
     )
     truth = replace(
         scan,

@@ -1,7 +1,7 @@
-"""One run in a folder at a time: two would overwrite each other's checkpoints.
+"""The process of a run: alone in its folder, and stopped by a signal only after its step.
 
-The lock is the kernel's and goes with the process, however that ends; the file stays and says
-nothing.
+Two runs in a folder would overwrite each other's checkpoints. A step of the published networks
+takes up to minutes on a CPU; a run that ended at once would lose all since its last checkpoint.
 """
 
 import fcntl
@@ -12,18 +12,23 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-NAME = "run.lock"
+LOCK = "run.lock"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what batch systems send before they kill."""
 
 
-def claim(folder: Path) -> IO[str] | None:
+def lock_folder(folder: Path) -> IO[str] | None:
     """Return the lock of a folder, to be closed at the end; None where the file system has none.
+
+    The kernel holds the lock and releases it with the process, however that ends; the lock file
+    remains and carries no information.
 
     Raises
     ------
     ValueError
         Another run holds it.
     """
-    file = (folder / NAME).open("a")
+    file = (folder / LOCK).open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -35,14 +40,10 @@ def claim(folder: Path) -> IO[str] | None:
     return file
 
 
-# FOLDED training/stop.py: Ctrl-C and SIGTERM (batch systems send it before they kill) end a run after its step.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 class StopSignal:
-    """Whether a signal came, between `listen` and `restore`.
+    """Notes whether a signal came, between `listen` and `restore`; a second one ends at once.
 
-    Signals reach the main thread alone; in another one nothing is changed.
+    Python delivers signals to the main thread only; in another one nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -50,12 +51,12 @@ class StopSignal:
         self._before: dict = {}
 
     def listen(self) -> None:
-        """Take over the signals."""
+        """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def restore(self) -> None:
-        """Give them back."""
+        """Install the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -64,4 +65,4 @@ class StopSignal:
         if self.came:
             raise KeyboardInterrupt
         self.came = True
-        sys.stderr.write("jrsr-train: saving after this step; once more ends it at once\n")
+        sys.stderr.write("jrsr-train: saving after this step; a second signal ends it at once\n")

@@ -1,10 +1,10 @@
-"""The skeleton of a run that the supervised and the adversarial script share.
+"""What the supervised and the adversarial loop share: everything that surrounds a step.
 
-It opens data, networks, log and checkpoint; hands out batches; steps an optimizer safely; averages
-the weights; logs, validates and saves. What is computed within a step stands in the scripts.
+A run opens data, networks, log and checkpoint; hands out batches; takes a step of an optimizer
+safely; averages the weights; logs, validates and saves. The losses of a step are in the loops.
 
-All that a step depends on is its number, the seed and what the checkpoint holds, so a run that was
-killed goes on bit for bit as if it had not been.
+All that a step depends on is its number, the seed and the checkpoint, so a run that was killed
+continues bit for bit as if it had not been.
 """
 
 import math
@@ -14,58 +14,67 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from jrsr_core.models.clock import Clock
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.rec import data_step_of
 from training.config import RunConfig
 from training.data.batches import open_data, train_batches
+from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
 from training.losses.perceptual import describe, make_perceptual
 
+from . import record
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
-from .fixed_points import FixedPoints, fixed_points_of, set_iterations
-from .initial_weights import start_hashes
-from .log import Meter, RunLog, make_row
-from .networks import build_networks
+from .fixed_points import FixedPoints, set_iterations
+from .generator import run_generator, select_trainable
+from .initial_weights import recorded_start, start_facts
+from .log import Row, RunLog, add_step, take_row
+from .networks import Learner, build_networks
 from .parallel import any_process, average_gradients, average_statistics, make_fabric
-from .parts import select_trainable, split_parts
-from .patches import patch_output
-from .process import StopSignal, claim
-from .provenance import check_run, check_settings, read_facts, started_from, write_facts
+from .process import StopSignal, lock_folder
 from .schedule import Phase, learning_rate, phase_at
 from .validate import validate
 
+CLIP_NORM = 1.0
+"""Largest norm of a gradient; longer ones are shortened to it."""
+
+BAD_STEPS = 3
+"""Steps in a row without a finite gradient that end a run."""
+
 
 class Run:
-    """One training run, alone in its folder; as a context it listens to Ctrl-C and SIGTERM.
+    """One training run, alone in its folder; as a context it handles Ctrl-C and SIGTERM.
 
     Attributes
     ----------
     networks
-        `Networks`: generator, average, discriminator, optimizers.
+        `Networks`: generator, average, discriminator, with their optimizers.
     perceptual
         The perceptual loss, or None.
     state
-        `RunState`.
-    generator
+        `RunState`: counters.
+    points
+        `FixedPoints`: those kept with `fixed_point.warm_start`.
+    rng
         Random numbers of the current step.
     """
 
-    def __init__(self, config: RunConfig, tell: Callable[[dict], None] | None = None) -> None:
-        self.config, self.tell = config, tell
-        if config.n_threads:
-            torch.set_num_threads(config.n_threads)
+    def __init__(self, config: RunConfig, on_row: Callable[[Row], None] | None = None) -> None:
+        self.config = config
+        if config.machine.n_threads:
+            torch.set_num_threads(config.machine.n_threads)
         self.fabric = make_fabric(config)
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self._claim = claim(self.out) if self.fabric.is_global_zero else None
+        self._lock = lock_folder(self.out) if self.fabric.is_global_zero else None
         self._stop = StopSignal()
         self.log: RunLog | None = None
         try:
-            self._open()
+            self._open(on_row)
         except BaseException:
             self._release()
             raise
@@ -81,61 +90,51 @@ class Run:
     def _release(self) -> None:
         if self.log is not None:
             self.log.close()
-        if self._claim is not None:
-            self._claim.close()
+        if self._lock is not None:
+            self._lock.close()
 
-    def _open(self) -> None:
-        config = self.config
-        before = read_facts(self.out)
-        check_settings(self.out, before, config)
-        perceptual = make_perceptual(config)
-        self.perceptual = perceptual.loss.to(self.fabric.device) if perceptual else None
-        self.networks = build_networks(config, self.fabric.device, with_start=not before)
-        self.data_step = data_step_of(self.networks.model) or ""
+    # Beginning, or continuing from a checkpoint.
+
+    def _open(self, on_row: Callable[[Row], None] | None) -> None:
+        config, device = self.config, self.fabric.device
+        continues = (self.out / CHECKPOINT).exists() and (self.out / record.NAME).exists()
+        before = record.read_record(self.out) if continues else {}
+        if before:
+            record.check_settings(self.out, before, config)
+        perceptual = make_perceptual(config.loss)
+        self.perceptual = perceptual.loss.to(device) if perceptual else None
+        self.networks = build_networks(config, device, with_start=not before)
+        data_step = data_step_of(self.networks.model) or ""
         self.folder, self.manifest = self._open_data()
-        check_run(self.out, before, self.data_step, self.folder, self.manifest.sha256)
-        self.points = FixedPoints(config)
+        if before:
+            sha256 = self.manifest.sha256
+            record.check_run(self.out, before, data_step, self.folder, sha256)
+        self.points = FixedPoints(config.fixed_point)
         self.state = RunState()
-        self._resume()
-        self.meter = Meter(self.fabric.device)
-        if self.fabric.is_global_zero:
-            used = perceptual.facts if perceptual else None
-            if note := describe(used, config):
-                sys.stderr.write(f"jrsr-train: {note}, and the card will say so\n")
-            starts = started_from(before) if before else start_hashes(config)
-            facts = {"data_step": self.data_step, "perceptual_used": used, **starts}
-            write_facts(config, facts, self.folder, self.manifest)
-            self.log = RunLog(
-                self.out, self.state.step, tensorboard=config.tensorboard, tell=self.tell
-            )
-        self._last_save = time.monotonic()
-
-    def _open_data(self):
-        # One process lists and hashes the inputs first; the others then find the folder.
-        if self.fabric.is_global_zero:
-            opened = open_data(self.config, self.networks.n_maps)
-        self.fabric.barrier()
-        if not self.fabric.is_global_zero:
-            opened = open_data(self.config, self.networks.n_maps)
-        return opened
-
-    # Checkpoints.
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return everything that training changes."""
-        return self.networks.tensors() | {f"point.{k}": v for k, v in self.points.points.items()}
-
-    def save(self) -> None:
-        """Write a checkpoint, in one process."""
-        if self.fabric.is_global_zero:
-            write_checkpoint(self.out, self.tensors(), self.state)
-        self._last_save = time.monotonic()
-
-    def _resume(self) -> None:
         if (self.out / CHECKPOINT).exists():
             tensors, self.state = read_checkpoint(self.out)
             self.networks.restore(tensors, str(self.out / CHECKPOINT))
             self.points.points = part(tensors, "point")
+        if self.fabric.is_global_zero:
+            used = perceptual.facts if perceptual else None
+            if note := describe(used, config.loss.perceptual):
+                sys.stderr.write(f"jrsr-train: {note}; the card will state it\n")
+            start = recorded_start(before) if before else start_facts(config)
+            facts = {record.DATA_STEP: data_step, "perceptual_used": used, **start}
+            record.write_record(config, facts, self.folder, self.manifest)
+            tensorboard = config.log.tensorboard
+            self.log = RunLog(self.out, self.state.step, tensorboard=tensorboard, on_row=on_row)
+        self.clock = Clock()
+        self._last_save = time.monotonic()
+
+    def _open_data(self) -> tuple[Path, Manifest]:
+        # One process lists and hashes the inputs first; the others then find the folder.
+        if not self.fabric.is_global_zero:
+            self.fabric.barrier()
+            return open_data(self.config, self.networks.n_maps)
+        opened = open_data(self.config, self.networks.n_maps)
+        self.fabric.barrier()
+        return opened
 
     # A step.
 
@@ -145,65 +144,56 @@ class Run:
         return phase_at(self.state.step, self.config)
 
     def batches(self) -> Iterator[tuple[list[str], TrainingScan]]:
-        """Yield the batches from the current step to the last, on the device."""
+        """Yield the names and scans of the batches from the current step to the last."""
         fabric, source = self.fabric, (self.config, self.folder, self.manifest, self.state.step)
-        self.meter.start()
+        self.clock = Clock()
         for names, scan in train_batches(*source, fabric.global_rank, fabric.world_size):
             scan = scan if self.networks.n_maps > 1 else scan.with_one_map()
             scan = scan.to(fabric.device)
             self._begin_step()
-            self.meter.lap("data")
+            self.clock.lap("data")
             yield names, scan
-            self.meter.start()
+            self.clock = Clock()
 
     def _begin_step(self) -> None:
         seed = self.config.seed * 1_000_003 + self.state.step
         torch.manual_seed(seed)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.rng = Generator().manual_seed(seed)
         self.networks.begin_step(learning_rate(self.state.step, self.config))
-        if self.config.sequential:
+        if self.config.phases.recon:
             select_trainable(self.networks.model, self.phase.name)
 
     def predict(self, names: list[str], scan: TrainingScan) -> tuple[ModelOutput, TrainingScan]:
-        """Run the generator; return its output and the truth that goes with it.
-
-        In the phase `recon` the reconstruction alone, with `patch` a patch of both.
-        """
-        model, config, x0 = self.networks.model, self.config, None
-        if config.warm_start:
+        """Run the generator; return its output and the scan with the truth that goes with it."""
+        model, warm_start, x0 = self.networks.model, self.config.fixed_point.warm_start, None
+        if warm_start:
             x0, n_iter = self.points.start(names, scan)
             set_iterations(model, n_iter)
         with self.fabric.autocast():
-            if config.patch:
-                output, scan, points = patch_output(model, scan, config, self.generator, x0=x0)
-            elif self.phase.name == "recon" and hasattr(model, "recon"):
-                recon, _ = split_parts(model)
-                points = recon(scan.kspace, scan.sense.at_low_resolution(), scan.noise_std)
-                output = ModelOutput(points, points)
-            else:
-                start = {} if x0 is None else {"x0": x0}
-                output = model(scan.kspace, scan.sense, scan.noise_std, **start)
-                points = fixed_points_of(model, output)
-        if config.warm_start:
+            output, truth, points = run_generator(
+                model, scan, self.config, self.phase.name, self.rng, x0
+            )
+        if warm_start:
             self.points.keep(names, points)
-        self.meter.lap("forward")
-        return output, scan
+        self.clock.lap("forward")
+        return output, truth
 
-    def update(self, loss: Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+    def update(self, loss: Tensor, learner: Learner) -> bool:
         """Backward, average over processes, clip, step; return whether the gradient was finite.
 
         A gradient that is not finite leaves weights and moments as they were.
         """
-        self.meter.lap("losses")
+        self.clock.lap("losses")
         loss.backward()
-        average_gradients(self.fabric, module.parameters())
-        norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_norm or math.inf)
-        self.meter.lap("backward")
-        finite = bool(torch.isfinite(norm))
+        parameters = list(learner.network.parameters())
+        average_gradients(self.fabric, parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        self.clock.lap("backward")
+        finite = math.isfinite(norm)
         if finite:
-            optimizer.step()
-        average_statistics(self.fabric, module)
-        self.meter.lap("optimizer")
+            learner.optimizer.step()
+        average_statistics(self.fabric, learner.network)
+        self.clock.lap("optimizer")
         return finite
 
     def finish_step(self, terms: dict[str, Tensor], output: ModelOutput, finite: bool) -> None:
@@ -212,52 +202,62 @@ class Run:
         Raises
         ------
         TrainingDiverged
-            `bad_steps` steps in a row without a finite gradient.
+            `BAD_STEPS` steps in a row without a finite gradient.
         KeyboardInterrupt
             A signal came during the step; its result is saved.
         """
-        state, config = self.state, self.config
+        state, log = self.state, self.config.log
         if finite:
-            # A young average forgets its start sooner.
-            self.networks.update_average(min(config.ema, (1 + state.step) / (10 + state.step)))
+            # An average of few steps weighs its start less.
+            decay = min(self.config.optimizer.ema, (1 + state.step) / (10 + state.step))
+            self.networks.update_average(decay)
         state.step += 1
         state.bad = 0 if finite else state.bad + 1
-        self.meter.count(state, terms, output)
-        if state.bad >= config.bad_steps:
+        add_step(state, terms, output, self.clock.laps)
+        if state.bad >= BAD_STEPS:
             self._give_up()
-        if state.step % config.log_every == 0 or state.step == config.steps:
-            self._log_row()
-        if config.validate_every and state.step % config.validate_every == 0:
+        if state.step % log.every == 0 or state.step == self.config.steps:
+            row = take_row(state, self.config)
+            if self.log is not None:
+                self.log.write(row)
+        if log.validate_every and state.step % log.validate_every == 0:
             self._validate()
         if any_process(self.fabric, self._stop.came):
             self.save()
             raise KeyboardInterrupt
-        if time.monotonic() - self._last_save > 60 * config.checkpoint_minutes:
+        if time.monotonic() - self._last_save > 60 * log.checkpoint_minutes:
             self.save()
 
-    def _log_row(self) -> None:
-        row = make_row(self.state, self.config)
-        if self.log is not None:
-            self.log.write(row)
-
     def _validate(self) -> None:
-        """Judge the averaged weights on validation scans, in one process."""
-        if self.fabric.is_global_zero:
+        """Judge the averaged weights on validation scans, in the process that logs."""
+        if self.log is not None:
             data = (self.config, self.folder, self.manifest, self.fabric.device)
             row, pictures = validate(self.networks.average, *data, self.perceptual)
             if row:
                 self.log.write({"step": self.state.step, **row})
             for name, picture in pictures.items():
-                self.log.picture(name, picture, self.state.step)
+                self.log.write_picture(name, picture, self.state.step)
         self.fabric.barrier()
 
     def _give_up(self) -> None:
-        if all(bool(torch.isfinite(t).all()) for t in self.tensors().values()):
+        if all(bool(torch.isfinite(t).all()) for t in self._tensors().values()):
             self.save()
         raise TrainingDiverged(
             f"{self.out}: {self.state.bad} steps in a row without a finite gradient up to step "
             f"{self.state.step}; the last good state is in {CHECKPOINT}"
         )
+
+    # Saving.
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return everything that training changes."""
+        return self.networks.tensors() | {f"point.{k}": v for k, v in self.points.points.items()}
+
+    def save(self) -> None:
+        """Write a checkpoint, in one process."""
+        if self.fabric.is_global_zero:
+            write_checkpoint(self.out, self._tensors(), self.state)
+        self._last_save = time.monotonic()
 
     def finish(self) -> nn.Module:
         """Save and return the averaged generator."""

@@ -2,7 +2,7 @@
 
     loss = g_pix mean |x - x_GT| + g_rec mean |x_rec - x_GT,LR| [+ perceptual, best-buddy, ...]
 
-What a step needs around it (data, checkpoints, log) is in `run.py`.
+What surrounds a step (data, checkpoints, log) is in `run.py`.
 """
 
 from collections.abc import Callable
@@ -13,48 +13,51 @@ from torch import nn
 from training.config import RunConfig
 from training.losses.objective import detail_terms, magnitudes, reconstruction_terms
 
-from .parts import learns_reconstruction
+from .generator import learns_reconstruction
+from .log import Row
 from .run import Run
 from .schedule import phase_at
 
-LOSSES = ("gamma_pix", "gamma_rec", "gamma_per", "gamma_buddy", "gamma_back")
+LOSSES = ("pix", "rec", "per", "buddy", "back")
 
 
 def _check_losses(run: Run) -> None:
-    """Refuse a recipe that would come to a phase without any loss."""
+    """Refuse a recipe whose last phase would have no loss."""
     config, counted = run.config, set(LOSSES)
     if phase_at(config.steps - 1, config).name != "full":
         return
     if run.perceptual is None:
-        counted.remove("gamma_per")
+        counted.remove("per")
     if not learns_reconstruction(run.networks.model, config):
-        counted.remove("gamma_rec")
-    if not any(getattr(config, key) for key in counted):
-        given = ", ".join(f"{key} {getattr(config, key):g}" for key in LOSSES)
+        counted.remove("rec")
+    weights = {key: getattr(config.loss, key) for key in LOSSES}
+    if not any(weights[key] for key in counted):
+        given = ", ".join(f"loss.{key} {weight:g}" for key, weight in weights.items())
         raise ValueError(f"{config.model} has no loss to train its last phase with: {given}")
 
 
-def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> nn.Module:
-    """Train to the last step and return the averaged generator; `tell` hears every row of the log.
+def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
+    """Train to the last step and return the averaged generator.
+
+    `on_row` is called with every row of the log.
 
     Raises
     ------
     ValueError
-        What the recipe, the data or a checkpoint have wrong, in one line.
+        The recipe, the data or a checkpoint are wrong; the message is one line.
     TrainingDiverged
         Gradients stayed without a finite value.
     """
-    with Run(config, tell) as run:
+    with Run(config, on_row) as run:
         _check_losses(run)
-        nets = run.networks
         for names, scan in run.batches():
             output, truth = run.predict(names, scan)
             with run.fabric.autocast():
-                terms = reconstruction_terms(output, truth, config, run.phase.name)
+                terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
                 if run.phase.name == "full":
                     pair = magnitudes(output, truth)
-                    terms |= detail_terms(pair, truth, config, run.perceptual, run.generator)
+                    terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
             loss = torch.stack(list(terms.values())).sum()
-            finite = run.update(loss, nets.model, nets.optimizer)
+            finite = run.update(loss, run.networks.generator)
             run.finish_step(terms, output, finite)
         return run.finish()

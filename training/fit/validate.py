@@ -29,9 +29,10 @@ def validate(
     device: torch.device,
     perceptual: nn.Module | None = None,
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Return mean figures over the validation scans and pictures (image, truth, error x 5).
+    """Return the mean figures over the validation scans, and pictures of the first of them.
 
-    With a perceptual loss its value is `val_perceptual`. Both are empty without validation scans.
+    The figures are `val_psnr`, `val_ssim` and, with a perceptual loss, `val_perceptual`. A picture
+    is image, truth and five times the error side by side. Both are empty without validation scans.
     """
     figures: dict[str, list[float]] = {}
     pictures: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Discriminators: a magnitude, with the LR image it came from, to one logit per image.
+"""Discriminators: from a magnitude, and the LR image it came from, to one logit per image.
 
 vgg19     convolutions of VGG-19, then 7 x 7 average pooling and two linear layers ("VGG-19 network
           as the discriminator", paper 3.2.3; one logit, any image size)
@@ -8,6 +8,8 @@ medsrgan  sees the pair (LR, HR): two paths, concatenated; its features carry a 
 
 All with LeakyReLU 0.2. Widths scale with the preset: the paper's is 64.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +30,13 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 def _block(n_in: int, n_out: int, norm: str, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(n_in, n_out, kernel, stride, 1)
+    conv: nn.Module = nn.Conv2d(n_in, n_out, kernel, stride, 1)
     conv = spectral_norm(conv) if norm == "spectral" else conv
     return nn.Sequential(conv, _norm(norm, n_out), nn.LeakyReLU(SLOPE))
 
 
 class Discriminator(nn.Module):
-    """Convolutions, pooling, a head to one logit."""
+    """Convolutions, pooling, and linear layers to one logit."""
 
     def __init__(self, layers: list[nn.Module], n_features: int, pool: int, n_hidden: int) -> None:
         super().__init__()
@@ -54,7 +56,8 @@ class Discriminator(nn.Module):
 
 
 def _vgg19(width: int, norm: str) -> Discriminator:
-    layers, n_in = [], 1
+    layers: list[nn.Module] = []
+    n_in = 1
     for factor, n_convs in ((1, 2), (2, 2), (4, 4), (8, 4), (8, 4)):
         for _ in range(n_convs):
             layers.append(_block(n_in, factor * width, norm))
@@ -64,7 +67,8 @@ def _vgg19(width: int, norm: str) -> Discriminator:
 
 
 def _esrgan(width: int, norm: str) -> Discriminator:
-    layers, n_in = [], 1
+    layers: list[nn.Module] = []
+    n_in = 1
     for factor in (1, 2, 4, 8, 8):
         first = norm if n_in > 1 else "none"
         layers.append(_block(n_in, factor * width, first))
@@ -107,12 +111,27 @@ class PairDiscriminator(nn.Module):
         return self.head(x)[:, 0].float(), features
 
 
-_BUILDERS = {"vgg19": _vgg19, "esrgan": _esrgan, "medsrgan": PairDiscriminator}
+_BUILDERS: dict[str, Callable[[int, str], Discriminator | PairDiscriminator]] = {
+    "vgg19": _vgg19,
+    "esrgan": _esrgan,
+    "medsrgan": PairDiscriminator,
+}
 
 
 def build_discriminator(
     name: str, preset: str, *, width: int = 0, norm: str = "batch"
 ) -> Discriminator | PairDiscriminator:
-    """Build a discriminator; `width` 0 takes that of the preset."""
+    """Build a discriminator.
+
+    Parameters
+    ----------
+    name
+        vgg19, esrgan or medsrgan.
+    preset
+        Gives the number of channels of the first layer where `width` is 0.
+    norm
+        batch, group, spectral or none.
+    """
     built = _BUILDERS[name](width or WIDTHS[preset], norm)
-    return built.to(memory_format=torch.channels_last)
+    built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+    return built

@@ -1,7 +1,7 @@
-"""What a generator is trained for: the weighted sum of the losses of its recipe.
+"""The weighted sum of the losses of a recipe, which the generator minimises.
 
-L_G = g_per L_per + g_pix L_pix + g_rec L_rec + g_adv L_adv                     (paper, eq. 12)
-+ g_feature L_feature + g_buddy L_buddy + g_back L_back                   (baselines)
+L_G = g_per L_per + g_pix L_pix + g_rec L_rec + g_adv L_adv                 (paper, eq. 12)
+      + g_feature L_feature + g_buddy L_buddy + g_back L_back               (baselines)
 """
 
 from dataclasses import dataclass
@@ -10,19 +10,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from jrsr_core.models.interfaces import ModelOutput
-from training.config import RunConfig
+from training.config.groups import Loss
 from training.data.scans import TrainingScan
 
+from .best_buddy import CROP, best_buddy_loss, random_crop
 from .discriminators import FEATURE_WEIGHTS
-from .pixel import (
-    back_projection_loss,
-    best_buddy_loss,
-    feature_loss,
-    generator_loss,
-    l1,
-    random_crop,
-    textured,
-)
+from .pixel import back_projection_loss, feature_loss, generator_loss, l1, textured
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +27,7 @@ class Pair:
     zero_filled: Tensor
 
     def seen(self, threshold: float) -> "Pair":
-        """Return the pair with flat regions set to zero: what the discriminator sees."""
+        """Return the pair with flat regions set to zero, as the discriminator is given it."""
         if not threshold:
             return self
         shape = (self.target.shape[-2], self.target.shape[-1])
@@ -43,59 +36,63 @@ class Pair:
 
 
 def magnitudes(output: ModelOutput, scan: TrainingScan) -> Pair:
-    """Return image and truth of a batch as the discriminator and the trunk take them."""
+    """Return image and truth of a batch for the discriminator and the perceptual network."""
     return Pair(output.image.abs().float(), scan.target.abs(), scan.zero_filled().abs())
 
 
 def reconstruction_terms(
-    output: ModelOutput, scan: TrainingScan, config: RunConfig, phase: str
+    output: ModelOutput, scan: TrainingScan, loss: Loss, phase: str
 ) -> dict[str, Tensor]:
-    """Weighted pixel and reconstruction losses.
+    """Return the weighted pixel and reconstruction losses.
 
-    In the phase `recon` there is no image yet. In `psnr` the pixel loss counts fully, whatever
-    little weight it has beside the perceptual loss.
+    In the phase `recon` there is no HR image yet. In `psnr` the pixel loss has the weight 1, as its
+    own weight is meant for its place beside the perceptual loss.
     """
     rec = output.low_resolution
     if phase == "recon":
         return {"rec": l1(rec, scan.lr_target)}
     terms = {}
-    gamma_pix = 1.0 if phase == "psnr" else config.gamma_pix
-    if gamma_pix:
-        terms["pix"] = gamma_pix * l1(output.image, scan.target)
-    if config.gamma_rec and rec.requires_grad:
-        terms["rec"] = config.gamma_rec * l1(rec, scan.lr_target)
+    weight = 1.0 if phase == "psnr" else loss.pix
+    if weight:
+        terms["pix"] = weight * l1(output.image, scan.target)
+    if loss.rec and rec.requires_grad:
+        terms["rec"] = loss.rec * l1(rec, scan.lr_target)
     return terms
 
 
 def detail_terms(
     pair: Pair,
     scan: TrainingScan,
-    config: RunConfig,
+    loss: Loss,
     perceptual: nn.Module | None,
-    generator: Generator,
+    rng: Generator,
 ) -> dict[str, Tensor]:
-    """Weighted losses on the magnitude: perceptual, best-buddy, back-projection."""
+    """Return the weighted losses on the magnitude: perceptual, best-buddy, back-projection.
+
+    `rng` draws the window of the best-buddy loss.
+    """
     terms = {}
     if perceptual is not None:
-        terms["per"] = config.gamma_per * perceptual(pair.image, pair.target)
-    if config.gamma_buddy:
-        crops = random_crop((pair.image, pair.target), config.buddy_crop, generator)
-        terms["buddy"] = config.gamma_buddy * best_buddy_loss(*crops)
-    if config.gamma_back:
-        terms["back"] = config.gamma_back * back_projection_loss(pair.image, scan.lr_target)
+        terms["per"] = loss.per * perceptual(pair.image, pair.target)
+    if loss.buddy:
+        crops = random_crop((pair.image, pair.target), CROP, rng)
+        terms["buddy"] = loss.buddy * best_buddy_loss(*crops)
+    if loss.back:
+        terms["back"] = loss.back * back_projection_loss(pair.image, scan.lr_target)
     return terms
 
 
-def adversarial_terms(discriminator: nn.Module, pair: Pair, config: RunConfig) -> dict[str, Tensor]:
-    """Weighted adversarial and feature losses of the generator; D's own weights are left alone."""
-    seen = pair.seen(config.flat_threshold)
+def adversarial_terms(discriminator: nn.Module, pair: Pair, loss: Loss) -> dict[str, Tensor]:
+    """Return the weighted adversarial and feature losses of the generator."""
+    settings = loss.discriminator
+    seen = pair.seen(settings.flat_threshold)
     fake, fake_features = discriminator(seen.image, seen.zero_filled)
     real, real_features = fake, []
-    if config.gan == "relativistic" or config.gamma_feature:
+    if settings.gan == "relativistic" or loss.feature:
         with torch.no_grad():
             real, real_features = discriminator(seen.target, seen.zero_filled)
-    terms = {"adv": config.gamma_adv * generator_loss(fake, real, config.gan)}
-    if config.gamma_feature:
-        loss = feature_loss(fake_features, real_features, FEATURE_WEIGHTS)
-        terms["feature"] = config.gamma_feature * loss
+    terms = {"adv": loss.adv * generator_loss(fake, real, settings.gan)}
+    if loss.feature:
+        distance = feature_loss(fake_features, real_features, FEATURE_WEIGHTS)
+        terms["feature"] = loss.feature * distance
     return terms

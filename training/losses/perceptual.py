@@ -4,8 +4,8 @@
 
 phi: VGG-19 at conv5_4 before its ReLU (ESRGAN's choice, with the same constants as the paper), or
 another trunk. Magnitudes are divided by the maximum of the truth and clamped to [0, 1] for it.
-Weights come from a checked local file. Without one a fallback can be named, which is no perceptual
-loss and is recorded under its own name:
+Weights come from a local file whose hash is checked. Without one a fallback can be named, which is
+no perceptual loss and is recorded under its own name:
 
     vgg19-random   the same architecture with random weights
     gradient       sum over scales 1, 1/2, 1/4 of mean |grad x - grad x_GT|
@@ -14,19 +14,21 @@ loss and is recorded under its own name:
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk, random_trunk
-from training.config import RunConfig
+from training.config.groups import Loss
+from training.config.groups import Perceptual as Settings
 
 DEEPEST = {"vgg19": "conv5_4", "alexnet": "relu5", "squeezenet": "fire9"}
 N_SCALES = 3
 
 
-def display(magnitude: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _display(magnitude: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return both magnitudes ``(batch, y, x)`` in units of the truth's maximum, clamped."""
     peak = target.amax((-2, -1), keepdim=True).clamp_min(1e-6)
     return (magnitude / peak).clamp(0, 1), (target / peak).clamp(0, 1)
@@ -41,7 +43,7 @@ class FeatureLoss(nn.Module):
 
     def forward(self, magnitude: Tensor, target: Tensor) -> Tensor:
         """Return the loss of magnitudes ``(batch, y, x)``; no gradient reaches the truth."""
-        image, truth = display(magnitude, target)
+        image, truth = _display(magnitude, target)
         found = self.trunk(image)
         with torch.no_grad():
             wanted = self.trunk(truth)
@@ -71,23 +73,24 @@ class GradientLoss(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Perceptual:
-    """The loss of a run and what it truly is, for the weights card."""
+    """The loss of a run, and which network it uses in fact, for the weights card."""
 
     loss: nn.Module
-    facts: dict
+    facts: dict[str, Any]
 
 
-def _fallback(config: RunConfig, name: str, weights: dict[str, float]) -> Perceptual:
-    facts = {"wanted": config.perceptual, "used": name, "fallback": name != config.perceptual}
+def _fallback(settings: Settings, name: str, weights: dict[str, float]) -> Perceptual:
+    wanted = settings.network
+    facts = {"wanted": wanted, "used": name, "fallback": name != wanted}
     if name == "gradient":
         return Perceptual(GradientLoss(), facts)
     trunk = random_trunk("vgg19", layers=tuple(weights))
-    return Perceptual(FeatureLoss(trunk, weights, config.perceptual_distance), facts)
+    return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
 
 
-def _layers(config: RunConfig, architecture: str) -> dict[str, float]:
-    """Weight of every layer of a recipe; the deepest where it names none, or another network's."""
-    wanted = dict(config.perceptual_layers)
+def _layers(settings: Settings, architecture: str) -> dict[str, float]:
+    """Return the weight of every layer; the deepest where none, or another network's, is named."""
+    wanted = dict(settings.layers)
     if architecture not in DEEPEST:
         return wanted
     own, every = TRUNKS[architecture].layers, {x for spec in TRUNKS.values() for x in spec.layers}
@@ -96,7 +99,7 @@ def _layers(config: RunConfig, architecture: str) -> dict[str, float]:
     return wanted
 
 
-def make_perceptual(config: RunConfig) -> Perceptual | None:
+def make_perceptual(loss: Loss) -> Perceptual | None:
     """Return the perceptual loss of a run, None where its weight is 0.
 
     Raises
@@ -104,36 +107,36 @@ def make_perceptual(config: RunConfig) -> Perceptual | None:
     TrunkError
         No weights and no fallback named, weights missing or with another hash, unknown layer.
     """
-    if not config.gamma_per or config.perceptual == "none":
+    settings, name = loss.perceptual, loss.perceptual.network
+    if not loss.per or name == "none":
         return None
-    name = config.perceptual
     architecture = name.removesuffix("-random")
-    weights = _layers(config, architecture)
+    weights = _layers(settings, architecture)
     if name not in TRUNKS:
-        return _fallback(config, name, weights)
-    if config.trunk:
-        path = Path(config.trunk)
-        trunk = load_trunk(name, path, config.trunk_sha256 or None, layers=tuple(weights))
+        return _fallback(settings, name, weights)
+    if settings.file:
+        path = Path(settings.file)
+        trunk = load_trunk(name, path, settings.sha256 or None, layers=tuple(weights))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        facts = {"wanted": name, "used": name, "fallback": False, "sha256": digest}
-        if config.perceptual_layers and weights != config.perceptual_layers:
+        facts: dict[str, Any] = {"wanted": name, "used": name, "fallback": False, "sha256": digest}
+        if settings.layers and weights != settings.layers:
             facts["layers"] = weights
-        return Perceptual(FeatureLoss(trunk, weights, config.perceptual_distance), facts)
-    if config.perceptual_fallback == "none":
+        return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
+    if settings.fallback == "none":
         raise TrunkError(
-            f"perceptual is {name}, but no weights: give trunk=FILE "
-            "(never downloaded), or perceptual_fallback=gradient"
+            f"loss.perceptual.network is {name}, but there are no weights: give "
+            "loss.perceptual.file=FILE (never downloaded) or loss.perceptual.fallback=gradient"
         )
-    if config.perceptual_fallback == "vgg19-random" and name != "vgg19":
+    if settings.fallback == "vgg19-random" and name != "vgg19":
         weights = {DEEPEST["vgg19"]: 1.0}
-    return _fallback(config, config.perceptual_fallback, weights)
+    return _fallback(settings, settings.fallback, weights)
 
 
-def describe(facts: dict | None, config: RunConfig) -> str:
-    """Return what `facts` have otherwise than the recipe, empty where nothing."""
+def describe(facts: dict | None, settings: Settings) -> str:
+    """Return how the loss differs from that of the recipe; empty where it does not."""
     if facts and facts["fallback"]:
         return f"no weights of {facts['wanted']}: the perceptual loss is {facts['used']}"
     if facts and "layers" in facts:
-        layers = [", ".join(names) for names in (config.perceptual_layers, facts["layers"])]
+        layers = [", ".join(names) for names in (settings.layers, facts["layers"])]
         return f"{facts['used']} has no {layers[0]}: the perceptual loss takes {layers[1]}"
     return ""

@@ -22,7 +22,7 @@ from training.data.scans import collate, load_scan, unpack_scan
 from training.data.sources import find_sources
 from training.data.testset import find_slices, scan_slice
 from training.data.variety import Variety, coarser_pixels, draw_scan, vary_image
-from training.evaluation.export import data_facts
+from training.evaluation.export import describe_data, read_manifest
 
 from .test_sources import coil_kspace, write_fastmri, write_modl
 
@@ -334,7 +334,7 @@ def test_open_data(tmp_path):
 
 def test_a_card_tells_the_range_of_scans_but_not_their_seed(images, tmp_path):
     manifest_of(images, Acquisition("brain-5x", "acs", seed=1), 3).write(tmp_path)
-    text, told = data_facts({"data_folder": str(tmp_path)})
+    text, told = describe_data(read_manifest({"data_folder": str(tmp_path)}))
     assert "scans of" in text
     assert (told["protocol"], told["truth_maps"]) == ("brain-5x", "acs")
     assert "seed" not in told

@@ -13,19 +13,19 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
 from tests.jrsr_core.test_drawing import decode
 from training.data.testset import find_slices, fitting_acs, scan_slice
-from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation, evaluate
+from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
 from training.evaluation.figures import draw_figure, most_detailed, parse_part
 from training.evaluation.rows import read_rows, summarise
 from training.evaluation.tables import (
     ABLATION,
     COMPARISON,
+    PAPER_HEADING,
     compare_systems,
     latex,
     make_table,
     markdown,
     paper_figures,
 )
-from training.evaluation.tables import HEADING as PAPER_HEADING
 
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
 
@@ -100,7 +100,7 @@ def test_a_complete_run_has_every_cell(table_rows, systems):
 
 def test_a_run_is_deterministic(table_rows, systems, data, tmp_path):
     chosen = [t for t in systems if t.startswith(("t2net", "modl+medsrgan", "recon="))]
-    again = list(evaluate(chosen, "brain-5x", data, tmp_path / "again.csv", 1))
+    again = list(Evaluation(chosen, "brain-5x", data, tmp_path / "again.csv", 1))
     before = {(r["model"], r["file"], r["slice"]): r for r in rows_of(table_rows)}
     for row in again:
         old = before[row["model"], row["file"], str(row["slice"])]
@@ -159,7 +159,7 @@ def test_rows_of_other_weights_or_columns_are_not_mixed(data, tmp_path):
         folder = tmp_path / str(seed)
         save_weights(build_model("sr", preset="tiny"), folder, "sr", "tiny")
     out = tmp_path / "rows.csv"
-    list(evaluate([f"sr={tmp_path / '1' / 'sr_tiny.json'}"], "brain-5x", data, out, 1))
+    list(Evaluation([f"sr={tmp_path / '1' / 'sr_tiny.json'}"], "brain-5x", data, out, 1))
     with pytest.raises(ValueError, match=r"rows of sr have weights \w+, the system has \w+"):
         Evaluation([f"sr={tmp_path / '2' / 'sr_tiny.json'}"], "brain-5x", data, out, 1)
     out.write_text("model,psnr\n")
@@ -170,7 +170,7 @@ def test_rows_of_other_weights_or_columns_are_not_mixed(data, tmp_path):
 def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_path):
     other = write_images(tmp_path / "a.h5", (72, 64), 3)
     out, models = tmp_path / "rows.csv", ["zero-filled+sinc"]
-    list(evaluate(models, "brain-5x", data / "a.h5", out))
+    list(Evaluation(models, "brain-5x", data / "a.h5", out))
     moved = tmp_path / "elsewhere" / "a.h5"
     moved.parent.mkdir()
     moved.write_bytes((data / "a.h5").read_bytes())
@@ -185,7 +185,7 @@ def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_
 def test_the_bound_is_the_bound_under_any_name(data, tmp_path):
     out, a = tmp_path / "rows.csv", data / "a.h5"
     models = [f"bound={BOUND}", f"{BOUND}=zero-filled+sinc", "zero-filled+sinc"]
-    rows = list(evaluate(models, "brain-5x", a, out, 1))
+    rows = list(Evaluation(models, "brain-5x", a, out, 1))
     bound, misnamed, plain = (float(row["psnr"]) for row in rows)
     assert bound > misnamed == plain
     assert [row["scan"] for row in rows] == ["fully sampled", "undersampled", "undersampled"]

@@ -7,6 +7,7 @@ import pytest
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.weights import WeightsCard
 from tests.helpers.paths import ROOT
+from training.config.former_keys import with_current_keys
 from training.evaluation.rows import read_rows
 
 RESULTS = ROOT / "training" / "results"
@@ -27,9 +28,10 @@ def test_weights_are_those_of_their_card(path):
     assert card.model == row_of(path) == recon.name
     # The two parts of Recon-SR are trained one after the other.
     n_trainings = 2 if recon.name == "recon-sr" else 1
-    assert card.training["steps"] == n_trainings * STEPS[path.parent.name]
-    assert card.training["batch"] == 1 and card.training["learning_rate"] == 4e-4
-    assert card.training["psnr_share"] == 1.0
+    training = with_current_keys(card.training)
+    assert training["steps"] == n_trainings * STEPS[path.parent.name]
+    assert training["optimizer.batch"] == 1 and training["optimizer.learning_rate"] == 4e-4
+    assert training["phases.psnr"] == 1.0
     assert card.commit and "+" not in card.commit
 
 

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from training.evaluation.statistics import MAX_EXACT, compare
+from training.evaluation.statistics import N_SIGN_PATTERNS, compare
 
 
 def test_exact_p_value_by_hand():
@@ -52,7 +52,8 @@ def test_one_subject_has_no_test_and_no_interval():
 
 def test_many_subjects_by_random_signs():
     rng = np.random.default_rng(0)
-    n = MAX_EXACT + 6
+    n = 20
+    assert 2**n > N_SIGN_PATTERNS
     clear = compare({str(i): list(1 + 0.1 * rng.normal(size=3)) for i in range(n)})
     nothing = compare({str(i): list(rng.normal(size=3)) for i in range(n)})
     assert clear.p_value < 1e-3 < 0.05 < nothing.p_value

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -17,21 +16,25 @@ from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights import WeightsCard, load_weights
-from tests.training.conftest import tiny
+from tests.training.conftest import changed, tiny
 from training.data.manifest import Acquisition
 from training.data.prepare import open_folder
 from training.errors import TrainingDiverged
 from training.evaluation.export import export
-from training.fit import adversarial, supervised
+from training.fit import adversarial, fit, supervised
 from training.fit.checkpoint import CheckpointError, part, read_checkpoint
 from training.fit.initial_weights import averaged_model, weights_sha256
 from training.fit.log import read_log
 from training.fit.run import Run
 from training.fit.schedule import learning_rate, phase_at
-from training.fit.start import fit
 
-GAN = {"loop": "adversarial", "gamma_adv": 5e-3, "gamma_per": 1.0, "perceptual": "gradient"}
-GAN |= {"gamma_pix": 1e-2}
+GAN = {
+    "loop": "adversarial",
+    "loss__adv": 5e-3,
+    "loss__per": 1.0,
+    "loss__perceptual__network": "gradient",
+}
+GAN |= {"loss__pix": 1e-2}
 
 
 def weights(out):
@@ -47,23 +50,23 @@ def assert_equal(a, b):
 
 
 KILLED = """
-import json, os, signal, sys, torch
+import os, signal, sys, torch
 from training.config import RunConfig
-from training.fit.start import fit
+from training.fit import adversarial, fit, supervised
 torch.set_num_threads(1)
-config = RunConfig(**json.loads(sys.argv[1]))
-def tell(row):
+config = RunConfig.model_validate_json(sys.argv[1])
+def on_row(row):
     if row["step"] == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-fit(config, tell)
+fit(config, on_row)
 """
 
 
 def test_killed_run_goes_on_bit_for_bit(scans, tmp_path):
     # A checkpoint after every step: the kill in step 3, before its own, leaves that of step 2.
-    changes = {**GAN, "warm_start": True, "later_iterations": 2}
-    config = tiny(scans, tmp_path / "killed", steps=5, checkpoint_minutes=0.0, **changes)
-    call = [sys.executable, "-c", KILLED, json.dumps(vars(config))]
+    changes = {**GAN, "fixed_point__warm_start": True, "fixed_point__later_iterations": 2}
+    config = tiny(scans, tmp_path / "killed", steps=5, log__checkpoint_minutes=0.0, **changes)
+    call = [sys.executable, "-c", KILLED, config.model_dump_json()]
     killed = subprocess.run(call, capture_output=True, text=True, env=dict(os.environ))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert read_checkpoint(tmp_path / "killed")[1].step == 2
@@ -86,7 +89,7 @@ def test_finished_run_is_left_as_it_is(scans, tmp_path):
 
 
 def test_average_lies_between_start_and_end(scans, tmp_path):
-    average = supervised.fit(tiny(scans, tmp_path, steps=4, learning_rate=1e-2))
+    average = supervised.fit(tiny(scans, tmp_path, steps=4, optimizer__learning_rate=1e-2))
     end = weights(tmp_path)
     name = "sr.conv_in.weight"
     assert torch.equal(average.state_dict()[name], end[f"average.{name}"])
@@ -94,7 +97,7 @@ def test_average_lies_between_start_and_end(scans, tmp_path):
 
 
 def test_phases_of_a_run(scans, tmp_path):
-    config = tiny(scans, tmp_path, steps=8, sequential=0.5, psnr_share=0.5, **GAN)
+    config = tiny(scans, tmp_path, steps=8, phases__recon=0.5, phases__psnr=0.5, **GAN)
     names = [phase_at(s, config).name for s in range(8)]
     assert names == ["recon"] * 4 + ["psnr"] * 2 + ["full"] * 2
     watched = []
@@ -102,7 +105,7 @@ def test_phases_of_a_run(scans, tmp_path):
     class Watched(Run):
         def finish_step(self, terms, output, finite):
             state = {k: v.clone() for k, v in self.networks.model.state_dict().items()}
-            d = next(self.networks.discriminator.parameters()).detach().clone()
+            d = next(self.networks.discriminator.network.parameters()).detach().clone()
             watched.append((self.phase.name, state, d, set(terms)))
             super().finish_step(terms, output, finite)
 
@@ -126,12 +129,19 @@ def test_phases_of_a_run(scans, tmp_path):
     ],
 )
 def test_learning_rate(scans, tmp_path, schedule, expected):
-    config = tiny(scans, tmp_path, steps=40, learning_rate=1.0, schedule=schedule)
+    config = tiny(
+        scans, tmp_path, steps=40, optimizer__learning_rate=1.0, optimizer__schedule=schedule
+    )
     assert [learning_rate(s, config) for s in range(40)] == expected
 
 
 def test_cosine_warms_up_and_ends_low(scans, tmp_path):
-    changes = {"steps": 1000, "warmup_steps": 100, "schedule": "cosine", "learning_rate": 1.0}
+    changes = {
+        "steps": 1000,
+        "optimizer__warmup_steps": 100,
+        "optimizer__schedule": "cosine",
+        "optimizer__learning_rate": 1.0,
+    }
     config = tiny(scans, tmp_path, **changes)
     rates = [learning_rate(step, config) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
@@ -140,7 +150,7 @@ def test_cosine_warms_up_and_ends_low(scans, tmp_path):
 
 
 def test_schedule_starts_anew_after_the_reconstruction(scans, tmp_path):
-    config = tiny(scans, tmp_path, steps=80, sequential=0.5, learning_rate=1.0)
+    config = tiny(scans, tmp_path, steps=80, phases__recon=0.5, optimizer__learning_rate=1.0)
     rates = [learning_rate(s, config) for s in range(80)]
     assert rates[:40] == rates[40:]
 
@@ -159,10 +169,10 @@ def poison(monkeypatch, first):
 
 
 def test_nan_ends_the_run_with_the_last_good_state(scans, tmp_path, monkeypatch):
-    fit(tiny(scans, tmp_path / "good", steps=2, schedule="constant"))
+    fit(tiny(scans, tmp_path / "good", steps=2, optimizer__schedule="constant"))
     poison(monkeypatch, 2)
     with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* up to step 5"):
-        fit(tiny(scans, tmp_path / "bad", steps=9, schedule="constant"))
+        fit(tiny(scans, tmp_path / "bad", steps=9, optimizer__schedule="constant"))
     good, bad = weights(tmp_path / "good"), weights(tmp_path / "bad")
     assert all(torch.isfinite(v).all() for v in bad.values())
     name = "model.sr.conv_in.weight"
@@ -194,7 +204,9 @@ def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path):
 
 
 def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys):
-    config = tiny(scans, tmp_path, steps=1, max_iterations=1, residual_alarm=1e-3)
+    config = tiny(
+        scans, tmp_path, steps=1, fixed_point__max_iterations=1, fixed_point__residual_alarm=1e-3
+    )
     fit(config)
     (row,) = read_log(tmp_path)
     assert row["residual"] > 1e-3
@@ -206,27 +218,37 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 64}, r"\d training scans, batch is 64"),
+        ({"optimizer__batch": 64}, r"\d training scans, optimizer.batch is 64"),
         ({"data": "nowhere"}, "nowhere: no such file"),
         ({"model": "jrrs"}, "unknown model 'jrrs', did you mean 'jrsr'"),
         ({"model": "cg-sense+bicubic"}, "has nothing to train"),
-        ({"model": "cg-sense+bicubic", "warm_start": True}, "has nothing to train"),
+        ({"model": "cg-sense+bicubic", "fixed_point__warm_start": True}, "has nothing to train"),
         ({"device": "tpu"}, "device is 'tpu'"),
-        ({"model": "jrsr-dc", "patch": 20}, "patch is for jrsr and t2net"),
-        ({"gamma_per": 1.0, "perceptual": "vgg19"}, "give trunk=FILE"),
+        ({"model": "jrsr-dc", "patch__size": 20}, "patch.size is for jrsr and t2net"),
         (
-            {"gamma_per": 1.0, "perceptual": "squeezenet", "trunk": "none.onnx"},
+            {"loss__per": 1.0, "loss__perceptual__network": "vgg19"},
+            "give loss.perceptual.file=FILE",
+        ),
+        (
+            {
+                "loss__per": 1.0,
+                "loss__perceptual__network": "squeezenet",
+                "loss__perceptual__file": "none.onnx",
+            },
             "none.onnx: no such file",
         ),
-        ({"init": "nowhere.json"}, "nowhere.json"),
-        ({"grow_from": "nowhere.json"}, "nowhere.json"),
-        ({"gamma_pix": 0.0, "gamma_rec": 0.0}, "jrsr has no loss to train .* gamma_pix 0, gamma_r"),
-        ({"gamma_pix": 0.0, "gamma_rec": 1.0, "model": "sr"}, "sr has no loss .* gamma_rec 1"),
+        ({"start__init": "nowhere.json"}, "nowhere.json"),
+        ({"start__grow_from": "nowhere.json"}, "nowhere.json"),
+        ({"loss__pix": 0.0, "loss__rec": 0.0}, "jrsr has no loss to train .* loss.pix 0, loss.r"),
+        ({"loss__pix": 0.0, "loss__rec": 1.0, "model": "sr"}, "sr has no loss .* loss.rec 1"),
         (
-            {"gamma_pix": 0.0, "gamma_rec": 1.0, "sequential": 0.5, "gamma_per": 1.0},
-            "jrsr has no loss to train its last phase with: gamma_pix 0, gamma_rec 1, gamma_per 1",
+            {"loss__pix": 0.0, "loss__rec": 1.0, "phases__recon": 0.5, "loss__per": 1.0},
+            "jrsr has no loss to train its last phase with: loss.pix 0, loss.rec 1, loss.per 1",
         ),
-        ({"init": "a.json", "grow_from": "b.json"}, "init is a.json, grow_from b.json: one start"),
+        (
+            {"start__init": "a.json", "start__grow_from": "b.json"},
+            "start.init is a.json and start.grow_from b.json",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_line(scans, tmp_path, changes, message):
@@ -240,15 +262,15 @@ def test_a_folder_of_another_run_is_refused(scans, tmp_path):
     with pytest.raises(CheckpointError, match="run with model jrsr, the recipe says jrsr-dc"):
         fit(tiny(scans, tmp_path / "a", model="jrsr-dc"))
     with pytest.raises(CheckpointError, match=r"rec.prox.* is \(.*, the recipe.s model has"):
-        fit(tiny(scans, tmp_path / "b", preset="compact", init=str(tmp_path / "a")))
+        fit(tiny(scans, tmp_path / "b", preset="compact", start__init=str(tmp_path / "a")))
     (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"cut off")
     with pytest.raises(CheckpointError, match="not a checkpoint of ours, or cut off"):
         fit(tiny(scans, tmp_path / "a", steps=2))
 
 
 def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
-    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
-    fit(tiny(scans, tmp_path / "b", sequential=0.5, recon_from=str(tmp_path / "a")))
+    fit(tiny(scans, tmp_path / "a", steps=3, optimizer__learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "b", phases__recon=0.5, start__recon_from=str(tmp_path / "a")))
     a, b = (part(weights(tmp_path / name), "average") for name in "ab")
     same = {key for key, value in b.items() if torch.equal(value, a[key])}
     assert same >= {k for k in b if k.startswith("rec.")}
@@ -257,22 +279,22 @@ def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
 
 
 def test_a_run_goes_on_without_what_it_started_from(scans, tmp_path):
-    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "a", steps=3, optimizer__learning_rate=1e-2))
     digest = weights_sha256(str(tmp_path / "a"))
-    starts = {"init": str(tmp_path / "a"), "checkpoint_minutes": 0.0}
+    starts = {"start__init": str(tmp_path / "a"), "log__checkpoint_minutes": 0.0}
     config = tiny(scans, tmp_path / "b", steps=4, **starts)
-    fit(replace(config, steps=2, schedule="constant"))
-    fit(tiny(scans, tmp_path / "a", steps=4, learning_rate=1e-2))  # the source goes on
-    fit(replace(config, steps=3, schedule="constant"))
+    fit(changed(config, steps=2, optimizer__schedule="constant"))
+    fit(tiny(scans, tmp_path / "a", steps=4, optimizer__learning_rate=1e-2))  # the source goes on
+    fit(changed(config, steps=3, optimizer__schedule="constant"))
     shutil.rmtree(tmp_path / "a")
-    fit(replace(config, schedule="constant"))
+    fit(changed(config, optimizer__schedule="constant"))
     facts = json.loads((tmp_path / "b" / "config.json").read_text())
     assert facts["init_sha256"] == digest
     assert read_checkpoint(tmp_path / "b")[1].step == 4
     card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
     assert card.training["init_sha256"] == digest
     with pytest.raises((ValueError, OSError), match="a: "):
-        fit(replace(config, out=str(tmp_path / "c")))
+        fit(changed(config, out=str(tmp_path / "c")))
 
 
 def test_a_run_does_not_go_on_with_other_data(scans, images, tmp_path):
@@ -294,9 +316,9 @@ def test_a_run_does_not_go_on_with_other_data(scans, images, tmp_path):
     ("key", "value", "found"),
     [
         ("protocol", "wall-16x", "brain-5x"),
-        ("truth_maps", "acs", "full"),
-        ("n_coils", 5, 4),
-        ("hr_limit", 64, 0),
+        ("scans.truth_maps", "acs", "full"),
+        ("scans.n_coils", 5, 4),
+        ("scans.hr_limit", 64, 0),
     ],
 )
 def test_a_prepared_folder_is_not_what_the_recipe_says(scans, tmp_path, key, value, found):
@@ -308,15 +330,22 @@ def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
     fit(tiny(fixed_batch("wall-16x"), tmp_path, steps=1))  # the recipe says nothing
     card = WeightsCard.read(export(tmp_path, tmp_path / "weights"))
     assert (card.range["protocol"], card.range["n_coils"]) == ("wall-16x", 4)
-    assert not {"protocol", "truth_maps", "hr_limit", "n_coils"} & card.training.keys()
+    assert (
+        not {"protocol", "scans.truth_maps", "scans.hr_limit", "scans.n_coils"}
+        & card.training.keys()
+    )
     facts = json.loads((tmp_path / "config.json").read_text())
-    assert (facts["protocol"], facts["n_coils"]) == ("wall-16x", 4)
+    assert (facts["protocol"], facts["scans.n_coils"]) == ("wall-16x", 4)
 
 
 @pytest.mark.parametrize("model", ["recon", "jrsr"])
 def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
     # Nothing learns, so every visit goes on where the last one stopped.
-    changes = {"warm_start": True, "first_iterations": 3, "later_iterations": 3}
+    changes = {
+        "fixed_point__warm_start": True,
+        "fixed_point__first_iterations": 3,
+        "fixed_point__later_iterations": 3,
+    }
     run = Run(tiny(scans, tmp_path, model=model, steps=1, **changes))
     torch.manual_seed(3)
     for parameter in run.networks.model.rec.prox.conv_out.parameters():
@@ -328,7 +357,7 @@ def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
 
 
 def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path):
-    run = Run(tiny(scans, tmp_path, model="recon", steps=1, warm_start=True))
+    run = Run(tiny(scans, tmp_path, model="recon", steps=1, fixed_point__warm_start=True))
     ((names, scan),) = run.batches()
     run.predict(names, scan)
     kept = run.points.points.pop(names[0])
@@ -343,63 +372,71 @@ def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path):
 @pytest.mark.parametrize("told", ["gradient", "implicit", "", None])
 def test_a_run_keeps_the_data_step_of_its_day(scans, tmp_path, told, monkeypatch):
     step = {"gradient": "gradient", None: "gradient"}.get(told, "implicit")
-    fit(tiny(scans, tmp_path, steps=1, data_step=step))
+    fit(tiny(scans, tmp_path, steps=1, fixed_point__data_step=step))
     path = tmp_path / "config.json"
     facts = json.loads(path.read_text())
-    assert facts["data_step"] == step
-    facts.pop("data_step")
+    assert facts["fixed_point.data_step"] == step
+    facts.pop("fixed_point.data_step")
     path.write_text(json.dumps(facts if told is None else facts | {"data_step": told}))
     assert averaged_model(tmp_path)[0].rec.data_step == step
-    fit(tiny(scans, tmp_path, steps=2, data_step=step))
+    fit(tiny(scans, tmp_path, steps=2, fixed_point__data_step=step))
 
 
 def test_the_presets_data_step_is_written_as_what_it_is(scans, tmp_path):
     fit(tiny(scans, tmp_path, steps=1))
     facts = json.loads((tmp_path / "config.json").read_text())
-    assert facts["data_step"] == averaged_model(tmp_path)[0].rec.data_step == "implicit"
+    assert facts["fixed_point.data_step"] == averaged_model(tmp_path)[0].rec.data_step == "implicit"
     fit(tiny(scans, tmp_path, steps=2))
 
 
 def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
-    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
-    run = Run(tiny(scans, tmp_path / "b", init=str(tmp_path / "a")))
+    fit(tiny(scans, tmp_path / "a", steps=3, optimizer__learning_rate=1e-2))
+    run = Run(tiny(scans, tmp_path / "b", start__init=str(tmp_path / "a")))
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
     assert torch.equal(run.networks.model.state_dict()[name], expected)
 
 
 def test_a_larger_preset_begins_as_a_trained_smaller_one(scans, tmp_path):
-    fit(tiny(scans, tmp_path / "a", steps=3, learning_rate=1e-2))
-    changes = {"preset": "compact", "grow_from": str(tmp_path / "a"), "steps": 1}
+    fit(tiny(scans, tmp_path / "a", steps=3, optimizer__learning_rate=1e-2))
+    changes = {"preset": "compact", "start__grow_from": str(tmp_path / "a"), "steps": 1}
     fit(tiny(scans, tmp_path / "b", **changes))
     card = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
     assert card.training["grow_from_sha256"] == weights_sha256(str(tmp_path / "a"))
-    assert "grow_from" not in card.training
+    assert "start.grow_from" not in card.training
     small, large = (averaged_model(tmp_path / name)[0] for name in "ab")
     grown = large.sr.conv_up.weight[:8, :8]
     torch.testing.assert_close(grown, small.sr.conv_up.weight, rtol=0, atol=1e-3)
     with pytest.raises(CheckpointError, match=r"rec.prox.conv_in is \(8, .*, was \(32,"):
-        fit(tiny(scans, tmp_path / "c", grow_from=str(tmp_path / "b")))
+        fit(tiny(scans, tmp_path / "c", start__grow_from=str(tmp_path / "b")))
 
 
 def test_the_published_iteration_is_trained_and_kept_apart(scans, tmp_path):
-    fit(tiny(scans, tmp_path / "a", steps=1, data_step="gradient"))
+    fit(tiny(scans, tmp_path / "a", steps=1, fixed_point__data_step="gradient"))
     card = export(tmp_path / "a", tmp_path / "weights")
     assert WeightsCard.read(card).architecture["rec"]["data_step"] == "gradient"
     assert not load_weights(card)[0].rec.is_implicit
     for source in (card, tmp_path / "a"):
         with pytest.raises(CheckpointError, match=r"data_step is gradient, the .* has implicit"):
-            fit(tiny(scans, tmp_path / "b", steps=1, init=str(source)))
-    with pytest.raises(CheckpointError, match="run with data_step gradient, the recipe says"):
+            fit(tiny(scans, tmp_path / "b", steps=1, start__init=str(source)))
+    with pytest.raises(
+        CheckpointError, match=r"run with fixed_point.data_step gradient, the recipe says"
+    ):
         fit(tiny(scans, tmp_path / "a", steps=2))
-    with pytest.raises(ValueError, match="data_step is 'newton', known: , gradient, implicit"):
-        tiny(scans, tmp_path / "c", data_step="newton")
+    with pytest.raises(
+        ValueError, match=r"fixed_point.data_step is 'newton', known: , gradient, implicit"
+    ):
+        tiny(scans, tmp_path / "c", fixed_point__data_step="newton")
 
 
 def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
     fit(tiny(scans, tmp_path / "a", steps=1))
     first = WeightsCard.read(export(tmp_path / "a", tmp_path / "weights"))
-    fit(tiny(scans, tmp_path / "b", steps=1, init=str(tmp_path / "weights" / "jrsr_tiny.json")))
+    fit(
+        tiny(
+            scans, tmp_path / "b", steps=1, start__init=str(tmp_path / "weights" / "jrsr_tiny.json")
+        )
+    )
     second = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
     assert "init_sha256" not in first.training
     assert second.training["init_sha256"] == first.sha256 != second.sha256
@@ -408,7 +445,7 @@ def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
 def test_a_share_of_the_weights_a_run_started_from_can_be_kept(scans, tmp_path):
     fit(tiny(scans, tmp_path / "a", steps=1))
     start = export(tmp_path / "a", tmp_path / "start")
-    fit(tiny(scans, tmp_path / "b", steps=2, init=str(start), learning_rate=1e-2))
+    fit(tiny(scans, tmp_path / "b", steps=2, start__init=str(start), optimizer__learning_rate=1e-2))
     cards = {s: export(tmp_path / "b", tmp_path / str(s), start_share=s) for s in (0.0, 0.25)}
     first, last, mixed = (
         load_weights(card)[0].state_dict() for card in (start, cards[0.0], cards[0.25])
@@ -426,7 +463,7 @@ def test_no_share_of_weights_that_are_not_what_a_run_started_from(scans, tmp_pat
     with pytest.raises(ValueError, match="needs a run that started from weights"):
         export(tmp_path / "a", tmp_path / "w", start_share=0.5)
     start = export(tmp_path / "a", tmp_path / "start")
-    fit(tiny(scans, tmp_path / "b", steps=1, init=str(start)))
+    fit(tiny(scans, tmp_path / "b", steps=1, start__init=str(start)))
     with pytest.raises(ValueError, match="start_share is 1, a share is"):
         export(tmp_path / "b", tmp_path / "w", start_share=1.0)
     fit(tiny(scans, tmp_path / "a", steps=2))
@@ -440,8 +477,13 @@ def test_validation_and_pictures(scans, tmp_path):
     pytest.importorskip("tensorboard")
     config = tiny(
         *(scans, tmp_path),
-        **{"steps": 2, "validate_every": 2, "tensorboard": True, "perceptual": "gradient"},
-        gamma_per=0.1,
+        **{
+            "steps": 2,
+            "log__validate_every": 2,
+            "log__tensorboard": True,
+            "loss__perceptual__network": "gradient",
+        },
+        loss__per=0.1,
     )
     fit(config)
     row = read_log(tmp_path)[-1]
@@ -470,7 +512,7 @@ def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monk
     networks, physics = set(), set()
     note_dtype(monkeypatch, ResidualDenseBlock, "forward", networks)
     note_dtype(monkeypatch, SenseOperator, "gram", physics)
-    run = Run(tiny(scans, tmp_path, steps=1, precision="bf16-mixed"))
+    run = Run(tiny(scans, tmp_path, steps=1, machine__precision="bf16-mixed"))
     for names, scan in run.batches():
         output, truth = run.predict(names, scan)
         (output.image - truth.target.abs()).abs().mean().backward()
@@ -483,7 +525,7 @@ def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monk
 @pytest.mark.slow
 def test_compiled_networks_give_the_same(scans, tmp_path):
     fit(tiny(scans, tmp_path / "plain", steps=2))
-    fit(tiny(scans, tmp_path / "compiled", steps=2, compile="eager"))
+    fit(tiny(scans, tmp_path / "compiled", steps=2, machine__compile="eager"))
     plain, compiled = (weights(tmp_path / n) for n in ("plain", "compiled"))
     assert plain.keys() == compiled.keys()
     for key, value in plain.items():

@@ -1,6 +1,5 @@
 """Two processes on one batch compute what one process computes."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,34 +8,38 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny
+from training.fit import fit
 from training.fit.checkpoint import part, read_checkpoint
-from training.fit.start import fit
 
 WORKER = """
-import json, sys, torch
+import sys, torch
 torch.set_num_threads(1)
 from training.config import RunConfig
-from training.fit.start import fit
-fit(RunConfig(**json.loads(sys.argv[1])))
+from training.fit import fit
+fit(RunConfig.model_validate_json(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
 def test_two_processes_reproduce_the_gradients_of_one(scans, tmp_path):
     # After one step Adam's first moment is (1 - beta1) times the averaged, clipped gradient.
-    changes = {"steps": 1, "batch": 2, "loop": "adversarial", "gamma_adv": 5e-3}
-    changes |= {"gamma_per": 1.0, "perceptual": "gradient", "discriminator_norm": "none"}
+    changes = {"steps": 1, "optimizer__batch": 2, "loop": "adversarial", "loss__adv": 5e-3}
+    changes |= {
+        "loss__per": 1.0,
+        "loss__perceptual__network": "gradient",
+        "loss__discriminator__norm": "none",
+    }
     # As many iterations for every scan: a batch stops with its slowest scan, and shares differ.
-    changes |= {"max_iterations": 4}
+    changes |= {"fixed_point__max_iterations": 4}
     alone = tiny(scans, tmp_path / "one", **changes)
     fit(alone)
-    together = tiny(scans, tmp_path / "two", devices=2, **changes)
+    together = tiny(scans, tmp_path / "two", machine__devices=2, **changes)
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*launcher, str(script), json.dumps(vars(together))],
+        [*launcher, str(script), together.model_dump_json()],
         capture_output=True,
         text=True,
         env=environment,

@@ -17,13 +17,13 @@ def gradients(run, patch):
     config = run.config
     run.networks.model.zero_grad(set_to_none=True)
     if patch:
-        output, scan, _ = patch_output(run.networks.model, scan, config, run.generator)
+        output, scan, _ = patch_output(run.networks.model, scan, config.patch, run.rng)
     else:
         output = run.networks.model(scan.kspace, scan.sense, scan.noise_std)
     loss = (output.image - scan.target.abs()).abs().mean()
     loss = loss + (output.low_resolution - scan.lr_target).abs().mean()
     loss.backward()
-    assert len(names) == config.batch
+    assert len(names) == config.optimizer.batch
     return loss.detach(), {n: p.grad for n, p in run.networks.model.named_parameters()}
 
 
@@ -40,7 +40,7 @@ def moved_weights(model):
 def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeypatch, shape, model):
     monkeypatch.setattr("tests.training.conftest.SIZE", shape)
     data = prepared(write_images(tmp_path / "stack.h5"), tmp_path / "scans", "brain-5x")
-    run = Run(tiny(data, tmp_path / "run", patch=64, model=model))
+    run = Run(tiny(data, tmp_path / "run", patch__size=64, model=model))
     moved_weights(run.networks.model)
     whole, patch = gradients(run, False), gradients(run, True)
     assert torch.allclose(whole[0], patch[0], rtol=1e-4)
@@ -50,7 +50,7 @@ def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeyp
 
 
 def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path):
-    run = Run(tiny(scans, tmp_path, patch=26, patch_margin=6))
+    run = Run(tiny(scans, tmp_path, patch__size=26, patch__margin=6))
     moved_weights(run.networks.model)
     _, whole = gradients(run, False)
     name = "sr.conv_up.weight"
@@ -59,7 +59,7 @@ def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path):
     for seed in range(24):
         run.networks.model.zero_grad(set_to_none=True)
         generator = torch.Generator().manual_seed(seed)
-        output, truth, points = patch_output(run.networks.model, scan, run.config, generator)
+        output, truth, points = patch_output(run.networks.model, scan, run.config.patch, generator)
         assert output.image.shape[-1] < scan.target.shape[-1]
         assert points.shape == scan.lr_target.shape
         (output.image - truth.target.abs()).abs().mean().backward()
@@ -70,14 +70,29 @@ def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path):
 
 
 def test_patches_train_a_small_case_like_whole_images(scans, tmp_path):
-    changes = {"steps": 30, "learning_rate": 3e-3, "warm_start": True, "log_every": 30}
-    changes |= {"validate_every": 30, "later_iterations": 3, "ema": 0.5, "schedule": "constant"}
+    changes = {
+        "steps": 30,
+        "optimizer__learning_rate": 3e-3,
+        "fixed_point__warm_start": True,
+        "log__every": 30,
+    }
+    changes |= {
+        "log__validate_every": 30,
+        "fixed_point__later_iterations": 3,
+        "optimizer__ema": 0.5,
+        "optimizer__schedule": "constant",
+    }
     figures = {}
     for name, patch in (("start", 0), ("whole", 0), ("patch", 24)):
         steps = 1 if name == "start" else changes["steps"]
-        rate = 0.0 if name == "start" else changes["learning_rate"]
-        here = {**changes, "steps": steps, "learning_rate": rate, "validate_every": steps}
-        config: RunConfig = tiny(scans, tmp_path / name, patch=patch, patch_margin=4, **here)
+        rate = 0.0 if name == "start" else changes["optimizer__learning_rate"]
+        here = {
+            **changes,
+            "steps": steps,
+            "optimizer__learning_rate": rate,
+            "log__validate_every": steps,
+        }
+        config: RunConfig = tiny(scans, tmp_path / name, patch__size=patch, patch__margin=4, **here)
         supervised.fit(config)
         figures[name] = read_log(tmp_path / name)[-1]["val_psnr"]
     assert figures["whole"] > figures["start"] + 0.5

@@ -1,6 +1,5 @@
 """Ctrl-C, SIGTERM, and two runs in one folder."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,17 +10,17 @@ import pytest
 import torch
 
 from tests.training.conftest import tiny
+from training.fit import fit
 from training.fit.checkpoint import read_checkpoint
 from training.fit.run import Run
-from training.fit.start import fit
 
 SIGNALLED = """
-import json, os, signal, sys, torch
+import os, signal, sys, torch
 from training import cli
-from training import fit as module
 from training.config import RunConfig
+from training.fit import fit
 torch.set_num_threads(1)
-config, number = RunConfig(**json.loads(sys.argv[1])), int(sys.argv[2])
+config, number = RunConfig.model_validate_json(sys.argv[1]), int(sys.argv[2])
 rank = int(os.environ.get("RANK", 0))
 before = torch.optim.Adam.step
 def step(self, *args, **kwargs):
@@ -31,7 +30,7 @@ def step(self, *args, **kwargs):
     return before(self, *args, **kwargs)
 step.count = 0
 torch.optim.Adam.step = step
-cli.app = lambda standalone_mode: module.fit(config)
+cli.app = lambda standalone_mode: fit(config)
 cli.main()
 """
 
@@ -44,7 +43,7 @@ def signalled(config, number, rank=0, launcher=()):
         sys.executable,
         *launcher,
         str(script),
-        json.dumps(vars(config)),
+        config.model_dump_json(),
         str(number),
         str(rank),
     ]
@@ -55,17 +54,23 @@ def signalled(config, number, rank=0, launcher=()):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(scans, tmp_path, number):
     # The signal comes before the second step's update; minutes would pass to the next checkpoint.
-    config = tiny(scans, tmp_path / "stopped", steps=4, checkpoint_minutes=60.0, warm_start=True)
+    config = tiny(
+        scans,
+        tmp_path / "stopped",
+        steps=4,
+        log__checkpoint_minutes=60.0,
+        fixed_point__warm_start=True,
+    )
     done = signalled(config, int(number))
     assert done.returncode == 130
     told = [line for line in done.stderr.splitlines() if line.startswith("jrsr-train")]
     assert told == [
-        "jrsr-train: saving after this step; once more ends it at once",
+        "jrsr-train: saving after this step; a second signal ends it at once",
         "jrsr-train: interrupted",
     ]
     assert read_checkpoint(tmp_path / "stopped")[1].step == 2
     fit(config)
-    fit(tiny(scans, tmp_path / "whole", steps=4, warm_start=True))
+    fit(tiny(scans, tmp_path / "whole", steps=4, fixed_point__warm_start=True))
     stopped, whole = (read_checkpoint(tmp_path / name)[0] for name in ("stopped", "whole"))
     assert stopped.keys() == whole.keys()
     assert all(torch.equal(value, whole[key]) for key, value in stopped.items())
@@ -73,7 +78,14 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(scans, tmp_pat
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_ends_them_all_after_one_step(scans, tmp_path):
-    config = tiny(scans, tmp_path / "two", devices=2, batch=2, steps=4, checkpoint_minutes=60.0)
+    config = tiny(
+        scans,
+        tmp_path / "two",
+        machine__devices=2,
+        optimizer__batch=2,
+        steps=4,
+        log__checkpoint_minutes=60.0,
+    )
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     done = signalled(config, int(signal.SIGTERM), rank=1, launcher=launcher)
     assert done.returncode != 0 and done.stderr.count("jrsr-train: interrupted") == 2, done.stderr

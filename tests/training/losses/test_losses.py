@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,20 +11,22 @@ from torch.nn.functional import softplus
 
 from jrsr_core.metrics.trunks import TrunkError, random_trunk
 from jrsr_core.physics.resolution import sinc_interpolate
-from tests.training.conftest import tiny
-from training.config import CHOICES
+from training.config.groups import (
+    DiscriminatorName,
+    DiscriminatorNorm,
+    Loss,
+    Perceptual,
+)
+from training.losses.best_buddy import best_buddies, best_buddy_loss, random_crop
 from training.losses.discriminators import build_discriminator
 from training.losses.objective import Pair, adversarial_terms
 from training.losses.perceptual import describe, make_perceptual
 from training.losses.pixel import (
     back_projection_loss,
-    best_buddies,
-    best_buddy_loss,
     discriminator_loss,
     feature_loss,
     generator_loss,
     l1,
-    random_crop,
     textured,
 )
 
@@ -100,8 +103,8 @@ def test_flat_regions_are_masked():
     assert pair.seen(0.0) is pair
 
 
-@pytest.mark.parametrize("norm", CHOICES["discriminator_norm"])
-@pytest.mark.parametrize("name", CHOICES["discriminator"])
+@pytest.mark.parametrize("norm", get_args(DiscriminatorNorm))
+@pytest.mark.parametrize("name", get_args(DiscriminatorName))
 def test_discriminators_take_any_size_and_learn(name, norm):
     net = build_discriminator(name, "tiny", norm=norm)
     for shape in ((64, 58), (66, 72)):
@@ -122,13 +125,13 @@ def test_vgg19_discriminator_is_vgg19():
     assert sum(c.weight.numel() for c in convs) == pytest.approx(20.0e6, rel=0.01)
 
 
-def test_feature_loss_pulls_the_generator_only(scans, tmp_path):
+def test_feature_loss_pulls_the_generator_only():
     net = build_discriminator("medsrgan", "tiny")
     net.requires_grad_(False)
     image, target = torch.rand(2, 64, 58, requires_grad=True), torch.rand(2, 64, 58)
-    config = tiny(scans, tmp_path, gamma_adv=0.05, gamma_feature=0.005, loop="adversarial")
+    loss = Loss(adv=0.05, feature=0.005)
     pair = Pair(image, target, torch.rand(2, 32, 29))
-    terms = adversarial_terms(net, pair, config)
+    terms = adversarial_terms(net, pair, loss)
     assert set(terms) == {"adv", "feature"}
     sum(terms.values()).backward()
     assert float(image.grad.abs().max()) > 0
@@ -136,20 +139,20 @@ def test_feature_loss_pulls_the_generator_only(scans, tmp_path):
     assert float(feature_loss(same, same, (1.0,))) == 0.0
 
 
-def perceptual(tmp_path, **changes):
-    return make_perceptual(tiny("data", tmp_path, gamma_per=1.0, **changes))
+def perceptual(**settings):
+    return make_perceptual(Loss(per=1.0, perceptual=Perceptual(**settings)))
 
 
 @pytest.mark.parametrize("name", ["vgg19-random", "gradient"])
-def test_named_fallback_is_recorded(tmp_path, name):
-    made = perceptual(tmp_path, perceptual="vgg19", perceptual_fallback=name)
+def test_named_fallback_is_recorded(name):
+    made = perceptual(network="vgg19", fallback=name)
     assert made.facts == {"wanted": "vgg19", "used": name, "fallback": True}
     image, target = torch.rand(1, 32, 32, requires_grad=True), torch.rand(1, 32, 32)
     loss = made.loss(image, target)
     loss.backward()
     assert float(image.grad.abs().max()) > 0
     assert float(made.loss(target, target)) == 0.0
-    chosen = perceptual(tmp_path, perceptual=name)
+    chosen = perceptual(network=name)
     assert chosen.facts["fallback"] is False
     assert torch.allclose(chosen.loss(image, target), loss)
 
@@ -159,7 +162,7 @@ def test_trunk_of_a_local_file(tmp_path):
     path = tmp_path / "vgg.safetensors"
     save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    made = perceptual(tmp_path, perceptual="vgg19", trunk=str(path), trunk_sha256=digest)
+    made = perceptual(network="vgg19", file=str(path), sha256=digest)
     assert made.facts == {"wanted": "vgg19", "used": "vgg19", "fallback": False, "sha256": digest}
     image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
     scaled = [(x / target.max()).clamp(0, 1) for x in (image, target)]
@@ -167,34 +170,34 @@ def test_trunk_of_a_local_file(tmp_path):
     expected = (features[0] - features[1]).abs().mean()
     assert torch.allclose(made.loss(image, target), expected)
     with pytest.raises(TrunkError, match="expected dcbb9e9d"):
-        perceptual(tmp_path, perceptual="vgg19", trunk=str(path), perceptual_fallback="gradient")
+        perceptual(network="vgg19", file=str(path), fallback="gradient")
 
 
 def test_layers_of_another_network_give_way_to_the_deepest_of_this(tmp_path):
-    # As the recipes of the paper with `perceptual=squeezenet trunk=...` have it.
+    # As the recipes of the paper with `loss.perceptual.network=squeezenet` have it.
     trunk = random_trunk("squeezenet", 5, layers=("fire9",))
     path = tmp_path / "squeezenet.safetensors"
     save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    given = {"perceptual": "squeezenet", "trunk": str(path), "trunk_sha256": digest}
+    given = {"network": "squeezenet", "file": str(path), "sha256": digest}
 
     def made(**layers):
-        return perceptual(tmp_path, **given, perceptual_layers=layers)
+        return perceptual(**given, layers=layers)
 
     foreign, own = made(conv4_4=0.5, conv5_4=1.0), made(fire9=1.0)
     image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
     assert torch.equal(foreign.loss(image, target), own.loss(image, target))
     assert foreign.facts == own.facts | {"layers": {"fire9": 1.0}}
-    told = describe(foreign.facts, tiny("d", "o", perceptual_layers={"conv5_4": 1.0}))
-    assert told == "squeezenet has no conv5_4: the perceptual loss takes fire9"
-    assert describe(own.facts, tiny("d", "o")) == ""
+    stated = describe(foreign.facts, Perceptual(layers={"conv5_4": 1.0}))
+    assert stated == "squeezenet has no conv5_4: the perceptual loss takes fire9"
+    assert describe(own.facts, Perceptual()) == ""
     with pytest.raises(TrunkError, match="conv5_9"):
         made(conv5_9=1.0)
     with pytest.raises(TrunkError, match="conv5_4"):
         made(fire9=1.0, conv5_4=1.0)
 
 
-def test_no_weights_and_no_fallback_is_an_error(tmp_path):
-    with pytest.raises(TrunkError, match=r"perceptual is squeezenet, but no weights: give trunk"):
-        perceptual(tmp_path, perceptual="squeezenet")
-    assert make_perceptual(tiny("data", tmp_path, perceptual="vgg19")) is None
+def test_no_weights_and_no_fallback_is_an_error():
+    with pytest.raises(TrunkError, match=r"network is squeezenet, but there are no weights: give"):
+        perceptual(network="squeezenet")
+    assert make_perceptual(Loss(perceptual=Perceptual(network="vgg19"))) is None

@@ -1,7 +1,7 @@
 """Choose the regularisation and the iterations of CG-SENSE on validation slices.
 
-"Carefully optimized" (paper, section 4.2) holds for the baseline as well: every pair of the grid
-is judged by the mean PSNR of CG-SENSE + bicubic and + sinc over the same simulated scans.
+The paper's baselines are "carefully optimized" (section 4.2), and so is ours: every pair of the
+grid is judged by the mean PSNR of CG-SENSE + bicubic and + sinc over the same simulated scans.
 """
 
 import json
@@ -20,8 +20,9 @@ from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample
 from jrsr_core.physics.sense import SenseOperator
 from training.config import RunConfig
 from training.data.batches import open_data, validation_scans
-from training.data.testset import as_kspace_slice, test_slices
-from training.fit.log import RunLog
+from training.data.testset import as_kspace_slice, find_slices, scan_slice
+
+from .log import Row, RunLog
 
 Case = tuple[Tensor, SenseOperator, float, Tensor]
 """k-space, LR operator, scale of the image, HR truth ``(y, x)``."""
@@ -32,7 +33,7 @@ TUNED = ("cg-sense+bicubic", "cg-sense+sinc")
 
 
 @torch.inference_mode()
-def grid_search(cases: Iterable[Case]) -> list[dict]:
+def grid_search(cases: Iterable[Case]) -> list[Row]:
     """Return mean PSNR per (lambda, iterations), the best for bicubic first."""
     sums: dict[tuple[float, int], list[float]] = {
         k: [0.0, 0.0] for k in product(LAMBDAS, ITERATIONS)
@@ -54,20 +55,23 @@ def grid_search(cases: Iterable[Case]) -> list[dict]:
     return sorted(rows, key=lambda row: -row["bicubic"])
 
 
-def tune_cg_sense(data: Path, protocol: str, n_slices: int | None) -> list[dict]:
-    """Search on simulated scans of an image file; rows as `grid_search`."""
+def tune_cg_sense(data: Path, protocol: str, n_slices: int | None) -> list[Row]:
+    """Return the rows of `grid_search` on simulated scans of an image file."""
 
     def cases() -> Iterator[Case]:
-        for test in test_slices(data, protocol, n_slices):
-            calibrated = calibrate(as_kspace_slice(test.scan), CalibrationSettings())
+        for address in find_slices(data, n_slices):
+            scan = scan_slice(address, protocol).scan
+            calibrated = calibrate(as_kspace_slice(scan), CalibrationSettings())
             sense = calibrated.sense.at_low_resolution()
-            yield calibrated.kspace, sense, calibrated.scale, test.scan.truth
+            yield calibrated.kspace, sense, calibrated.scale, scan.truth
 
     return grid_search(cases())
 
 
-def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> list[dict]:
-    """Search on the validation scans of a recipe; `OUT/tuned.json` holds the rows, best first.
+def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> list[Row]:
+    """Search on the validation scans of a recipe and return the rows, best first.
+
+    They are written to `OUT/tuned.json`; `on_row` is called with the best one.
 
     Raises
     ------
@@ -86,9 +90,5 @@ def fit(config: RunConfig, tell: Callable[[dict], None] | None = None) -> list[d
     column = config.model.removeprefix("cg-sense+")
     rows = sorted(rows, key=lambda row: -row[column])
     (out / "tuned.json").write_text(json.dumps(rows, indent=1))
-    best = {"step": 1, **rows[0]}
-    log = RunLog(out, 0, tensorboard=False)
-    log.write(best)
-    if tell is not None:
-        tell(best)
+    RunLog(out, 0, tensorboard=False, on_row=on_row).write({"step": 1, **rows[0]})
     return rows

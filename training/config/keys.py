@@ -1,0 +1,126 @@
+"""Settings by their dotted keys, as recipes, the command line and run folders give them.
+
+`loss.pix` is the key `pix` of the group `loss`. Keys from before the settings were grouped are
+taken as well; see `former_keys`.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from .former_keys import FORMER_KEYS
+from .groups import Group, RunConfig
+
+
+def _walk(group: type[Group], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the dotted name of every key below a group, and whether it is a group itself."""
+    for name, field in group.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Group):
+            yield f"{prefix}{name}", True
+            yield from _walk(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", False
+
+
+KEYS = tuple(name for name, is_group in _walk(RunConfig) if not is_group)
+"""Every setting of a run."""
+
+GROUPS = tuple(name for name, is_group in _walk(RunConfig) if is_group)
+
+
+def _nearest(key: str) -> str:
+    """Return the known key that a name resembles most: of its group, or with or without one."""
+    group, _, own = key.rpartition(".")
+    names = {name.rpartition(".")[2]: name for name in KEYS if name.startswith(f"{group}.")}
+    if not names:
+        own, names = key, {name.rpartition(".")[2]: name for name in KEYS}
+        names |= {name: name for name in KEYS}
+    return names[difflib.get_close_matches(own, names, 1, 0.0)[0]]
+
+
+def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+    """Return nested groups, dotted keys and former keys as one mapping by dotted key.
+
+    Raises
+    ------
+    ValueError
+        An unknown key (the nearest known one is named), a group that is no mapping, or a setting
+        that is given twice; `where` names the file.
+    """
+    found: dict[str, Any] = {}
+    for own, value in values.items():
+        key = f"{prefix}{own}"
+        if key in GROUPS and isinstance(value, Mapping):
+            inner = flatten(value, where, f"{key}.")
+        else:
+            key = FORMER_KEYS.get(key, key)
+            if key in GROUPS:
+                raise ValueError(
+                    f"{where}: {key} is {type(value).__name__}, expected a group of keys"
+                )
+            if key not in KEYS:
+                raise ValueError(f"{where}: unknown key {key!r}, nearest: {_nearest(key)}")
+            inner = {key: value}
+        if twice := found.keys() & inner.keys():
+            raise ValueError(f"{where}: {min(twice)} is given twice")
+        found |= inner
+    return found
+
+
+def flat_settings(group: Group, prefix: str = "") -> dict[str, Any]:
+    """Return all settings of a run by their dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in group:
+        if isinstance(value, Group):
+            found |= flat_settings(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def make_config(values: Mapping[str, Any], where: str = "settings") -> RunConfig:
+    """Return the settings of a run from dotted keys, former keys or nested groups.
+
+    Raises
+    ------
+    ValueError
+        An unknown or missing key, or a value that is not possible; `where` names the file.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in flatten(values, where).items():
+        *groups, name = key.split(".")
+        inner = nested
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = value
+    try:
+        return RunConfig(**nested)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_first_problem(error)}") from None
+
+
+_TYPES = {"string": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_TYPES |= {"dict": "a mapping"}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return the first problem that was found, in one line with the key and both sides."""
+    problem = error.errors()[0]
+    key, value = ".".join(map(str, problem["loc"])), problem["input"]
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "missing":
+        return f"key {key!r} is missing (give {key}=...)"
+    if kind == "value_error":
+        return f"{key} {context['error']}".strip()
+    if kind == "literal_error":
+        known = context["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{key} is {value!r}, known: {known}"
+    if kind == "greater_than_equal":
+        return f"{key} is {value}, at least {context['ge']:g} is needed"
+    if kind == "less_than_equal":
+        return f"{key} is {value}, at most {context['le']:g} is possible"
+    wanted = _TYPES.get(kind.removesuffix("_type"), problem["msg"])
+    return f"{key} is {value!r}, expected {wanted}"
