@@ -56,7 +56,7 @@ ARROWS = {
     "training.config": "errors",
     "training.data.sources": "errors",
     "training.data": "data.sources config errors",
-    "training.losses": "config errors",
+    "training.losses": "data config errors",
     "training.fit": "data losses config errors",
     "training.evaluation": "fit data config errors",
     "training.cli": "evaluation fit data config errors",

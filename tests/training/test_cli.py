@@ -96,7 +96,7 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
     ("arguments", "message"),
     [
         (("fit", "missing.yaml"), "missing.yaml"),
-        (("fit", RECIPE, "sede=1"), "unknown key 'sede', nearest: seed"),
+        (("fit", RECIPE, "sede=1"), "unknown key 'sede', did you mean 'seed'?"),
         (("fit", RECIPE), "key 'data' is missing (give data=...)"),
         (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
         (("table", "missing.csv"), "missing.csv"),

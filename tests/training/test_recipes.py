@@ -85,13 +85,13 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learning_rat: 1.0", "unknown key 'learning_rat', nearest: optimizer.learning_rate"),
+        ("learning_rat: 1.0", "unknown key 'learning_rat', did you mean 'optimizer.learning_rate'"),
         (
             "optimizer: {rate: 1.0}",
-            "unknown key 'optimizer.rate', nearest: optimizer.learning_rate",
+            "unknown key 'optimizer.rate', known: batch, learning_rate,",
         ),
         ("optimizer: 1.0", "optimizer is float, expected a group of keys"),
-        ("loss: {pix: 1, pi: 1}", "unknown key 'loss.pi', nearest: loss.pix"),
+        ("loss: {pix: 1, pi: 1}", "unknown key 'loss.pi', did you mean 'pix'"),
         ("loss: {pix: many}", "loss.pix is 'many', expected a number"),
         ("gamma_pix: 1\nloss: {pix: 2}", "loss.pix is given twice"),
         ("preset: tiny", "key 'model' is missing"),
@@ -142,7 +142,7 @@ def test_command_line_wins_over_recipe_wins_over_base(tmp_path):
     assert config.out == "runs/run"
     with pytest.raises(ValueError, match="'seed' is not key=value"):
         parse_changes(["seed"])
-    with pytest.raises(ValueError, match="command line: unknown key 'sed', nearest: seed"):
+    with pytest.raises(ValueError, match="command line: unknown key 'sed', did you mean 'seed'"):
         parse_changes(["sed=1"])
 
 

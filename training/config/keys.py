@@ -4,11 +4,12 @@
 taken as well; see `former_keys`.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+
+from jrsr_core.spelling import nearest
 
 from .former_keys import FORMER_KEYS
 from .groups import Group, RunConfig
@@ -31,14 +32,11 @@ KEYS = tuple(name for name, is_group in _walk(RunConfig) if not is_group)
 GROUPS = tuple(name for name, is_group in _walk(RunConfig) if is_group)
 
 
-def _nearest(key: str) -> str:
-    """Return the known key that a name resembles most: of its group, or with or without one."""
+def _hint(key: str) -> str:
+    """Return the likely spelling of an unknown key, or the keys that its group has."""
     group, _, own = key.rpartition(".")
-    names = {name.rpartition(".")[2]: name for name in KEYS if name.startswith(f"{group}.")}
-    if not names:
-        own, names = key, {name.rpartition(".")[2]: name for name in KEYS}
-        names |= {name: name for name in KEYS}
-    return names[difflib.get_close_matches(own, names, 1, 0.0)[0]]
+    inner = [name.rpartition(".")[2] for name in KEYS if name.startswith(f"{group}.")]
+    return nearest(own, inner) if inner else nearest(key, KEYS)
 
 
 def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
@@ -47,7 +45,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
     Raises
     ------
     ValueError
-        An unknown key (the nearest known one is named), a group that is no mapping, or a setting
+        An unknown key (a likely spelling is named), a group that is no mapping, or a setting
         that is given twice; `where` names the file.
     """
     found: dict[str, Any] = {}
@@ -62,7 +60,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
                     f"{where}: {key} is {type(value).__name__}, expected a group of keys"
                 )
             if key not in KEYS:
-                raise ValueError(f"{where}: unknown key {key!r}, nearest: {_nearest(key)}")
+                raise ValueError(f"{where}: unknown key {key!r}{_hint(key)}")
             inner = {key: value}
         if twice := found.keys() & inner.keys():
             raise ValueError(f"{where}: {min(twice)} is given twice")

@@ -62,7 +62,7 @@ def load_recipe(path: Path, changes: Sequence[str] | None = None) -> RunConfig:
     Raises
     ------
     ValueError
-        Not a mapping, an unknown key (the nearest known one is named), a missing key, or a value
+        Not a mapping, an unknown key (a likely spelling is named), a missing key, or a value
         that is not possible.
     """
     path = Path(path)

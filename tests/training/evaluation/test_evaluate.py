@@ -304,7 +304,7 @@ class TestFindingSlices:
     [
         (["a=cg-sense+sinc", "a=cg-sense+bicubic"], "model a is listed twice"),
         (["modl+bicubic"], "no weights for modl"),
-        (["cg-sens+bicubic"], "nearest: cg-sense\\+bicubic"),
+        (["cg-sens+bicubic"], r"did you mean .cg-sense\+bicubic"),
     ],
 )
 def test_systems_that_cannot_run_are_refused_before_the_first_slice(
