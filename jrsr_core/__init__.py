@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from .calibration.compression import CoilCompressor
     from .calibration.espirit import espirit_maps
     from .calibration.whitening import whitening_matrix
-    from .data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
+    from .data import KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
     from .metrics.image import nmse, psnr, ssim
     from .models.interfaces import JointModel
     from .models.names import MODEL_NAMES
     from .models.registry import build_model
+    from .mrd.encoding import Encoding
     from .physics.coils import CoilOperator
     from .physics.fourier import FourierOperator
     from .physics.operator import LinearOperator
@@ -35,7 +36,7 @@ else:
             "MODEL_NAMES": "models.names",
             "CoilCompressor": "calibration.compression",
             "CoilOperator": "physics.coils",
-            "Encoding": "data",
+            "Encoding": "mrd.encoding",
             "FourierOperator": "physics.fourier",
             "JointModel": "models.interfaces",
             "KSpaceCropOperator": "physics.resolution",

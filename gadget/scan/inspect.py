@@ -10,8 +10,8 @@ import numpy as np
 
 from gadget.settings import Settings
 from jrsr_core.calibration.settings import SR_FACTOR
-from jrsr_core.data import Encoding
 from jrsr_core.mrd.acs.lines import acs_size
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.whitening import whiten
-from jrsr_core.data import PhaseEncodeGrid
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 
+from .encoding import PhaseEncodeGrid
 from .grid import line_places
 from .lines import LineSource
 from .noise import Whitening

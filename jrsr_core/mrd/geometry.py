@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from jrsr_core.data import AcquisitionStamp, Encoding, SliceGeometry, Vector
+from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
+
+from .encoding import Encoding
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:

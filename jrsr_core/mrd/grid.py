@@ -8,8 +8,7 @@ partial matrix) are zero in the mask.
 
 import numpy as np
 
-from jrsr_core.data import Encoding, PhaseEncodeGrid
-
+from .encoding import Encoding, PhaseEncodeGrid
 from .errors import UnsupportedScan
 from .readout import LineLayout, measured_spans
 

@@ -9,8 +9,9 @@ import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from jrsr_core.data import Encoding, Vector
+from jrsr_core.data import Vector
 
+from .encoding import Encoding
 from .errors import BadScan
 from .xml import XmlError, parse_xml
 

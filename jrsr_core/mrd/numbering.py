@@ -2,8 +2,9 @@
 
 import math
 
-from jrsr_core.data import Counters, Encoding
+from jrsr_core.data import Counters
 
+from .encoding import Encoding
 from .plan import NESTING
 
 

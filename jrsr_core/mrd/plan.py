@@ -10,10 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from jrsr_core.data import Counters, Encoding
+from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 
+from .encoding import Encoding
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import (
@@ -61,11 +62,6 @@ class ScanPlan:
     def spaces(self) -> list[int]:
         """Encoding spaces that have images, in ascending order."""
         return sorted({counters.encoding for counters in self.groups})
-
-    @property
-    def encoding(self) -> Encoding:
-        """Encoding of the first image; nearly every scan has no other."""
-        return self.header.encodings[self.spaces[0]]
 
     def encoding_of(self, counters: Counters) -> Encoding:
         """Return the encoding of an image."""

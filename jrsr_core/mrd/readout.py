@@ -16,8 +16,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from jrsr_core.data import Encoding
-
+from .encoding import Encoding
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
 

@@ -26,8 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jrsr_core.data import Encoding
-
+from .encoding import Encoding
 from .lines import LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 
 RULES = ("slice", "repetition", "measurement", "bucket")

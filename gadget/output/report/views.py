@@ -10,7 +10,8 @@ import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.calibration.settings import SR_FACTOR
-from jrsr_core.data import Encoding, KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate

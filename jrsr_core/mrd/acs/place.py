@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from jrsr_core.data import Encoding, Vector
+from jrsr_core.data import Vector
+from jrsr_core.mrd.encoding import Encoding
 
 DIRECTIONS = ("slice_dir", "phase_dir", "read_dir")
 

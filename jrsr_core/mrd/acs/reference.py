@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jrsr_core.data import Encoding, PhaseEncodeGrid
+from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
 from jrsr_core.mrd.readout import LineLayout
 
 from .lines import CalibrationLines

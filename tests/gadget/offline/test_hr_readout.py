@@ -10,9 +10,10 @@ import torch
 from gadget.compute.model import make_reconstructor
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
-from jrsr_core.data import Counters, Encoding, KSpaceSlice
+from jrsr_core.data import Counters, KSpaceSlice
 from jrsr_core.metrics import psnr
 from jrsr_core.models.phase import smooth_phase
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest

@@ -284,7 +284,7 @@ def test_a_marked_point_has_one_place_in_the_patient(lr_shape, oversampling, tmp
         slices = make_assembler(scan, plan, SETTINGS)
         (image,) = reconstruct(file_tasks(slices), engine, SETTINGS)
         (result,) = to_results([image], plan.header, SETTINGS)
-    cropped = crop_to_fov(image, plan.encoding.recon_fov_mm)
+    cropped = crop_to_fov(image, plan.header.encodings[0].recon_fov_mm)
     for pixels in (cropped.magnitude.numpy(), cropped.low_resolution.abs().numpy()):
         found = in_patient(cropped.geometry, pixels.shape, peak(pixels))
         np.testing.assert_allclose(found, truth, atol=1e-4)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.data import Encoding
 from jrsr_core.mrd.accumulate import on_grid
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.lines import HEAD_DTYPE, REVERSE, flag_bits, sort_lines
 from jrsr_core.mrd.readout import LineLayout, ReadoutKind, plan_readout, readout_kinds

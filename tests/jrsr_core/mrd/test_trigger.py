@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jrsr_core.data import Encoding
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.lines import HEAD_DTYPE, LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 from jrsr_core.mrd.trigger import RULES, Trigger, Unit
 

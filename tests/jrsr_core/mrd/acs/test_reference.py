@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.data import Counters, Encoding
+from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.place import Misplaced, place_in_volume
 from jrsr_core.mrd.acs.read import plane_of_volume
 from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from jrsr_core.mrd.plan import plan_scan
