@@ -41,15 +41,19 @@ ARROWS = {
     "gadget.configuration": "settings errors",
     "gadget.compute": "settings errors",
     "gadget.compute.ray": "compute settings errors",
-    "gadget.output": "compute settings errors output.dicom output.report",
+    "gadget.output": "compute settings errors console output.dicom output.report",
     "gadget.output.dicom": "output errors",
     "gadget.output.report": "output settings errors",
     "gadget.scan": "compute output settings errors console",
     "gadget.server.protocol": "errors",
-    "gadget.server": "server.protocol scan compute compute.ray output settings errors console",
+    "gadget.server": (
+        "server.protocol scan compute compute.ray output configuration settings errors console"
+    ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
-    "gadget.handler": "server server.protocol scan compute settings",
-    "gadget.cli": "offline server scan compute compute.ray output settings errors console",
+    "gadget.handler": "server server.protocol scan compute configuration settings",
+    "gadget.cli": (
+        "offline server server.protocol scan compute compute.ray output settings errors console"
+    ),
     "gadget.__main__": "cli",
     # Training.
     "training.errors": "",
