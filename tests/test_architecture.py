@@ -52,7 +52,7 @@ ARROWS = {
     "gadget.offline": "scan compute compute.ray output settings errors console",
     "gadget.handler": "server server.protocol scan compute configuration settings",
     "gadget.cli": (
-        "offline server server.protocol scan compute compute.ray output settings errors console"
+        "offline server server.protocol compute compute.ray output settings errors console"
     ),
     "gadget.__main__": "cli",
     # Training.
