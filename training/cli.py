@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from jrsr_core.atomic import write_bytes
-
 from .errors import TrainingDiverged
 
 app = typer.Typer(
@@ -177,7 +175,7 @@ def table(
 def figure(
     models: Models,
     data: Data,
-    out: Annotated[Path, typer.Option(help="PNG file.")],
+    out: Annotated[Path, typer.Option(help="Figure to write: .png, .pdf or .svg.")],
     protocol: ProtocolName = "brain-5x",
     index: Annotated[
         int, typer.Option("--slice", min=0, help="Index of the slice, among those with signal.")
@@ -190,13 +188,13 @@ def figure(
     alexnet: AlexNet = None,
     lpips_heads: Heads = None,
 ) -> None:
-    """Draw images, magnified parts and error maps of one slice, scores in the corner."""
-    from training.evaluation.figures import draw_figure
+    """Draw image, magnified part and error of one slice for every system, with its scores."""
+    from training.evaluation.figures import check_figure, draw_figure, save_figure
 
+    check_figure(out)
     distances = _distances(squeezenet, alexnet, lpips_heads)
-    png = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(out, png, overwrite=True)
+    made = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
+    save_figure(made, out)
     typer.echo(str(out))
 
 

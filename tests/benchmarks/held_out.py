@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gadget.output.picture import encode_png, grey_picture, montage
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
-from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
@@ -103,9 +103,9 @@ def main():
         parts = (held_out, held_out & (distance < NEAR))
         found = [unexplained(kspace, predicted, part, noise_std) for part in parts]
         sys.stdout.write(f"| {name} | {found[0]:.3f} | {found[1]:.3f} |\n")
-        tiles.append(captioned(to_grey(image.numpy(), float(image.quantile(0.998))), (name,), 1))
+        tiles.append((grey_picture(image.numpy(), float(image.quantile(0.998))), (name,)))
     if options.png:
-        options.png.write_bytes(encode_png(mosaic(tiles)))
+        options.png.write_bytes(encode_png(montage(tiles)))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
+from gadget.output.picture import encode_png, grey_picture, montage
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.drawing.picture import captioned, encode_png, mosaic, to_grey
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.reconstruction.load import load_reconstructor
@@ -83,7 +83,7 @@ def picture(scan, recons):
     tiles = {"truth": scan.truth}
     tiles |= {name: recon(as_kspace_slice(scan)).magnitude for name, recon in recons.items()}
     top = float(scan.truth.quantile(0.998))
-    return mosaic([captioned(to_grey(t.numpy(), top), (name,), 1) for name, t in tiles.items()])
+    return montage([(grey_picture(t.numpy(), top), (name,)) for name, t in tiles.items()])
 
 
 @torch.inference_mode()

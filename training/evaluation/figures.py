@@ -1,31 +1,67 @@
-"""Figures like the paper's 4 to 10: every system's image, error map and a magnified part.
+"""Draws figures like the paper's 4 to 10: image, magnified part and error of every system.
 
-One tile per system, `N_COLUMNS` in a row, the ground truth last. In the corner of every image PSNR
-and, where its weights are given, LPIPS or the feature distance. All on one grey scale; errors
-times `ERROR_GAIN`.
+Systems stand side by side, at most `MAX_COLUMNS` in a row, the ground truth last. Below the name
+stand PSNR and, if the weights of their networks are given, LPIPS and the feature distance. Images
+share one grey scale; errors have a colour scale that ends at 1 / `ERROR_GAIN` of it.
 """
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from jrsr_core.drawing import captioned, encode_png, enlarged, framed, in_corner, mosaic, to_grey
+from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.metrics import psnr
 from training.data.testset import find_slices, scan_slice
 
 from .evaluate import Distance, load_systems
 
 ERROR_GAIN = 5
-N_COLUMNS = 3
+MAX_COLUMNS = 4
 MAGNIFICATION = 4
 
+WIDTH_MM = 85.0
+"""Width of one column of a journal."""
+
+MM_PER_INCH = 25.4
+GAP_MM, SCALE_MM = 0.7, 9.0
+"""Space between pictures, and for the scale of the errors below them."""
+
+FONT_PT = 6.0
+LINE_MM = 1.3 * FONT_PT / 72 * MM_PER_INCH
+DPI = 600
+
+METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+}
+"""File formats, and metadata left out so that the same figure is the same file."""
+
+DISTANCES = {"lpips": "LPIPS", "feature_distance": "feature distance"}
+
 Part = tuple[int, int, int]
+"""A square of an image: y and x of its corner, and its size, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Name, magnitude ``(y, x)`` and scores of one system; the truth has no scores."""
+
+    name: str
+    image: Tensor
+    scores: list[str]
 
 
 def most_detailed(truth: Tensor) -> Part:
-    """Return the square (y, x, size) of a quarter of the image with the largest variance."""
+    """Return the square of a quarter of the image's smaller side with the largest variance."""
     size = min(truth.shape) // MAGNIFICATION
     mean = avg_pool2d(truth[None, None], size, 1)
     variance = (avg_pool2d(truth.square()[None, None], size, 1) - mean.square())[0, 0]
@@ -34,7 +70,7 @@ def most_detailed(truth: Tensor) -> Part:
 
 
 def parse_part(text: str, shape: tuple[int, int]) -> Part:
-    """Read "y,x,size" of a square inside an image.
+    """Return the part that "y,x,size" describes.
 
     Raises
     ------
@@ -50,22 +86,6 @@ def parse_part(text: str, shape: tuple[int, int]) -> Part:
     return y, x, size
 
 
-def score_text(image: Tensor, truth: Tensor, distances: dict[str, Distance]) -> str:
-    """Return PSNR and, where there are any, the distances, as in the paper's figures."""
-    far = [f"{float(d(image[None], truth[None])):.4f}" for d in distances.values()]
-    return "/".join([f"{float(psnr(image, truth)):.2f}", *far])
-
-
-def _panel(name: str, image: Tensor, truth: Tensor, part: Part, score: str) -> np.ndarray:
-    """Image, magnified part and error map side by side under the name."""
-    top, (y, x, size) = float(truth.max()), part
-    grey = to_grey(image.numpy(), top)
-    zoom = enlarged(grey[y : y + size, x : x + size], grey.shape)
-    error = to_grey(ERROR_GAIN * (image - truth).abs().numpy(), top)
-    shown = framed(in_corner(grey, score) if score else grey, *part)
-    return captioned(np.concatenate((shown, zoom, error), 1), (name,))
-
-
 def draw_figure(
     models: list[str],
     protocol: str,
@@ -74,32 +94,104 @@ def draw_figure(
     *,
     zoom: str | None = None,
     distances: dict[str, Distance] | None = None,
-) -> bytes:
-    """Reconstruct slice `index` of `data` with every system and return the figure as PNG.
+) -> Figure:
+    """Reconstruct slice `index` of `data` with every system and return the figure.
 
     Parameters
     ----------
-    models, data
-        As in `evaluate`; the index counts the slices with signal.
+    models, protocol, data
+        As in `evaluate`.
+    index
+        Number of the slice among those with signal, from 0.
     zoom
-        Part to magnify, "y,x,size"; the most detailed one where None.
+        Part to magnify, "y,x,size"; None for the most detailed one.
+    distances
+        Further scores, by the names of `DISTANCES`.
 
     Raises
     ------
     ValueError
-        An index or a part outside; otherwise as `evaluate`.
+        The index or the part is outside; otherwise as `evaluate`.
     """
     slices = find_slices(data)
     if not 0 <= index < len(slices):
         raise ValueError(f"slice {index} asked for, {data} has {len(slices)} with signal")
     test = scan_slice(slices[index], protocol)
     truth = test.scan.truth
-    shape = (truth.shape[0], truth.shape[1])
-    part = most_detailed(truth) if zoom is None else parse_part(zoom, shape)
+    part = most_detailed(truth) if zoom is None else parse_part(zoom, (len(truth), len(truth[0])))
     panels = []
     for label, system in load_systems(models).items():
         image = system(test).magnitude
-        score = score_text(image, truth, distances or {})
-        panels.append(_panel(Path(label).stem, image, truth, part, score))
-    panels.append(_panel("ground truth", truth, truth, part, ""))
-    return encode_png(mosaic(panels, n_columns=min(N_COLUMNS, len(panels)), gap=6))
+        scores = [f"{float(psnr(image, truth)):.2f} dB"]
+        for name, distance in (distances or {}).items():
+            scores.append(f"{DISTANCES[name]} {float(distance(image[None], truth[None])):.4f}")
+        panels.append(Panel(Path(label).stem, image, scores))
+    return lay_out([*panels, Panel("ground truth", truth, [])], part)
+
+
+def lay_out(panels: list[Panel], part: Part) -> Figure:
+    """Return the figure of all panels, the last of which is the ground truth."""
+    truth = panels[-1].image
+    n_rows = math.ceil(len(panels) / MAX_COLUMNS)
+    n_columns = math.ceil(len(panels) / n_rows)
+    width = (WIDTH_MM - GAP_MM * (n_columns - 1)) / n_columns
+    tall = width * truth.shape[0] / truth.shape[1]
+    head = LINE_MM * (1 + max(len(panel.scores) for panel in panels))
+    block = head + tall + width + tall + 3 * GAP_MM
+    height = block * n_rows + SCALE_MM
+    figure = Figure(figsize=(WIDTH_MM / MM_PER_INCH, height / MM_PER_INCH))
+
+    def place(x: float, y: float, wide: float, high: float) -> Axes:
+        """Add axes at `x` from the left and `y` from the top, all in mm."""
+        box = (x / WIDTH_MM, 1 - (y + high) / height, wide / WIDTH_MM, high / height)
+        ax = figure.add_axes(box)
+        ax.set_axis_off()
+        return ax
+
+    top = float(truth.max())
+    percent, colours = Normalize(0, 100 / ERROR_GAIN), "inferno"
+    for i, panel in enumerate(panels):
+        x, y = i % n_columns * (width + GAP_MM), i // n_columns * block
+        lines = "\n".join([panel.name, *panel.scores])
+        figure.text(x / WIDTH_MM, 1 - y / height, lines, size=FONT_PT, va="top")
+        _draw(place(x, y + head, width, tall), panel.image, top, part)
+        _draw_part(place(x, y + head + tall + GAP_MM, width, width), panel.image, top, part)
+        if panel is not panels[-1]:
+            error = 100 / top * (panel.image - truth).abs()
+            ax = place(x, y + head + tall + width + 2 * GAP_MM, width, tall)
+            ax.imshow(error.numpy(), norm=percent, cmap=colours, aspect="auto")
+    scale = place(0.15 * WIDTH_MM, height - SCALE_MM + GAP_MM, 0.7 * WIDTH_MM, 1.5)
+    scale.set_axis_on()
+    errors = ScalarMappable(percent, colours)
+    bar = figure.colorbar(errors, cax=scale, orientation="horizontal", ticks=range(0, 101, 5))
+    text = f"absolute error [% of the largest true value], {ERROR_GAIN} x as bright as the images"
+    bar.set_label(text, size=FONT_PT, labelpad=1)
+    scale.tick_params(labelsize=FONT_PT, width=0.4, length=1.5, pad=1)
+    return figure
+
+
+def _draw(ax: Axes, image: Tensor, top: float, part: Part) -> None:
+    """Show an image with a frame around the part."""
+    y, x, size = part
+    ax.imshow(image.numpy(), "gray", vmin=0, vmax=top, aspect="auto")
+    ax.add_patch(Rectangle((x - 0.5, y - 0.5), size, size, fill=False, ec="gold", lw=0.5))
+
+
+def _draw_part(ax: Axes, image: Tensor, top: float, part: Part) -> None:
+    """Show the magnified part of an image."""
+    y, x, size = part
+    ax.imshow(image[y : y + size, x : x + size].numpy(), "gray", vmin=0, vmax=top, aspect="auto")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the file name."""
+    with whole_file(path, overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=DPI, metadata=METADATA[path.suffix.lower()])
+
+
+def check_figure(path: Path) -> None:
+    """Raise `ValueError` or `OSError` before any work if a figure cannot be written there."""
+    if path.suffix.lower() not in METADATA:
+        raise ValueError(f"{path}: figures are {', '.join(METADATA)} files")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_target(path, overwrite=True)

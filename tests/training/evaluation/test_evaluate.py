@@ -11,10 +11,17 @@ from jrsr_core.models import build_model
 from jrsr_core.models.names import has_weights
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights import save_weights
-from tests.jrsr_core.test_drawing import decode
 from training.data.testset import find_slices, fitting_acs, scan_slice
 from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
-from training.evaluation.figures import draw_figure, most_detailed, parse_part
+from training.evaluation.figures import (
+    Panel,
+    check_figure,
+    draw_figure,
+    lay_out,
+    most_detailed,
+    parse_part,
+    save_figure,
+)
 from training.evaluation.rows import read_rows, summarise
 from training.evaluation.tables import (
     ABLATION,
@@ -191,10 +198,15 @@ def test_the_bound_is_the_bound_under_any_name(data, tmp_path):
     assert [row["scan"] for row in rows] == ["fully sampled", "undersampled", "undersampled"]
     table = make_table(out)
     assert {table.cells[i][1] for i, _ in table.bold} == {BOUND, "zero-filled+sinc"}
-    pages = [decode(draw_figure([m], "brain-5x", a, 0)) for m in (BOUND, models[0])]
-    assert np.array_equal(*(page[30:] for page in pages)), "the same below their names"
+    pictures = [pictures_of(draw_figure([m], "brain-5x", a, 0)) for m in (BOUND, models[0])]
+    assert all(map(np.array_equal, *pictures))
     with pytest.raises(ValueError, match="rows of bound have scan fully sampled, the system has u"):
         Evaluation(["bound=zero-filled+sinc"], "brain-5x", a, out, 1)
+
+
+def pictures_of(figure):
+    """The arrays of all pictures of a figure, as they are shown."""
+    return [np.asarray(image.get_array()) for ax in figure.axes for image in ax.get_images()]
 
 
 def write_rows(path, rows, columns=("model", "protocol", "file", "subject", "slice", "psnr")):
@@ -345,19 +357,32 @@ class TestFigure:
 
     def test_every_system_has_image_part_and_error(self, data):
         models = ["a=cg-sense+bicubic", "zero-filled+sinc"]
-        page = decode(draw_figure(models, "brain-5x", data, 1, zoom="10,12,16"))
-        assert page.ndim == 2 and page.shape[1] == 3 * 3 * 72 + 2 * 6
-        other = decode(draw_figure(models, "brain-5x", data, 1, zoom="20,12,16"))
-        scored = draw_figure(
-            models,
-            "brain-5x",
-            data,
-            1,
-            zoom="10,12,16",
-            distances={"lpips": lambda x, t: torch.tensor([0.25])},
-        )
-        assert page.shape == other.shape
-        assert not np.array_equal(page, other) and not np.array_equal(page, decode(scored))
+        lpips = {"lpips": lambda x, t: torch.tensor([0.25])}
+        figure = draw_figure(models, "brain-5x", data, 1, zoom="10,12,16", distances=lpips)
+        image, part, error, *others = pictures_of(figure)
+        assert len(others) == 3 + 2, "the truth has no error"
+        np.testing.assert_array_equal(part, image[10:26, 12:28])
+        truth = others[-2]
+        np.testing.assert_allclose(error, 100 * abs(image - truth) / truth.max(), rtol=1e-5)
+        names = [text.get_text().splitlines() for text in figure.texts]
+        assert [lines[0] for lines in names] == ["a", "zero-filled+sinc", "ground truth"]
+        assert names[0][1].endswith(" dB") and names[0][2] == "LPIPS 0.2500"
+        assert any("5 x as bright" in ax.get_xlabel() for ax in figure.axes)
+
+    @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+    def test_the_file_name_chooses_the_format(self, suffix, tmp_path):
+        figure = lay_out([Panel("truth", torch.rand(40, 48), [])], (2, 3, 10))
+        assert figure.get_size_inches()[0] * 25.4 == pytest.approx(85)
+        files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+        for path in files:
+            check_figure(path)
+            save_figure(figure, path)
+        start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
+        assert files[0].read_bytes().startswith(start)
+        if suffix != ".svg":
+            assert files[0].read_bytes() == files[1].read_bytes()
+        with pytest.raises(ValueError, match=r"figures are \.png, \.pdf, \.svg files"):
+            check_figure(tmp_path / "a.jpeg")
 
     def test_the_part_is_where_the_detail_is(self):
         truth = torch.zeros(40, 48)
