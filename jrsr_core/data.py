@@ -1,4 +1,4 @@
-"""What travels between the parts: the header, one slice or volume of k-space, a finished image.
+"""Input and output of a reconstruction: one slice or volume of k-space, one image.
 
 Frozen dataclasses without behaviour beyond derived numbers. Sizes are ordered like array axes,
 ``(z, y, x)``; lengths are in mm; times in ms; directions are unit vectors in DICOM patient
@@ -18,7 +18,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SliceGeometry:
-    """Where an image lies: centre of the field of view, axes, extent ``(z, y, x)`` in mm."""
+    """Place of an image: centre of the field of view, axes, extent ``(z, y, x)`` in mm."""
 
     position_mm: Vector
     read_dir: Vector
@@ -30,7 +30,7 @@ class SliceGeometry:
 
 @dataclass(frozen=True)
 class Counters:
-    """Which image of the scan this is; `encoding` is the encoding space of its lines."""
+    """Counters that identify an image of a scan; `encoding` is the encoding space of its lines."""
 
     slice: int = 0
     contrast: int = 0
@@ -75,7 +75,7 @@ class KSpaceSlice:
     noise_std
         sqrt(E|n|^2) of one k-space sample after whitening; None where the scan has no noise data.
     is_acs_shared
-        Whether other slices come with the same `acs`, the very tensor, and so with the same maps.
+        Whether other slices come with the same `acs` (one tensor), and so with the same maps.
     lr_readout
         Samples along kx of the LR grid where `kspace` reaches beyond it, because the readout was
         acquired at high resolution; None if it does not.
@@ -134,7 +134,7 @@ class KSpaceVolume:
     noise_std, acs_noise_std
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
     is_acs_shared
-        Whether other volumes come with the same `acs`, the very tensor.
+        Whether other volumes come with the same `acs` (one tensor).
     """
 
     hybrid: Tensor
@@ -182,12 +182,13 @@ class KSpaceVolume:
 
 @dataclass(frozen=True)
 class ReconReport:
-    """What happened while one image was made.
+    """Figures and warnings of the reconstruction of one image.
 
     `n_readout` counts the samples of a readout, which may be more than the LR grid has.
     `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
-    `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of what
-    lies outside the field of view (`calibration.fold_over`); `snr_db` as in `trust`.
+    `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of
+    signal from outside the field of view (`calibration.fold_over`); `fallback` is the reason why
+    the image is a fallback reconstruction, empty for the model's; `seconds` by step.
     """
 
     model: str
@@ -211,7 +212,7 @@ class ReconReport:
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat dictionary for meta attributes, JSON and tables."""
+        """Return a flat dictionary for meta attributes, JSON and tables."""
         flat = {k: v for k, v in vars(self).items() if k != "seconds"}
         return flat | {f"seconds_{k}": v for k, v in self.seconds.items()}
 
@@ -222,7 +223,7 @@ class ReconImage:
 
     `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
     on the LR grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
-    `maps` has what was asked for of `quality.MAP_NAMES`, float32, shape and scale of `image`.
+    `maps` holds the requested maps of `quality.MAP_NAMES`, float32, in shape and scale of `image`.
     """
 
     image: Tensor
@@ -235,5 +236,5 @@ class ReconImage:
 
     @property
     def magnitude(self) -> Tensor:
-        """float32, the shape of `image`."""
+        """Magnitude, float32, in the shape of `image`."""
         return self.image.abs().float()

@@ -1,1 +1,1 @@
-"""ISMRMRD in and out: the only part of the core that knows the format."""
+"""ISMRMRD: scans in, images out. Planning a scan needs numpy only, assembling k-space torch."""

@@ -1,8 +1,8 @@
-"""A scan that is going on: lines come in, and images become possible before the last one is there.
+"""A scan that is going on: images are reconstructed before its last line has come.
 
-Lines wait until the trigger calls their unit complete and the coils of its slice can be calibrated;
-then they become `Task`s, and are forgotten. Everything is decided from the lines so far as
-`plan_scan` decides it from all of them, so that the file of a scan gives the same images.
+Lines are kept until the trigger finds their unit complete and the coils of its slice can be
+calibrated; then a `Task` is made of them and they are dropped. All decisions are those of
+`plan_scan` on the lines so far, so that the file of a scan gives the same images.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,17 +27,17 @@ _AND_IMAGING = flag_bits(CALIBRATION_AND_IMAGING)
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One image to be made."""
+    """One image to be reconstructed."""
 
     counters: Counters
     assembler: Assembler
 
     def assemble(self) -> KSpaceSlice | KSpaceVolume:
-        """Return its k-space; raises what `Assembler.assemble` raises."""
+        """Return its k-space; raises as `Assembler.assemble`."""
         return self.assembler.assemble(self.counters)
 
     def lines(self) -> LineList:
-        """Return the lines it is made from: noise, calibration, image."""
+        """Return the lines that have a part in it: noise, calibration, image."""
         source = self.assembler.source
         wanted = self.assembler.lines_of(self.counters)
         data = [source.samples(wanted[i : i + 1])[0] for i in range(len(wanted))]
@@ -45,19 +45,19 @@ class Task:
 
 
 class LiveScan:
-    """Takes the lines of a scan as they come and gives its images as they become possible.
+    """Collects the lines of a scan and yields its images as soon as they can be reconstructed.
 
     Parameters
     ----------
     rule
-        Of the `Trigger`.
+        Rule of the `Trigger`.
     make_assembler
         ``(source, plan, memory=...) -> Assembler``, with the settings of the scan.
 
     Attributes
     ----------
     n_lines, n_late
-        Lines taken, and lines that came when the image they belong to was complete.
+        Lines added, and lines that came when the image they belong to was complete.
     n_bytes
         Memory of the lines that are kept.
     """
@@ -80,7 +80,7 @@ class LiveScan:
         self._n_tasks = 0
 
     def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
-        """Take lines; yield the images that are possible now.
+        """Add lines; yield the images that can be reconstructed now.
 
         Raises
         ------
@@ -88,13 +88,13 @@ class LiveScan:
             As `plan_scan`.
         """
         for i, head in enumerate(lines.heads):
-            self._take(lines.heads[i : i + 1], head, lines.data[i])
+            self._add_line(lines.heads[i : i + 1], head, lines.data[i])
         if is_bucket:
             self._note(self._trigger.bucket())
         yield from self._tasks(at_end=False)
 
     def finish(self) -> Iterator[Task]:
-        """Yield the images that are left when no line comes any more; raises as `add`."""
+        """Yield the images that are left at the end of the scan; raises as `add`."""
         self._note(self._trigger.end())
         yield from self._tasks(at_end=True)
         if self.n_lines and not self._n_tasks:
@@ -108,7 +108,7 @@ class LiveScan:
         self._complete.update(complete)
         self._has_news |= len(self._complete) > n
 
-    def _take(self, record: np.ndarray, head: np.void, data: np.ndarray) -> None:
+    def _add_line(self, record: np.ndarray, head: np.void, data: np.ndarray) -> None:
         self.n_lines += 1
         flags, space, unit = int(head["flags"]), int(head["encoding_space_ref"]), None
         if self._is_image(flags, space):
@@ -121,21 +121,21 @@ class LiveScan:
             unit = unit_of(head)
         self._units.append(unit)
         self._heads.append(record)
-        # A line that is set aside is counted by its head.
+        # Of a rejected line only the header is counted.
         self._data.append(data[:, :0] if flags & _REJECTED else data)
         self.n_bytes += record.nbytes + self._data[-1].nbytes
 
     def _is_image(self, flags: int, space: int) -> bool:
-        """Whether a line belongs to an image; `plan_scan` has the last word."""
+        """Return whether a line may belong to an image; `plan_scan` decides in the end."""
         if flags & (_NOISE | _REJECTED):
             return False
         only_calibrates = flags & _CALIBRATION and not flags & _AND_IMAGING
         return not (only_calibrates and (self._has_reference or space > 0))
 
     def _source(self) -> tuple[LineList, np.ndarray]:
-        """Return the lines that may be used now, and the indices of all that are kept.
+        """Return the lines that may be used now, and their indices among those that are kept.
 
-        A unit that is not complete has no part in any decision: it would be another one later.
+        Lines of a unit that is not complete are left out: decisions on them would change later.
         """
         heads = np.concatenate(self._heads)
         self._heads = [heads]
@@ -158,11 +158,11 @@ class LiveScan:
         for counters in ready:
             self._n_tasks += 1
             yield Task(counters, assembler)
-        self._forget([indices[plan.groups[counters]] for counters in ready])
+        self._drop([indices[plan.groups[counters]] for counters in ready])
         self._complete -= set(map(_unit, ready))
 
-    def _forget(self, used: list[np.ndarray]) -> None:
-        """Drop lines whose images are made or that make none; noise and reference lines stay."""
+    def _drop(self, used: list[np.ndarray]) -> None:
+        """Drop lines that are used or rejected; noise and reference lines stay."""
         (heads,) = self._heads
         keep = heads["flags"] & np.uint64(_REJECTED) == 0
         keep[np.concatenate([*used, np.zeros(0, np.int64)]).astype(np.int64)] = False

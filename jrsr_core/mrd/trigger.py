@@ -1,7 +1,7 @@
-"""When all lines of an image are in, told from the lines alone.
+"""Finds out from the lines alone when all lines of an image have come.
 
-A unit is what is reconstructed together: all contrasts, phases and sets of one slice in one
-repetition. It is complete
+All contrasts, phases and sets of one slice in one repetition are reconstructed together: they are a
+unit. By the rule, it is complete
 
 slice        when every image of it has had its LAST_IN_SLICE line in the last average, and
 repetition   when a later repetition of the slice begins, or on a LAST_IN_REPETITION line, and
@@ -10,10 +10,11 @@ measurement  at the end of the scan.
 Each rule includes those below it. `bucket` is for chains whose buckets are complete by
 themselves: `repetition`, and at the end of each bucket all units that had lines in it.
 
-A line that comes after its unit was closed is lost, one that is waited for costs time only. So
+A line that comes after its unit was complete is not used; waiting for a line that never comes only
+costs time. Therefore
 
-- no unit is closed while the encoding limits announce averages, contrasts, phases or sets of which
-  it has had no line: they may lie outside the repetitions, or in another bucket;
+- no unit is complete while the encoding limits announce averages, contrasts, phases or sets of
+  which it has no line: they may lie outside the repetitions, or in another bucket;
 - flags count where the header has these limits. Converters that leave them out set the flags by
   line number, not by time (Bruker's: at the largest ky, which may come first);
 - LAST_IN_SLICE does not count in a 3-D encoding: some set it at the end of every partition (GE's).
@@ -45,7 +46,15 @@ class Unit(NamedTuple):
 
 
 class Trigger:
-    """Follows the image lines of a scan and tells which units they complete."""
+    """Follows the image lines of a scan; its methods return the units that are complete by them.
+
+    Parameters
+    ----------
+    rule
+        One of `RULES`.
+    encodings
+        Encoding spaces of the scan header.
+    """
 
     def __init__(self, rule: str, encodings: tuple[Encoding, ...]) -> None:
         self.rule = rule
@@ -56,11 +65,11 @@ class Trigger:
         self._in_bucket: set[Unit] = set()
 
     def is_late(self, head: np.void) -> bool:
-        """Whether the unit of this line was complete before."""
+        """Return whether the unit of this line was complete before."""
         return unit_of(head) in self._done
 
     def line(self, head: np.void) -> list[Unit]:
-        """Take one line that is not late; return the units that are complete with it."""
+        """Add one line that is not late; return the units that are complete with it."""
         flags, unit = int(head["flags"]), unit_of(head)
         finished = self._open[unit]
         self._begun[unit].add(_counters(head, REPEATED))
@@ -80,7 +89,7 @@ class Trigger:
         return set(REPEATED) <= self._encodings[unit.encoding].counter_maxima.keys()
 
     def _ends_image(self, head: np.void) -> bool:
-        """Whether LAST_IN_SLICE means the end of an image, in its last average."""
+        """Return whether a line with LAST_IN_SLICE is the last one of an image."""
         unit, encoding = unit_of(head), self._encodings[int(head["encoding_space_ref"])]
         if encoding.is_3d or not self._has_limits(unit):
             return False
@@ -91,17 +100,17 @@ class Trigger:
         return math.prod(maxima.get(name, 0) + 1 for name in names)
 
     def _has_begun(self, unit: Unit) -> bool:
-        """Whether there is a line of everything that the limits announce for a unit."""
+        """Return whether a unit has a line of everything that the limits announce."""
         return len(self._begun[unit]) >= self._n_announced(unit, REPEATED)
 
     def bucket(self) -> list[Unit]:
-        """Take the end of a bucket."""
+        """Return the units that are complete at the end of a bucket."""
         complete = self._in_bucket if self.rule == "bucket" else ()
         self._in_bucket = set()
         return self._close(filter(self._has_begun, complete))
 
     def end(self) -> list[Unit]:
-        """Take the end of the scan."""
+        """Return the units that are complete at the end of the scan: all that are left."""
         return self._close(list(self._open))
 
     def _close(self, units: Iterable[Unit]) -> list[Unit]:

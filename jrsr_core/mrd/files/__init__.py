@@ -1,1 +1,1 @@
-"""ISMRMRD files: scans in, images out."""
+"""ISMRMRD files: reads scans and images, also from untrusted sources; writes both."""

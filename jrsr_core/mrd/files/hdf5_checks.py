@@ -116,7 +116,7 @@ def _stored_layout(rows: h5py.Dataset, lists: dict[str, str]) -> np.dtype:
     """Return the layout of a stored row: ``head`` as it is, lists as `VLEN`."""
     layout = {"head": rows.dtype["head"]}
     if layout["head"].hasobject:
-        raise BadScan(f"{rows.name}: heads are of no fixed size")
+        raise BadScan(f"{rows.name}: headers are of no fixed size")
     for name, element in lists.items():
         if name not in rows.dtype.names or h5py.check_vlen_dtype(rows.dtype[name]) != element:
             raise BadScan(f"{rows.name}: '{name}' is missing or no list of {element}")

@@ -96,7 +96,7 @@ class SandboxedScan:
             _pipe(self.process.stdin).write(json.dumps(indices.tolist()).encode() + b"\n")
         data = self._answer(8 * shape[0] * shape[1] * shape[2])
         if len(data) != 8 * shape[0] * shape[1] * shape[2]:
-            raise BadScan(f"lines of {len(data)} bytes, their heads say {shape}")
+            raise BadScan(f"lines of {len(data)} bytes, their headers say {shape}")
         return np.frombuffer(data, np.complex64).reshape(shape)
 
     def _answer(self, limit: int) -> bytearray:

@@ -82,7 +82,7 @@ class ScanFile:
             wrong = int(np.argmax(is_wrong))
             raise BadScan(
                 f"line {indices[wrong]} holds {int(lengths[wrong]) // 2} samples, "
-                f"its head says {n_coils} x {n_samples}"
+                f"its header says {n_coils} x {n_samples}"
             )
         parts = [self._read(run) for run in _strided_runs(indices)]
         flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
@@ -221,7 +221,7 @@ def _is_rows(data: object) -> bool:
 
 def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> RowContents:
     if missing := sorted(lacking(rows.dtype["head"], HEAD_DTYPE)):
-        raise BadScan(f"acquisition heads lack {', '.join(missing)}")
+        raise BadScan(f"acquisition headers lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
     contents = check_rows(rows, lists, limits)
     return contents._replace(heads=fitted(contents.heads, HEAD_DTYPE))

@@ -200,7 +200,7 @@ def few_rows_never_written(file):
         (wide_header, "header of 5000 bytes, at most 4000"),
         (wide_chunks, "chunks of .* bytes, at most"),
         (rows_never_written, "has 1099511627776 rows, at most"),
-        (other_counters, "acquisition heads lack contrast"),
+        (other_counters, "acquisition headers lack contrast"),
         (few_rows_never_written, "rows from 0 on were never written"),
     ],
 )

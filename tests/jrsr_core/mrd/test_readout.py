@@ -113,11 +113,6 @@ def test_readout_longer_than_the_header_is_declined():
         plan_readout(kind(80), layout(64, 32))
 
 
-def test_size_follows_the_field_of_view():
-    assert encoding(256, 128).readout_size == 128
-    assert encoding(63, 63).readout_size == 63
-
-
 def test_kinds_split_by_what_differs():
     heads = np.zeros(4, HEAD_DTYPE)
     heads["number_of_samples"] = 32

@@ -132,7 +132,7 @@ def other_kind(path):
         (drop("dataset/xml"), "no header: '/dataset/xml' is missing"),
         (drop("dataset/data"), "no acquisitions: '/dataset/data' is missing"),
         (other_kind, "no acquisitions"),
-        (wrong_size, "line 30 holds 511 samples, its head says 4 x 128"),
+        (wrong_size, "line 30 holds 511 samples, its header says 4 x 128"),
     ],
 )
 def test_broken_files(scan, spoil, words):
