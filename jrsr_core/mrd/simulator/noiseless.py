@@ -58,31 +58,28 @@ class NoiselessScan:
 
 def noiseless_slices(request: ScanRequest, protocol: Protocol) -> NoiselessScan:
     """Return the slices of a 2-D scan, all on the noise level of the first one."""
-    objects = [_object(request, protocol, number) for number in range(request.slices)]
-    scans = {
-        (number, contrast): simulate_protocol(
-            protocol,
-            _in_acquired_fov(_contrast(image, contrast), request),
-            seed=request.seed + number,
-        )
-        for number, image in enumerate(objects)
-        for contrast in range(request.contrasts)
-    }
-    first = scans[0, 0]
-    mask = first.mask
+    kspace, truth = {}, {}
+    for number in range(request.slices):
+        image = _object(request, protocol, number)
+        shown = protocol.fov_shape(image.shape)
+        for contrast in range(request.contrasts):
+            acquired = _in_acquired_fov(_contrast(image, contrast), request)
+            scan = simulate_protocol(protocol, acquired, seed=request.seed + number)
+            kspace[number, contrast] = scan.clean[:, None]
+            truth[number, contrast] = crop_or_pad(scan.truth, shown)
+    mask = scan.mask
     if request.calibration in REFERENCES:
         shape = (mask.shape[0], mask.shape[1])
         mask = make_mask("regular", shape, whole_acceleration(request, protocol), n_acs=1)
-    shown = protocol.fov_shape(objects[0].shape)
     fov, recon_fov = (
         (SLICE_MM, ny * protocol.pixel_mm, nx * protocol.pixel_mm)
-        for ny, nx in (first.truth.shape, shown)
+        for ny, nx in (scan.truth.shape, shown)
     )
     return NoiselessScan(
-        kspace={key: scan.clean[:, None] for key, scan in scans.items()},
-        truth={key: crop_or_pad(scan.truth, shown) for key, scan in scans.items()},
+        kspace=kspace,
+        truth=truth,
         lines=whole_lines(mask),
-        noise_std=first.noise_std,
+        noise_std=noise_std_for(kspace[0, 0], protocol.noise_db),
         n_noise_samples=2048,
         fov_mm=fov,
         recon_fov_mm=recon_fov,

@@ -43,10 +43,11 @@ FRAME_COUNTERS = ("repetition", "set", "phase", "contrast", "average", "slice")
 class SimulatedScan:
     """A simulated scan, `header_xml` and `lines` as in its file, and the truth of its images.
 
-    `frames` are the passes over k-space, reference frames first. `truth` has the HR magnitudes
-    ``(image, y, x)`` in the order of the images, in 3-D ``(image, z, y, x)``, and the field of
-    view `recon_fov_mm` ``(z, y, x)``. `mask` is the sampling mask of an image ``(ky, kx)``, in 3-D
-    ``(ky, kz)``. `noise` is pure noise ``(coil, sample)`` with sqrt(E|n|^2) = `noise_std`.
+    `frames` are the passes over k-space, reference frames first, of the field of view `fov_mm`
+    ``(z, y, x)``. `truth` has the HR magnitudes ``(image, y, x)`` in the order of the images, in
+    3-D ``(image, z, y, x)``, of the field of view `recon_fov_mm`. `mask` is the sampling mask of
+    an image ``(ky, kx)``, in 3-D ``(ky, kz)``. `noise` is pure noise ``(coil, sample)`` with
+    sqrt(E|n|^2) = `noise_std`.
     """
 
     header_xml: str
@@ -56,6 +57,7 @@ class SimulatedScan:
     mask: Tensor
     noise: Tensor
     noise_std: float
+    fov_mm: Vector
     recon_fov_mm: Vector
 
 
@@ -165,6 +167,7 @@ def _measure(request: ScanRequest, protocol: Protocol, clean: NoiselessScan) -> 
         mask=clean.lines.mT if nz > 1 else clean.lines.mT.expand(-1, nx),
         noise=noise,
         noise_std=clean.noise_std,
+        fov_mm=clean.fov_mm,
         recon_fov_mm=clean.recon_fov_mm,
     )
 
