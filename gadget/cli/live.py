@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gadget.compute.ray.available import check_share
+from gadget.compute.ray import check_share
 from gadget.console import print_line
 from gadget.errors import Exit
 from gadget.settings import read_settings, split_pairs

@@ -99,7 +99,7 @@ class LocalEngine:
         return [task.outcome for task in tasks if task.outcome is not None]
 
     def _take_turn(self, tasks: list[SliceTask]) -> None:
-        """Compute the next batch when a device is free, or wait until others have computed these."""
+        """Compute a batch once a device is free, or wait until others have computed these tasks."""
         with self._changed:
             while not (self._free and self._queue):
                 if all(task.outcome is not None for task in tasks):
@@ -145,7 +145,7 @@ class LocalEngine:
 
     @contextmanager
     def _returning(self, worker: DeviceWorker, batch: list[SliceTask]) -> Iterator[None]:
-        """Make the device free again at the end; slices of an interrupted batch are queued again."""
+        """Free the device at the end; slices of an interrupted batch return to the queue."""
         start = time.perf_counter()
         try:
             yield

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
-from gadget.compute.ray.available import import_cluster
+from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import ScanJob

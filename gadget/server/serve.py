@@ -13,7 +13,7 @@ import torch
 
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
-from gadget.compute.ray.available import import_cluster
+from gadget.compute.ray import import_cluster
 from gadget.errors import Exit
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice, SliceGeometry

@@ -1,8 +1,8 @@
-"""The engine on a Ray cluster (extra `cluster`): one worker per core, GPU, or part of a GPU.
+"""The engine on a Ray cluster: one worker per core, per GPU, or per part of a GPU.
 
-Scans are read, assembled and written here, for files as for a server; workers compute. What goes
-to them and comes back are arrays within our own types. Ray's own transport pickles, between
-machines of one owner; nothing that came from outside is unpickled.
+Scans are read, assembled and written by this process, for files as for a server; the workers
+compute. Ray pickles what is sent between the machines, which are arrays within our own types;
+nothing that came from a peer or a file is unpickled.
 """
 
 from gadget.compute.local import LocalEngine
@@ -14,28 +14,28 @@ from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
-from .jobs import Job, Model, NoWorker
 from .pool import Pool
+from .work import ClusterModel, NoWorkers, WorkItem
 
-QUEUED = 2
-"""Slices per worker that a scan brings together: it waits for these before it brings more."""
+SLICES_PER_WORKER = 2
+"""Slices per worker that a scan brings together: one is computed while the other waits."""
 
 
 class ClusterEngine:
-    """Takes the place of `Engine`, for any number of threads; several may share a pool.
+    """Computes on the workers of a pool, which several engines may share; an `Engine`.
 
     Parameters
     ----------
     with_maps
-        As in `make_reconstructor`, whose errors come as well.
+        As in `make_reconstructor`, whose errors are raised as well.
     is_resident
-        Where nobody is left to compute, a server answers with fallback images; files are not
-        written at all.
+        Whether a scan gets fallback images when no worker is left, as in a server; without it the
+        scan is given up and its file is not written.
 
     Raises
     ------
     UsageError
-        A device that the workers do not have.
+        The workers do not have the device.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ClusterEngine:
             raise UsageError(f"device is {settings.device!r}, the workers have {pool.share.device}")
         recon = make_reconstructor(settings, "cpu", with_maps=with_maps)
         device = "cpu" if settings.device == "cpu" else ""
-        self._model = Model(recon, settings.batch_size, device)
+        self._model = ClusterModel(recon, settings.batch_size, device)
         self._pool = pool
         self._is_resident = is_resident
         self._local = LocalEngine(lambda _: recon, ["cpu"], batch_size=settings.batch_size)
@@ -62,48 +62,47 @@ class ClusterEngine:
 
     @property
     def place(self) -> str:
-        """Where images are computed."""
+        """How many workers there are, and where."""
         return str(self._pool)
 
     @property
     def notes(self) -> list[str]:
-        """What whoever runs the server should know: how many workers there are."""
+        """How many workers there are, are wanted and were lost, as one line."""
         return [str(self._pool)]
 
     @property
     def n_waiting(self) -> int:
-        """Slices in the queue."""
+        """Slices and volumes in the queue."""
         return self._pool.n_waiting(self._model)
 
     @property
     def slices_at_once(self) -> int:
-        """How many slices a caller does well to bring together."""
-        return QUEUED * max(self._pool.n_wanted, 1)
+        """How many slices a caller should pass to one call of `run`."""
+        return SLICES_PER_WORKER * max(self._pool.n_wanted, 1)
 
     def run(
         self, slices: list[KSpaceSlice], time_limit: float = 0.0
     ) -> list[ReconImage | Exception]:
-        """Return images in the order of the slices, or errors; as `Engine.run`."""
-        jobs = [Job(self._model, slice_, time_limit) for slice_ in slices]
-        self._run(jobs)
-        return [job.outcome for job in jobs]
+        """Return an image per slice or the error that prevented it; see `Engine.run`."""
+        return self._run([WorkItem(self._model, slice_, time_limit) for slice_ in slices])
 
     def run_volume(self, volume: KSpaceVolume, tick: Tick, time_limit: float = 0.0) -> ReconImage:
-        """Compute a volume; as `Engine.run_volume`, its ticks come at the end."""
-        job = Job(self._model, volume, time_limit)
-        self._run([job])
-        if isinstance(job.outcome, Exception):
-            raise job.outcome
+        """Return the image of a volume; see `Engine.run_volume`. All ticks come at the end."""
+        (outcome,) = self._run([WorkItem(self._model, volume, time_limit)])
+        if isinstance(outcome, Exception):
+            raise outcome
         for _ in range(volume.n_positions):
             tick()
-        return job.outcome
+        return outcome
 
-    def fallback(self, made: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
-        """Return an image without the model, computed here."""
-        return self._local.fallback(made, reason, tick)
+    def fallback(self, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
+        """Return a conventional reconstruction that is marked with its reason, computed here."""
+        return self._local.fallback(data, reason, tick)
 
-    def _run(self, jobs: list[Job]) -> None:
-        self._pool.run(jobs)
-        for job in jobs:
-            if isinstance(job.outcome, NoWorker) and not self._is_resident:
-                raise Cancelled(str(job.outcome))
+    def _run(self, items: list[WorkItem]) -> list[ReconImage | Exception]:
+        self._pool.run(items)
+        outcomes = [item.outcome for item in items if item.outcome is not None]
+        for outcome in outcomes:
+            if isinstance(outcome, NoWorkers) and not self._is_resident:
+                raise Cancelled(str(outcome))
+        return outcomes

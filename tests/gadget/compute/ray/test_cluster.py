@@ -18,13 +18,13 @@ from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget.compute.local import LocalEngine  # noqa: E402
 from gadget.compute.model import make_reconstructor  # noqa: E402
-from gadget.compute.ray import pool as cluster_pool  # noqa: E402
+from gadget.compute.ray import actor, pool, workers  # noqa: E402
+from gadget.compute.ray.actor import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
 from gadget.compute.ray.connect import Share, share_of  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
-from gadget.compute.ray.jobs import reason_of  # noqa: E402
-from gadget.compute.ray.worker import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
+from gadget.compute.ray.pool import Pool  # noqa: E402
+from gadget.compute.ray.workers import WorkerHandle, reason_of  # noqa: E402
 from gadget.errors import UsageError  # noqa: E402
 from gadget.settings import Settings  # noqa: E402
 from jrsr_core.cancellation import checkpoint  # noqa: E402
@@ -55,22 +55,23 @@ def nodes():
     ray.shutdown()
 
 
-def kill(hand, number=signal.SIGKILL):
+def kill(handle, number=signal.SIGKILL):
     """End the process of a worker, as the system does."""
-    os.kill(int(re.search(r"process (\d+)", hand.where)[1]), number)
+    os.kill(int(re.search(r"process (\d+)", handle.where)[1]), number)
 
 
 def deadly(monkeypatch, is_fatal):
-    """Let workers die of what they are sent; `is_fatal` gets the number of the call and the job."""
-    send, n_sent = cluster_pool.Pool._send, [0]
+    """Let workers die of what they are sent; `is_fatal` gets the number of the call and an item."""
+    send, n_sent = WorkerHandle.send, [0]
 
-    def sending(self, hand, job):
-        send(self, hand, job)
+    def sending(self, item, model):
+        answer = send(self, item, model)
         n_sent[0] += 1
-        if is_fatal(n_sent[0], job):
-            kill(hand)
+        if is_fatal(n_sent[0], item):
+            kill(self)
+        return answer
 
-    monkeypatch.setattr(cluster_pool.Pool, "_send", sending)
+    monkeypatch.setattr(WorkerHandle, "send", sending)
     return n_sent
 
 
@@ -90,35 +91,25 @@ def test_images_are_those_of_one_worker_and_deaths_cost_none(tmp_path, capfd, mo
         assert pixels(one) == pixels(many)
 
 
-class OnCpu(ClusterWorker):
-    """Has its share of a GPU, and computes elsewhere."""
-
-    def __init__(self, device, share):
-        super().__init__("cpu")
-        assert device == "cuda" and share == 0.5
-        assert len(ray.get_gpu_ids()) == 1 and ray.get_runtime_context().get_assigned_resources()[
-            "GPU"
-        ] == pytest.approx(0.5)
-
-
 def test_workers_share_a_gpu(tmp_path, capfd, monkeypatch):
+    class OnCpu(ClusterWorker):
+        """Has its share of a GPU, and computes on the CPU once the other worker has started."""
+
+        def __init__(self, device, share):
+            super().__init__("cpu")
+            assert device == "cuda" and share == 0.5
+            resources = ray.get_runtime_context().get_assigned_resources()
+            assert len(ray.get_gpu_ids()) == 1 and resources["GPU"] == pytest.approx(0.5)
+            (tmp_path / f"worker{os.getpid()}").touch()
+            wait_until(lambda: len(list(tmp_path.glob("worker*"))) == 2)
+
     write_small_scan(tmp_path / "s.h5", n_slices=4)
     assert jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "one.h5", *FAST).code == 0
-    monkeypatch.setattr(cluster_pool, "ClusterWorker", OnCpu)
-    said, seen = cluster_pool.Pool._said, set()
-
-    def saying(self, hand, future):
-        said(self, hand, future)
-        seen.add(hand.where)
-        if len(seen) < 2:
-            # Both have to be there before the work begins.
-            hand.is_there = False
-
-    monkeypatch.setattr(cluster_pool.Pool, "_said", saying)
+    monkeypatch.setattr(workers, "ClusterWorker", OnCpu)
     arguments = (*FAST, "--cluster", "local", "--gpus-per-worker", 0.5)
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "two.h5", *arguments)
     assert outcome.code == 0, outcome
-    assert len(seen) == 2 and all(seen)
+    assert len(list(tmp_path.glob("worker*"))) == 2
     assert pixels(tmp_path / "one.h5") == pixels(tmp_path / "two.h5")
 
 
@@ -147,8 +138,8 @@ def test_what_a_worker_takes():
 
 def test_files_are_not_written_where_nobody_is_left(tmp_path, capfd, monkeypatch):
     write_small_scan(tmp_path / "s.h5", n_slices=3)
-    monkeypatch.setattr(cluster_pool, "PATIENCE", 0.5)
-    monkeypatch.setattr(cluster_pool, "STAFF_SECONDS", 1000.0)
+    monkeypatch.setattr(workers, "TIMEOUT", 0.5)
+    monkeypatch.setattr(pool, "START_INTERVAL", 1000.0)
     deadly(monkeypatch, lambda n, job: True)
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "o.h5", *ON_CPU)
     assert outcome.code == 1 and "no worker of the cluster for 0.5 s" in outcome.err, outcome
@@ -161,8 +152,8 @@ def test_workers_that_cannot_start(tmp_path, capfd, monkeypatch):
             raise RuntimeError("no driver here")
 
     write_small_scan(tmp_path / "s.h5")
-    monkeypatch.setattr(cluster_pool, "ATTEMPTS", 1)
-    monkeypatch.setattr(cluster_pool, "ClusterWorker", Broken)
+    monkeypatch.setattr(workers, "MAX_BAD_STARTS", 1)
+    monkeypatch.setattr(workers, "ClusterWorker", Broken)
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "o.h5", *ON_CPU)
     assert outcome.code == 1, outcome
     words = "no worker of the cluster could be started (RuntimeError: no driver here)"
@@ -200,7 +191,7 @@ def test_a_worker_that_dies_at_its_start_is_started_again(tmp_path, capfd, monke
             super().__init__(device, share)
 
     write_small_scan(tmp_path / "s.h5")
-    monkeypatch.setattr(cluster_pool, "ClusterWorker", Unlucky)
+    monkeypatch.setattr(workers, "ClusterWorker", Unlucky)
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "-o", tmp_path / "o.h5", *ON_CPU)
     assert outcome.code == 0 and mark.exists(), outcome
 
@@ -208,25 +199,25 @@ def test_a_worker_that_dies_at_its_start_is_started_again(tmp_path, capfd, monke
 def test_a_worker_that_lost_its_gpu_is_replaced(monkeypatch):
     class WithoutGpu(ClusterWorker):
         def slice(self, *arguments):
-            return Answer(super().slice(*arguments).made, "cuda is lost (CUDA error: x)")
+            return Answer(super().slice(*arguments).outcome, "cuda is lost (CUDA error: x)")
 
-    monkeypatch.setattr(cluster_pool, "ClusterWorker", WithoutGpu)
-    with cluster_pool.Pool("local", device="cpu") as pool:
-        engine = ClusterEngine(Settings(**CHEAP), pool)
+    monkeypatch.setattr(workers, "ClusterWorker", WithoutGpu)
+    with Pool("local", device="cpu") as pool_:
+        engine = ClusterEngine(Settings(**CHEAP), pool_)
         (made,) = engine.run([slice_number(1)])
         # Too small for the model: what matters is that it was answered.
         assert "lost" not in str(made)
-        wait_until(lambda: pool.n_lost == 1)
-        assert engine.notes == [str(pool)] and "1 lost so far" in str(pool)
-        wait_until(lambda: pool.n_workers == 2)
+        wait_until(lambda: pool_.workers.n_lost == 1)
+        assert engine.notes == [str(pool_)] and "1 lost so far" in str(pool_)
+        wait_until(lambda: pool_.workers.n_ready == 2)
 
 
-def test_a_worker_stops_when_nobody_waits():
-    worker = ClusterWorker("cpu")
+def test_a_worker_stops_when_nobody_waits(monkeypatch):
     fake = Fake("cpu")
     fake.hold.clear()
-    worker._engines[7] = LocalEngine(lambda name: fake, ["cpu"])
-    model = ModelRef(7, None, "", 1)
+    monkeypatch.setattr(actor, "on_device", lambda recon, device: fake)
+    worker = ClusterWorker("cpu")
+    model = ModelRef(7, ray.put("model"), "", 1)
     answers = []
     thread = threading.Thread(
         target=lambda: answers.append(worker.slice(1, model, slice_number(1), 0.0)), daemon=True
@@ -238,9 +229,9 @@ def test_a_worker_stops_when_nobody_waits():
     assert fake.users and not answers
     worker.stop(1)
     wait_until(lambda: answers)
-    assert "nobody waits" in answers[0].made
+    assert "nobody waits" in answers[0].outcome
     fake.hold.set()
-    assert not isinstance(worker.slice(2, model, slice_number(1), 0.0).made, str)
+    assert not isinstance(worker.slice(2, model, slice_number(1), 0.0).outcome, str)
     checkpoint()
 
 

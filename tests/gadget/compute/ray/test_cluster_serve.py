@@ -19,9 +19,11 @@ import pytest
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget.compute.ray import pool as cluster_pool  # noqa: E402
+from gadget.compute.ray import pool as pool_module  # noqa: E402
+from gadget.compute.ray import workers  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
 from gadget.compute.ray.pool import Pool  # noqa: E402
+from gadget.compute.ray.workers import WorkerHandle  # noqa: E402
 from tests.helpers import layouts  # noqa: E402
 from tests.helpers.peer import PATIENCE, Peer, environment, resident, serving, wait_until  # noqa: E402
 from tests.helpers.served_scans import assert_images, serve  # noqa: E402
@@ -45,7 +47,7 @@ def pool():
 
 @pytest.fixture
 def server(pool):
-    wait_until(lambda: pool.n_workers == 2, "both workers")
+    wait_until(lambda: pool.workers.n_ready == 2, "both workers")
     with resident(make=partial(ClusterEngine, pool=pool, is_resident=True)) as server:
         yield server
 
@@ -61,31 +63,32 @@ def ask(server, scan, **properties):
     return begin(server, scan, scan.lines_alone, **properties).finish()
 
 
-def signal_to(hand, number):
+def signal_to(handle, number):
     """To the process of a worker."""
-    os.kill(int(re.search(r"process (\d+)", hand.where)[1]), number)
+    os.kill(int(re.search(r"process (\d+)", handle.where)[1]), number)
 
 
 @pytest.fixture
 def fatal(monkeypatch):
-    """Workers get a signal when they are sent what `fatal.when(number of the call, job)` says."""
-    send = Pool._send
+    """Workers get a signal when they are sent what `fatal.when(number of the call, item)` says."""
+    send = WorkerHandle.send
 
     class Fatal:
         n = 0
         number = signal.SIGKILL
 
         @staticmethod
-        def when(n, job):
+        def when(n, item):
             return False
 
-    def sending(self, hand, job):
-        send(self, hand, job)
+    def sending(self, item, model):
+        answer = send(self, item, model)
         Fatal.n += 1
-        if Fatal.when(Fatal.n, job):
-            signal_to(hand, Fatal.number)
+        if Fatal.when(Fatal.n, item):
+            signal_to(self, Fatal.number)
+        return answer
 
-    monkeypatch.setattr(Pool, "_send", sending)
+    monkeypatch.setattr(WorkerHandle, "send", sending)
     return Fatal
 
 
@@ -114,18 +117,18 @@ def test_a_volume(server, tmp_path):
 
 
 def test_a_worker_killed_within_a_scan_costs_no_image(server, scan, pool, fatal):
-    lost = pool.n_lost
-    fatal.when = lambda n, job: n in (2, 3)
+    lost = pool.workers.n_lost
+    fatal.when = lambda n, item: n in (2, 3)
     answer = ask(server, scan)
     assert not answer.errors and not answer.fallbacks
     assert_images(answer.images, scan.expected())
-    wait_until(lambda: pool.n_workers == 2, "workers replaced")
-    assert pool.n_lost == lost + 2
+    wait_until(lambda: pool.workers.n_ready == 2, "workers replaced")
+    assert pool.workers.n_lost == lost + 2
     assert f"2 of 2 workers at local, {lost + 2} lost so far" in server.health_line()
 
 
 def test_a_slice_that_kills_its_workers_is_a_fallback_image(server, scan, fatal):
-    fatal.when = lambda n, job: job.work.counters.slice == 1
+    fatal.when = lambda n, item: item.data.counters.slice == 1
     answer = ask(server, scan)
     assert [int(i.head["slice"]) for i in answer.images] == list(range(SLICES))
     (fallback,) = answer.fallbacks
@@ -136,20 +139,22 @@ def test_a_slice_that_kills_its_workers_is_a_fallback_image(server, scan, fatal)
 
 
 def test_a_worker_that_hangs_is_ended_after_the_time_limit(server, scan, pool, fatal, monkeypatch):
-    monkeypatch.setattr(cluster_pool, "OVERDUE_SECONDS", 0.5)
-    lost = pool.n_lost
-    fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n == 2
+    monkeypatch.setattr(workers, "OVERDUE_SECONDS", 0.5)
+    lost = pool.workers.n_lost
+    fatal.number, fatal.when = signal.SIGSTOP, lambda n, item: n == 2
     answer = ask(server, scan, time_limit=3)
     (fallback,) = answer.fallbacks
     assert "time limit of 3 s" in fallback.meta and len(answer.images) == SLICES
-    wait_until(lambda: pool.n_workers == 2 and pool.n_lost == lost + 1, "worker replaced")
+    wait_until(
+        lambda: pool.workers.n_ready == 2 and pool.workers.n_lost == lost + 1, "worker replaced"
+    )
 
 
 def test_the_time_limit_ends_a_slice(server, scan, pool):
-    lost = pool.n_lost
+    lost = pool.workers.n_lost
     answer = ask(server, scan, time_limit=0.00001)
     assert len(answer.fallbacks) == SLICES and "time limit of 1e-05 s" in answer.images[0].meta
-    assert pool.n_lost == lost
+    assert pool.workers.n_lost == lost
 
 
 def test_bad_samples_are_a_fallback_image(server, tmp_path):
@@ -168,45 +173,56 @@ def test_a_device_that_the_workers_do_not_have_is_told(server, scan):
 
 
 def test_a_peer_that_goes_leaves_nothing_in_the_queue(server, scan, pool, fatal):
-    fatal.number, fatal.when = signal.SIGSTOP, lambda n, job: n <= 2
-    stopped = list(pool._hands)
+    fatal.number, fatal.when = signal.SIGSTOP, lambda n, item: n <= 2
+    stopped = list(pool.workers.handles)
     # One sender: another one for CLOSE alone would mix it with the lines.
     messages = [*scan.lines_alone[:-1], layouts.close()]
     peer = begin(server, scan, messages, trigger="repetition")
-    wait_until(lambda: pool._queue, "more slices than workers")
+    wait_until(server.engines.n_waiting, "more slices than workers")
     peer.drop()
-    wait_until(lambda: server.health.n_open == 0 and not pool._queue)
-    for hand in stopped:
-        signal_to(hand, signal.SIGCONT)
+    wait_until(lambda: server.health.n_open == 0 and not server.engines.n_waiting())
+    for handle in stopped:
+        signal_to(handle, signal.SIGCONT)
     assert_images(ask(server, scan).images, scan.expected())
-    assert [h in pool._hands for h in stopped] == [True, True]
+    assert [h in pool.workers.handles for h in stopped] == [True, True]
 
 
 def test_nobody_left_means_fallback_images_until_somebody_is(
     server, scan, pool, fatal, monkeypatch
 ):
-    monkeypatch.setattr(cluster_pool, "PATIENCE", 0.5)
-    monkeypatch.setattr(cluster_pool, "STAFF_SECONDS", 10.0)
-    wait_until(lambda: pool._next_look - time.monotonic() > 6.0, "workers not replaced for a while")
-    fatal.when = lambda n, job: n <= 2
+    monkeypatch.setattr(workers, "TIMEOUT", 0.5)
+    monkeypatch.setattr(pool_module, "START_INTERVAL", 10.0)
+    wait_until(
+        lambda: pool.workers.next_start - time.monotonic() > 6.0, "workers not replaced for a while"
+    )
+    fatal.when = lambda n, item: n <= 2
     answer = ask(server, scan)
     assert not answer.errors and len(answer.images) == SLICES and answer.fallbacks
     assert "no worker of the cluster for 0.5 s" in answer.fallbacks[-1].meta
     monkeypatch.undo()
-    wait_until(lambda: pool.n_workers == 2, "workers replaced")
+    wait_until(lambda: pool.workers.n_ready == 2, "workers replaced")
     assert_images(ask(server, scan).images, scan.expected())
 
 
-def test_a_cluster_that_is_gone_is_joined_again(server, scan, pool):
+def test_a_cluster_that_is_gone_is_joined_again(server, scan, pool, monkeypatch):
     """Here it is a new one; what was computed for the old one is computed again."""
     peer = begin(server, scan, scan.lines_alone[:-1], trigger="slice")
     peer.wait_for(layouts.IMAGE)
-    pool._events.put(partial(pool._cut_off, ConnectionError("the head is gone")))
+    resources, failures = ray.cluster_resources, [ConnectionError("the head is gone")]
+
+    def failing_once():
+        if failures:
+            raise failures.pop()
+        return resources()
+
+    monkeypatch.setattr(ray, "cluster_resources", failing_once)
+    wait_until(lambda: not failures, "disconnected")
     peer.send_meanwhile(layouts.close())
     answer = peer.finish()
     assert not answer.errors and not answer.fallbacks
     assert_images(answer.images, scan.expected())
-    wait_until(lambda: pool.n_workers)
+    wait_until(lambda: pool.workers.n_ready)
+    assert pool.workers.n_lost >= 2
 
 
 def test_sigterm_within_a_scan_lets_it_end(scan, tmp_path):
