@@ -3,7 +3,7 @@
     python -m tests.benchmarks.training_speed DATA [RECIPE key=value ...]
 
 DATA is a prepared folder or images, RECIPE a recipe of the package (jrsr_compact by default). The
-first steps are left out; the rest is the log of the run itself.
+first steps are left out; the figures are those of the log of the run.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import training
 from training.config import load_recipe
-from training.fit.start import fit
+from training.fit import fit
 
 RECIPES = Path(training.__file__).parent / "recipes"
 WARM_UP, STEPS = 2, 12
@@ -26,16 +26,16 @@ def main():
     name = rest.pop(0) if rest and "=" not in rest[0] else "jrsr_compact"
     rows = []
     with tempfile.TemporaryDirectory() as out:
-        keys = [f"steps={STEPS}", "log_every=1", "validate_every=0", "tensorboard=false"]
-        keys += ["warmup_steps=0", "psnr_share=0", f"data={data}", f"out={out}", *rest]
+        keys = [f"steps={STEPS}", "log.every=1", "log.validate_every=0", "log.tensorboard=false"]
+        keys += ["optimizer.warmup_steps=0", "phases.psnr=0", f"data={data}", f"out={out}", *rest]
         config = load_recipe(RECIPES / f"{name}.yaml", keys)
         fit(config, rows.append)
     rows = rows[WARM_UP:]
     seconds = {part: sum(r.get(f"s_{part}", 0.0) for r in rows) for part in PARTS}
     seconds["forward"] -= seconds["rec"] + seconds["sr"]
     total = sum(seconds.values())
-    sys.stdout.write(f"{name} {config.preset}, batch {config.batch}, device {config.device}\n")
-    sys.stdout.write(f"{config.batch * len(rows) / total:.2f} samples/s\n")
+    sys.stdout.write(f"{name} {config.preset}, batch {config.optimizer.batch}, device {config.device}\n")
+    sys.stdout.write(f"{config.optimizer.batch * len(rows) / total:.2f} samples/s\n")
     for part, value in seconds.items():
         sys.stdout.write(f"{part:14s} {value / total:6.1%}\n")
 

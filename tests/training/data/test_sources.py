@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import h5py
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tests.helpers.mrd_scans import small_scan
 from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
 from training.data.sources.base import own_split
+from training.data.sources.volumes import read_nifti
 
 
 def coil_kspace(n_coils=3, shape=(20, 24)):
@@ -111,6 +113,40 @@ def test_nifti(tmp_path, suffix, order):
     assert np.allclose(source.read(1).numpy(), plane / plane.max(), atol=1e-6)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, -1)])
+def test_slices_of_nifti_point_to_the_right_anterior_and_superior(tmp_path, axes, signs):
+    # The intensity grows towards the right by 1, anterior by 10 and superior by 100 per pixel.
+    shape, steps = (9, 7, 5), (1, 10, 100)
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for stored, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        affine[axis, stored] = sign
+    grid = [np.arange(shape[i])[:: signs[i]] * steps[axes[i]] for i in range(3)]
+    volume = grid[0][:, None, None] + grid[1][:, None] + grid[2]
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), affine), tmp_path / "t1.nii.gz")
+    found = read_nifti(tmp_path / "t1.nii.gz")
+    in_plane = sorted(axes[:2])
+    expected = [steps[axis] for axis in (*in_plane, axes[2])]
+    assert [int(np.diff(found, axis=i).max()) for i in range(3)] == expected
+    assert [int(np.diff(found, axis=i).min()) for i in range(3)] == expected
+
+
+def test_nifti_that_is_no_magnitude_volume_is_refused(tmp_path):
+    path = tmp_path / "t1.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4), np.complex64), np.eye(4)), path)
+    with pytest.raises(SourceError, match=r"t1.nii: data type complex64 is not a magnitude"):
+        read_nifti(path)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 4, 2), np.int16), np.eye(4)), path)
+    with pytest.raises(
+        SourceError, match=r"t1.nii: shape \(4, 4, 4, 2\) is not that of one volume"
+    ):
+        read_nifti(path)
+    path.write_bytes(b"no")
+    with pytest.raises(SourceError, match=r"t1.nii: not a NIfTI file, or cut off"):
+        read_nifti(path)
+
+
 @pytest.mark.parametrize(
     ("name", "subject"),
     [
@@ -191,7 +227,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"none of slices, kspace.*holds frames"):
         open_source(tmp_path / "other.h5")
     (tmp_path / "cut.nii").write_bytes(nifti_bytes(np.zeros((4, 4, 4)))[:-5])
-    with pytest.raises(SourceError, match=r"cut.nii: 123 bytes of data, header says 64 values"):
+    with pytest.raises(SourceError, match=r"cut.nii: not a NIfTI file, or cut off .*Expected 128"):
         open_source(tmp_path / "cut.nii")
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(SourceError, match="known are HDF5, NIfTI"):

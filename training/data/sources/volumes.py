@@ -1,13 +1,11 @@
-"""Volumes of magnitude images: NIfTI-1 files and folders of DICOM slices.
+"""Volumes of magnitude images: NIfTI files and folders of DICOM slices.
 
-The longer in-plane axis becomes the readout. NIfTI is read here (a header of 348 bytes and an
-array), DICOM through pydicom.
+The longer in-plane axis becomes the readout.
 """
 
-import gzip
-import struct
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +13,8 @@ from torch import Tensor
 
 from .base import Source, SourceError, anonymous, named_subject, normalised, own_split
 
-_DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
-_HEADER = 348
+if TYPE_CHECKING:
+    from nibabel import Nifti1Image
 
 
 def _oriented(plane: np.ndarray) -> Tensor:
@@ -29,7 +27,7 @@ def _oriented(plane: np.ndarray) -> Tensor:
 
 
 class Nifti(Source):
-    """One NIfTI-1 volume; slices along its third axis."""
+    """One NIfTI volume; slices along its third stored axis, which is that of the acquisition."""
 
     kind = "nifti"
 
@@ -54,37 +52,47 @@ class Nifti(Source):
 
 
 def read_nifti(path: Path) -> np.ndarray:
-    """Return the volume ``(i, j, k)`` as float32, scaled as its header says.
+    """Return a volume ``(i, j, slice)`` as float32, scaled as its header says.
+
+    Where the header has an orientation, all axes point to the right, anterior or superior (RAS+)
+    and i comes before j in this order.
 
     Raises
     ------
     SourceError
-        Not NIfTI-1 in one file, a type or shape that is no magnitude volume, cut off.
+        nibabel is not installed, or the file is not NIfTI, cut off, or no magnitude volume.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
-            content = file.read()
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise SourceError(f"{path.name}: gzip data are cut off or damaged") from error
-    if len(content) < _HEADER or content[344:347] != b"n+1":
-        raise SourceError(f"{path.name}: not a NIfTI-1 file (.nii)")
-    order = "<" if struct.unpack("<i", content[:4])[0] == _HEADER else ">"
-    dims = struct.unpack(f"{order}8h", content[40:56])
-    code = struct.unpack(f"{order}h", content[70:72])[0]
-    offset, slope, shift = struct.unpack(f"{order}3f", content[108:120])
-    shape = dims[1 : 1 + dims[0]] if 1 <= dims[0] <= 7 else ()
+        import nibabel
+    except ImportError as error:
+        raise SourceError(f"{path.name}: reading NIfTI needs the package nibabel") from error
+    damaged = nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):
+            raise SourceError(f"{path.name}: {type(image).__name__}, not a NIfTI file")
+        _check_volume(path, image)
+        volume = image.get_fdata(dtype=np.float32, caching="unchanged")
+    except SourceError:
+        raise
+    except (*damaged, EOFError, OSError, ValueError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{path.name}: not a NIfTI file, or cut off ({reason})") from error
+    volume = volume.reshape((*volume.shape[:3], 1)[:3])
+    if not (image.header["sform_code"] or image.header["qform_code"]):
+        return volume
+    axes, signs = nibabel.io_orientation(image.affine).T
+    flipped = tuple(axis for axis, sign in enumerate(signs) if sign < 0)
+    volume = np.flip(volume, flipped)
+    return volume.swapaxes(0, 1) if axes[0] > axes[1] else volume
+
+
+def _check_volume(path: Path, image: "Nifti1Image") -> None:
+    shape, dtype = image.shape, image.get_data_dtype()
     if len(shape) < 2 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
         raise SourceError(f"{path.name}: shape {tuple(shape)} is not that of one volume")
-    if code not in _DTYPES:
-        raise SourceError(f"{path.name}: data type {code} is not a magnitude")
-    shape = (*shape[:3], 1)[:3] if len(shape) == 2 else shape[:3]
-    dtype, n = np.dtype(order + _DTYPES[code]), int(np.prod(shape))
-    data = content[int(offset) : int(offset) + n * dtype.itemsize]
-    if len(data) < n * dtype.itemsize:
-        raise SourceError(f"{path.name}: {len(data)} bytes of data, header says {n} values")
-    volume = np.frombuffer(data, dtype).reshape(shape, order="F").astype(np.float32)
-    return volume * slope + shift if slope not in (0.0,) and np.isfinite(slope) else volume
+    if dtype.kind not in "iuf":
+        raise SourceError(f"{path.name}: data type {dtype} is not a magnitude")
 
 
 class DicomFolder(Source):
@@ -124,7 +132,7 @@ class DicomFolder(Source):
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file carries the DICOM magic after its preamble."""
+    """Return whether a file has the DICOM prefix after its preamble."""
     with path.open("rb") as file:
         file.seek(128)
         return file.read(4) == b"DICM"

@@ -1,0 +1,67 @@
+"""Training imports the readers of file formats only where it reads these formats."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import tiny, write_images
+
+BLOCKED = ("ismrmrd", "sigpy", "gadgetron", "pydicom", "nibabel")
+FIT_AND_EXPORT = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from training.config import RunConfig
+from training.data.sources import SourceError, open_source
+from training.evaluation.export import export
+from training.fit import fit
+config = RunConfig.model_validate_json(sys.argv[2])
+fit(config)
+print(export(Path(config.out), Path(config.out) / "weights"))
+for name in sys.argv[3:]:
+    try:
+        open_source(Path(name))
+    except SourceError as error:
+        print(error)
+"""
+
+
+def test_training_needs_no_reader_of_other_formats(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    write_images(images / "x_train.h5", 2, "ab")
+    write_images(images / "x_val.h5", 1, "c")
+    config = tiny(images, tmp_path / "run", steps=5, log__validate_every=5)
+    (tmp_path / "t1.nii").touch()
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    call = [sys.executable, "-c", FIT_AND_EXPORT, ",".join(BLOCKED), config.model_dump_json()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*call, str(tmp_path / "t1.nii"), str(tmp_path / "dicom")],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    card, nifti, dicom = done.stdout.splitlines()
+    assert card.endswith("jrsr_tiny.json")
+    assert nifti == "t1.nii: reading NIfTI needs the package nibabel"
+    assert dicom == "1.dcm: reading DICOM needs the package pydicom"
+
+
+@pytest.mark.parametrize("module", ["jrsr_core", "training.cli", "training.fit", "training.config"])
+def test_imports_need_no_reader(module):
+    code = f"import sys\nimport {module}\nprint(*(set(sys.modules) & set({BLOCKED})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
