@@ -4,9 +4,8 @@ What is listed here is the public interface; every other import path may change.
 package loads no torch and changes nothing outside it: a name imports its module on first use.
 """
 
-from typing import TYPE_CHECKING
-
-from .lazy import lazy_names
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .calibration.acs import find_acs
@@ -19,47 +18,15 @@ if TYPE_CHECKING:
     from .models.names import MODEL_NAMES
     from .models.registry import build_model
     from .mrd.encoding import Encoding
-    from .physics.coils import CoilOperator
     from .physics.fourier import FourierOperator
     from .physics.operator import LinearOperator
+    from .physics.pointwise import CoilOperator, SamplingOperator
     from .physics.resolution import KSpaceCropOperator
-    from .physics.sampling import SamplingOperator
     from .physics.sense import SenseOperator
     from .physics.solvers import conjugate_gradient
     from .reconstruction.reconstructor import Reconstructor
     from .weights.card import WeightsCard
     from .weights.load import load_weights
-else:
-    __getattr__, __dir__ = lazy_names(
-        __name__,
-        {
-            "MODEL_NAMES": "models.names",
-            "CoilCompressor": "calibration.compression",
-            "CoilOperator": "physics.coils",
-            "Encoding": "mrd.encoding",
-            "FourierOperator": "physics.fourier",
-            "JointModel": "models.interfaces",
-            "KSpaceCropOperator": "physics.resolution",
-            "KSpaceSlice": "data",
-            "KSpaceVolume": "data",
-            "LinearOperator": "physics.operator",
-            "ReconImage": "data",
-            "Reconstructor": "reconstruction.reconstructor",
-            "SamplingOperator": "physics.sampling",
-            "SenseOperator": "physics.sense",
-            "SliceGeometry": "data",
-            "WeightsCard": "weights.card",
-            "build_model": "models.registry",
-            "conjugate_gradient": "physics.solvers",
-            "espirit_maps": "calibration.espirit",
-            "find_acs": "calibration.acs",
-            "load_weights": "weights.load",
-            "nmse": "metrics.image",
-            "psnr": "metrics.image",
-            "ssim": "metrics.image",
-            "whitening_matrix": "calibration.whitening",
-        },
-    )
 
 __all__ = [
     "MODEL_NAMES",
@@ -88,3 +55,41 @@ __all__ = [
     "ssim",
     "whitening_matrix",
 ]
+
+_MODULES = {
+    "MODEL_NAMES": "models.names",
+    "CoilCompressor": "calibration.compression",
+    "CoilOperator": "physics.pointwise",
+    "Encoding": "mrd.encoding",
+    "FourierOperator": "physics.fourier",
+    "JointModel": "models.interfaces",
+    "KSpaceCropOperator": "physics.resolution",
+    "KSpaceSlice": "data",
+    "KSpaceVolume": "data",
+    "LinearOperator": "physics.operator",
+    "ReconImage": "data",
+    "Reconstructor": "reconstruction.reconstructor",
+    "SamplingOperator": "physics.pointwise",
+    "SenseOperator": "physics.sense",
+    "SliceGeometry": "data",
+    "WeightsCard": "weights.card",
+    "build_model": "models.registry",
+    "conjugate_gradient": "physics.solvers",
+    "espirit_maps": "calibration.espirit",
+    "find_acs": "calibration.acs",
+    "load_weights": "weights.load",
+    "nmse": "metrics.image",
+    "psnr": "metrics.image",
+    "ssim": "metrics.image",
+    "whitening_matrix": "calibration.whitening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

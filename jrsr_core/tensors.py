@@ -41,6 +41,11 @@ def inner_product(a: Tensor, b: Tensor, n_dims: int) -> Tensor:
     return (a * b).sum(dims, keepdim=True)
 
 
+def is_finite(x: Tensor) -> bool:
+    """Return whether all of a real or complex tensor is finite."""
+    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
+
+
 def norm(a: Tensor, n_dims: int) -> Tensor:
     """l2 norm per sample over the last `n_dims` axes, which are kept with size 1."""
     return inner_product(a, a, n_dims).sqrt()

@@ -26,7 +26,7 @@ def settings() -> int:
 @app.command()
 def models() -> int:
     """List shipped and local weights, verified against their cards."""
-    from jrsr_core.weights import list_weights
+    from jrsr_core.weights.find import list_weights
 
     cards = list_weights()
     for card in cards:

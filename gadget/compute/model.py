@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from gadget.errors import UsageError
 from gadget.settings import Settings
-from jrsr_core.models import MODEL_NAMES, PRESETS
-from jrsr_core.models.names import CONSISTENT, PARTS
+from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, PARTS, PRESETS
 from jrsr_core.spelling import nearest
-from jrsr_core.weights import CardError, find_system
+from jrsr_core.weights.card import CardError
+from jrsr_core.weights.find import find_system
 
 if TYPE_CHECKING:
     from jrsr_core.reconstruction.reconstructor import Reconstructor

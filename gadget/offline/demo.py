@@ -21,7 +21,7 @@ from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
-from jrsr_core.metrics import psnr, ssim
+from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest

@@ -118,7 +118,7 @@ class Conversation:
         stream.write(response_message(query.correlation, self._health_line()))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
-        from jrsr_core.models import MODEL_NAMES
+        from jrsr_core.models.names import MODEL_NAMES
 
         properties = [properties_of(peer.raw_bytes.config)]
         if peer.config_name is not None:

@@ -10,18 +10,13 @@ import torch
 from torch import Tensor
 
 from jrsr_core.data import KSpaceSlice
-from jrsr_core.physics.resolution import Shape, crop_or_pad
+from jrsr_core.physics.resolution import Shape
 from jrsr_core.physics.sense import SenseOperator
 
-from .acs import find_acs
-from .compression import CoilCompressor
-from .fold_over import image_maps, take_out
-from .noise import estimate_noise_std
-from .scaling import intensity_scale
-from .settings import CalibrationSettings, hr_shape
-
-MIN_OWN_LINES = 6
-"""Central lines from which the noise of a slice is estimated, if it has no fewer."""
+from .coils import CoilCalibration, calibrate_coils
+from .fold_over import take_out
+from .noise import noise_std_of
+from .settings import CalibrationSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,68 +38,6 @@ class CalibratedSlice:
     acs_shape: Shape
     seconds: float
     folded: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class CoilCalibration:
-    """What the ACS tells about the coils: compression (None: not needed) and maps on the HR grid.
-
-    The same matrices compress the ACS and every k-space that goes with it. `folded` are the maps of
-    what is folded onto the image, where one set of maps is asked for and does not explain it.
-    """
-
-    compressor: CoilCompressor | None
-    acs: Tensor
-    csm: Tensor
-    folded: Tensor | None = None
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the maps."""
-        return self.csm.nbytes + (0 if self.folded is None else self.folded.nbytes)
-
-
-def whole_readouts(mask: Tensor) -> bool:
-    """Whether the mask consists of fully sampled readout lines."""
-    return bool((mask == mask[..., :1]).all())
-
-
-def make_compressor(acs: Tensor, mask: Tensor, n_virtual: int) -> CoilCompressor | None:
-    """GCC where the readout is fully sampled, SCC otherwise; None where there are few coils.
-
-    `acs` ``(coil, ay, ax)`` may be narrower than the readout, as that of a separate scan is.
-    """
-    if acs.shape[0] <= n_virtual:
-        return None
-    if whole_readouts(mask):
-        return CoilCompressor.gcc(acs, n_virtual, mask.shape[-1])
-    return CoilCompressor.scc(acs, n_virtual)
-
-
-def compress_acs(acs: Tensor, compressor: CoilCompressor | None, n_readout: int) -> Tensor:
-    """Return the ACS of the virtual coils; a GCC matrix belongs to the whole readout."""
-    if compressor is None:
-        return acs
-    if not compressor.is_geometric:
-        return compressor(acs)
-    padded = compressor(crop_or_pad(acs, (n_readout,)))
-    return crop_or_pad(padded, (acs.shape[-1],))
-
-
-def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilCalibration:
-    """Estimate compression and maps from the ACS of a slice.
-
-    Raises
-    ------
-    ValueError
-        No usable ACS.
-    """
-    if not slice_.acs.numel():
-        raise ValueError("no ACS: the centre of k-space was not sampled")
-    compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
-    acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    csm, folded = image_maps(acs, hr_shape(slice_.lr_shape), lambda: noise_std_of(slice_), settings)
-    return CoilCalibration(compressor, acs, csm, folded)
 
 
 def calibrate(
@@ -148,18 +81,17 @@ def calibrate(
     )
 
 
-def noise_std_of(slice_: KSpaceSlice) -> float:
-    """Return the noise of a sample; unknown, it is estimated from the slice, else from its ACS.
+def intensity_scale(zero_filled: Tensor) -> Tensor:
+    """Return max |image| per sample, float ``(*batch,)``, of an image ``(*batch, y, x)``.
 
-    Before compression: its matrices come from the ACS and gather the noise of the ACS.
+    Raises
+    ------
+    ValueError
+        If a maximum is zero (nothing was measured) or not finite.
     """
-    if slice_.noise_std is not None:
-        return slice_.noise_std
-    try:
-        rows, _ = find_acs(slice_.mask)
-        has_own = rows.stop - rows.start >= MIN_OWN_LINES
-    except ValueError:
-        has_own = False
-    if has_own:
-        return estimate_noise_std(slice_.kspace, slice_.mask)
-    return estimate_noise_std(slice_.acs, torch.ones_like(slice_.acs[0].real))
+    scale = zero_filled.abs().amax((-2, -1))
+    if not bool(torch.isfinite(scale).all()):
+        raise ValueError("zero-filled image has samples that are not finite")
+    if not bool((scale > 0).all()):
+        raise ValueError("zero-filled image is zero everywhere")
+    return scale

@@ -22,6 +22,7 @@ from torch.nn.functional import avg_pool1d
 
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.tensors import is_finite
 
 GCC_WINDOW = 5
 """Readout positions that share one estimate: 24 ACS lines alone may be fewer than the coils."""
@@ -114,7 +115,7 @@ def _leading_rows(gram: Tensor, n_virtual: int) -> Tensor:
     """Conjugate leading eigenvectors ``(n, n_virtual, coil)``, strongest first."""
     if n_virtual < 1:
         raise ValueError(f"n_virtual is {n_virtual}, at least 1 is needed")
-    if not torch.isfinite(torch.view_as_real(gram)).all():
+    if not is_finite(gram):
         raise ValueError("acs has samples that are not finite")
     vectors = torch.linalg.eigh(gram)[1].flip(-1)
     return vectors[..., :n_virtual].mH.resolve_conj().contiguous()

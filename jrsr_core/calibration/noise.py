@@ -25,8 +25,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .acs import cut_acs
+from jrsr_core.data import KSpaceSlice
+from jrsr_core.tensors import is_finite
+
+from .acs import cut_acs, find_acs
 from .espirit import calibration_matrix
+
+MIN_OWN_LINES = 6
+"""Central lines from which the noise of a slice is estimated; with fewer its ACS is used."""
 
 MAX_LINES = 40
 """Of a long ACS the central lines over the full readout suffice."""
@@ -37,6 +43,23 @@ MAX_DIMENSIONS = 200
 
 WINDOWS_PER_DIMENSION = 3
 FRACTION = 0.1
+
+
+def noise_std_of(slice_: KSpaceSlice) -> float:
+    """Return the noise of a sample; unknown, it is estimated from the slice, else from its ACS.
+
+    Before compression: its matrices come from the ACS and gather the noise of the ACS.
+    """
+    if slice_.noise_std is not None:
+        return slice_.noise_std
+    try:
+        rows, _ = find_acs(slice_.mask)
+        has_own = rows.stop - rows.start >= MIN_OWN_LINES
+    except ValueError:
+        has_own = False
+    if has_own:
+        return estimate_noise_std(slice_.kspace, slice_.mask)
+    return estimate_noise_std(slice_.acs, torch.ones_like(slice_.acs[0].real))
 
 
 def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
@@ -57,7 +80,7 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     """
     n_coils = kspace.shape[0]
     acs = cut_acs(kspace, mask, (MAX_LINES, mask.shape[-1]))
-    if not torch.isfinite(torch.view_as_real(acs)).all():
+    if not is_finite(acs):
         raise ValueError("acs has samples that are not finite")
     shape = (n_coils, acs.shape[-2], acs.shape[-1])
     width = _kernel_width(shape)

@@ -13,6 +13,8 @@ deviation grows with the square root of the receiver bandwidth.
 import torch
 from torch import Tensor
 
+from jrsr_core.tensors import is_finite
+
 DEAD_CHANNEL = 1e-12
 """A channel whose noise power is below this fraction of the strongest one is dead."""
 
@@ -52,7 +54,7 @@ def whitening_matrix(noise: Tensor) -> Tensor:
             f"noise has {n_samples} samples, {n_coils} coils need "
             f"at least {MIN_SAMPLES_PER_COIL * n_coils}"
         )
-    if not torch.isfinite(torch.view_as_real(noise)).all():
+    if not is_finite(noise):
         raise ValueError("noise has samples that are not finite")
     covariance = noise_covariance(noise)
     live = ~_is_dead(covariance)

@@ -1,5 +1,1 @@
-"""Image metrics on magnitudes: psnr, ssim, nmse."""
-
-from .image import nmse, psnr, ssim
-
-__all__ = ["nmse", "psnr", "ssim"]
+"""Metrics of magnitude images, and distances in the features of pre-trained networks."""

@@ -20,9 +20,8 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels
 
-from .clock import Clock
 from .fixed_point import FixedPointSettings
-from .interfaces import JointModel, ModelOutput, at_low_resolution
+from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule
 from .sr import SrConfig, SrModule
 

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from jrsr_core.physics.sense import SenseOperator
 
-from .clock import Clock
 from .consistency import DataConsistency
 from .fixed_point import FixedPointSettings
-from .interfaces import JointModel, ModelOutput
+from .interfaces import Clock, JointModel, ModelOutput
 from .phase import smooth_phase
 
 

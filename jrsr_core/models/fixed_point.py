@@ -22,7 +22,7 @@ from torch import Tensor
 
 from jrsr_core.cancellation import checkpoint
 from jrsr_core.physics.solvers import SolverReport
-from jrsr_core.tensors import norm, relative_change
+from jrsr_core.tensors import is_finite, norm, relative_change
 
 Map = Callable[[Tensor], Tensor]
 SOLVERS = ("picard", "anderson")
@@ -145,7 +145,7 @@ def solve_fixed_point(
             continue
         xs, fs = [*xs, x][-settings.memory :], [*fs, fx][-settings.memory :]
         x = _mix(xs, fs, settings, n_dims)
-        if not bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all()):
+        if not is_finite(x):
             x, xs, fs = best.x, [], []
     return best.x, SolverReport(iteration, best.residual, stopped_by)
 

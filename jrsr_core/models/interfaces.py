@@ -5,13 +5,13 @@ k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-
 never sees an FFT, a header or a file.
 """
 
+import time
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from jrsr_core.physics.sense import SenseOperator
-
-from .clock import Clock
 
 
 @dataclass
@@ -40,6 +40,22 @@ class ModelOutput:
     seconds: dict[str, float] = field(default_factory=dict)
     prior: Tensor | None = None
     prior_weight: Tensor | None = None
+
+
+class Clock:
+    """Seconds of the parts of a model by name; on a GPU a lap includes the work in flight."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End the part `name`, which began with the construction or the lap before."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
 
 
 def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, SenseOperator]:

@@ -17,10 +17,9 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels, to_complex
 
-from .clock import Clock
 from .consistency import DataConsistency
 from .fixed_point import FixedPointSettings
-from .interfaces import JointModel, ModelOutput
+from .interfaces import Clock, JointModel, ModelOutput
 from .phase import smooth_phase
 from .rec import RecConfig, RecModule, condition_maps
 from .sr import SrConfig, SrModule

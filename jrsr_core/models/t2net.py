@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from jrsr_core.physics.sense import SenseOperator
 
-from .clock import Clock
-from .interfaces import JointModel, ModelOutput, at_low_resolution
+from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .layers import conv3, mean_and_std, shift_to_grid
 from .task_transformer import TaskTransformer
 

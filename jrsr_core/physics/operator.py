@@ -70,11 +70,6 @@ class ComposedOperator(LinearOperator):
         return self.inner.adjoint(self.outer.gram(self.inner(x)))
 
 
-def buffer(operator: nn.Module, name: str, value: Tensor) -> None:
-    """Register a tensor that moves with the operator and is not part of its state dict."""
-    operator.register_buffer(name, value, persistent=False)
-
-
 def check_shape(name: str, got: torch.Size, expected: tuple[int, ...]) -> None:
     """Raise a ValueError that names both sides if the last axes differ."""
     if tuple(got[-len(expected) :]) != tuple(expected):

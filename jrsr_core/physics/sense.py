@@ -11,12 +11,11 @@ centre is the LR grid, and g is that of the LR grid, so that LR and wide k-space
 import torch
 from torch import Tensor
 
-from .coils import CoilOperator
 from .fourier import filter_kspace
 from .gram import FastGram
 from .operator import LinearOperator
+from .pointwise import CoilOperator, SamplingOperator
 from .resolution import CroppedFourierOperator, Shape, crop_or_pad, decimate, grid_scale
-from .sampling import SamplingOperator
 
 
 class SenseOperator(LinearOperator):
@@ -159,17 +158,6 @@ class SenseOperator(LinearOperator):
     def zero_padded_mask(self) -> Tensor:
         """Return the mask on the k-space of the image grid, for display and residuals."""
         return crop_or_pad(self.mask, self.image_shape)
-
-    def energy_bound(self) -> Tensor:
-        """Return an upper bound ``(*batch,)`` of the largest eigenvalue of A^H A.
-
-        g^2 max_r max_m sum_n |<S_m(r), S_n(r)>| over the map sets m, n (Gershgorin); with one set,
-        g^2 max_r sum_c |S_c(r)|^2.
-        """
-        if not self.coils.has_map_axis:
-            return self.scale**2 * self.csm.abs().square().sum(-3).amax((-2, -1))
-        overlap = torch.einsum("...mcyx,...ncyx->...mnyx", self.csm.conj(), self.csm).abs()
-        return self.scale**2 * overlap.sum(-3).amax((-3, -2, -1))
 
 
 def _norm_over_coils(csm: Tensor) -> Tensor:

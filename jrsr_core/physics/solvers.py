@@ -76,19 +76,3 @@ def conjugate_gradient(
         rr = rr_next
         iteration += 1
     return x, SolverReport(iteration, rr.sqrt() / scale, stopped_by)
-
-
-def power_iteration(
-    normal: Callable[[Tensor], Tensor], start: Tensor, *, n_iter: int = 30, n_dims: int = 2
-) -> Tensor:
-    """Largest eigenvalue per sample of a Hermitian positive semi-definite map.
-
-    Source: von Mises and Pollaczek-Geiringer, 1929.
-    """
-    x = start / norm(start, n_dims)
-    value = norm(x, n_dims)
-    for _ in range(n_iter):
-        y = normal(x)
-        value = norm(y, n_dims)
-        x = y / value.clamp_min(torch.finfo(value.dtype).tiny)
-    return value

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.cancellation import checkpoint
@@ -18,9 +19,9 @@ from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
+from jrsr_core.tensors import is_finite
 
 from .reconstructor import Reconstructor
-from .samples import without_bad_samples
 from .volume import VolumeImage
 
 
@@ -71,7 +72,7 @@ def _low_resolution(
     recon: Reconstructor, slice_: KSpaceSlice, reason: str
 ) -> tuple[Tensor, ReconReport]:
     """Return the image on the LR grid, complex ``(1, y, x)``, and its report."""
-    slice_ = without_bad_samples(slice_)
+    slice_ = _without_bad_samples(slice_)
     try:
         calibrated = recon.calibrated(slice_)
         sense = calibrated.sense
@@ -91,3 +92,19 @@ def _low_resolution(
         n_readout=slice_.kspace.shape[-1],
     )
     return image, report
+
+
+def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:
+    """Return the slice with samples that are not finite marked as not measured."""
+    if is_finite(slice_.kspace):
+        return slice_
+    good = torch.isfinite(torch.view_as_real(slice_.kspace)).all(-1)
+    kspace = torch.where(good, slice_.kspace, torch.zeros_like(slice_.kspace))
+    mask = slice_.mask * good.all(0)
+    acs = slice_.acs
+    if not is_finite(acs):
+        try:
+            acs = cut_acs(kspace, mask)
+        except ValueError:
+            acs = acs[:, :0, :0]
+    return dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=acs)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.weights import load_system
+from jrsr_core.weights.load import load_system
 
 from .reconstructor import Reconstructor
 

@@ -10,24 +10,19 @@ import time
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.cache import CoilCache
-from jrsr_core.calibration.calibrate import (
-    CalibratedSlice,
-    CoilCalibration,
-    calibrate,
-    calibrate_coils,
-)
+from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
+from jrsr_core.calibration.coils import CoilCache, CoilCalibration, calibrate_coils
 from jrsr_core.calibration.fold_over import put_back
-from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.calibration.settings import CalibrationSettings, check_matrix
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.models.interfaces import JointModel, ModelOutput
 from jrsr_core.models.precision import networks_in, pick_precision
-from jrsr_core.weights import WeightsCard
+from jrsr_core.tensors import is_finite
+from jrsr_core.weights.card import WeightsCard
 
 from .batch import sample_of, stack_slices
 from .quality import hallucination_maps
 from .report import ReportFigures
-from .samples import check_slice, is_finite
 
 
 class Reconstructor:
@@ -162,7 +157,9 @@ class Reconstructor:
         ValueError
             No usable ACS, k-space not finite or empty, or a matrix too small.
         """
-        check_slice(slice_, self.settings.kernel_width)
+        check_matrix(slice_.lr_shape, self.settings.kernel_width)
+        if not is_finite(slice_.kspace):
+            raise ValueError("kspace has samples that are not finite")
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:

@@ -9,7 +9,7 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconReport
 from jrsr_core.models.interfaces import ModelOutput
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights.card import WeightsCard
 
 from .quality import expected_residual, kspace_residual
 from .warnings import image_warnings, signal_to_noise_db

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.calibrate import CalibratedSlice, CoilCalibration, calibrate
+from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
+from jrsr_core.calibration.coils import CoilCalibration
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
+from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
 from .reconstructor import Reconstructor, with_folded
 from .report import ReportFigures
-from .samples import is_finite
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""

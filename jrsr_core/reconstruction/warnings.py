@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights.card import WeightsCard
 
 CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""

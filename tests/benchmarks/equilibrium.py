@@ -17,7 +17,7 @@ import torch
 
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.metrics import psnr, ssim
+from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps

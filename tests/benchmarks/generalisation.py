@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jrsr_core.metrics import psnr, ssim
+from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol

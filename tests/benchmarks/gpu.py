@@ -19,10 +19,10 @@ import torch
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
-from jrsr_core.models import build_model
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.precision import networks_in
 from jrsr_core.models.rec import N_INNER, condition_maps
+from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction.batch import stack_slices
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import reconstruct_volume

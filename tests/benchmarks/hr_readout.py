@@ -17,7 +17,7 @@ from gadget.compute.model import make_reconstructor
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest

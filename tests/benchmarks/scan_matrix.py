@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from tests.gadget.offline.test_scan_matrix import OPTIONS_2D, OPTIONS_3D, cell_2d, cell_3d, pairwise
 
 

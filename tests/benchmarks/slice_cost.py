@@ -32,14 +32,14 @@ def measure(name, preset, options, queue):
     """Put the medians of one model on the queue."""
     import torch
 
-    from jrsr_core.models import build_model
     from jrsr_core.models.fixed_point import FixedPointSettings
     from jrsr_core.models.rec import RecModule
+    from jrsr_core.models.registry import build_model
     from jrsr_core.reconstruction.load import load_reconstructor
     from jrsr_core.reconstruction.reconstructor import Reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
-    from jrsr_core.weights import CardError
+    from jrsr_core.weights.card import CardError
     from training.data.testset import as_kspace_slice
 
     torch.set_num_threads(options.threads)

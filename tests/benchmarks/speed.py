@@ -148,7 +148,7 @@ def cg_sense(folder, repeat):
 
 def networks(folder, repeat):
     """Yield the rows for the SR trunk and for a whole slice."""
-    from jrsr_core.models import build_model
+    from jrsr_core.models.registry import build_model
     from jrsr_core.reconstruction.load import load_reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol

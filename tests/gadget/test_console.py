@@ -7,7 +7,8 @@ import pytest
 
 from gadget import console
 from gadget.settings import Settings
-from jrsr_core.weights import WeightsCard, find_card
+from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.find import find_card
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 

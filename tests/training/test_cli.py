@@ -10,7 +10,7 @@ import torch
 
 import training
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.weights import load_weights
+from jrsr_core.weights.load import load_weights
 from training import cli
 from training.cli import main
 from training.data.variety import Variety

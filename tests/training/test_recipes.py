@@ -2,8 +2,8 @@
 
 import pytest
 
-from jrsr_core.models import MODEL_NAMES
-from jrsr_core.weights import WeightsCard
+from jrsr_core.models.names import MODEL_NAMES
+from jrsr_core.weights.card import WeightsCard
 from tests.helpers.paths import ROOT
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from jrsr_core.atomic import write_bytes
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import make_compressor
+from jrsr_core.calibration.calibrate import intensity_scale
+from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.fold_over import image_maps, take_out
-from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate

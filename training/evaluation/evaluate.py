@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from jrsr_core.data import ReconImage
-from jrsr_core.metrics import nmse, psnr, ssim
+from jrsr_core.metrics.image import nmse, psnr, ssim
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import (

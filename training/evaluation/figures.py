@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from jrsr_core.atomic import check_target, whole_file
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from training.data.testset import find_slices, scan_slice
 
 from .evaluate import Distance, load_systems

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from jrsr_core.models import build_model
 from jrsr_core.models.rec import data_step_of
-from jrsr_core.weights import WeightsCard, load_weights
+from jrsr_core.models.registry import build_model
+from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.load import load_weights
 from training.config import RunConfig
 
 from .checkpoint import NAME as CHECKPOINT

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jrsr_core.models import build_model
+from jrsr_core.models.registry import build_model
 from training.config import RunConfig
 from training.losses.discriminators import build_discriminator
 

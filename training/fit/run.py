@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from jrsr_core.models.clock import Clock
-from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.models.interfaces import Clock, ModelOutput
 from jrsr_core.models.rec import data_step_of
 from training.config import RunConfig
 from training.data.batches import open_data, train_batches

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample
 from jrsr_core.physics.sense import SenseOperator

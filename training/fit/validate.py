@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from jrsr_core.metrics import psnr, ssim
+from jrsr_core.metrics.image import psnr, ssim
 from training.config import RunConfig
 from training.data.batches import validation_scans
 from training.data.manifest import Manifest

@@ -12,7 +12,7 @@ from gadget.output.picture import encode_png, grey_picture, heat_palette, indexe
 from jrsr_core.data import Counters, ReconReport
 from jrsr_core.mrd.images import WHITE, software_version
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights.card import WeightsCard
 
 from .html import bar, cards, figure, gallery, heat_scale, legend, line_chart, section, table
 from .views import View

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.models import build_model
 from jrsr_core.models.names import has_weights
-from jrsr_core.weights import save_weights
+from jrsr_core.models.registry import build_model
+from jrsr_core.weights.load import save_weights
 from tests.helpers.commands import assert_one_line, jrsr
 
 FAILED = 1

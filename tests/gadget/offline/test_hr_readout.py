@@ -11,7 +11,7 @@ from gadget.compute.model import make_reconstructor
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.data import Counters, KSpaceSlice
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.files.scan import ScanFile
@@ -21,7 +21,7 @@ from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.simulation.acquisition import to_low_resolution
-from jrsr_core.weights import find_card
+from jrsr_core.weights.find import find_card
 from tests.benchmarks.hr_readout import narrowed
 from tests.helpers.commands import FAST, assert_one_line, jrsr
 from tests.helpers.scan_oracle import GEOMETRY

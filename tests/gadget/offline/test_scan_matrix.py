@@ -20,7 +20,7 @@ import torch
 from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.plan import plan_scan

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from gadget.output.report.html import nice_top
-from jrsr_core.weights import WeightsCard, find_card
+from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.find import find_card
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 BRAIN = ("--matrix", "96x112", "--coils", "6", "--acs", "20", "--accel", "1.8")

@@ -24,7 +24,7 @@ from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.xml import XmlError, XmlLimits, parse_xml
-from jrsr_core.weights import CardError, WeightsCard
+from jrsr_core.weights.card import CardError, WeightsCard
 from tests.helpers import layouts
 from tests.helpers.commands import write_small_scan
 from tests.helpers.peer import Peer, is_readable, line_messages, resident

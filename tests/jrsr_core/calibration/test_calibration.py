@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from jrsr_core.calibration.acs import cut_acs, find_acs
+from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.calibration.noise import estimate_noise_std
-from jrsr_core.calibration.scaling import intensity_scale
 from jrsr_core.calibration.whitening import (
     dead_channels,
     noise_covariance,

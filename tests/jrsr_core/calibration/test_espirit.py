@@ -16,8 +16,8 @@ from jrsr_core.calibration.espirit import (
     row_space_kernels,
 )
 from jrsr_core.calibration.subspace import matrix_field
-from jrsr_core.physics.coils import CoilOperator
 from jrsr_core.physics.fourier import fft2c, ifft2c
+from jrsr_core.physics.pointwise import CoilOperator
 from jrsr_core.physics.resolution import crop_or_pad, decimate
 from tests.helpers.synthetic import coil_profiles, grid, noise_like, scan
 from tests.laws import assert_close, random_complex

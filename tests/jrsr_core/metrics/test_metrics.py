@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage import metrics as reference
 
-from jrsr_core.metrics import nmse, psnr, ssim
+from jrsr_core.metrics.image import nmse, psnr, ssim
 
 
 def _pair(*shape, noise=0.05, seed=0):

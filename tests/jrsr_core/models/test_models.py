@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
-from jrsr_core.models.names import TRAINABLE
+from jrsr_core.models.names import MODEL_NAMES, PRESETS, TRAINABLE
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.models.rec import RecConfig, RecModule
+from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import upsample_nearest
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.simulation.phantoms import brain_phantom

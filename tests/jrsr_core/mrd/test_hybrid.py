@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.calibration import cache
+from jrsr_core.calibration import coils
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import Counters
 from jrsr_core.mrd.assemble import Assembler
@@ -248,7 +248,7 @@ def test_contrasts_share_the_maps_of_every_position(max_bytes, monkeypatch):
     calls = []
     real = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or real(*a))
-    monkeypatch.setattr(cache, "MAX_BYTES", max_bytes)
+    monkeypatch.setattr(coils, "MAX_CACHE_BYTES", max_bytes)
     recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     first = reconstruct_volume(recon, one)
     n_first = len(calls)

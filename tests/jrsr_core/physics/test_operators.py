@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from jrsr_core.physics.coils import CoilOperator
 from jrsr_core.physics.fourier import FourierOperator
 from jrsr_core.physics.operator import LinearOperator
+from jrsr_core.physics.pointwise import CoilOperator, SamplingOperator
 from jrsr_core.physics.resolution import CroppedFourierOperator, KSpaceCropOperator, decimate
-from jrsr_core.physics.sampling import SamplingOperator
 from jrsr_core.physics.sense import SenseOperator
 from tests.laws import (
     assert_adjoint,
@@ -176,17 +175,6 @@ def test_sense_at_low_resolution_is_the_decimated_operator(shape):
     assert torch.equal(low.csm, decimate(operator.csm, shape))
     assert low(random_complex(*shape)).shape == codomain
     assert low.at_low_resolution() is low
-
-
-@pytest.mark.parametrize("make", [sense, sense_hr, sense_two_maps], ids=lambda make: make.__name__)
-def test_energy_bound_bounds_the_gram(make):
-    operator, domain, _ = make((16, 11), ())
-    x = random_complex(*domain)
-    for _ in range(30):
-        x = operator.gram(x / torch.linalg.vector_norm(x))
-    largest = torch.linalg.vector_norm(x)
-    bound = operator.energy_bound()
-    assert bound.shape == () and largest <= bound * 1.001
 
 
 def test_errors_name_both_sides():

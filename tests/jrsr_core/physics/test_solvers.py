@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.physics.solvers import conjugate_gradient, power_iteration
+from jrsr_core.physics.solvers import conjugate_gradient
 from tests.laws import assert_close, random_complex
 
 N = 24
@@ -101,11 +101,3 @@ def test_sense_normal_equations_reach_the_truth():
     )
     assert report.stopped_by == "tolerance"
     assert_close(x, image, 1e-3)
-
-
-def test_power_iteration():
-    matrices = _matrices(3)
-    start = random_complex(3, 4, 6, seed=1, dtype=torch.complex128)
-    value = power_iteration(_apply(matrices), start, n_iter=400)
-    expected = torch.linalg.eigvalsh(matrices)[:, -1]
-    torch.testing.assert_close(value.flatten(), expected, rtol=1e-4, atol=0)

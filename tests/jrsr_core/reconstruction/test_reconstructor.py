@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import calibrate, make_compressor
+from jrsr_core.calibration.calibrate import calibrate
+from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
-from jrsr_core.metrics import psnr
+from jrsr_core.metrics.image import psnr
 from jrsr_core.models.precision import pick_precision
 from jrsr_core.models.rec import IMPLICIT_EVALUATION
 from jrsr_core.physics.fourier import fft2c

@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
-from jrsr_core.metrics import psnr
-from jrsr_core.models import MODEL_NAMES, PRESETS, build_model
+from jrsr_core.metrics.image import psnr
 from jrsr_core.models.bebygan import BebyGan, BebyGanConfig
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.dl_espirit import DlEspirit, DlEspiritConfig
@@ -19,7 +18,8 @@ from jrsr_core.models.interpolation import BicubicUpsample
 from jrsr_core.models.layers import standardise
 from jrsr_core.models.medsrgan import MedSrgan, MedSrganConfig, WholeMapAttentionBlock
 from jrsr_core.models.modl import Modl, ModlConfig
-from jrsr_core.models.names import PARTS, RECONS
+from jrsr_core.models.names import MODEL_NAMES, PARTS, PRESETS, RECONS
+from jrsr_core.models.registry import build_model
 from jrsr_core.models.task_transformer import TaskTransformer, most_similar
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate

@@ -12,7 +12,8 @@ from jrsr_core.reconstruction.warnings import (
     signal_to_noise_db,
     unlike_training,
 )
-from jrsr_core.weights import WeightsCard, find_card
+from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.find import find_card
 
 from .test_reconstructor import make_slice
 

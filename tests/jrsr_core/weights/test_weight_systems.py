@@ -3,16 +3,11 @@
 import pytest
 import torch
 
-from jrsr_core.models import build_model
 from jrsr_core.models.names import MODEL_NAMES, has_weights
-from jrsr_core.weights import (
-    CardError,
-    find_card,
-    find_system,
-    load_system,
-    save_weights,
-    system_name,
-)
+from jrsr_core.models.registry import build_model
+from jrsr_core.weights.card import CardError
+from jrsr_core.weights.find import find_card, find_system, system_name
+from jrsr_core.weights.load import load_system, save_weights
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jrsr_core.models import build_model
+from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction import load
-from jrsr_core.weights import CardError, find_card, list_weights, load_weights, save_weights
+from jrsr_core.weights.card import CardError
+from jrsr_core.weights.find import find_card, list_weights
+from jrsr_core.weights.load import load_weights, save_weights
 
 
 @pytest.fixture

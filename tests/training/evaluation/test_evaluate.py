@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.models import build_model
 from jrsr_core.models.names import has_weights
+from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.weights import save_weights
+from jrsr_core.weights.load import save_weights
 from training.data.testset import find_slices, fitting_acs, scan_slice
 from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
 from training.evaluation.figures import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jrsr_core.reconstruction.load import load_reconstructor
-from jrsr_core.weights import WeightsCard
+from jrsr_core.weights.card import WeightsCard
 from tests.helpers.paths import ROOT
 from training.config.former_keys import with_current_keys
 from training.evaluation.rows import read_rows

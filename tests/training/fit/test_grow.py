@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from jrsr_core.models import build_model
 from jrsr_core.models.jrsr import Jrsr, JrsrConfig, JrsrDc
 from jrsr_core.models.rec import RecConfig
+from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import SrConfig
 from training.fit.growth import GrowthError, grow
 

@@ -15,7 +15,8 @@ import torch
 from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.weights import WeightsCard, load_weights
+from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.load import load_weights
 from tests.training.conftest import changed, tiny
 from training.data.manifest import Acquisition
 from training.data.prepare import open_folder

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jrsr_core.calibration.acs import cut_acs
-from jrsr_core.calibration.calibrate import compress_acs, make_compressor
+from jrsr_core.calibration.coils import compress_acs, make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler

@@ -1,0 +1,64 @@
+"""Pointwise factors of the forward model: coil sensitivities and the sampling mask.
+
+    C:  (C x)_c = sum_m S_mc x_m,     (C^H y)_m = sum_c conj(S_mc) y_c
+    M:  M y = mask * y,               M = M^H = M^2
+
+Source of C: Pruessmann et al., MRM 1999; several map sets (soft-SENSE): Uecker et al., MRM 2014.
+"""
+
+from torch import Tensor
+
+from .operator import LinearOperator, check_shape
+
+
+class CoilOperator(LinearOperator):
+    """C: image ``(*batch, [map,] y, x)`` -> coil images ``(*batch, coil, y, x)``.
+
+    Parameters
+    ----------
+    csm
+        complex maps ``(*batch, coil, y, x)``, or ``(*batch, map, coil, y, x)`` with `has_map_axis`.
+    has_map_axis
+        Whether maps and images carry the axis ``map``.
+    """
+
+    csm: Tensor
+
+    def __init__(self, csm: Tensor, *, has_map_axis: bool = False) -> None:
+        super().__init__()
+        self.has_map_axis = has_map_axis
+        self.register_buffer("csm", csm, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the coil images of x."""
+        check_shape("image", x.shape, tuple(self.csm.shape[-2:]))
+        coil_images = self.csm * x.unsqueeze(-3)
+        return coil_images.sum(-4) if self.has_map_axis else coil_images
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return the coil images combined with the conjugate maps."""
+        check_shape("coil images", y.shape, tuple(self.csm.shape[-3:]))
+        coil_images = y.unsqueeze(-4) if self.has_map_axis else y
+        return (self.csm.conj() * coil_images).sum(-3)
+
+
+class SamplingOperator(LinearOperator):
+    """M: k-space with the samples that the 0/1 mask does not mark set to zero.
+
+    `mask` is float ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return M x."""
+        check_shape("kspace", x.shape, tuple(self.mask.shape[-2:]))
+        return self.mask * x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return M y."""
+        return self.forward(y)
