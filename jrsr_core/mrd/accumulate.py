@@ -39,12 +39,16 @@ class LineReader:
         layout: LineLayout,
         transform: Callable[[Tensor], Tensor] = lambda readouts: readouts,
     ) -> tuple[Tensor, np.ndarray]:
-        """Add up lines that share a place.
+        """Add up the lines of every place.
 
         Parameters
         ----------
         lines
             Indices into the source.
+        grid
+            Phase-encode plane on which they lie.
+        layout
+            Encoding space of the lines.
         transform
             Applied to every block ``(line, coil, nx)`` before it is added.
 
@@ -124,7 +128,7 @@ def on_grid(readout: Readout, samples: Tensor) -> Tensor:
 
 
 def _finite_lines(samples: Tensor) -> Tensor:
-    """Boolean per line of ``(line, coil, sample)``."""
+    """Return a boolean per line of ``(line, coil, sample)``."""
     # The sum is finite unless a sample is not (or all are huge): one pass in the usual case.
     if torch.isfinite(samples.sum().abs()):
         return torch.ones(len(samples), dtype=torch.bool)

@@ -88,14 +88,14 @@ class Whitening:
 
 
 def read_noise(source: LineSource, lines: np.ndarray, bandwidth: float) -> NoiseData | None:
-    """Gather noise lines, or None where there are none.
+    """Return the samples of noise lines, or None where there are none.
 
     Parameters
     ----------
     lines
-        Their indices; all have the same channels.
+        Indices of the noise lines; all have the same channels.
     bandwidth
-        b of the scan they belong to.
+        Effective over nominal receiver bandwidth (b) of their scan.
     """
     if not len(lines):
         return None

@@ -7,9 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.data import Counters, SliceGeometry, Vector
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, SliceGeometry, Vector
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header import ScanHeader, parse_header
+from jrsr_core.mrd.lines import LineList, LineSource
+from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.noiseless import whole_lines
@@ -87,10 +90,23 @@ def copied(lines: LineList) -> LineList:
     return LineList(lines.heads.copy(), [d.copy() for d in lines.data])
 
 
-def with_encoding(xml: str, **changes):
-    """The header with fields of its encoding replaced."""
+def with_encoding(xml: str, *more: Encoding, **changes) -> ScanHeader:
+    """The header with fields of its first encoding replaced, and further encodings."""
     header = parse_header(xml)
-    return replace(header, encodings=(replace(header.encodings[0], **changes),))
+    return replace(header, encodings=(replace(header.encodings[0], **changes), *more))
+
+
+def assembled(
+    header: ScanHeader | str, lines: LineSource, **options
+) -> list[KSpaceSlice | KSpaceVolume]:
+    """The slices or volumes of a scan; `options` are those of the assembler."""
+    header = parse_header(header) if isinstance(header, str) else header
+    return list(Assembler(lines, plan_scan(header, lines.heads), **options))
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    """Assert that k-space is the same but for rounding."""
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
 def geometry_of(mrd: ismrmrd.Image) -> SliceGeometry:

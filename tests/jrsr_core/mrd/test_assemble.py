@@ -17,6 +17,8 @@ from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import (
     FOV_MM,
+    assembled,
+    close,
     coil_kspace,
     copied,
     joined,
@@ -26,15 +28,6 @@ from tests.helpers.mrd_scans import (
     small_scan,
     with_encoding,
 )
-
-
-def assembled(xml, lines, **options):
-    header = parse_header(xml) if isinstance(xml, str) else xml
-    return list(Assembler(lines, plan_scan(header, lines.heads), **options))
-
-
-def close(a, b):
-    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (47, 63), (111, 94)])

@@ -1,139 +1,270 @@
-"""A 3-D reference scan of 2-D slices: k-space of the slice at its place in the volume."""
+"""Separate and external reference scans: their lines, their place, their grid."""
 
-from dataclasses import replace
+import math
 
 import numpy as np
 import pytest
 import torch
 
-from jrsr_core.data import Counters
-from jrsr_core.mrd.acs.place import Misplaced, place_in_volume
-from jrsr_core.mrd.acs.read import plane_of_volume
+from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.calibration.coils import compress_acs, make_compressor
+from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+from jrsr_core.mrd.lines import CALIBRATION, LineList, flag_bits
 from jrsr_core.mrd.plan import plan_scan
-from jrsr_core.mrd.simulator.frames import make_frame, reference_volume
-from jrsr_core.mrd.simulator.header import ScanMetadata
-from jrsr_core.mrd.simulator.lines import scan_of_frames
-from jrsr_core.mrd.simulator.request import ScanRequest
-from jrsr_core.physics.fourier import ifft
-from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.physics.fourier import fft2c
+from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask
-from tests.helpers.mrd_scans import coil_kspace
-from tests.laws import random_complex
-
-SLAB = Encoding((8, 12, 20), (8, 12, 10), (40.0, 120.0, 200.0), (40.0, 120.0, 100.0))
-REQUEST = ScanRequest(calibration="volume", acceleration=2)
-
-
-def head(position, read=(1, 0, 0), phase=(0, 1, 0), normal=(0, 0, 1)):
-    line = np.zeros(1, HEAD_DTYPE)
-    line["position"], line["read_dir"], line["phase_dir"] = position, read, phase
-    line["slice_dir"] = normal
-    return line[0]
-
-
-@pytest.mark.parametrize("shape", [(6, 7, 8), (5, 8, 9)])
-def test_a_plane_is_the_image_of_the_volume_at_its_place(shape):
-    nz, ny, nx = shape
-    kspace = random_complex(3, ny, nz, nx, seed=1)
-    volume = ifft(kspace, (1, 2, 3))
-    for z, dy, dx in ((0, 0, 0), (nz - 1, 2, -3), (2, -1, 1)):
-        offset = ((z - nz // 2) / nz, dy / ny, dx / nx)
-        plane = ifft(plane_of_volume(kspace, offset), (1, 3))[:, :, 0]
-        expected = volume[:, :, z].roll((-dy, -dx), (1, 2))
-        torch.testing.assert_close(plane, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_between_the_partitions_it_is_interpolated():
-    """A volume with one spatial frequency along z, seen anywhere in between."""
-    kspace = torch.zeros(1, 1, 8, 1, dtype=torch.complex64)
-    kspace[0, 0, 6] = 1.0
-    for d in (0.1, -0.33):
-        value = plane_of_volume(kspace, (d, 0.0, 0.0)).squeeze() * 8**0.5
-        assert complex(value) == pytest.approx(np.exp(2j * np.pi * 2 * d), abs=1e-5)
-
-
-def test_place_on_the_axes_of_the_reference():
-    read, phase, normal = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
-    reference = head((1, 2, 3), read, phase, normal)
-    image = head((1 + 10, 2 + 25, 3 - 30), read, phase, normal)
-    assert place_in_volume(reference, SLAB, image) == pytest.approx((0.25, -0.25, 0.25))
-    nowhere = head((0, 0, 10), (0, 0, 0), (0, 0, 0), (0, 0, 0))
-    origin = head((0, 0, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0))
-    assert place_in_volume(origin, SLAB, nowhere) == pytest.approx((0.25, 0.0, 0.0))
-
-
-@pytest.mark.parametrize(
-    ("encoding", "image", "words"),
-    [
-        (SLAB, head((0, 0, 0), (0, 1, 0), (-1, 0, 0)), "another orientation"),
-        (SLAB, head((0, 0, 21)), "does not reach every slice"),
-        (replace(SLAB, encoding_matrix=(1, 12, 20)), head((0, 0, 0)), "2-D encoding"),
-    ],
+from tests.helpers.mrd_scans import (
+    assembled,
+    close,
+    coil_kspace,
+    copied,
+    joined,
+    scan_of_kspace,
+    select,
+    small_scan,
+    with_encoding,
 )
-def test_a_reference_that_cannot_serve_says_why(encoding, image, words):
-    with pytest.raises(Misplaced, match=words):
-        place_in_volume(head((0, 0, 0)), encoding, image)
+from tests.helpers.synthetic import coil_profiles, phantom
 
 
-def slices_and_reference(n=6, metadata=None):
-    """Undersampled slices after a reference of the whole slab."""
-    kspace = coil_kspace((48, 64), 4, n)
-    mask = make_mask("regular", (48, 64), 2, n_acs=1)[:, 0][None]
-    frames = [
-        make_frame(Counters(slice=s), kspace[s][:, None], mask, flagged=False) for s in range(n)
-    ]
-    whole = [replace(f, mask=torch.ones_like(mask)) for f in frames]
-    frames = [reference_volume(whole, 16), *frames]
-    xml, lines = scan_of_frames(
-        frames, fov_mm=(5.0, 200.0, 260.0), metadata=metadata, request=REQUEST
-    )
-    return kspace, parse_header(xml), lines
+def reference_of(lines, rows, first_counter=0):
+    """The central lines of a scan as a reference that counts from `first_counter`."""
+    part = select(lines, rows)
+    part.heads["flags"] = flag_bits(CALIBRATION)
+    part.heads["idx"]["kspace_encode_step_1"] = first_counter + np.arange(len(rows))
+    return part
 
 
-def test_every_slice_is_calibrated_from_its_place_in_the_slab():
-    tilted = ScanMetadata(
-        read_dir=(0.0, 1.0, 0.0),
-        phase_dir=(0.0, 0.0, 1.0),
-        slice_dir=(1.0, 0.0, 0.0),
-        position_mm=(7.0, -3.0, 20.0),
-    )
-    for metadata in (None, tilted):
-        kspace, header, lines = slices_and_reference(metadata=metadata)
-        plan = plan_scan(header, lines.heads)
-        assert {c.kind for c in plan.calibration.values()} == {"volume"} and not plan.rejected
-        for slice_ in Assembler(lines, plan):
-            expected = crop_or_pad(kspace[slice_.counters.slice], (16, 32))
-            torch.testing.assert_close(slice_.acs, expected, rtol=1e-3, atol=1e-3)
-            assert slice_.mask.sum() < 0.6 * slice_.mask.numel()
+@pytest.mark.parametrize("mode", ["separate", "external"])
+@pytest.mark.parametrize("n", [16, 15])
+@pytest.mark.parametrize("first_counter", [0, 7])
+def test_separate_reference_is_centred_on_its_own_block(mode, n, first_counter):
+    kspace, _, xml, lines = small_scan()
+    start = 24 - n // 2
+    reference = reference_of(lines, np.arange(start, start + n), first_counter)
+    for i, line in enumerate(reference.data):
+        reference.data[i] = 5 * line
+    thin = select(lines, np.arange(0, 48, 2))
+    header = with_encoding(xml, calibration_mode=mode)
+    (slice_,) = assembled(header, joined(reference, thin))
+    close(slice_.acs, 5 * kspace[0][:, start : start + n])
+    assert slice_.mask[:, 0].nonzero().flatten().tolist() == list(range(0, 48, 2))
+    close(slice_.kspace[:, ::2], kspace[0][:, ::2])
 
 
-def test_an_asymmetric_echo_of_the_slab_is_cut_to_its_measured_centre():
-    kspace, header, lines = slices_and_reference()
-    lines.heads["discard_pre"][lines.heads["encoding_space_ref"] == 1] = 20
-    for slice_ in Assembler(lines, plan_scan(header, lines.heads)):
-        # 10 of 32 samples are missing: 6 before the centre remain, and as many after it.
-        expected = crop_or_pad(kspace[slice_.counters.slice], (16, slice_.acs.shape[-1]))
-        assert slice_.acs.shape[-1] in (11, 12, 13)
-        error = (slice_.acs - expected).norm() / expected.norm()
-        assert error < 0.1, error
+def test_every_slice_has_its_own_reference_and_frames_share_it():
+    kspace, _, xml, lines = small_scan(n_slices=3)
+    refs = [reference_of(lines, 48 * s + np.arange(16, 32)) for s in range(3)]
+    frames = []
+    for repetition in range(2):
+        frames.append(select(lines, np.arange(0, 144, 2)))
+        frames[-1].heads["idx"]["repetition"] = repetition
+    header = with_encoding(xml, calibration_mode="separate")
+    slices = assembled(header, joined(*refs, *frames))
+    assert len(slices) == 6
+    for s in slices:
+        close(s.acs, kspace[s.counters.slice][:, 16:32])
+    assert slices[0].acs is slices[3].acs and slices[0].acs is not slices[1].acs
 
 
-def test_the_slab_is_read_once_for_all_slices(monkeypatch):
-    _, header, lines = slices_and_reference()
-    read = []
-    real = LineList.samples
-    monkeypatch.setattr(LineList, "samples", lambda self, i: read.extend(i) or real(self, i))
-    assert len(list(Assembler(lines, plan_scan(header, lines.heads)))) == 6
-    assert sorted(read) == list(range(len(lines.heads)))
+@pytest.mark.parametrize("n_samples", [100, 64, 50])
+def test_a_short_reference_is_oversampled_as_the_image_is(n_samples):
+    _, _, xml, lines = small_scan()
+    header = with_encoding(xml, calibration_mode="separate")
+    n = lines.data[0].shape[-1]
+    assert header.encodings[0].readout_oversampling == 2 and n == 128
+    reference = reference_of(lines, np.arange(16, 32))
+    first = n // 2 - n_samples // 2
+    data = [d[:, first : first + n_samples] for d in reference.data]
+    short = LineList(reference.heads.copy(), data)
+    short.heads["number_of_samples"] = n_samples
+    short.heads["center_sample"] = n_samples // 2
+    thin = select(lines, np.arange(0, 48, 2))
+    (whole,) = assembled(header, joined(reference, thin))
+    (cut,) = assembled(header, joined(short, thin))
+    # Both know the same k-space, where the short one has been measured.
+    middle = slice(32 - 10, 32 + 10)
+    start = cut.acs.shape[-1] // 2 - 10
+    ours, theirs = cut.acs[..., start : start + 20], whole.acs[..., middle]
+    assert float((ours - theirs).norm() / theirs.norm()) < 0.01
 
 
-def test_a_slab_elsewhere_is_set_aside_with_the_reason():
-    _, header, lines = slices_and_reference()
-    lines.heads["position"][lines.heads["encoding_space_ref"] == 1] += (0.0, 0.0, 500.0)
+def external_scan(m: int, n: int):
+    """A reference of another field of view and resolution in an encoding space of its own."""
+    image_shape, n_coils = (64, 64), 4
+    profile = coil_profiles(n_coils, (256, 256))
+    image, _ = phantom((256, 256), (0.3, 0.28))
+    fine = profile * image
+    full = fft2c(fine)
+    start = [128 - m // 2 for m in image_shape]
+    kspace = full[:, start[0] : start[0] + 64, start[1] : start[1] + 64]
+    # The same object in a field of view of m mm instead of 256.
+    inner = fine[:, 128 - m // 2 : 128 - m // 2 + m, 128 - m // 2 : 128 - m // 2 + m]
+    centre = fft2c(inner)[:, m // 2 - n // 2 : m // 2 - n // 2 + n]
+    reference = centre[..., m // 2 - n // 2 : m // 2 - n // 2 + n]
+    fov = (5.0, 256.0, 256.0)
+    xml, lines = scan_of_kspace(kspace[None], torch.ones(image_shape), fov_mm=fov)
+    small = (5.0, float(m), float(m))
+    ref_xml, ref_lines = scan_of_kspace(reference[None], torch.ones(n, n), fov_mm=small)
+    ref_lines.heads["encoding_space_ref"] = 1
+    ref_lines.heads["flags"] = flag_bits(CALIBRATION)
+    header = with_encoding(xml, parse_header(ref_xml).encodings[0], calibration_mode="external")
+    thin = select(lines, np.arange(0, 64, 2))
+    return kspace, header, joined(ref_lines, thin)
+
+
+@pytest.mark.parametrize(("m", "n"), [(256, 24), (204, 24), (192, 30)])
+def test_external_reference_is_brought_to_the_image_grid(m, n):
+    kspace, header, lines = external_scan(m, n)
+    ratio = 256 / m
     plan = plan_scan(header, lines.heads)
-    assert {c.kind for c in plan.calibration.values()} == {"shared"}
-    assert plan.rejected == {"reference volume that does not reach every slice": 96}
+    (slice_,) = Assembler(lines, plan)
+    size = math.floor(n * ratio) if ratio != 1 else n
+    assert slice_.acs.shape == (4, size, size)
+    assert plan.calibration[0, 0].acs_size(lines.heads) == (size, size)
+    # The rim of the block feels the window of the resampling; the centre is the image's k-space.
+    inner = (slice(None), *(slice(32 - 6, 32 + 6),) * 2)
+    ours = slice_.acs[(slice(None), *(slice(size // 2 - 6, size // 2 + 6),) * 2)]
+    truth = kspace[inner]
+    scale = (ours.conj() * truth).sum() / ours.abs().square().sum()
+    error = (scale * ours - truth).norm() / truth.norm()
+    assert error < (1e-4 if ratio == 1 else 0.02)
+
+
+@pytest.mark.parametrize("ratio", [0.8, 1.25])
+def test_resampling_moves_no_point(ratio):
+    """A point at r has k-space exp(-2 pi i k r / FOV) in every field of view."""
+    n, place = 32, 0.15
+    k = torch.arange(n) - n // 2
+    point = torch.polar(torch.ones(n), -2 * math.pi * place * k)
+    # A window on the samples keeps the side lobes of the point within the field of view.
+    window = torch.exp(-((k / (n / 6)) ** 2))
+    moved = resample_fov((window * point).to(torch.complex64)[None], 1, ratio)[0]
+    m = math.floor(n * ratio)
+    k_new = (torch.arange(m) - m // 2) / ratio
+    expected = torch.exp(-((k_new / (n / 6)) ** 2)) * torch.polar(
+        torch.ones(m), -2 * math.pi * place * k_new
+    )
+    scale = expected.norm() / moved.norm()
+    torch.testing.assert_close(scale * moved, expected.to(moved), atol=0.02, rtol=0)
+
+
+def test_reference_without_its_own_centre_reconstructs():
+    """No line of the image is near k = 0 twice over: noise and maps come from the reference."""
+    _, _, xml, lines = small_scan()
+    reference = reference_of(lines, np.arange(12, 36))
+    thin = select(lines, np.arange(0, 48, 2))
+    (slice_,) = assembled(with_encoding(xml, calibration_mode="separate"), joined(reference, thin))
+    image = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))(
+        slice_
+    )
+    assert not image.report.fallback and image.report.acs_shape == (24, 64)
+
+
+@pytest.mark.parametrize("n_coils", [20, 64])
+@pytest.mark.parametrize("pad", [False, True])
+def test_data_and_reference_are_compressed_by_the_same_matrices(n_coils, pad):
+    shape = (48, 64)
+    mask = make_mask("regular", shape, 2, n_acs=24)
+    kspace = mask * coil_kspace(shape, n_coils)[0]
+    acs = cut_acs(kspace, mask)
+    if pad:
+        acs = acs[..., 8:56]
+    compressor = make_compressor(acs, mask, 12)
+    virtual, reference = compressor(kspace), compress_acs(acs, compressor, 64)
+    assert virtual.shape[0] == reference.shape[0] == 12
+    own = cut_acs(virtual, mask)[..., 8:56] if pad else cut_acs(virtual, mask)
+    tolerance = 0.03 if pad else 1e-5
+    assert (own - reference).norm() / own.norm() < tolerance
+
+
+def test_readouts_that_are_partly_measured_need_one_matrix():
+    mask = torch.ones(48, 64)
+    mask[:, :9] = 0
+    acs = cut_acs(mask * coil_kspace((48, 64), 16)[0], mask)
+    assert not make_compressor(acs, mask, 12).is_geometric
+
+
+def seen_from(reference, header, dy, dx):
+    """The reference as scanned about a centre so many mm (phase, read) before that of the image."""
+    part, (_, fov_y, fov_x) = copied(reference), header.encodings[0].encoding_fov_mm
+    heads = part.heads
+    heads["position"] -= dy * heads["phase_dir"] + dx * heads["read_dir"]
+    rows = heads["idx"]["kspace_encode_step_1"].astype(float)
+    for i, (row, center) in enumerate(zip(rows, heads["center_sample"], strict=True)):
+        k_x = (np.arange(part.data[i].shape[1]) - float(center)) / fov_x
+        k_y = (row - (rows.min() + len(set(rows)) // 2)) / fov_y
+        part.data[i] = part.data[i] * np.exp(-2j * np.pi * (k_y * dy + k_x * dx))
+    return part
+
+
+def separate_scan(n_slices=1):
+    """k-space, header, reference and twofold undersampled image lines."""
+    # Without oversampling a shift of the object leaves nothing outside the field of view.
+    kspace, _, xml, lines = small_scan(n_slices=n_slices, oversampling=False)
+    rows = [reference_of(lines, 48 * s + np.arange(16, 32)) for s in range(n_slices)]
+    thin = select(lines, np.arange(0, 48 * n_slices, 2))
+    return kspace, with_encoding(xml, calibration_mode="separate"), joined(*rows), thin
+
+
+def sources(header, lines):
+    plan = plan_scan(header, lines.heads)
+    return {c.kind for c in plan.calibration.values()}, plan.rejected
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(30.0, 0.0), (0.0, -40.0), (-17.3, 25.9)])
+def test_the_centre_of_the_reference_does_not_matter(dy, dx):
+    kspace, header, reference, thin = separate_scan()
+    (slice_,) = assembled(header, joined(seen_from(reference, header, dy, dx), thin))
+    close(slice_.acs, kspace[0][:, 16:32])
+
+
+@pytest.mark.parametrize("turned", [("read_dir", "phase_dir"), ("phase_dir", "slice_dir")])
+def test_a_reference_on_other_axes_is_set_aside_with_the_reason(turned):
+    _, header, reference, thin = separate_scan()
+    for name in turned:
+        reference.heads[name] *= -1
+    expected = ({"shared"}, {"reference of another orientation": 16})
+    assert sources(header, joined(reference, thin)) == expected
+
+
+def test_a_reference_far_off_is_set_aside_with_the_reason():
+    _, header, reference, thin = separate_scan(2)
+    aside, beyond = copied(reference), copied(reference)
+    aside.heads["position"] += 101 * aside.heads["phase_dir"]
+    beyond.heads["position"] += 16 * beyond.heads["slice_dir"]
+    for part, reason in (
+        (aside, "reference that does not reach every slice"),
+        (beyond, "reference slices that do not reach every slice"),
+    ):
+        assert sources(header, joined(part, thin)) == ({"shared"}, {reason: 32})
+
+
+@pytest.mark.parametrize("order", [[2, 1, 0], [1, 2, 0], [12, 10, 11]])
+def test_slices_of_a_reference_are_found_by_their_place(order):
+    kspace, header, reference, thin = separate_scan(3)
+    numbers = reference.heads["idx"]["slice"]
+    reference.heads["idx"]["slice"] = np.array(order)[numbers]
+    # Planned between two slices of the image, nearer to the right one.
+    reference.heads["position"] += 0.3 * header.encodings[0].recon_fov_mm[0] * np.array([0, 0, 1])
+    for slice_ in assembled(header, joined(reference, thin)):
+        close(slice_.acs, kspace[slice_.counters.slice][:, 16:32])
+
+
+@pytest.mark.parametrize("missing", ["position", "directions", "image position"])
+def test_without_places_slices_of_a_reference_are_found_by_their_counters(missing):
+    kspace, header, reference, thin = separate_scan(3)
+    reference.heads["position"] = 1000 - 2 * reference.heads["position"]
+    if missing == "position":
+        reference.heads["position"] = (0, 0, 70)
+    elif missing == "directions":
+        for name in ("read_dir", "phase_dir", "slice_dir"):
+            reference.heads[name] = 0
+    else:
+        thin.heads["position"] = 0
+    for slice_ in assembled(header, joined(reference, thin)):
+        close(slice_.acs, kspace[slice_.counters.slice][:, 16:32])
