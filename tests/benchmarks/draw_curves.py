@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .generalisation import BOUND, CURVES
+from .generalisation import BOUND
 
 CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)\)")
 COLOURS = ("#888888", "#d95f02", "#1b6ca8", "#7570b3")
@@ -21,13 +21,24 @@ def read_tables(text):
     tables, now = {}, None
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if cells[0] in CURVES:
+        if cells[0] in AXES:
             now = tables[cells[0]] = (cells[1:], [])
         elif not line.startswith("|"):
             now = None
         elif now and CELL.fullmatch(cells[-1]):
             now[1].append((cells[0], [float(CELL.fullmatch(c)[1]) for c in cells[1:]]))
     return tables
+
+
+AXES = {
+    "acceleration, Gaussian": "acceleration",
+    "acceleration, regular": "acceleration",
+    "coils": "number of coils",
+    "noise": "signal-to-noise ratio [dB]",
+    "LR matrix": "LR matrix [PE x readout]",
+    "field of view along y": "field of view [part of the full one]",
+    "2-D masks": "acceleration",
+}
 
 
 def short(label):
@@ -55,7 +66,7 @@ def draw(tables, path):
                 linewidth=1 if bound else 1.6,
                 label="fully sampled + sinc" if bound else system,
             )
-        panel.set_title(curve)
+        panel.set(title=curve, xlabel=AXES[curve])
         panel.grid(alpha=0.3)
     figure.supylabel("PSNR [dB]")
     figure.axes[0].legend(fontsize=8)

@@ -1,6 +1,7 @@
-"""What the report shows of one image: plane by plane what was measured, and what came out.
+"""Makes the pictures that the report shows of one image: from the measurement to the maps.
 
-Of a volume it is the plane (PE, SPE) in the middle of the readout, in which the network works.
+A volume is shown in the plane (PE, SPE) in the middle of the readout: the network reconstructs
+such planes.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,20 @@ from jrsr_core.reconstruction.reconstructor import Reconstructor
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Magnitudes float32 ``(y, x)`` of one plane on one scale; `aspect` is width over height.
+    """Magnitudes of one plane, float32 ``(y, x)``, on one scale.
 
-    `measured` is the zero-filled LR image, root sum of squares over the coils; `maps` may be empty.
+    Attributes
+    ----------
+    image
+        The delivered image.
+    conventional
+        CG-SENSE, interpolated to the same grid.
+    measured
+        Zero-filled LR image, root sum of squares over the coils.
+    maps
+        Maps of the image by name; empty for a fallback image.
+    aspect
+        Width over height of the field of view.
     """
 
     image: np.ndarray
@@ -36,7 +48,19 @@ class View:
 def make_view(
     made: KSpaceSlice | KSpaceVolume, image: ReconImage, recon: Reconstructor, encoding: Encoding
 ) -> View:
-    """Return the view of a finished image; `made` is its k-space, CG-SENSE its rival."""
+    """Return the view of an image.
+
+    Parameters
+    ----------
+    made
+        K-space from which the image was reconstructed.
+    image
+        The delivered image.
+    recon
+        The reconstructor, for its conventional reconstruction.
+    encoding
+        Encoding of the image.
+    """
     slice_ = plane_of(made)
     plain = fallback_image(recon, slice_, "")
     measured = ifft2c(crop_or_pad(slice_.kspace, slice_.lr_shape)).abs().square().sum(0).sqrt()
@@ -69,14 +93,14 @@ def plane_of(made: KSpaceSlice | KSpaceVolume) -> KSpaceSlice:
 
 
 def _plane(volume: torch.Tensor) -> torch.Tensor:
-    """``(z, y, x)`` -> ``(y, z)`` in the middle of x."""
+    """Return the plane ``(y, z)`` in the middle of x of a volume ``(z, y, x)``."""
     return volume[:, :, volume.shape[-1] // 2].T
 
 
 def coverage(slice_: KSpaceSlice) -> np.ndarray:
-    """Return what was measured of the k-space of the HR image, uint8 indices.
+    """Return which samples of the HR image's k-space were measured, uint8 codes ``(ky, kx)``.
 
-    0 beyond the acquired resolution, 1 skipped, 2 measured, 3 the calibration block.
+    0: beyond the acquired resolution, 1: skipped, 2: measured, 3: measured for calibration.
     """
     mask = slice_.mask.cpu()
     codes = torch.where(mask > 0, 2, 1).to(torch.uint8)
@@ -88,9 +112,9 @@ def coverage(slice_: KSpaceSlice) -> np.ndarray:
 
 
 def coil_magnitudes(calibrated: CalibratedSlice) -> list[np.ndarray]:
-    """Return the coil sensitivities at LR, float32 ``(y, x)`` each."""
+    """Return the magnitudes of the coil sensitivities on the LR grid, float32 ``(y, x)`` each."""
     csm = calibrated.sense.csm[0].cpu()
-    lr = tuple(n // SR_FACTOR for n in csm.shape[-2:])
+    lr = (csm.shape[-2] // SR_FACTOR, csm.shape[-1] // SR_FACTOR)
     return [_array(m) for m in sinc_interpolate(csm, lr)]
 
 

@@ -1,16 +1,25 @@
 """The report of a scan: complete by itself, true, small."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
-from gadget.output.report.html import nice_top
+from gadget.output.report.chart import nice_top
+from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.find import find_card
+from jrsr_core.weights.load import save_weights
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 BRAIN = ("--matrix", "96x112", "--coils", "6", "--acs", "20", "--accel", "1.8")
+
+SUBJECT = (
+    "<subjectInformation><patientName>&lt;script&gt;alert(3)&lt;/script&gt;</patientName>"
+    "</subjectInformation>"
+)
 
 
 class Page(HTMLParser):
@@ -87,7 +96,7 @@ def test_a_scan_without_weights_and_noise(tmp_path, capfd):
     write_small_scan(tmp_path / "s.h5")
     assert jrsr(capfd, "recon", tmp_path / "s.h5", "--format", "report", *FAST).code == 0
     text = Page((tmp_path / "s_jrsr.html").read_text()).text
-    assert "estimated, no noise lines" in text and "Like the training" not in text
+    assert "estimated, no noise lines" in text and "Similarity to the training" not in text
     assert "cg-sense+sinc" in text
 
 
@@ -96,7 +105,7 @@ def test_a_fallback_image_is_told(tmp_path, capfd):
     outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "--report", *FAST)
     assert outcome.code == 3
     text = Page((tmp_path / "s_jrsr.html").read_text()).text
-    assert "1 of 1 are fallback images" in text and "no part in it" in text
+    assert "1 of 1 are fallback images" in text and "reconstructed without the network" in text
 
 
 def test_a_volume_is_shown_in_the_plane_of_the_network(tmp_path, capfd):
@@ -106,6 +115,29 @@ def test_a_volume_is_shown_in_the_plane_of_the_network(tmp_path, capfd):
     assert jrsr(capfd, "recon", tmp_path / "v.h5", "--report", *FAST).code == 0
     text = Page((tmp_path / "v_jrsr.html").read_text()).text
     assert "1 image of 56 x 64 x 8" in text and "32 x 28" in text
+
+
+def test_no_text_from_outside_becomes_html(tmp_path, capfd):
+    """A weights card, a scan header and a setting are text, whatever they begin with."""
+    attack = "<script>alert(1)</script>"
+    folder = tmp_path / "<script>alert(2)<"
+    torch.manual_seed(0)
+    network = build_model("sr", preset="tiny")
+    save_weights(network, folder, "sr", "tiny", data=attack, commit="<b>no</b>")
+
+    def with_names(xml, lines):
+        xml = xml.replace("<measurementInformation>", SUBJECT + "<measurementInformation>")
+        return re.sub("(<protocolName>)[^<]*", rf"\1{escape(attack)}", xml), lines
+
+    write_small_scan(tmp_path / "s.h5", with_names)
+    options = ("--model", "sr", "--set", f"weights={folder / 'sr_tiny.json'}")
+    assert jrsr(capfd, "recon", tmp_path / "s.h5", "--report", *options).code == 0
+    page = Page((tmp_path / "s_jrsr.html").read_text())
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count(attack) == 2, "protocol and training data"
+    assert "<script>alert(2)<" in page.text and "<b>no</b>" in page.text
+    values = [value for _, attributes in page.tags for value in attributes.values()]
+    assert not any(attack in (value or "") for value in values)
 
 
 def test_an_existing_report_is_not_replaced_unasked(tmp_path, capfd):
