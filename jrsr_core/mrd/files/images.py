@@ -22,7 +22,7 @@ from jrsr_core.mrd.xml import XmlError, parse_xml
 from .chunks import FileLimits, check_chunks
 from .hdf5_checks import check_group, check_header, check_members, check_texts
 from .heaps import Heaps
-from .scan import DATASET, fitted, lacking, reading
+from .scan import DATASET, fitted, lacking, open_file, reading
 
 NO_HEADER = "<ismrmrdHeader/>"
 
@@ -55,7 +55,7 @@ class ImageFile:
         limits = limits or FileLimits()
         if not path.exists():
             raise BadScan("does not exist")
-        with reading("unreadable"), _opened(path) as file:
+        with reading("unreadable"), open_file(path) as file:
             heaps = Heaps(file)
             check_group(file, limits)
             groups = _groups(file)
@@ -70,19 +70,13 @@ class ImageFile:
 
     def with_groups(self) -> Iterator[tuple[str, ismrmrd.Image]]:
         """Yield the images with the name of their group; a client adds a group in every run."""
-        with _opened(self.path) as file:
+        with open_file(self.path) as file:
             for series in self._series:
                 for i, head in enumerate(series.heads):
                     with reading(f"image {i} of {series.name} cannot be read"):
                         data = file[series.name]["data"][i]
                     what = f"image {i} of {series.name}"
                     yield series.group, _image(head, series.attributes[i], data, what)
-
-
-def _opened(path: Path) -> h5py.File:
-    if not h5py.is_hdf5(path):
-        raise BadScan("not an HDF5 file")
-    return h5py.File(path, "r")
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:

@@ -53,7 +53,7 @@ class ScanFile:
     def __init__(self, path: str | Path, limits: FileLimits = FileLimits()) -> None:  # noqa: B008
         self.path = Path(path)
         self._limits = limits
-        self._file = _open(self.path)
+        self._file = open_file(self.path)
         try:
             with reading("unreadable"):
                 group = _find_dataset(self._file, self._limits)
@@ -166,7 +166,16 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
     Path(path).write_bytes(buffer.getbuffer())
 
 
-def _open(path: Path) -> h5py.File:
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        No such file, or not readable for this user.
+    BadScan
+        Not an HDF5 file, or cut off.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
