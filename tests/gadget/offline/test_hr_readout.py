@@ -165,7 +165,7 @@ def test_a_point_stays_where_it_is():
     slice_ = KSpaceSlice(
         kspace, torch.ones(acquired), kspace[:, 12:36], GEOMETRY, Counters(), lr_readout=56
     )
-    recon = make_reconstructor(replace(DEFAULT, kernel_width=4))
+    recon = make_reconstructor(DEFAULT.override({"kernel_width": 4}))
     magnitude = recon(slice_).magnitude
     assert np.unravel_index(int(magnitude.argmax()), hr) == (60, 37)
     # Between two LR pixels along the readout, where an image of the centre alone is blurred.
