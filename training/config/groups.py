@@ -87,10 +87,10 @@ class Optimizer(Group):
 class Perceptual(Group):
     """The network whose features the perceptual loss compares."""
 
-    network: Literal["none", "vgg19", "alexnet", "squeezenet", "vgg19-random", "gradient"] = "none"
+    network: Literal["none", "vgg19", "alexnet", "squeezenet", "gradient"] = "none"
     layers: dict[str, Positive] = {}  # weight of each layer; empty: the deepest one
     distance: Literal["l1", "l2"] = "l1"
-    fallback: Literal["none", "vgg19-random", "gradient"] = "none"  # where there is no file
+    fallback: Literal["none", "gradient"] = "none"  # where there is no file
     file: str = ""  # local file with the weights of the network
     sha256: str = ""  # of the file; empty: the published one
 

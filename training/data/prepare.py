@@ -1,6 +1,6 @@
 """Make the scans of a manifest: all of them once (`prepare`), or each when it is first needed.
 
-An interrupted preparation goes on where it stopped; several processes may share one folder.
+An interrupted preparation continues where it stopped; several processes may share one folder.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from .acquire import make_scan
 from .listing import build_manifest
 from .manifest import NAME, Acquisition, Entry, Manifest
-from .scans import load_scan, save_scan
+from .scans import save_scan
 from .sources import find_sources
 
 
@@ -30,7 +31,7 @@ def get_scan(folder: Path, manifest: Manifest, entry: Entry) -> dict[str, Tensor
     path = scan_path(folder, entry)
     if not path.exists():
         save_scan(path, make_scan(manifest, entry))
-    return load_scan(path)
+    return load_file(path)
 
 
 def open_folder(
@@ -48,7 +49,7 @@ def open_folder(
         wanted.write(folder)
         return wanted
     found = Manifest.read(folder)
-    # A folder goes on in the version that it was begun in.
+    # A folder keeps the version in which it was begun.
     wanted = replace(wanted, version=found.version)
     if found.sha256 != wanted.sha256:
         raise ValueError(f"{folder}: prepared otherwise, {_difference(found, wanted)}")
@@ -73,15 +74,9 @@ def _make(folder: Path, manifest: Manifest, entry: Entry) -> None:
     save_scan(scan_path(folder, entry), make_scan(manifest, entry))
 
 
-def make_all(
-    folder: Path,
-    manifest: Manifest,
-    *,
-    workers: int = 0,
-    splits: tuple[str, ...] = ("train", "val"),
-) -> Iterator[Entry]:
-    """Make what is missing, yielding every entry when its file is there."""
-    entries = [e for e in manifest.scans if e.split in splits]
+def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Iterator[Entry]:
+    """Make the missing scans of training and validation; yield every entry that is on disk."""
+    entries = manifest.split("train") + manifest.split("val")
     missing = []
     for entry in entries:
         if scan_path(folder, entry).exists():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from jrsr_core.atomic import write_bytes
@@ -158,11 +158,6 @@ def save_scan(path: Path, scan: TrainingScan) -> None:
         tensors[name] = real.to(torch.float32 if name == "noise_std" else torch.float16)
     content = save({k: v.contiguous() for k, v in tensors.items()})
     write_bytes(path, content, overwrite=True)
-
-
-def load_scan(path: Path) -> dict[str, Tensor]:
-    """Read the half-precision tensors of a file."""
-    return load_file(path)
 
 
 def unpack_scan(tensors: dict[str, Tensor]) -> TrainingScan:

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -62,8 +63,6 @@ def spread(n_total: int, n_wanted: int | None) -> list[int]:
 
 
 def _addresses(path: Path) -> list[SliceAddress]:
-    import h5py
-
     with h5py.File(path, "r") as file:
         if "slices" not in file:
             raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")

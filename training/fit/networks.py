@@ -19,25 +19,12 @@ from .patches import check_patches
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A network and the optimizer that trains it."""
+    """A network, the optimizer that trains it, and their names in a checkpoint."""
 
     network: nn.Module
     optimizer: torch.optim.Adam
-
-    def tensors(self, name: str, optimizer: str) -> dict[str, Tensor]:
-        """Return weights and moments under the names that a checkpoint has for them."""
-        return pack_module(name, self.network) | pack_optimizer(optimizer, self.optimizer)
-
-    def restore(self, tensors: dict[str, Tensor], name: str, optimizer: str, where: str) -> None:
-        """Load what `tensors` returned; raises as `load_matching`."""
-        load_matching(self.network, part(tensors, name), where)
-        load_optimizer(self.optimizer, part(tensors, optimizer))
-
-    def begin_step(self, rate: float) -> None:
-        """Set the learning rate and clear the gradients."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+    name: str
+    optimizer_name: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +45,30 @@ class Networks:
         """Number of coil map sets that the generator uses."""
         return getattr(self.model, "n_maps", 1)
 
+    def _learners(self) -> list[Learner]:
+        return [x for x in (self.generator, self.discriminator) if x is not None]
+
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that training changes, by name."""
-        tensors = self.generator.tensors("model", "adam") | pack_module("average", self.average)
-        if self.discriminator is not None:
-            tensors |= self.discriminator.tensors("discriminator", "adam_d")
+        tensors = pack_module("average", self.average)
+        for learner in self._learners():
+            tensors |= pack_module(learner.name, learner.network)
+            tensors |= pack_optimizer(learner.optimizer_name, learner.optimizer)
         return tensors
 
     def restore(self, tensors: dict[str, Tensor], where: str) -> None:
         """Load what `tensors` returned; raises as `load_matching`."""
-        self.generator.restore(tensors, "model", "adam", where)
         load_matching(self.average, part(tensors, "average"), where)
-        if self.discriminator is not None:
-            self.discriminator.restore(tensors, "discriminator", "adam_d", where)
+        for learner in self._learners():
+            load_matching(learner.network, part(tensors, learner.name), where)
+            load_optimizer(learner.optimizer, part(tensors, learner.optimizer_name))
 
     def begin_step(self, rate: float) -> None:
-        """Set the learning rate and clear the gradients of all learners."""
-        self.generator.begin_step(rate)
-        if self.discriminator is not None:
-            self.discriminator.begin_step(rate)
+        """Set the learning rate and clear the gradients."""
+        for learner in self._learners():
+            for group in learner.optimizer.param_groups:
+                group["lr"] = rate
+            learner.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -129,21 +121,20 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
     set_backward(model, config.fixed_point.backward)
     set_iterations(model, config.fixed_point.max_iterations)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    generator = _learner(model, config)
+    generator = Learner(model, _adam(model, config), "model", "adam")
     discriminator = None
     if config.loop == "adversarial":
         kind = config.loss.discriminator
         built = build_discriminator(kind.network, config.preset, width=kind.width, norm=kind.norm)
-        discriminator = _learner(built.to(device).train(), config)
+        built.to(device).train()
+        discriminator = Learner(built, _adam(built, config), "discriminator", "adam_d")
     if config.machine.compile:
         other = None if discriminator is None else discriminator.network
         compile_networks(model, other, config.machine.compile)
     return Networks(generator, average, discriminator)
 
 
-def _learner(network: nn.Module, config: RunConfig) -> Learner:
+def _adam(network: nn.Module, config: RunConfig) -> torch.optim.Adam:
     adam = config.optimizer
-    optimizer = torch.optim.Adam(
-        network.parameters(), adam.learning_rate, (adam.beta1, adam.beta2), adam.eps
-    )
-    return Learner(network, optimizer)
+    betas = (adam.beta1, adam.beta2)
+    return torch.optim.Adam(network.parameters(), adam.learning_rate, betas, adam.eps)

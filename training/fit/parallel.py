@@ -7,7 +7,6 @@ meets. Running statistics of normalisation layers are averaged as well, so all p
 """
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def _fabric_class() -> "type[Fabric]":
-    # Two packages carry it; the first imports without the rest of Lightning.
-    for package in ("lightning_fabric", "lightning.fabric"):
-        try:
-            return import_module(package).Fabric
-        except ImportError as error:
-            missing = error
-    raise ValueError("training needs Lightning Fabric: install the extra 'training'") from missing
-
-
 def make_fabric(config: RunConfig) -> "Fabric":
     """Return the launched Fabric of a run; it recognises the processes of torchrun and others.
 
@@ -37,13 +26,16 @@ def make_fabric(config: RunConfig) -> "Fabric":
     ValueError
         Lightning Fabric is not installed, or the device is not there.
     """
-    fabric_class = _fabric_class()
+    try:
+        from lightning_fabric import Fabric  # an optional dependency
+    except ImportError as error:
+        raise ValueError("training needs Lightning Fabric: install the extra 'training'") from error
     kind, _, number = config.device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
         raise ValueError(f"device is {config.device!r}, known: auto, cpu, cuda, cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {config.device}, but there is no CUDA device")
-    fabric = fabric_class(
+    fabric = Fabric(
         accelerator=kind,
         devices=[int(number)] if number else config.machine.devices,
         num_nodes=config.machine.nodes,

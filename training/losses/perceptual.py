@@ -4,10 +4,9 @@
 
 phi: VGG-19 at conv5_4 before its ReLU (ESRGAN's choice, with the same constants as the paper), or
 another trunk. Magnitudes are divided by the maximum of the truth and clamped to [0, 1] for it.
-Weights come from a local file whose hash is checked. Without one a fallback can be named, which is
-no perceptual loss and is recorded under its own name:
+Weights come from a local file whose hash is checked. Without one a recipe can fall back on a loss
+that is not perceptual and is recorded under its own name:
 
-    vgg19-random   the same architecture with random weights
     gradient       sum over scales 1, 1/2, 1/4 of mean |grad x - grad x_GT|
 """
 
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk, random_trunk
+from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk
 from training.config.groups import Loss
 from training.config.groups import Perceptual as Settings
 
@@ -79,24 +78,13 @@ class Perceptual:
     facts: dict[str, Any]
 
 
-def _fallback(settings: Settings, name: str, weights: dict[str, float]) -> Perceptual:
-    wanted = settings.network
-    facts = {"wanted": wanted, "used": name, "fallback": name != wanted}
-    if name == "gradient":
-        return Perceptual(GradientLoss(), facts)
-    trunk = random_trunk("vgg19", layers=tuple(weights))
-    return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
-
-
-def _layers(settings: Settings, architecture: str) -> dict[str, float]:
+def _layers(settings: Settings) -> dict[str, float]:
     """Return the weight of every layer; the deepest where none, or another network's, is named."""
-    wanted = dict(settings.layers)
-    if architecture not in DEEPEST:
-        return wanted
-    own, every = TRUNKS[architecture].layers, {x for spec in TRUNKS.values() for x in spec.layers}
+    network, wanted = settings.network, settings.layers
+    own, every = TRUNKS[network].layers, {x for spec in TRUNKS.values() for x in spec.layers}
     if wanted.keys() <= every and not wanted.keys() & own.keys():
-        return {DEEPEST[architecture]: 1.0}
-    return wanted
+        return {DEEPEST[network]: 1.0}
+    return dict(wanted)
 
 
 def make_perceptual(loss: Loss) -> Perceptual | None:
@@ -110,26 +98,23 @@ def make_perceptual(loss: Loss) -> Perceptual | None:
     settings, name = loss.perceptual, loss.perceptual.network
     if not loss.per or name == "none":
         return None
-    architecture = name.removesuffix("-random")
-    weights = _layers(settings, architecture)
-    if name not in TRUNKS:
-        return _fallback(settings, name, weights)
-    if settings.file:
-        path = Path(settings.file)
-        trunk = load_trunk(name, path, settings.sha256 or None, layers=tuple(weights))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        facts: dict[str, Any] = {"wanted": name, "used": name, "fallback": False, "sha256": digest}
-        if settings.layers and weights != settings.layers:
-            facts["layers"] = weights
-        return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
-    if settings.fallback == "none":
+    if name in TRUNKS and not settings.file and settings.fallback == "none":
         raise TrunkError(
             f"loss.perceptual.network is {name}, but there are no weights: give "
             "loss.perceptual.file=FILE (never downloaded) or loss.perceptual.fallback=gradient"
         )
-    if settings.fallback == "vgg19-random" and name != "vgg19":
-        weights = {DEEPEST["vgg19"]: 1.0}
-    return _fallback(settings, settings.fallback, weights)
+    if name == "gradient" or not settings.file:
+        is_fallback = name != "gradient"
+        return Perceptual(
+            GradientLoss(), {"wanted": name, "used": "gradient", "fallback": is_fallback}
+        )
+    path, weights = Path(settings.file), _layers(settings)
+    trunk = load_trunk(name, path, settings.sha256 or None, layers=tuple(weights))
+    facts: dict[str, Any] = {"wanted": name, "used": name, "fallback": False}
+    facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if settings.layers and weights != settings.layers:
+        facts["layers"] = weights
+    return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
 
 
 def describe(facts: dict | None, settings: Settings) -> str:

@@ -18,7 +18,7 @@ from training.data.acquire import make_scan
 from training.data.listing import build_manifest
 from training.data.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.data.prepare import make_all, open_folder, scan_path
-from training.data.scans import collate, load_scan, unpack_scan
+from training.data.scans import collate, unpack_scan
 from training.data.sources import find_sources
 from training.data.testset import find_slices, scan_slice
 from training.data.variety import Variety, coarser_pixels, draw_scan, vary_image
@@ -194,8 +194,8 @@ def test_varied_scans_cannot_share_a_batch(images, tmp_path):
     scans = [make_scan(manifest, e) for e in manifest.split("train")[:2]]
     assert scans[0].kspace.shape != scans[1].kspace.shape
     folder = tmp_path
-    list(make_all(folder, manifest, splits=("train",)))
-    tensors = [load_scan(scan_path(folder, e)) for e in manifest.split("train")[:2]]
+    list(make_all(folder, manifest))
+    tensors = [load_file(scan_path(folder, e)) for e in manifest.split("train")[:2]]
     with pytest.raises(ValueError, match="use batch=1"):
         collate(tensors)
 

@@ -143,16 +143,15 @@ def perceptual(**settings):
     return make_perceptual(Loss(per=1.0, perceptual=Perceptual(**settings)))
 
 
-@pytest.mark.parametrize("name", ["vgg19-random", "gradient"])
-def test_named_fallback_is_recorded(name):
-    made = perceptual(network="vgg19", fallback=name)
-    assert made.facts == {"wanted": "vgg19", "used": name, "fallback": True}
+def test_the_fallback_is_recorded():
+    made = perceptual(network="vgg19", fallback="gradient")
+    assert made.facts == {"wanted": "vgg19", "used": "gradient", "fallback": True}
     image, target = torch.rand(1, 32, 32, requires_grad=True), torch.rand(1, 32, 32)
     loss = made.loss(image, target)
     loss.backward()
     assert float(image.grad.abs().max()) > 0
     assert float(made.loss(target, target)) == 0.0
-    chosen = perceptual(network=name)
+    chosen = perceptual(network="gradient")
     assert chosen.facts["fallback"] is False
     assert torch.allclose(chosen.loss(image, target), loss)
 

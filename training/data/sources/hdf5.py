@@ -9,8 +9,8 @@ MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `ts
 
 import re
 from pathlib import Path
-from typing import Any
 
+import h5py
 import torch
 from torch import Tensor
 
@@ -22,18 +22,8 @@ from .base import Source, SourceError, anonymous, normalised, own_split
 MODL_SLICES_PER_SUBJECT = 90
 
 
-def open_hdf5(path: Path) -> Any:
-    """Open for reading.
-
-    Raises
-    ------
-    SourceError
-        h5py is not installed, or the file is not HDF5.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise SourceError(f"{path.name}: reading HDF5 needs the package h5py") from error
+def open_hdf5(path: Path) -> h5py.File:
+    """Open for reading; raises `SourceError` if the file is not HDF5."""
     try:
         return h5py.File(path, "r")
     except FileNotFoundError:
@@ -94,8 +84,8 @@ class FastMri(Source):
         return kspace.contiguous()
 
 
-def _recon_readout(file: Any, n_stored: int) -> int:
-    """Readout size of the reconstructed image as the ISMRMRD header states it."""
+def _recon_readout(file: h5py.File, n_stored: int) -> int:
+    """Return the readout size of the reconstructed image as the ISMRMRD header states it."""
     if "ismrmrd_header" not in file:
         return n_stored
     text = file["ismrmrd_header"][()]

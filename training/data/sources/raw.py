@@ -1,10 +1,16 @@
 """ISMRMRD raw data: every fully sampled slice of a scan, assembled as at the scanner."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
+
+from jrsr_core.data import KSpaceVolume
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.plan import plan_scan
 
 from .base import Source, SourceError, anonymous, own_split
 from .hdf5 import open_hdf5
@@ -17,13 +23,10 @@ class IsmrmrdScan(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with self._slices() as slices:
-            n = len(slices)
+        with _open(path) as (_, counters):
+            n = len(counters)
         subject = _subject(path)
         self.subjects, self.splits = [subject] * n, [own_split(path)] * n
-
-    def _slices(self) -> "_OpenScan":
-        return _OpenScan(self.path)
 
     def read(self, index: int) -> Tensor:
         """Return the k-space of slice `index`.
@@ -33,51 +36,33 @@ class IsmrmrdScan(Source):
         SourceError
             The slice is undersampled, or the scan is 3-D.
         """
-        with self._slices() as slices:
-            slice_ = slices[index]
-        if not hasattr(slice_, "kspace"):
+        with _open(self.path) as (assembler, counters):
+            slice_ = assembler.assemble(counters[index])
+        if isinstance(slice_, KSpaceVolume):
             raise SourceError(f"{self.path.name}: a 3-D scan; its planes are not read for training")
+        share = float(slice_.mask.mean())
         if float(slice_.mask.min()) < 1:
-            share = float(slice_.mask.mean())
             raise SourceError(
                 f"{self.path.name}: slice {index} has {share:.0%} of its k-space, 100% is needed"
             )
         return slice_.kspace
 
 
-class _OpenScan:
-    """The slices of an open file, by index."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            from jrsr_core.mrd.assemble import Assembler
-            from jrsr_core.mrd.files.scan import ScanFile
-            from jrsr_core.mrd.plan import plan_scan
-        except ImportError as error:
-            raise SourceError(f"{path.name}: reading raw data needs the package ismrmrd") from error
-        try:
-            self._file = ScanFile(path)
-            plan = plan_scan(self._file.header, self._file.heads)
-        except ValueError as error:
-            raise SourceError(f"{path.name}: {error}") from error
-        self._assembler = Assembler(self._file, plan)
-        self._counters = list(plan.groups)
-
-    def __len__(self) -> int:
-        return len(self._counters)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._assembler.assemble(self._counters[index])
-
-    def __enter__(self) -> "_OpenScan":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[Assembler, list]]:
+    """Open a scan and yield its assembler and the counters of its slices."""
+    try:
+        with ScanFile(path) as file:
+            plan = plan_scan(file.header, file.heads)
+            yield Assembler(file, plan), list(plan.groups)
+    except SourceError:
+        raise
+    except ValueError as error:
+        raise SourceError(f"{path.name}: {error}") from error
 
 
 def _subject(path: Path) -> str:
-    """Patient of the header as a hash; the file's name where it has none."""
+    """Return a hash of the patient in the header; the name of the file where it has none."""
     with open_hdf5(path) as file:
         group = next((g for g in file.values() if hasattr(g, "keys") and "xml" in g), None)
         text = group["xml"][()].ravel()[0] if group is not None else b""
