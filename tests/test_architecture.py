@@ -41,15 +41,15 @@ ARROWS = {
     "gadget.compute": "settings errors",
     "gadget.compute.ray": "compute settings errors",
     "gadget.output": "compute settings errors console output.dicom output.report",
-    "gadget.output.dicom": "output errors",
-    "gadget.output.report": "output settings errors",
+    "gadget.output.dicom": "output",
+    "gadget.output.report": "output",
     "gadget.scan": "compute output settings errors console",
-    "gadget.server.protocol": "errors",
+    "gadget.server.protocol": "",
     "gadget.server": (
-        "server.protocol scan compute compute.ray output configuration settings errors console"
+        "server.protocol scan compute compute.ray configuration settings errors console"
     ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
-    "gadget.handler": "server server.protocol scan compute configuration settings",
+    "gadget.handler": "server server.protocol compute configuration settings",
     "gadget.cli": (
         "offline server server.protocol compute compute.ray output settings errors console"
     ),
@@ -99,8 +99,10 @@ WITHOUT_TORCH = (
     "jrsr_core.models",
     "jrsr_core.models.names",
     "gadget",
+    "gadget.configuration",
     "gadget.settings",
     "gadget.scan.inspect",
+    "gadget.offline.check",
     "gadget.cli.main",
 )
 
