@@ -29,8 +29,8 @@ ARROWS = {
     "jrsr_core.weights": "atomic models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
-    "jrsr_core.mrd": "data tensors physics calibration mrd.acs mrd.files",
-    "jrsr_core.mrd.acs": "data tensors physics calibration mrd",
+    "jrsr_core.mrd": "data physics calibration mrd.acs",
+    "jrsr_core.mrd.acs": "data physics calibration mrd",
     "jrsr_core.mrd.files": "data atomic mrd",
     "jrsr_core.mrd.simulator": "data atomic spelling physics calibration simulation mrd mrd.files",
     # The plugin.
