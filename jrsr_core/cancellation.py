@@ -1,7 +1,7 @@
-"""Stopping long computations from outside: a time limit, or a peer that has gone.
+"""Stopping long computations from outside: a time limit, or a peer that has disconnected.
 
-Iterative solvers and loops over positions call `checkpoint` once per step; `watched` says what is
-looked at there. A kernel that is running is not interrupted.
+Iterative solvers and loops over positions call `checkpoint` once per step; `watched` sets the check
+that runs there. A running kernel is not interrupted.
 """
 
 import time
@@ -19,22 +19,22 @@ class TimeLimit(RuntimeError):
 
 
 class Cancelled(Exception):
-    """Nobody waits for the result any more."""
+    """The result is no longer needed."""
 
 
 def current_check() -> Check:
-    """Return the watch of this thread, for another thread to look at."""
+    """Return the check of this thread, so that another thread can run it."""
     return _watch.get() or (lambda: None)
 
 
 def checkpoint() -> None:
-    """Raise what the watch of this thread raises; without one do nothing."""
+    """Run the check of this thread, if it has one, which may raise."""
     current_check()()
 
 
 @contextmanager
 def watched(check: Check) -> Iterator[None]:
-    """Let `checkpoint` call `check` within the context, in the place of any watch around it."""
+    """Let `checkpoint` run `check` within the context, instead of any check outside it."""
     token = _watch.set(check)
     try:
         yield
@@ -44,7 +44,7 @@ def watched(check: Check) -> Iterator[None]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimit` at the first checkpoint after so many seconds; 0 for no limit."""
+    """Raise `TimeLimit` at the first checkpoint after `seconds`; 0 for no limit."""
     outer, end = current_check(), time.monotonic() + seconds
 
     def check() -> None:

@@ -1,4 +1,4 @@
-"""Array conventions, and the few conversions that every other module needs.
+"""Array conventions, and the conversions that every other module uses.
 
 Axes are counted from the end: image ``(*batch, [map,] y, x)``, k-space ``(*batch, coil, ky, kx)``,
 coil sensitivity maps ``(*batch, [map,] coil, y, x)``; x is the readout, y the phase encode.
@@ -12,15 +12,14 @@ EPS = 1e-8
 
 
 def to_channels(image: Tensor) -> Tensor:
-    """Complex ``(*batch, y, x)`` -> real ``(*batch, 2, y, x)``: real part, imaginary part."""
+    """Return real and imaginary part of ``(*batch, y, x)`` as channels ``(*batch, 2, y, x)``."""
     return torch.stack((image.real, image.imag), dim=-3)
 
 
 def to_complex(channels: Tensor) -> Tensor:
-    """Real ``(*batch, 2, y, x)`` -> complex ``(*batch, y, x)``; inverse of `to_channels`.
+    """Return complex ``(*batch, y, x)`` from channels ``(*batch, 2, y, x)``.
 
-    Half-precision channels, as a network under autocast returns them, give complex64: here the
-    networks end and the physics begins.
+    Half-precision channels, as a network under autocast returns them, become float32 first.
     """
     if channels.shape[-3] != 2:
         raise ValueError(f"to_complex needs 2 channels (real, imaginary), got {channels.shape[-3]}")
@@ -30,7 +29,7 @@ def to_complex(channels: Tensor) -> Tensor:
 
 
 def inner_product(a: Tensor, b: Tensor, n_dims: int) -> Tensor:
-    """Re <a, b> per sample, summed over the last `n_dims` axes, which are kept with size 1.
+    """Return Re <a, b> per sample, summed over the last `n_dims` axes, kept with size 1.
 
     Per sample and not over the whole batch: a step length shared by a batch would make the
     result of one slice depend on its neighbours.
@@ -47,7 +46,7 @@ def is_finite(x: Tensor) -> bool:
 
 
 def norm(a: Tensor, n_dims: int) -> Tensor:
-    """l2 norm per sample over the last `n_dims` axes, which are kept with size 1."""
+    """Return the l2 norm per sample over the last `n_dims` axes, kept with size 1."""
     return inner_product(a, a, n_dims).sqrt()
 
 

@@ -1,1 +1,1 @@
-"""What is estimated from the scan itself: noise, coil compression, coil maps, intensity scale."""
+"""Estimates from the scan itself: noise level, coil compression, coil maps, intensity scale."""

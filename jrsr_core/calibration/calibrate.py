@@ -1,6 +1,6 @@
-"""From one slice of k-space to what a model needs: virtual coils, maps, scale, noise level.
+"""From one slice of k-space to the inputs of a model: virtual coils, maps, scale, noise level.
 
-The one definition that the scanner, the file and the training set share.
+Reconstruction of scans and simulation of training sets use the same functions.
 """
 
 import time
@@ -27,8 +27,8 @@ class CalibratedSlice:
     in the same units; `sense` is the operator on the HR grid. A readout acquired at high resolution
     is compressed with all its samples, before anything is cropped to the LR grid.
 
-    `folded` is the image ``(1, y, x)`` of what was folded onto the object and is no longer in
-    `kspace`, see `fold_over`; None where the object is within the field of view.
+    `folded` is the image ``(1, y, x)`` of the part outside the field of view, which was removed
+    from `kspace` (`fold_over`); None where the object is within the field of view.
     """
 
     kspace: Tensor

@@ -20,10 +20,10 @@ MAX_CACHE_BYTES = 2**29
 
 @dataclass(frozen=True, eq=False)
 class CoilCalibration:
-    """What the ACS tells about the coils: compression (None: not needed) and maps on the HR grid.
+    """Compression (None: not needed), compressed ACS and maps on the HR grid.
 
     The same matrices compress the ACS and every k-space that goes with it. `folded` are the maps of
-    what is folded onto the image, where one set of maps is asked for and does not explain it.
+    what is folded onto the image (`fold_over`), None where nothing is.
     """
 
     compressor: CoilCompressor | None
@@ -38,12 +38,12 @@ class CoilCalibration:
 
 
 def whole_readouts(mask: Tensor) -> bool:
-    """Whether the mask consists of fully sampled readout lines."""
+    """Return whether the mask consists of fully sampled readout lines."""
     return bool((mask == mask[..., :1]).all())
 
 
 def make_compressor(acs: Tensor, mask: Tensor, n_virtual: int) -> CoilCompressor | None:
-    """GCC where the readout is fully sampled, SCC otherwise; None where there are few coils.
+    """Return GCC for a fully sampled readout, else SCC; None for at most `n_virtual` coils.
 
     `acs` ``(coil, ay, ax)`` may be narrower than the readout, as that of a separate scan is.
     """

@@ -48,7 +48,7 @@ class CoilCompressor:
 
     @classmethod
     def scc(cls, acs: Tensor, n_virtual: int) -> "CoilCompressor":
-        """One matrix for all of k-space; right for any sampling pattern.
+        """Return one matrix for all of k-space, valid for any sampling pattern.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class CoilCompressor:
     def gcc(
         cls, acs: Tensor, n_virtual: int, readout_size: int, *, window: int = GCC_WINDOW
     ) -> "CoilCompressor":
-        """One matrix per readout position; the readout kx has to be fully sampled.
+        """Return one matrix per readout position; the readout kx has to be fully sampled.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ def _near_one(acs: Tensor) -> Tensor:
 
 
 def _leading_rows(gram: Tensor, n_virtual: int) -> Tensor:
-    """Conjugate leading eigenvectors ``(n, n_virtual, coil)``, strongest first."""
+    """Return the conjugate leading eigenvectors ``(n, n_virtual, coil)``, strongest first."""
     if n_virtual < 1:
         raise ValueError(f"n_virtual is {n_virtual}, at least 1 is needed")
     if not is_finite(gram):

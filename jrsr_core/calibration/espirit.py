@@ -9,7 +9,7 @@ overlap is, in the image domain, a Hermitian coil x coil matrix at every pixel,
 and true coil images are left as they are: G(r) S(r) = S(r). The maps are its eigenvectors of
 eigenvalue 1. Source: Uecker et al., MRM 2014;71:990.
 
-How it is made fast (ours, after the two-kernel-size grid of BART): K_n K_n^H has lags of at most
+Fast evaluation (ours, after the two-kernel-size grid of BART): K_n K_n^H has lags of at most
 k - 1 samples, so the sum over the kernels is done once, on a grid of (2k - 1)^2 points; its Fourier
 coefficients h(d) give G at any position of any grid by a short separable sum. Eigenvectors are
 found directly on a coarse grid, interpolated, and polished by orthogonal iteration.
@@ -67,7 +67,7 @@ def espirit_maps(
         complex64 ``(coil, y, x)``, or ``(n_maps, coil, y, x)`` if `n_maps` > 1. One map: unit norm
         over the coils, zero where the eigenvalue is below `crop`. Several maps: each multiplied by
         sqrt(w), ``w = 1/2 - cos(pi (lambda - c) / (1 - c)) / 2`` (soft weights, 0 below c). Phase:
-        the first SCC virtual coil of the ACS sees a real, non-negative sensitivity.
+        the first SCC virtual coil of the ACS has a real, non-negative sensitivity.
     eigenvalues
         float32 ``(y, x)``, or ``(n_maps, y, x)``; about 1 where there is signal.
 
@@ -85,14 +85,14 @@ def espirit_maps(
 
 @dataclass(frozen=True, eq=False)
 class CoilSubspace:
-    """What an ACS tells of its coils on any grid.
+    """Row space of an ACS, from which maps on any grid follow.
 
     Attributes
     ----------
     coefficients
         Fourier coefficients of G(r), see `gram_coefficients`.
     reference
-        Coil vector ``(coil,)`` that sees every map real and non-negative.
+        Coil vector ``(coil,)`` whose projection on every map is real and non-negative.
     """
 
     coefficients: Tensor
@@ -100,7 +100,7 @@ class CoilSubspace:
 
     @classmethod
     def of_acs(cls, acs: Tensor, *, kernel_width: int, threshold: float) -> "CoilSubspace":
-        """Analyse an ACS; parameters and errors as `espirit_maps`."""
+        """Return the row space of an ACS; parameters and errors as `espirit_maps`."""
         acs = _prepare(acs, kernel_width)
         kernels = row_space_kernels(acs, kernel_width, threshold)
         return cls(gram_coefficients(kernels), first_virtual_coil(acs))
@@ -122,7 +122,7 @@ class CoilSubspace:
 
 
 def row_space_kernels(acs: Tensor, kernel_width: int, threshold: float) -> Tensor:
-    """Orthonormal kernels V, complex64 ``(n, coil, k, k)``, spanning the windows of the ACS."""
+    """Return orthonormal kernels V, complex64 ``(n, coil, k, k)``, that span the windows."""
     n_coils = acs.shape[0]
     windows = calibration_matrix(acs, kernel_width)
     if threshold < SAFE_THRESHOLD:
@@ -138,13 +138,13 @@ def row_space_kernels(acs: Tensor, kernel_width: int, threshold: float) -> Tenso
 
 
 def calibration_matrix(acs: Tensor, kernel_width: int) -> Tensor:
-    """All windows of ``(coil, y, x)`` as columns, ``(coil * k * k, windows)``."""
+    """Return all windows of ``(coil, y, x)`` as columns, ``(coil * k * k, windows)``."""
     windows = acs.unfold(1, kernel_width, 1).unfold(2, kernel_width, 1)
     return windows.permute(0, 3, 4, 1, 2).reshape(acs.shape[0] * kernel_width**2, -1)
 
 
 def gram_coefficients(kernels: Tensor) -> Tensor:
-    """Fourier coefficients h(d) of G, ``(2k - 1, 2k - 1, coil, coil)``, lag 0 at ``k - 1``."""
+    """Return coefficients h(d) of G, ``(2k - 1, 2k - 1, coil, coil)``, lag 0 at ``k - 1``."""
     width = kernels.shape[-1]
     grid = 2 * width - 1
     kernel_images = grid * ifft2c(crop_or_pad(kernels, (grid, grid)))
@@ -155,7 +155,7 @@ def gram_coefficients(kernels: Tensor) -> Tensor:
 
 
 def first_virtual_coil(acs: Tensor) -> Tensor:
-    """SCC vector ``(coil,)`` of the strongest virtual coil; its largest entry is positive."""
+    """Return the SCC vector ``(coil,)`` of the strongest virtual coil, largest entry positive."""
     samples = acs.flatten(1)
     vector = torch.linalg.eigh(samples @ samples.mH)[1][:, -1]
     largest = vector[vector.abs().argmax()]
@@ -163,7 +163,7 @@ def first_virtual_coil(acs: Tensor) -> Tensor:
 
 
 def soft_weight(eigenvalues: Tensor, crop: float) -> Tensor:
-    """Weight of soft-SENSE maps: 0 below `crop`, 1 at eigenvalue 1, cosine between."""
+    """Return the weight of soft-SENSE maps: 0 below `crop`, 1 at eigenvalue 1, cosine between."""
     ramp = ((eigenvalues - crop) / (1 - crop)).clamp(0.0, 1.0)
     return 0.5 - 0.5 * torch.cos(math.pi * ramp)
 

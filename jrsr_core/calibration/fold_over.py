@@ -1,4 +1,4 @@
-"""Objects larger than the field of view: what is folded onto the image, taken out of k-space.
+"""Objects larger than the field of view: removal of the folded part from k-space.
 
 Where two parts of the object lie on one pixel, no single set of maps explains the coils, and every
 unfolding spreads the contradiction along the undersampled axis. There G has two eigenvalues of 1,
@@ -6,8 +6,8 @@ and the two eigenvectors explain the coils again (soft-SENSE: Uecker et al., MRM
 
     y = A_1 x_1 + A_2 x_2 + n,    (x_1, x_2) = argmin |A_1 x_1 + A_2 x_2 - y|^2 + lambda |x|^2
 
-Models of one set of maps are given y - A_2 x_2, which their own maps explain, and x_2 comes back as
-|x| = sqrt(|x_1|^2 + |x_2|^2). So x_2, and x_2 alone, keeps the resolution of the scan. Ours.
+Models with one set of maps are given y - A_2 x_2, which their own maps explain; x_2 is put back as
+|x| = sqrt(|x_1|^2 + |x_2|^2), so that x_2 alone keeps the resolution of the scan. Ours.
 
 A second eigenvalue near 1 may also be noise: the ACS has to have signal along its eigenvector.
 """
@@ -85,7 +85,7 @@ def image_maps(
 
 
 def may_be_folded(subspace: CoilSubspace, image_shape: Shape) -> bool:
-    """Whether a second eigenvalue exceeds `SURE` anywhere, which costs less than the vectors."""
+    """Return whether a second eigenvalue exceeds `SURE`; this costs less than the vectors."""
     if len(subspace.reference) < 2:
         return False
     return has_two_above(subspace.coefficients, image_shape, SURE)
@@ -119,7 +119,7 @@ def folded_maps(
 
 
 def take_out(kspace: Tensor, sense: SenseOperator, folded: Tensor) -> tuple[Tensor, Tensor]:
-    """Return k-space without what is folded, and that as an image.
+    """Return k-space without the folded part, and the folded part as an image.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Noise level of a scan that brings no noise lines, from the null space of its ACS.
+"""Noise level of a scan without noise lines, from the null space of its ACS.
 
 Windows of k x k samples over all coils fill a space of D = coils k^2 dimensions; the signal, smooth
-coils times one image, takes only a part of it (Uecker et al., MRM 2014). Along the rest there is
-nothing but noise, so the smallest eigenvalues of the window covariance measure it:
+coils times one image, spans only a part of it (Uecker et al., MRM 2014). The rest contains noise
+alone, which the smallest eigenvalues of the window covariance measure:
 
     R = A A^H / n_windows,   A (D x windows) the calibration matrix of the ACS,   R_1 of unit noise,
     sigma^2 = m(R) / m(V_0^H R_1 V_0),   m the mean of the smallest tenth of D eigenvalues
@@ -46,9 +46,9 @@ FRACTION = 0.1
 
 
 def noise_std_of(slice_: KSpaceSlice) -> float:
-    """Return the noise of a sample; unknown, it is estimated from the slice, else from its ACS.
+    """Return sqrt(E|n|^2) of a sample: as measured, else estimated from the slice or its ACS.
 
-    Before compression: its matrices come from the ACS and gather the noise of the ACS.
+    It is estimated before compression, whose matrices come from the ACS and gather its noise.
     """
     if slice_.noise_std is not None:
         return slice_.noise_std

@@ -22,7 +22,7 @@ COARSE_POINTS = 48
 N_ITER = 2
 N_SQUARINGS = 6
 SMALL = 19
-"""Up to 19 coils PyTorch multiplies a batch of column vectors by loops of its own, fast ones."""
+"""Up to 19 coils the loops by which PyTorch multiplies a batch of column vectors are fast."""
 CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**26}
 """Complex numbers of G held at a time: what a CPU's cache has room for (2 MiB), 512 MiB on a GPU,
 which needs large batches."""
@@ -67,7 +67,7 @@ def leading_eigenvectors(
 
 
 def has_two_above(coefficients: Tensor, image_shape: tuple[int, int], limit: float) -> bool:
-    """Whether two eigenvalues of G exceed `limit` at any point of the coarse grid."""
+    """Return whether two eigenvalues of G exceed `limit` at any point of the coarse grid."""
     field = _coarse_field(coefficients, image_shape).flatten(0, 1)
     # The trace, which is their sum, rules most points out.
     field = field[field.diagonal(dim1=-2, dim2=-1).real.sum(-1) > 2 * limit]
@@ -80,7 +80,7 @@ def _coarse_field(coefficients: Tensor, image_shape: tuple[int, int]) -> Tensor:
 
 
 def matrix_field(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """G ``(y, x, coil, coil)`` at positions in units of the field of view, 0 at its centre."""
+    """Return G ``(y, x, coil, coil)`` at positions in fields of view, 0 at the centre."""
     n_lags, _, n_coils, _ = coefficients.shape
     along_y = _phases(y, n_lags) @ coefficients.flatten(1)
     along_y = along_y.unflatten(1, (n_lags, n_coils**2))
@@ -99,7 +99,7 @@ def _coarse_positions(n: int) -> Tensor:
 
 
 def _coarse_vectors(field: Tensor, n_vectors: int) -> Tensor:
-    """Leading eigenvectors ``(y, x, coil, m)`` of a field, as far as a start has to be right."""
+    """Return approximate leading eigenvectors ``(y, x, coil, m)`` of a field, for a start."""
     if n_vectors > 1:
         return torch.linalg.eigh(field)[1][..., -n_vectors:].flip(-1)
     power = _unit_norm(field)
@@ -112,7 +112,7 @@ def _coarse_vectors(field: Tensor, n_vectors: int) -> Tensor:
 
 
 def _unit_norm(field: Tensor) -> Tensor:
-    # Not by the trace: where no coil sees anything, rounding can make it negative.
+    # Not by the trace: without signal in any coil, rounding can make it negative.
     length = torch.linalg.vector_norm(torch.view_as_real(field), dim=(-3, -2, -1))
     return field / length.clamp_min(torch.finfo(length.dtype).tiny)[..., None, None]
 

@@ -22,7 +22,7 @@ MIN_SAMPLES_PER_COIL = 2
 
 
 def noise_covariance(noise: Tensor) -> Tensor:
-    """Psi = N N^H / n_samples, complex128 ``(coil, coil)``, of noise ``(coil, samples)``."""
+    """Return Psi = N N^H / n_samples, complex128 ``(coil, coil)``, of noise ``(coil, samples)``."""
     n = noise.to(torch.complex128)
     return n @ n.mH / n.shape[-1]
 
@@ -39,8 +39,8 @@ def whitening_matrix(noise: Tensor) -> Tensor:
     -------
     Tensor
         complex64 ``(coil, coil)``, lower triangular. A dead channel (no noise power: a broken or
-        unplugged coil) gets a row and a column of zeros, so it contributes nothing; find these
-        with `dead_channels`, on which the caller may report.
+        unplugged coil) gets a row and a column of zeros, so that it contributes nothing; see
+        `dead_channels`.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def whitening_matrix(noise: Tensor) -> Tensor:
 
 
 def dead_channels(matrix: Tensor) -> list[int]:
-    """Channels to which a whitening matrix gives no weight."""
+    """Return the channels to which a whitening matrix gives no weight."""
     return [int(i) for i in (matrix.abs().sum(-1) == 0).nonzero().flatten()]
 
 

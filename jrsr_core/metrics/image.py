@@ -21,7 +21,7 @@ K1, K2 = 0.01, 0.03
 
 
 def psnr(image: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, float64 ``(*batch,)``; infinite for equal images.
+    """Return the PSNR in dB, float64 ``(*batch,)``; infinite for equal images.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def psnr(image: Tensor, target: Tensor) -> Tensor:
 
 
 def nmse(image: Tensor, target: Tensor) -> Tensor:
-    """Squared error over squared truth, float64 ``(*batch,)``; arguments as in `psnr`."""
+    """Return squared error over squared truth, float64 ``(*batch,)``; arguments as in `psnr`."""
     image, target = _check(image, target)
     return (image - target).square().sum((-2, -1)) / target.square().sum((-2, -1))
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity, float64 ``(*batch,)``; arguments and errors as in `psnr`.
+    """Return the structural similarity, float64 ``(*batch,)``; arguments and errors as in `psnr`.
 
     Images have to be at least 11 x 11.
     """

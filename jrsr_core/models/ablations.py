@@ -2,10 +2,10 @@
 
 sr          image = SR(|A^H b|)
 recon       image = fixed point of PGD on the HR grid with the zero-padded mask (eq. 1)
-recon-sr    image = SR(|x_rec|), trained apart: what the image loses is no matter of Rec
+recon-sr    image = SR(|x_rec|), trained apart: no gradient of the image reaches Rec
 recon+sr    image = SR(|x_rec|), trained end to end
 
-No SFT in these. Ours, between `recon+sr` and `jrsr`, which sees |A^H b| in place of |x_rec|:
+No SFT in these. Ours, between `recon+sr` and `jrsr`, whose input is |A^H b| instead of |x_rec|:
 
 recon+sr-sft   image = SR(|x_rec|; c = conv(x_rec)), trained end to end
 
@@ -38,7 +38,7 @@ class AblationConfig:
     end_to_end: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a model of nothing, and an SR module that waits for a condition without Rec."""
+        """Refuse a model without modules, and SFT without Rec."""
         if self.rec is None and self.sr is None:
             raise ValueError("an ablation needs rec, sr or both, got neither")
         sft = self.sr.sft if self.sr else "none"

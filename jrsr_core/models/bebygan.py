@@ -3,8 +3,8 @@
     f = f_0 + conv(RRDB(...RRDB(f_0))),    f_0 = conv(input)
     out = conv(lrelu(conv(lrelu(conv(up(f))))))
 
-One nearest upsampling makes it twofold. What makes BebyGAN, best-buddy loss and region-aware
-discrimination, is in its training. Convolutions start as the library has them: unlike ESRGAN,
+up is one twofold nearest upsampling. The best-buddy loss and the region-aware discrimination of
+BebyGAN belong to its training. Convolutions keep the initial values of PyTorch: unlike ESRGAN,
 BebyGAN does not scale them down.
 """
 

@@ -5,9 +5,9 @@
 A = g M H F C is the operator on the HR grid: the measured k-space is the masked centre of HR
 k-space, or a band of it where the readout was acquired at high resolution. mu = sigma^2 / tau^2,
 the noise variance over the variance of the error of x_SR, which is learned as tau^2 = tau_0^2 +
-(tau_1 sigma)^2: a noisier scan has a worse prior image as well. Outside training tau is taken
-`CAUTION` times as large: on a scan unlike the simulated ones the networks err more than they did in
-training, the measurement does not.
+(tau_1 sigma)^2: a noisier scan has a worse prior image as well. Outside training tau is multiplied
+by `CAUTION`: on a scan unlike the simulated ones the error of the networks is larger than in
+training, that of the measurement is not.
 """
 
 import math
@@ -36,7 +36,7 @@ class DataConsistency(nn.Module):
         self.n_iter = n_iter
 
     def mu(self, noise_std: Tensor) -> Tensor:
-        """Weight of the prior image ``(batch, 1, 1)`` for the noise of one k-space sample."""
+        """Return the weight of the prior image ``(batch, 1, 1)`` for the noise of one sample."""
         variance = noise_std.clamp_min(1e-4).square()
         tau2 = torch.exp(2 * self.log_tau0) + torch.exp(2 * self.log_tau1) * variance
         caution = 1.0 if self.training else CAUTION**2

@@ -153,7 +153,7 @@ def solve_fixed_point(
 def differentiable(
     step: Map, fixed_point: Tensor, settings: BackwardSettings = JACOBIAN_FREE, *, n_dims: int = 2
 ) -> Tensor:
-    """Apply T once with the graph on at the detached fixed point; backward as `settings` say."""
+    """Apply T once at the detached fixed point, with the gradient that `settings` define."""
     x = fixed_point.detach()
     if settings.method == "jfb":
         return step(x)

@@ -1,8 +1,8 @@
-"""What every system looks like from outside.
+"""The interfaces of all systems.
 
 k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| =
-1; `sense` maps an image to that k-space, and knows which part of it the LR grid holds. A model
-never sees an FFT, a header or a file.
+1; `sense` maps an image to that k-space and defines the part of it on the LR grid. Models use no
+FFT, header or file.
 """
 
 import time
@@ -66,7 +66,7 @@ def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, Sen
 class ReconModel(nn.Module):
     """Undersampled k-space -> image on the grid of `sense`.
 
-    `n_maps` is the number of coil map sets it makes use of (soft-SENSE).
+    `n_maps` is the number of coil map sets it uses (soft-SENSE).
     """
 
     n_maps = 1
@@ -113,7 +113,7 @@ class TwoStage(JointModel):
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
-        """Reconstruct, then upsample."""
+        """Return the output of both stages."""
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         low_resolution = self.recon(lr_kspace, lr_sense, noise_std)

@@ -31,7 +31,7 @@ def _keys(t: Tensor) -> Tensor:
 
 
 def bicubic_matrix(lr_size: int, *, aligned: bool = True) -> Tensor:
-    """Interpolation matrix ``(2 n, n)`` of one axis, edges replicated.
+    """Return the interpolation matrix ``(2 n, n)`` of one axis, edges replicated.
 
     `aligned` samples at the true positions of the HR pixels; otherwise at (h + 1/2)/2 - 1/2, the
     half-pixel convention of image libraries, which shifts an MR image by 1/4 LR pixel.
@@ -59,6 +59,6 @@ class BicubicUpsample(UpsampleModel):
         ny, nx = magnitude.shape[-2:]
         rows = bicubic_matrix(ny, aligned=self.aligned).to(magnitude)
         columns = bicubic_matrix(nx, aligned=self.aligned).to(magnitude)
-        # Interpolation is no network: in half precision its grey levels would be 256.
+        # Half precision would leave 256 grey levels.
         with torch.autocast(magnitude.device.type, enabled=False):
             return (rows @ magnitude @ columns.T).clamp_min(0.0)

@@ -1,10 +1,10 @@
-"""The joint models: `Jrsr` as published, `JrsrDc` with what the physics knows.
+"""The joint models: `Jrsr` as published, `JrsrDc` with more of the physics of the scan.
 
 Jrsr (Xu et al., Bioengineering 2023, 10, 1107):
     x_rec = fixed point of PGD on the LR grid,   image = SR(|A^H b|; c = conv(x_rec)), a magnitude
 
-JrsrDc (ours): complex output, networks told the noise level and the undersampling, the object's
-smooth phase taken out before the SR module and put back after it, and data consistency:
+JrsrDc (ours): complex output, networks conditioned on the noise level and the undersampling, the
+smooth phase of the object removed before the SR module and restored after it, data consistency:
     x_SR = up(x_rec) + p SR(...),   image = argmin |A x - b|^2 + mu(sigma) |x - x_SR|^2
 """
 

@@ -16,7 +16,7 @@ DENSE_INIT_SCALE = 0.1  # ESRGAN: small weights keep the residual branches near 
 
 
 def conv3(n_in: int, n_out: int) -> nn.Conv2d:
-    """3x3 convolution with bias that keeps the size."""
+    """Return a 3x3 convolution with bias that keeps the size."""
     return nn.Conv2d(n_in, n_out, 3, padding=1)
 
 

@@ -1,4 +1,4 @@
-"""Half precision where it does not show: networks in bfloat16, a fixed point only on its way.
+"""Half precision for the networks: bfloat16, of a fixed point only in its first steps.
 
 bfloat16 (8 bits of mantissa, float32 sums) moves the PSNR of an SR module by less than 0.02 dB and
 runs two to four times faster where the hardware has it. Rounded, the proximal network of a fixed

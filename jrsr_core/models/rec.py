@@ -56,7 +56,7 @@ HR_AVERAGING = 0.9
 TRAINING = FixedPointSettings("anderson", n_iter=30, tolerance=1e-3)
 
 EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-3, memory=8)
-"""As far as the training goes: the networks know no closer points. Going on to 1e-4 takes three
+"""The tolerance of the training: the networks were not trained on closer points. 1e-4 takes three
 times the steps, costs up to 0.6 dB of PSNR where k-space has gaps and gains 0.03 dB at most."""
 
 IMPLICIT_EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=4e-3, memory=8)
@@ -65,18 +65,18 @@ IMPLICIT_EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=4e-3, 
 
 NEAR = 1e-2
 N_HALF = 12
-"""Where half precision is asked for, implicit steps are in it up to this residual, this many at
-most: 8 of 12 (`jrsr-dc`, brain-5x), and the PSNR moves by 0.004 dB. Gradient steps never are."""
+"""With half precision, implicit steps use it down to this residual and for this many steps at
+most: 8 of 12 (`jrsr-dc`, brain-5x), and the PSNR changes by 0.004 dB. Gradient steps never do."""
 
 DATA_STEPS = {"gradient": 0.0, "implicit": 0.9}
 """Ways to the equilibrium, and the share c of s in D: below 1, so that x stays bound."""
 
 N_START = 3
-"""Steps of CG from A^H b before the networks are asked. After 8 they are asked as often."""
+"""Steps of CG from A^H b before the first network step. 8 save no network steps."""
 
 N_INNER = 4
-"""Steps of CG of an implicit step, from the x before: at the equilibrium none is missing. With 8
-the fixed point takes as many steps; with 3 it seems reached too early and PSNR falls by 0.03 dB."""
+"""Steps of CG of an implicit step, from the previous x: at the equilibrium x is already the
+solution. 8 save no implicit steps; with 3 the residual falls too early and PSNR by 0.03 dB."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class RecModule(nn.Module):
         return sense.scale**2 * (1 - a) / (a * self.eta)
 
     def start(self, zero_filled: Tensor, sense: SenseOperator) -> Tensor:
-        """Return where to begin: the fixed point of the untrained module, nearly."""
+        """Return the start of the iteration: nearly the fixed point of the untrained module."""
         x0 = zero_filled / sense.scale**2
         if self.training:
             return x0
@@ -216,7 +216,7 @@ class RecModule(nn.Module):
         """Return the fixed point ``(batch, y, x)`` from `x0`, `start` where None.
 
         While gradients are on, the solve itself runs without a graph and one application of T at
-        its end carries the gradient, in the way of `backward_settings`.
+        its end carries the gradient, as `backward_settings` define.
         """
         default = self.training_settings if self.training else self.evaluation
         support = sense.support()
@@ -231,7 +231,7 @@ class RecModule(nn.Module):
         with torch.no_grad():
             start = self.start(zero_filled, sense) if x0 is None else x0
             fixed_point, report = solve_fixed_point(solving, start, settings or default)
-        # Autocast would hand on the weights it has cast without a graph.
+        # Else autocast would reuse the weights it has cast without a graph.
         torch.clear_autocast_cache()
         if torch.is_grad_enabled():
             fixed_point = differentiable(step, fixed_point, self.backward_settings)
@@ -244,11 +244,11 @@ def data_step_of(model: nn.Module) -> str | None:
 
 
 def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, int]) -> Tensor:
-    """Return what is known beforehand as constant maps ``(batch, 2, y, x)``.
+    """Return noise level and undersampling as constant maps ``(batch, 2, y, x)``.
 
     Channel 0: log2 of the noise standard deviation of the scaled image over 0.01, in quarters;
     channel 1: share of the grid that was not measured. FFDNet's way (Zhang et al., TIP 2018): a
-    network that does not know the noise smooths clean scans for the sake of the noisy ones.
+    network without the noise level smooths clean scans as much as noisy ones.
     """
     missing = 1 - sense.mask.mean((-2, -1)).reshape(-1).expand(noise_std.shape[0])
     level = torch.log2(noise_std.clamp_min(1e-5) / 0.01) / 4

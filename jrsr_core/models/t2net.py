@@ -4,7 +4,7 @@
     n times:  x1, x2 = res1(x1), res2(x2);    x1 = transformer(x1, x2)
     SR = conv(pixel_shuffle(conv(x1 + head1))),    Rec = conv1(x2 + head2)
 
-The reconstruction branch hears nothing from the other. No data consistency: the network sees
+The reconstruction branch has no input from the other. No data consistency: the network works on
 magnitudes only. Source: Feng et al., MICCAI 2021 (T2Net); residual blocks: Lim et al., EDSR,
 CVPRW 2017.
 """

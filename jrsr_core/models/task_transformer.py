@@ -1,4 +1,4 @@
-"""T2Net's task transformer: super-resolution features ask, reconstruction features answer.
+"""T2Net's task transformer: attention from super-resolution to reconstruction features.
 
 With 3x3 patches q_i of the SR features and k_j, v_j of the reconstruction features (K = V),
 
@@ -29,7 +29,7 @@ CHUNK = {"cpu": 1 << 21, "cuda": 1 << 26}
 
 
 def patches(x: Tensor) -> Tensor:
-    """3x3 patches ``(batch, 9 channels, y x)`` of ``(batch, channels, y, x)``, zeros outside."""
+    """Return the 3x3 patches ``(batch, 9 channels, y x)`` of an array, zeros outside."""
     return functional.unfold(x, 3, padding=1)
 
 
@@ -50,7 +50,7 @@ def patch_products(x: Tensor, y: Tensor) -> Tensor:
 
 
 def rows_most_similar(x: Tensor, y: Tensor, length: Tensor, n_rows: int) -> Tensor:
-    """Index of the patch of `y` most similar to each in some rows of `x`, ``(batch, rows nx)``.
+    """Return the patch of `y` most similar to each in some rows of `x`, ``(batch, rows nx)``.
 
     Both have a row more above and below; `length` of the patches of `y` ``(batch, ny, nx)``.
     """
@@ -66,10 +66,10 @@ def rows_most_similar(x: Tensor, y: Tensor, length: Tensor, n_rows: int) -> Tens
 
 
 def most_similar(x: Tensor, y: Tensor, chunk: int | None = None) -> Tensor:
-    """Index of the patch of `y` most similar to each of `x`, ``(batch, ny nx)``.
+    """Return the index of the patch of `y` most similar to each of `x`, ``(batch, ny nx)``.
 
     Both are ``(batch, channels, ny, nx)``. Patches of `x` are not divided by their length, which
-    does not change the arg-max. In float32: bfloat16 would not tell near ones apart.
+    does not change the arg-max. Computed in float32: bfloat16 would not distinguish near ones.
     """
     batch, _, ny, nx = y.shape
     n_rows = max(1, math.isqrt((chunk or CHUNK[y.device.type]) // (batch * nx**2)) - 2)
@@ -104,7 +104,7 @@ class TaskTransformer(nn.Module):
         self.merge = nn.Conv2d(2 * features, features, 1)
 
     def forward(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Return the SR features with what the reconstruction knows."""
+        """Return the SR features with the texture of the reconstruction features added."""
         with torch.no_grad():
             index = most_similar(x, reconstruction)
         if torch.is_grad_enabled():

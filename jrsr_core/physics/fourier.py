@@ -12,31 +12,31 @@ from .operator import LinearOperator
 
 
 def fft(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """Centred orthonormal FFT along the axes `dim`."""
+    """Return the centred orthonormal FFT along the axes `dim`."""
     dims = (dim,) if isinstance(dim, int) else dim
     x = torch.fft.ifftshift(x, dim=dims)
     return torch.fft.fftshift(torch.fft.fftn(x, dim=dims, norm="ortho"), dim=dims)
 
 
 def ifft(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """Centred orthonormal inverse FFT along the axes `dim`."""
+    """Return the centred orthonormal inverse FFT along the axes `dim`."""
     dims = (dim,) if isinstance(dim, int) else dim
     x = torch.fft.ifftshift(x, dim=dims)
     return torch.fft.fftshift(torch.fft.ifftn(x, dim=dims, norm="ortho"), dim=dims)
 
 
 def fft2c(image: Tensor) -> Tensor:
-    """Image ``(..., y, x)`` -> k-space ``(..., ky, kx)``."""
+    """Return the k-space ``(..., ky, kx)`` of an image ``(..., y, x)``."""
     return fft(image, (-2, -1))
 
 
 def ifft2c(kspace: Tensor) -> Tensor:
-    """k-space ``(..., ky, kx)`` -> image ``(..., y, x)``."""
+    """Return the image ``(..., y, x)`` of k-space ``(..., ky, kx)``."""
     return ifft(kspace, (-2, -1))
 
 
 def filter_kspace(image: Tensor, weights: Tensor, dim: tuple[int, ...] = (-2, -1)) -> Tensor:
-    """F^H diag(w) F x for centred weights w, without a single shift.
+    """Return F^H diag(w) F x for centred weights w.
 
     F^H diag(w) F is a circular convolution and commutes with circular shifts, so the shifts of the
     centred transform cancel and only the weights have to be moved. Exact for every size.
@@ -51,7 +51,7 @@ def fft_order(weights: Tensor, dim: tuple[int, ...]) -> Tensor:
 
 
 def filter_overwriting(image: Tensor, weights: Tensor, dim: tuple[int, ...]) -> Tensor:
-    """`filter_kspace` for weights in `fft_order`; without gradients."""
+    """Return `filter_kspace` for weights in `fft_order`, without gradients."""
     return torch.fft.ifftn(torch.fft.fftn(image, dim=dim).mul_(weights), dim=dim)
 
 

@@ -2,9 +2,9 @@
 
     A^H A = C^H F^H diag(w) F C,    w the mask on the k-space of the image grid
 
-Conjugate maps are made once, and what is made on the way is overwritten. Whole readout lines (w
-constant along kx) leave a filter along ky alone, because F_x is unitary; y is then made the last
-axis, in the maps once, so that the FFT runs along memory.
+Conjugate maps are computed once, and intermediate arrays are overwritten. Whole readout lines (w
+constant along kx) leave a filter along ky alone, because F_x is unitary; the maps are then stored
+with y as the last axis, so that the FFT runs along contiguous memory.
 """
 
 from torch import Tensor
@@ -22,7 +22,7 @@ class FastGram:
     weights
         Centred mask on the image grid, ``(ky, kx)`` or ``(*batch, 1, ky, kx)``.
     lines_only
-        Whether `weights` is constant along kx; of its columns the first is used then.
+        Whether `weights` is constant along kx; then only its first column is used.
     """
 
     def __init__(
@@ -52,5 +52,5 @@ class FastGram:
         return filtered.mul_(self.conjugate).sum(-3)
 
     def is_for(self, csm: Tensor) -> bool:
-        """Whether the operator has not been moved since."""
+        """Return whether device and type of `csm` are still those of the operator."""
         return self.csm.device == csm.device and self.csm.dtype == csm.dtype

@@ -29,7 +29,7 @@ class LinearOperator(nn.Module):
         return AdjointOperator(self)
 
     def __matmul__(self, other: "LinearOperator") -> "LinearOperator":
-        """Compose: ``(A @ B)(x) = A(B(x))``."""
+        """Return the composition: ``(A @ B)(x) = A(B(x))``."""
         return ComposedOperator(self, other)
 
 

@@ -42,12 +42,12 @@ def crop_or_pad(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def grid_scale(lr_shape: Shape, hr_shape: Shape) -> float:
-    """sqrt(M1 M2 / (N1 N2)), the factor on k-space cropped from `hr_shape` to `lr_shape`."""
+    """Return sqrt(M1 M2 / (N1 N2)), the factor on k-space cropped from the HR to the LR grid."""
     return math.sqrt(math.prod(lr_shape) / math.prod(hr_shape))
 
 
 def lr_to_hr_index(lr_size: int, hr_size: int) -> Tensor:
-    """HR pixel of every LR pixel along one axis; `hr_size` is a multiple of `lr_size`."""
+    """Return the HR pixel of every LR pixel along an axis; `hr_size` is a multiple of `lr_size`."""
     factor, rest = divmod(hr_size, lr_size)
     if rest:
         raise ValueError(f"HR size {hr_size} is no multiple of LR size {lr_size}")

@@ -74,7 +74,7 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
 
 
 def _solve(sense: SenseOperator, mu: Tensor, rhs: Tensor) -> Tensor:
-    """(A^H A + mu)^-1 rhs."""
+    """Return (A^H A + mu)^-1 rhs."""
     x, _ = conjugate_gradient(
         lambda v: sense.gram(v) + mu * v, rhs, n_iter=N_ITER, tolerance=TOLERANCE
     )
