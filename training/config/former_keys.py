@@ -50,7 +50,7 @@ DELETED_KEYS = frozenset({"clip_norm", "bad_steps", "buddy_crop", "backward_term
 
 
 def with_current_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run folder or a weights card says of a run, under the keys of today.
+    """Return the facts of a run from its folder or weights card, under the keys of today.
 
     Facts that are no settings keep their names; deleted keys are left out.
     """

@@ -1,4 +1,4 @@
-"""From sources to a manifest: which slices are usable, and which subject is in which split."""
+"""From sources to a manifest: chooses the usable slices and assigns subjects to splits."""
 
 import random
 
@@ -6,21 +6,21 @@ from .manifest import Acquisition, Entry, Manifest
 from .sources import Source
 
 MIN_MEAN = 0.02
-"""Slices with a smaller mean (maximum 1) show too little to learn from."""
+"""Slices with a smaller mean (maximum 1) are left out: they show little but background."""
 
 HELD_OUT = 0.08
-"""Share of the subjects for validation, and for test, where the data come unsplit."""
+"""Share of the subjects for validation, and for test, where the data have no split."""
 
 KSPACE = ("fastmri", "modl", "ismrmrd")
 
 
 def assign_splits(sources: list[Source], seed: int) -> dict[str, str]:
-    """Return the split of every subject: the source's own, else drawn by subject.
+    """Return the split of every subject: that of its source, else a random one.
 
     Raises
     ------
     ValueError
-        Sources that put one subject into two splits.
+        Sources have one subject in two splits.
     """
     own: dict[str, str] = {}
     free: set[str] = set()
@@ -43,7 +43,7 @@ def assign_splits(sources: list[Source], seed: int) -> dict[str, str]:
 
 
 def _usable(source: Source) -> list[int]:
-    """Slices with something in them; of k-space all are."""
+    """Return the slices with an object in them; all those of k-space."""
     if source.kind in KSPACE:
         return list(range(len(source)))
     return [i for i in range(len(source)) if float(source.read(i).mean()) >= MIN_MEAN]
@@ -52,10 +52,10 @@ def _usable(source: Source) -> list[int]:
 def build_manifest(
     sources: list[Source], acquisition: Acquisition, n_scans: int | None = None
 ) -> Manifest:
-    """List the scans of the sources.
+    """Return the manifest of the scans of the sources.
 
-    One scan per usable slice; with `n_scans`, that many drawn at random from the training slices
-    (a slice may come several times, scanned differently) and those of validation as they are.
+    It has one scan per usable slice. With `n_scans` it has so many, drawn at random from the
+    training slices (a slice may come several times, scanned differently), and those of validation.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def scan_path(folder: Path, entry: Entry) -> Path:
 
 
 def get_scan(folder: Path, manifest: Manifest, entry: Entry) -> dict[str, Tensor]:
-    """Return the half-precision tensors of a scan, made and kept if it is not there yet."""
+    """Return the half-precision tensors of a scan; make and save it if it is not there yet."""
     path = scan_path(folder, entry)
     if not path.exists():
         save_scan(path, make_scan(manifest, entry))
@@ -42,7 +42,7 @@ def open_folder(
     Raises
     ------
     ValueError
-        The folder was prepared from other inputs or in another way: what differs is named.
+        The folder was prepared from other inputs or in another way; the difference is named.
     """
     wanted = build_manifest(find_sources(data), acquisition, n_scans)
     if not (folder / NAME).exists():

@@ -1,10 +1,10 @@
-"""Training scans: what a network is given and what it should return.
+"""Training scans: the input of a network and its truth.
 
 Every scan goes through the same calibration as at the scanner (GCC, ESPIRiT from the noisy ACS,
-scale), so that a network sees the maps, and hence the phase, it will meet. The truth is the coil
-combination of the fully sampled coil images on either grid (paper, section 3.3), by maps from the
-ACS ("acs") or from the centre of k-space, fully sampled and without noise ("full"), whose phase is
-then that of the ACS maps:
+scale), so that a network is trained on the maps, and hence the phase, of its later use. The truth is
+the coil combination of the fully sampled coil images on either grid (paper, section 3.3), by maps
+from the ACS ("acs") or from the centre of k-space, fully sampled and without noise ("full"), whose
+phase is then that of the ACS maps:
 
     x_GT = u sum_c conj(S_c) x_c,   u = <S_ACS, S> / |<S_ACS, S>|
 
@@ -72,7 +72,7 @@ class TrainingScan:
 
 
 def _interpolate_matrices(matrices: Tensor, n_hr: int) -> Tensor:
-    """GCC matrices ``(x, v, c)`` at the HR readout positions; aligned, so linear is enough."""
+    """Return GCC matrices ``(x, v, c)`` at the HR readout positions, linearly interpolated."""
     n_lr = matrices.shape[0]
     flat = torch.view_as_real(matrices).flatten(1)
     position = (torch.arange(n_hr) - n_hr // 2) * (n_lr / n_hr) + n_lr // 2
@@ -84,7 +84,7 @@ def _interpolate_matrices(matrices: Tensor, n_hr: int) -> Tensor:
 
 
 def _compress(scan: AcquiredSlice) -> tuple[Tensor, Tensor, Tensor]:
-    """Virtual coils of the LR k-space with and without noise, and of the HR coil images."""
+    """Return virtual coils of the LR k-space with and without noise, and of the HR coil images."""
     compressor = make_compressor(cut_acs(scan.fully_sampled, scan.mask), scan.mask, N_VIRTUAL_COILS)
     if compressor is None:
         return scan.fully_sampled, scan.clean, scan.coil_images
@@ -113,12 +113,13 @@ def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:
 
 
 def calibrate_scan(scan: AcquiredSlice, truth_maps: str = "acs", n_maps: int = 1) -> TrainingScan:
-    """Estimate maps from the ACS, truths by coil combination, one scale.
+    """Return the training scan of an acquired slice.
 
+    Maps are estimated from the ACS, the truths are coil combinations, and all has one scale.
     `n_maps` sets of maps are for models that use more than one (soft-SENSE); scale and truths are
-    those of the first. With one set, what an object larger than the field of view leaves folded
-    onto the image is taken out of k-space and truths as at the scanner, and the maps of the truths
-    are then those of the ACS: which of two parts is the image is theirs to say.
+    those of the first. With one set, what an object larger than the field of view folds onto the
+    image is removed from k-space and truths as at the scanner. The maps of the truths are then
+    those of the ACS, which decide which of two overlapping parts is the image.
 
     Raises
     ------
@@ -151,7 +152,7 @@ def calibrate_scan(scan: AcquiredSlice, truth_maps: str = "acs", n_maps: int = 1
 
 
 def save_scan(path: Path, scan: TrainingScan) -> None:
-    """Write atomically, complex numbers as pairs of float16."""
+    """Write a scan whole or not at all, complex numbers as pairs of float16."""
     tensors = {}
     for name, value in vars(scan).items():
         real = torch.view_as_real(value) if value.is_complex() else value
@@ -161,7 +162,7 @@ def save_scan(path: Path, scan: TrainingScan) -> None:
 
 
 def unpack_scan(tensors: dict[str, Tensor]) -> TrainingScan:
-    """Turn half-precision tensors into a `TrainingScan` of complex64 and float32."""
+    """Return the `TrainingScan` of half-precision tensors, in complex64 and float32."""
     values = {}
     for name, value in tensors.items():
         value = value.to(torch.float32)

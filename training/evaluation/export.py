@@ -33,7 +33,7 @@ def describe_data(manifest: Manifest) -> tuple[str, dict[str, Any]]:
     n_subjects = len({scan.subject for scan in scans})
     acquisition = asdict(manifest.acquisition)
     variety = acquisition.pop("variety") or {}
-    acquisition.pop("seed")  # No range; `data_sha256` tells which scans these were.
+    acquisition.pop("seed")  # No range; `data_sha256` identifies the scans.
     ranges = {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
     return f"{len(scans)} scans of {n_subjects} subjects from {inputs}", ranges
 

@@ -58,9 +58,9 @@ def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Mo
             if adversarial and finite:
                 discriminator.requires_grad_(True)
                 with run.fabric.autocast():
-                    seen = pair.seen(config.loss.discriminator.flat_threshold)
-                    fake, _ = discriminator(seen.image.detach(), seen.zero_filled)
-                    real, _ = discriminator(seen.target, seen.zero_filled)
+                    shown = pair.without_flat(config.loss.discriminator.flat_threshold)
+                    fake, _ = discriminator(shown.image.detach(), shown.zero_filled)
+                    real, _ = discriminator(shown.target, shown.zero_filled)
                 loss = discriminator_loss(fake, real, config.loss.discriminator.gan)
                 run.update(loss, adversary)
                 terms["discriminator"] = loss

@@ -2,8 +2,9 @@
 
 Every process takes its share of a batch; gradients are averaged in one all-reduce of a flat buffer
 before they are clipped. That is what DistributedDataParallel computes, without its assumption of
-one forward per backward, which neither a fixed point nor a discriminator that sees two batches
-meets. Running statistics of normalisation layers are averaged as well, so all processes stay equal.
+one forward per backward, which holds neither for a fixed point nor for a discriminator, which is
+given two batches. Running statistics of normalisation layers are averaged as well, so that all
+processes stay equal.
 """
 
 from collections.abc import Iterable

@@ -109,9 +109,9 @@ def _t2net_on(model: T2Net, scan: TrainingScan, window: Window) -> tuple[ModelOu
     """Return the output of a window, and the zero-filled whole images."""
     zero_filled = scan.zero_filled()
     statistics = mean_and_std(zero_filled.abs()[:, None])
-    seen = _at(zero_filled, *window)
-    image, magnitude = model.branches(seen.abs()[:, None], *statistics)
-    return ModelOutput(image, magnitude * torch.sgn(seen)), zero_filled
+    cut = _at(zero_filled, *window)
+    image, magnitude = model.branches(cut.abs()[:, None], *statistics)
+    return ModelOutput(image, magnitude * torch.sgn(cut)), zero_filled
 
 
 def patch_output(

@@ -1,6 +1,6 @@
-"""What the supervised and the adversarial loop share: everything that surrounds a step.
+"""A training run: everything that surrounds a step of the supervised and the adversarial loop.
 
-A run opens data, networks, log and checkpoint; hands out batches; takes a step of an optimizer
+It opens data, networks, log and checkpoint; hands out batches; takes a step of an optimizer
 safely; averages the weights; logs, validates and saves. The losses of a step are in the loops.
 
 All that a step depends on is its number, the seed and the checkpoint, so a run that was killed

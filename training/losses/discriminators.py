@@ -3,7 +3,7 @@
 vgg19     convolutions of VGG-19, then 7 x 7 average pooling and two linear layers ("VGG-19 network
           as the discriminator", paper 3.2.3; one logit, any image size)
 esrgan    pairs of 3x3 (stride 1) and 4x4 (stride 2) convolutions, pooled to 4 x 4 (ESRGAN)
-medsrgan  sees the pair (LR, HR): two paths, concatenated; its features carry a loss of their own
+medsrgan  takes the pair (LR, HR): two paths, concatenated; a loss compares its features as well
           (Gu et al., MTAP 2020)
 
 All with LeakyReLU 0.2. Widths scale with the preset: the paper's is 64.

@@ -26,7 +26,7 @@ class Pair:
     target: Tensor
     zero_filled: Tensor
 
-    def seen(self, threshold: float) -> "Pair":
+    def without_flat(self, threshold: float) -> "Pair":
         """Return the pair with flat regions set to zero, as the discriminator is given it."""
         if not threshold:
             return self
@@ -85,12 +85,12 @@ def detail_terms(
 def adversarial_terms(discriminator: nn.Module, pair: Pair, loss: Loss) -> dict[str, Tensor]:
     """Return the weighted adversarial and feature losses of the generator."""
     settings = loss.discriminator
-    seen = pair.seen(settings.flat_threshold)
-    fake, fake_features = discriminator(seen.image, seen.zero_filled)
+    pair = pair.without_flat(settings.flat_threshold)
+    fake, fake_features = discriminator(pair.image, pair.zero_filled)
     real, real_features = fake, []
     if settings.gan == "relativistic" or loss.feature:
         with torch.no_grad():
-            real, real_features = discriminator(seen.target, seen.zero_filled)
+            real, real_features = discriminator(pair.target, pair.zero_filled)
     terms = {"adv": loss.adv * generator_loss(fake, real, settings.gan)}
     if loss.feature:
         distance = feature_loss(fake_features, real_features, FEATURE_WEIGHTS)

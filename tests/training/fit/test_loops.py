@@ -18,6 +18,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.load import load_weights
 from tests.training.conftest import changed, tiny
+from training.config.former_keys import FORMER_KEYS
 from training.data.manifest import Acquisition
 from training.data.prepare import open_folder
 from training.errors import TrainingDiverged
@@ -388,6 +389,22 @@ def test_the_presets_data_step_is_written_as_what_it_is(scans, tmp_path):
     facts = json.loads((tmp_path / "config.json").read_text())
     assert facts["fixed_point.data_step"] == averaged_model(tmp_path)[0].rec.data_step == "implicit"
     fit(tiny(scans, tmp_path, steps=2))
+
+
+def test_a_run_folder_with_the_former_keys_is_exported_and_continued(scans, tmp_path):
+    fit(tiny(scans, tmp_path / "run", steps=1))
+    path = tmp_path / "run" / "config.json"
+    former = {key: name for name, key in FORMER_KEYS.items()}
+    facts = {former.get(k, k): v for k, v in json.loads(path.read_text()).items()}
+    assert {"gamma_pix", "learning_rate", "data_step"} <= facts.keys()
+    path.write_text(json.dumps(facts | {"clip_norm": 1.0, "bad_steps": 3}))
+    card = WeightsCard.read(export(tmp_path / "run", tmp_path / "weights"))
+    assert card.training["optimizer.batch"] == card.training["samples_seen"] == 2
+    assert not {"clip_norm", "batch", "n_coils"} & card.training.keys()
+    fit(tiny(scans, tmp_path / "run", steps=2))
+    assert read_checkpoint(tmp_path / "run")[1].step == 2
+    with pytest.raises(CheckpointError, match=r"run with loss.discriminator.norm batch"):
+        fit(tiny(scans, tmp_path / "run", steps=2, loss__discriminator__norm="group"))
 
 
 def test_init_starts_from_the_average_of_a_run(scans, tmp_path):

@@ -99,8 +99,8 @@ def test_flat_regions_are_masked():
     assert float(mask[:, :, 14:28].mean()) < 0.1
     assert float(mask[:, :, 50:70].mean()) == 1.0
     pair = Pair(torch.ones(1, 80, 80), torch.ones(1, 80, 80), image)
-    assert torch.equal(pair.seen(0.025).image, mask)
-    assert pair.seen(0.0) is pair
+    assert torch.equal(pair.without_flat(0.025).image, mask)
+    assert pair.without_flat(0.0) is pair
 
 
 @pytest.mark.parametrize("norm", get_args(DiscriminatorNorm))

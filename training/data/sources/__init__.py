@@ -1,7 +1,7 @@
-"""Where training slices come from: one reader per file format, one interface.
+"""Readers of training slices: one per file format, all with one interface.
 
-A source lists its slices (subject, split if it has its own) and reads one at a time, so that it
-can be handed to worker processes. Formats are told apart by content, never by name alone.
+A source lists its slices (subject, split if it states one) and reads one at a time, so that it
+can be sent to worker processes. The content of a file decides its format, not the name alone.
 """
 
 from .base import Source, SourceError

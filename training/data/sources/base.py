@@ -1,4 +1,4 @@
-"""What every reader looks like."""
+"""The interface of all readers, and the subjects and splits that names of files state."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ class Source:
     kind
         Name of the format.
     subjects, splits
-        Per slice; a split is "" where the source has none of its own.
+        Per slice; a split is "" where the source does not state one.
     """
 
     kind = ""
@@ -62,7 +62,7 @@ class Source:
 
 
 def own_split(path: Path) -> str:
-    """Return the split that a file's name, or its folder's, tells; "" where none does.
+    """Return the split that the name of a file, or of its folder, states; "" where none does.
 
     `brain_train.h5` and fastMRI's `multicoil_val/file.h5` do, `my_test_data/file.h5` does not.
     """
@@ -72,9 +72,9 @@ def own_split(path: Path) -> str:
 
 
 def named_subject(path: Path) -> str:
-    """Return the subject that a volume's name tells: `sub-XXX` of BIDS, else the file's own name.
+    """Return the subject of a volume: `sub-XXX` of BIDS, else the name of the file.
 
-    So one person's contrasts and sessions are of one subject, whether the file says it
+    So all contrasts and sessions of a person are one subject, whether the file states it
     (`sub-01_ses-2_T1w.nii.gz`) or a folder above it (`sub-01/anat/T1w.nii.gz`).
     """
     name = path.name.removesuffix(".gz").removesuffix(".nii")

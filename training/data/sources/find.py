@@ -1,4 +1,4 @@
-"""From paths to sources: what a file is, is told by what is in it."""
+"""From paths to sources: the content of a file decides which reader it gets."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def open_source(path: Path) -> Source:
     Raises
     ------
     SourceError
-        A format we do not read, or nothing in it.
+        An unknown format, or no slices.
     FileNotFoundError
         No such file.
     """
@@ -56,12 +56,12 @@ def open_source(path: Path) -> Source:
 
 
 def find_sources(paths: list[Path]) -> list[Source]:
-    """Return the sources of files and folders; a folder stands for the files directly in it.
+    """Return the sources of files and folders; of a folder those of the files directly in it.
 
     Raises
     ------
     SourceError
-        A folder with nothing to read in it.
+        A folder without a readable file.
     FileNotFoundError
         No such file or folder.
     """
