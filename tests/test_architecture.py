@@ -31,7 +31,7 @@ ARROWS = {
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data physics calibration mrd.acs",
     "jrsr_core.mrd.acs": "data physics calibration mrd",
-    "jrsr_core.mrd.files": "data atomic mrd",
+    "jrsr_core.mrd.files": "atomic mrd",
     "jrsr_core.mrd.simulator": "data atomic spelling physics calibration simulation mrd mrd.files",
     # The plugin.
     "gadget.errors": "",
