@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from jrsr_core.data import KSpaceSlice
+from jrsr_core.physics.pointwise import whole_readouts
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .compression import CoilCompressor
@@ -35,11 +36,6 @@ class CoilCalibration:
     def n_bytes(self) -> int:
         """Size of the maps."""
         return self.csm.nbytes + (0 if self.folded is None else self.folded.nbytes)
-
-
-def whole_readouts(mask: Tensor) -> bool:
-    """Return whether the mask consists of fully sampled readout lines."""
-    return bool((mask == mask[..., :1]).all())
 
 
 def make_compressor(acs: Tensor, mask: Tensor, n_virtual: int) -> CoilCompressor | None:

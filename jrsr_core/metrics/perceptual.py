@@ -75,9 +75,9 @@ def lpips(alexnet: Path, heads: Path) -> UnitFeatureDistance:
     return UnitFeatureDistance(trunk, lpips_weights(heads))
 
 
-def lpips_weights(heads: Path, sha256: str = HEADS_SHA256) -> dict[str, Tensor]:
+def lpips_weights(heads: Path) -> dict[str, Tensor]:
     """Return the weights w_l ``(channels, 1, 1)`` of a file of LPIPS heads."""
-    tensors = read_tensors(heads, sha256)
+    tensors = read_tensors(heads, HEADS_SHA256)
     weights = {}
     for i, layer in enumerate(LPIPS_LAYERS):
         key = f"lin{i}.model.1.weight"

@@ -1,8 +1,8 @@
 """Fixed points x* = T(x*) and how to differentiate them.
 
 Picard:    x_(k+1) = T(x_k)
-Anderson:  x_(k+1) = beta sum_i a_i T(x_i) + (1 - beta) sum_i a_i x_i,  the a_i with sum 1 that
-           minimise |sum_i a_i (T(x_i) - x_i)|^2 + lambda |a|^2 over the last m pairs
+Anderson:  x_(k+1) = sum_i a_i T(x_i),  the a_i with sum 1 that minimise
+           |sum_i a_i (T(x_i) - x_i)|^2 + lambda |a|^2 over the last m pairs
            (Anderson, JACM 1965; Walker and Ni, SIAM J. Numer. Anal. 2011)
 Residual:  |T(x) - x| / (|T(x)| + eps), per sample; the iterate of least residual is kept, so
            that a solve that diverges still returns something.
@@ -37,7 +37,6 @@ class FixedPointSettings:
     n_iter: int = 50
     tolerance: float = 1e-4
     memory: int = 5
-    mixing: float = 1.0
     regularisation: float = 1e-4
 
     def __post_init__(self) -> None:
@@ -115,8 +114,7 @@ def _mix(xs: list[Tensor], fs: list[Tensor], settings: FixedPointSettings, n_dim
     x = torch.stack([_as_rows(v, n_dims) for v in xs], 1)
     f = torch.stack([_as_rows(v, n_dims) for v in fs], 1)
     weights = _anderson_weights(f - x, settings.regularisation)[..., None]
-    beta = settings.mixing
-    return _from_rows(beta * (weights * f).sum(1) + (1 - beta) * (weights * x).sum(1), fs[-1])
+    return _from_rows((weights * f).sum(1), fs[-1])
 
 
 def solve_fixed_point(

@@ -42,6 +42,11 @@ class CoilOperator(LinearOperator):
         return (self.csm.conj() * coil_images).sum(-3)
 
 
+def whole_readouts(mask: Tensor) -> bool:
+    """Return whether a mask consists of fully sampled readout lines."""
+    return bool((mask == mask[..., :1]).all())
+
+
 class SamplingOperator(LinearOperator):
     """M: k-space with the samples that the 0/1 mask does not mark set to zero.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .fourier import filter_kspace
 from .gram import FastGram
 from .operator import LinearOperator
-from .pointwise import CoilOperator, SamplingOperator
+from .pointwise import CoilOperator, SamplingOperator, whole_readouts
 from .resolution import CroppedFourierOperator, Shape, crop_or_pad, decimate, grid_scale
 
 
@@ -58,7 +58,7 @@ class SenseOperator(LinearOperator):
         self.sampling = SamplingOperator(mask)
         self._chain = self.sampling @ self.fourier @ self.coils
         same_readout = self.image_shape[1] == self.kspace_shape[1]
-        self._lines_only = same_readout and bool((mask == mask[..., :1]).all())
+        self._lines_only = same_readout and whole_readouts(mask)
         self._fast_gram: FastGram | None = None
 
     @property
