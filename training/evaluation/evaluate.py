@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from jrsr_core.atomic import write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.metrics.image import nmse, psnr, ssim
 from jrsr_core.reconstruction.load import load_reconstructor
@@ -119,14 +120,14 @@ def _open_rows(out: Path) -> list[dict]:
     content = out.read_bytes() if out.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if not whole:
-        out.write_text(",".join(COLUMNS) + "\r\n", newline="")
+        write_bytes(out, (",".join(COLUMNS) + "\r\n").encode(), overwrite=True)
         return []
     header = tuple(whole.decode().splitlines()[0].split(","))
     if header != COLUMNS:
         odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
         raise ValueError(f"{out}: columns are not those of this version ({odd}); choose another")
     if whole != content:
-        out.write_bytes(whole)
+        write_bytes(out, whole, overwrite=True)
     return read_rows(out)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from jrsr_core.atomic import write_bytes
 from jrsr_core.models.interfaces import ModelOutput
 from training.config import RunConfig
 
@@ -56,7 +57,8 @@ class RunLog:
         self.path = folder / NAME
         kept = [r for r in read_log(folder) if r["step"] <= step]
         if kept or self.path.exists():
-            self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
+            text = "".join(json.dumps(r) + "\n" for r in kept)
+            write_bytes(self.path, text.encode(), overwrite=True)
         self._board = _open_board(folder, step) if tensorboard else None
 
     def write(self, row: Row) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from jrsr_core.atomic import write_bytes
 from training.config import RunConfig, flat_settings
 from training.config.former_keys import with_current_keys
 from training.data.batches import acquired_settings
@@ -47,7 +48,8 @@ def write_record(
     record = flat_settings(config) | acquired_settings(manifest.acquisition)
     record |= {"data_sha256": manifest.sha256, "data_folder": str(folder)}
     record |= facts | {"torch": torch.__version__}
-    (Path(config.out) / NAME).write_text(json.dumps(record, indent=1))
+    text = json.dumps(record, indent=1)
+    write_bytes(Path(config.out) / NAME, text.encode(), overwrite=True)
 
 
 def recorded_data_step(record: dict[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jrsr_core.atomic import write_bytes
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.metrics.image import psnr
@@ -89,6 +90,6 @@ def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> list[
     )
     column = config.model.removeprefix("cg-sense+")
     rows = sorted(rows, key=lambda row: -row[column])
-    (out / "tuned.json").write_text(json.dumps(rows, indent=1))
+    write_bytes(out / "tuned.json", json.dumps(rows, indent=1).encode(), overwrite=True)
     RunLog(out, 0, tensorboard=False, on_row=on_row).write({"step": 1, **rows[0]})
     return rows
