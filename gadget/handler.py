@@ -1,7 +1,8 @@
 """Target of ``<execute name="gadget.handler" target="reconstruct" type="python"/>``.
 
-Gadgetron starts a process per scan, and its module connects and calls us. Only the standard library
-is imported here: whatever else cannot be imported is reported to the client like any failure.
+Gadgetron starts a process per scan, whose module connects and calls `reconstruct`. Only the
+standard library is imported at first: any module that cannot be imported is then reported to the
+client like other failures.
 """
 
 import logging
@@ -13,28 +14,29 @@ import threading
 from typing import Any
 
 GRACE = 0.5
-"""Seconds that remain to finish when the peer has gone."""
+"""Seconds that the process has to end by itself after the peer has disconnected."""
 
 log = logging.getLogger("jrsr")
 
 
 def reconstruct(connection: Any) -> None:
-    """Serve the connection, then end the process: Gadgetron holds its CLOSE back until then.
+    """Serve the connection that Gadgetron's module has made, then end the process.
 
-    The exit code is that of the commands: 0 done, 1 failed, 2 declined, 3 with fallback images.
+    Gadgetron sends its CLOSE only when the process has ended. The exit code is that of the
+    commands: 0 done, 1 failed, 2 declined, 3 with fallback images.
     """
     try:
         code = _serve(connection)
     except BaseException as error:
         log.critical("%s", error, exc_info=True)
-        _last_words(connection.socket.socket, f"{type(error).__name__}: {error}")
+        _send_error(connection.socket.socket, f"{type(error).__name__}: {error}")
         code = 1
     try:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
-        # Also when nobody reads our output any more.
+        # Also if our output cannot be written any more.
         os._exit(code)
 
 
@@ -43,42 +45,41 @@ def _serve(connection: Any) -> int:
 
     prepare_process()
 
-    from gadget.server.protocol.connection import install
+    from gadget.server.protocol.connection import PeerConnection
     from gadget.server.protocol.inbox import Inbox
 
-    from .configuration import properties_of
+    peer = PeerConnection.of_module(connection)
+    inbox = Inbox(peer, keeps_open=True, on_disconnect=_exit_soon)
 
-    install(connection)
-    inbox = Inbox(connection, waits=True, on_gone=_leave_soon)
-
+    # Loads torch, while the inbox reads already.
     from gadget.compute.model import make_engine
+    from gadget.configuration import properties_of
     from gadget.server.session import Session
-
-    from .settings import Settings
+    from gadget.settings import Settings
 
     def prepare() -> tuple[Any, Any]:
-        settings = Settings(**properties_of(connection.raw_bytes.config))
+        settings = Settings(**properties_of(peer.config))
         return settings, make_engine(settings)
 
-    outcome = Session(connection, inbox).run(prepare)
-    connection.socket.hang_up()
+    outcome = Session(peer, inbox).run(prepare)
+    peer.stream.close()
     return int(outcome.code)
 
 
-def _leave_soon() -> None:
-    """Nobody is there to receive anything: what does not stop by itself is stopped."""
+def _exit_soon() -> None:
+    """End the process, which has no peer any more, if it does not end by itself."""
     timer = threading.Timer(GRACE, os._exit, (1,))
     timer.daemon = True
     timer.start()
 
 
-def _last_words(sock: socket.socket, text: str) -> None:
+def _send_error(sock: socket.socket, text: str) -> None:
     """Send ERROR and CLOSE without any module that may be missing."""
     data = text.encode("utf-8")
     try:
         sock.sendall(struct.pack("<HQ", 8, len(data)) + data)
         sock.settimeout(2.0)
-        # While it is sending, Gadgetron does not hear us.
+        # Gadgetron does not read while it is sending.
         while sock.recv(2**16):
             pass
     except OSError:

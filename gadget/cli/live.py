@@ -65,11 +65,12 @@ def serve(
     """
     settings = read_settings(pairs or [], model=model, device=device)
     check_share(cluster, gpus_per_worker)
-    from gadget.server.connection import Terms, parse_networks
-    from gadget.server.protocol.inbox import Memory
+    from gadget.server.connection import ServerLimits
+    from gadget.server.protocol.memory import MemoryBudget
     from gadget.server.serve import serve_until_stopped
+    from gadget.server.sockets import parse_networks
 
-    memory = Memory(int(max_memory * 2**30) if max_memory else None)
+    memory = MemoryBudget(int(max_memory * 2**30) if max_memory else None)
     return serve_until_stopped(
         settings,
         host,
@@ -77,7 +78,7 @@ def serve(
         max_connections=max_connections,
         grace=grace,
         allow=parse_networks(allow or []),
-        terms=Terms(memory=memory, idle_timeout=idle_timeout, peer_files=peer_files),
+        limits=ServerLimits(memory=memory, idle_timeout=idle_timeout, peer_files=peer_files),
         cluster=cluster,
         gpus_per_worker=gpus_per_worker,
         verbose=verbose,

@@ -1,4 +1,4 @@
-"""`jrsr send`: a scan to any Gadgetron or MRD server, its images into a file."""
+"""`jrsr send`: sends a scan to a Gadgetron or MRD server and writes the images it returns."""
 
 import json
 import logging
@@ -15,17 +15,25 @@ import numpy as np
 
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
-from gadget.server.protocol.connection import CONFIG_FILE_BYTES, READERS
+from gadget.server.protocol.connection import CONFIG_FILE_BYTES, Message, read_payload
 from gadget.server.protocol.messages import (
     WAVEFORM_HEAD,
-    Passenger,
+    ForwardedMessage,
     Text,
     config_message,
     decode,
     header_message,
     text_message,
 )
-from gadget.server.protocol.wire import UINT16, UINT64, Id, PeerGone, ProtocolError, Stream
+from gadget.server.protocol.wire import (
+    UINT16,
+    UINT64,
+    Id,
+    PeerDisconnected,
+    ProtocolError,
+    Stream,
+    shut_down,
+)
 from jrsr_core.atomic import check_target
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.scan import ScanFile
@@ -42,10 +50,18 @@ class ServerFailure(ConnectionError):
 
 @dataclass(frozen=True)
 class SendRequest:
-    """What to send where.
+    """What to send, and where.
 
-    `chain` is the file of a chain, sent as it is; without it `config` names one of the server's.
-    `parameters` go as JSON text, which MRD servers understand and Gadgetron does not.
+    Attributes
+    ----------
+    chain
+        File of a chain, which is sent as it is.
+    config
+        Without a chain: name of a configuration of the server.
+    parameters
+        Sent as JSON text, which MRD servers understand and Gadgetron does not.
+    timeout
+        Seconds without data from the server; 0 for no timeout.
     """
 
     scan: Path
@@ -60,14 +76,14 @@ class SendRequest:
 
 
 def send_scan(request: SendRequest) -> Exit:
-    """Send a scan, write what comes back.
+    """Send a scan and write the images that come back; return the exit code.
 
     Raises
     ------
     UsageError, FileNotFoundError, FileExistsError, BadScan
-        A scan that cannot be read, a chain that is not there, output that may not be written.
+        The scan or the chain cannot be read, or the output may not be written.
     ServerFailure
-        Nobody answers, the server reports an error, or no image came; no output is left then.
+        The server does not answer, reports an error, or returns no image; no output is left then.
     """
     check_target(request.output, overwrite=request.overwrite)
     opening, parameters = _opening(request), _parameters(request)
@@ -81,7 +97,7 @@ def send_scan(request: SendRequest) -> Exit:
             n_images, n_fallback = _receive(sock, scan, request)
         finally:
             # The sending thread reads from the file.
-            _shut(sock)
+            shut_down(sock)
             sender.join()
     seconds = time.perf_counter() - start
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
@@ -113,7 +129,7 @@ def ask_health(host: str, port: int) -> str:
                 raise ServerFailure(f"{host} port {port} is no jrsr server")
             stream.number(UINT64)
             return decode(stream.sized("response", UINT64, stream.limits.text))
-        except (PeerGone, TimeoutError):
+        except (PeerDisconnected, TimeoutError):
             raise ServerFailure(f"{host} port {port} does not answer") from None
 
 
@@ -151,7 +167,7 @@ def _parameters(request: SendRequest) -> bytes:
 
 
 def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile) -> None:
-    """Send everything; a server that hangs up has told the receiver why."""
+    """Send everything; if the server disconnects, the receiving thread reports why."""
     stream = Stream(sock)
     try:
         stream.write(opening + header_message(scan.header.xml) + parameters)
@@ -160,11 +176,11 @@ def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile
         for message in _waveforms(scan):
             stream.write(message)
         stream.write(UINT16.pack(Id.CLOSE))
-    except PeerGone as error:
+    except PeerDisconnected as error:
         log.debug("sending stopped: %s", error)
     except Exception as error:
         print_warning(f"{scan.path.name}: {error}")
-        _shut(sock)
+        shut_down(sock)
 
 
 def _lines(scan: ScanFile) -> Iterator[bytes]:
@@ -182,7 +198,7 @@ def _waveforms(scan: ScanFile) -> Iterator[bytes]:
     number = UINT16.pack(Id.WAVEFORM)
     for row in scan.waveforms():
         head = np.zeros(1, WAVEFORM_HEAD)
-        for name in WAVEFORM_HEAD.names:
+        for name in WAVEFORM_HEAD.names or ():
             head[name] = row["head"][name]
         yield b"".join((number, head.tobytes(), np.asarray(row["data"], "<u4").tobytes()))
 
@@ -195,7 +211,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         progress(None, scan.path.name) as tick,
     ):
         for item in _messages(Stream(sock), request):
-            if isinstance(item, Passenger) and item.id == Id.IMAGE:
+            if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 image = _image(item, scan.path.name)
                 n_fallback += bool(image.meta.get("JRSR_fallback", ""))
                 n_images += 1
@@ -210,7 +226,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
     return n_images, n_fallback
 
 
-def _image(message: Passenger, name: str) -> ismrmrd.Image:
+def _image(message: ForwardedMessage, name: str) -> ismrmrd.Image:
     try:
         return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
     except Exception as error:
@@ -218,7 +234,7 @@ def _image(message: Passenger, name: str) -> ismrmrd.Image:
         raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
 
 
-def _messages(stream: Stream, request: SendRequest) -> Iterator[object]:
+def _messages(stream: Stream, request: SendRequest) -> Iterator[Message]:
     where = f"{request.host} port {request.port}"
     while True:
         try:
@@ -229,15 +245,8 @@ def _messages(stream: Stream, request: SendRequest) -> Iterator[object]:
                 text = stream.sized("error", UINT64, stream.limits.text)
                 yield Text(f"ERROR {decode(text)}")
             else:
-                yield READERS.get(number)(stream)
+                yield read_payload(number, stream)
         except TimeoutError:
-            raise ServerFailure(f"{where}: nothing came for {request.timeout:g} s") from None
-        except (PeerGone, ProtocolError) as error:
+            raise ServerFailure(f"{where}: no data for {request.timeout:g} s") from None
+        except (PeerDisconnected, ProtocolError) as error:
             raise ServerFailure(f"{where}: {error}") from None
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

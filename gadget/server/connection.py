@@ -1,64 +1,74 @@
-"""One accepted connection of the resident server, from its first byte on."""
+"""One connection of the resident server: handshake, settings, scan."""
 
-import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gadget.compute.engine import Engine, EngineCache
 from gadget.configuration import named_properties, parameters_of, properties_of
 from gadget.errors import Exit, UsageError, describe
-from gadget.server.protocol.connection import PeerConnection
-from gadget.server.protocol.inbox import Inbox, Memory, drain_bytes
-from gadget.server.protocol.messages import Query, error_message, response_message, text_message
-from gadget.server.protocol.wire import UINT16, Id, Limits, PeerGone, ProtocolError, Stream
+from gadget.server.protocol.connection import Handshake, PeerConnection
+from gadget.server.protocol.inbox import Inbox
+from gadget.server.protocol.memory import MemoryBudget
+from gadget.server.protocol.messages import Query, response_message
+from gadget.server.protocol.wire import (
+    PeerDisconnected,
+    ProtocolError,
+    Stream,
+    WireLimits,
+    shut_down,
+)
 from gadget.settings import Settings
+from jrsr_core.models.names import MODEL_NAMES
 
 from .session import Outcome, Session
+from .sockets import is_mrd_client, refuse
 
 log = logging.getLogger("jrsr")
 
 HANDSHAKE_SECONDS = 30.0
-"""From the connection to the end of the header, however slowly they come."""
+"""From the connection to the end of the header, also if they arrive slowly."""
 
 FILES = ("spool_dir", "noise_file", "weights")
-"""Settings that are paths on this machine; `model` is one where it names a card."""
+"""Settings that are paths on this machine; `model` is one if it names a card."""
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a server grants its peers.
+class ServerLimits:
+    """What a server accepts from its peers.
 
     Attributes
     ----------
-    limits
-        Sizes on the wire.
+    wire
+        Sizes of messages.
     memory
-        Of all scans together.
+        Memory of all scans together.
     idle_timeout
-        Seconds without a byte, from or to a peer, before the scan is given up; 0 for no limit.
+        Seconds without a byte from or to a peer before its scan is given up; 0 for no limit.
     peer_files
         Whether a peer may name files and folders of this machine.
     """
 
-    limits: Limits = field(default_factory=Limits)
-    memory: Memory = field(default_factory=Memory)
+    wire: WireLimits = field(default_factory=WireLimits)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     idle_timeout: float = 0.0
     peer_files: bool = False
 
 
-class Conversation:
-    """Reads configuration and header, then serves the scan.
+class ServedConnection:
+    """Reads configuration and header of a peer, then serves its scan.
 
     Parameters
     ----------
+    name
+        Address of the peer, for the log.
     settings
-        Of the server; what the peer says goes over them.
+        Settings of the server, which those of the peer override.
     health_line
-        Answers queries.
+        Returns the answer to a query.
     """
 
     def __init__(
@@ -68,74 +78,73 @@ class Conversation:
         settings: Settings,
         engines: EngineCache,
         health_line: Callable[[], str],
-        terms: Terms,
+        limits: ServerLimits,
     ) -> None:
         self.name = name
         self._sock = sock
         self._settings = settings
         self._engines = engines
         self._health_line = health_line
-        self._terms = terms
+        self._limits = limits
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
-        self._n_queries = 0
+        self._was_queried = False
         self._session: Session | None = None
 
+    @property
+    def has_scan(self) -> bool:
+        """Whether the handshake is complete."""
+        return self._session is not None
+
     def run(self) -> Outcome | None:
-        """Serve the peer; None for one that had no scan."""
+        """Serve the peer; return None for a peer without a scan."""
         self._sock.settimeout(HANDSHAKE_SECONDS)
-        client = is_client(self._sock)
+        is_client = is_mrd_client(self._sock)
+        stream = Stream(self._sock, self._limits.wire)
+        stream.deadline = self._deadline
         try:
-            peer = PeerConnection(
-                self._sock, self._terms.limits, self._answer, deadline=self._deadline
-            )
+            peer = Handshake(stream, self._answer).run()
         except ProtocolError as error:
             log.error("%s: %s", self.name, error)
-            refuse(self._sock, describe(error), client)
+            refuse(self._sock, describe(error), is_client)
             return Outcome(Exit.FAILED, error=describe(error))
-        except (PeerGone, TimeoutError) as error:
-            if not self._n_queries:
+        except (PeerDisconnected, TimeoutError) as error:
+            if not self._was_queried:
                 log.warning("%s: %s", self.name, describe(error))
             return None
-        self._sock.settimeout(self._terms.idle_timeout or None)
+        stream.deadline = None
+        self._sock.settimeout(self._limits.idle_timeout or None)
         log.info("%s: %s", self.name, "Gadgetron" if peer.is_gadgetron else "MRD client")
-        inbox = Inbox(peer, waits=peer.is_gadgetron, memory=self._terms.memory)
-        self._session = Session(
-            peer,
-            inbox,
-            understands_error=peer.is_gadgetron,
-            answer=lambda query: self._answer(peer.socket, query),
-        )
+        inbox = Inbox(peer, keeps_open=peer.is_gadgetron, memory=self._limits.memory)
+        self._session = Session(peer, inbox, answer=lambda query: self._answer(stream, query))
         return self._session.run(lambda: self._prepare(peer, inbox))
 
     def abort(self, reason: str) -> None:
-        """End it from another thread; a peer with a scan is told why."""
+        """End the connection from another thread; a peer with a scan receives the reason."""
         if self._session is not None:
             self._session.abort(reason)
-        shut(self._sock)
+        shut_down(self._sock)
 
     def _answer(self, stream: Stream, query: Query) -> None:
-        self._n_queries += 1
+        self._was_queried = True
         stream.write(response_message(query.correlation, self._health_line()))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
-        from jrsr_core.models.names import MODEL_NAMES
-
-        properties = [properties_of(peer.raw_bytes.config)]
+        groups = [properties_of(peer.config)]
         if peer.config_name is not None:
-            properties.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
+            groups.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
         # MRD clients send their parameters after the header; Gadgetron never sends a text.
         later = [] if peer.is_gadgetron else inbox.first_texts()
         texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]
-        properties += [parameters_of(text.text) for text in texts]
-        if not self._terms.peer_files:
-            for group in properties:
+        groups += [parameters_of(text.text) for text in texts]
+        if not self._limits.peer_files:
+            for group in groups:
                 _refuse_files(group, self._settings)
-        settings = self._settings.override(*properties)
+        settings = self._settings.override(*groups)
         return settings, self._engines.get(settings)
 
 
 def _refuse_files(properties: dict[str, Any], own: Settings) -> None:
-    """Refuse paths that differ from the server's own."""
+    """Raise `UsageError` for paths that differ from the server's own."""
     named = [name for name in FILES if properties.get(name)]
     if ".json" in str(properties.get("model", "")):
         named.append("model")
@@ -145,87 +154,3 @@ def _refuse_files(properties: dict[str, Any], own: Settings) -> None:
                 f"{name} names a file of the server, which peers may not choose "
                 "(jrsr serve --peer-files)"
             )
-
-
-# FOLDED gadget/listening.py: Sockets of the server: listening, refusing, shutting.
-REFUSAL_SECONDS = 5.0
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Return networks written as ``10.1.0.0/16``, ``fd00::/8`` or one address.
-
-    Raises
-    ------
-    UsageError
-        A text that is none.
-    """
-    try:
-        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
-    except ValueError as error:
-        raise UsageError(f"allow: {error}") from None
-
-
-def is_allowed(address: str, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks, or there are none."""
-    if not networks:
-        return True
-    # An IPv6 socket of a link-local peer names the interface, one of an IPv4 peer maps it.
-    found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found in network for network in networks)
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Return listening sockets for all addresses of a name; port 0 for any, the same for all.
-
-    Raises
-    ------
-    UsageError
-        The address cannot be had.
-    """
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
-    except OSError as error:
-        raise UsageError(f"host {host!r}: {error.strerror or error}") from None
-    sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in dict.fromkeys(found):
-            # One port for all addresses, also where any will do.
-            chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(socket.create_server((address[0], chosen), family=family, backlog=64))
-    except OSError as error:
-        for listening in sockets:
-            listening.close()
-        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return sockets
-
-
-def is_client(sock: socket.socket) -> bool:
-    """Whether the first message is one that only MRD clients send."""
-    try:
-        return sock.recv(2, socket.MSG_PEEK) == UINT16.pack(Id.CONFIG_FILE)
-    except OSError:
-        return False
-
-
-def refuse(sock: socket.socket, reason: str, is_client: bool) -> None:
-    """Tell a peer of either kind, and close."""
-    try:
-        sock.settimeout(REFUSAL_SECONDS)
-        sock.sendall(text_message(f"ERROR {reason}") if is_client else error_message(reason))
-        drain_bytes(sock, REFUSAL_SECONDS)
-        sock.sendall(UINT16.pack(Id.CLOSE))
-    except OSError:
-        pass
-
-
-def shut(sock: socket.socket) -> None:
-    """End a connection in both directions, if it has not ended."""
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

@@ -33,9 +33,23 @@ def serve_until_stopped(
     verbose: bool = False,
     **options: Any,
 ) -> Exit:
-    """Load the model, listen, serve; SIGTERM or Ctrl-C lets scans end, a second one does not.
+    """Load the model, listen and serve until SIGTERM or Ctrl-C.
 
-    With `cluster`, the address of a Ray cluster, its workers compute.
+    Running scans may finish then; a second signal ends them.
+
+    Parameters
+    ----------
+    cluster
+        Address of a Ray cluster whose workers compute; empty for this machine.
+    gpus_per_worker
+        As in `Pool`.
+    options
+        As in `Server`.
+
+    Raises
+    ------
+    UsageError
+        The model, the cluster or the address cannot be used.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -43,7 +57,7 @@ def serve_until_stopped(
         format="%(asctime)s %(levelname)s [%(threadName)s] %(message)s",
         force=True,
     )
-    with _makes_engines(settings, cluster, gpus_per_worker) as make:
+    with _engine_maker(settings, cluster, gpus_per_worker) as make:
         server = Server(settings, make, host=host, port=port, **options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
@@ -55,10 +69,10 @@ def serve_until_stopped(
 
 
 @contextmanager
-def _makes_engines(
+def _engine_maker(
     settings: Settings, cluster: str, gpus_per_worker: float | None
 ) -> Iterator[Callable[[Settings], Engine]]:
-    """Yield what makes engines: of this machine, or of the one pool of a cluster."""
+    """Yield a function that makes engines of this machine, or of one pool of a cluster."""
     if not cluster:
         yield make_engine
         return
@@ -69,7 +83,7 @@ def _makes_engines(
 
 
 def warm_up(engine: Engine) -> None:
-    """Compute one small slice, so that the first scan does not wait for libraries to set up."""
+    """Compute one small slice, so that libraries are loaded and set up before the first scan."""
     start = time.perf_counter()
     generator = torch.Generator().manual_seed(0)
     kspace = torch.randn((4, 32, 32), dtype=torch.complex64, generator=generator)

@@ -1,8 +1,8 @@
 """The resident server: one process and one model for many scans.
 
 Gadgetron connects to it with `<connect>`, MRD clients (FIRE, OpenRecon, `jrsr send`) directly. Each
-connection has a thread; the engine shares the devices between them. SIGTERM lets the scans that are
-going on come to their end, for `grace` seconds, and takes no new ones.
+connection has a thread; the engine shares the devices between them. After SIGTERM the server
+accepts no new connections, and running scans have `grace` seconds to finish.
 """
 
 import logging
@@ -14,25 +14,52 @@ from collections.abc import Callable, Sequence
 
 from gadget.compute.engine import Engine, EngineCache
 from gadget.errors import Exit
+from gadget.server.protocol.wire import shut_down
 from gadget.settings import Settings
 
-from .connection import (
-    REFUSAL_SECONDS,
-    Conversation,
-    Network,
-    Terms,
-    is_allowed,
-    is_client,
-    listen,
-    refuse,
-    shut,
-)
+from .connection import ServedConnection, ServerLimits
 from .session import Outcome
+from .sockets import REFUSAL_SECONDS, Network, is_allowed, is_mrd_client, listen, refuse
 
 log = logging.getLogger("jrsr")
 
 MAX_REFUSALS = 32
-"""Connections beyond `max_connections` that are told at the same time."""
+"""Connections beyond `max_connections` that are told why they are refused, at the same time."""
+
+
+class Health:
+    """Counts what a server has done; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.n_open = self.n_scans = self.n_failed = self.n_images = self.n_fallback = 0
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def opened(self) -> int:
+        """Count a new connection; return how many are open."""
+        with self._lock:
+            self.n_open += 1
+            return self.n_open
+
+    def closed(self, outcome: Outcome | None) -> None:
+        """Count the end of a connection, and its scan if there was one."""
+        with self._lock:
+            self.n_open -= 1
+            if outcome is not None:
+                self.n_scans += 1
+                self.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
+                self.n_images += outcome.n_images
+                self.n_fallback += outcome.n_fallback
+
+    def line(self, n_waiting: int, notes: Sequence[str] = ()) -> str:
+        """Return all counts as one line, which ends with the notes."""
+        up = time.monotonic() - self._started
+        counts = (
+            f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
+            f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
+            f"{self.n_fallback} of them fallback images"
+        )
+        return ", ".join((counts, *notes))
 
 
 class Server:
@@ -41,22 +68,24 @@ class Server:
     Parameters
     ----------
     settings
-        Of scans whose peer says nothing else.
+        Of scans, as far as the peer does not override them.
+    make_engine
+        Makes the engine of some settings.
     host, port
         Where to listen: a name stands for all its addresses, IPv4 and IPv6; port 0 for any.
     max_connections
-        Served at once; one more is told so and closed, and many more are closed untold.
+        Connections served at a time; further ones are refused.
     grace
-        Seconds that scans may go on after `stop`.
+        Seconds that running scans have to finish after `stop`.
     allow
-        Networks that may connect; others are closed at once. Empty for all.
-    terms
-        What is granted to those that may.
+        Networks that may connect; other peers are disconnected at once. Empty for all.
+    limits
+        What is accepted from a peer.
 
     Raises
     ------
     UsageError
-        The address cannot be had.
+        The address cannot be used.
     """
 
     def __init__(
@@ -69,7 +98,7 @@ class Server:
         max_connections: int = 16,
         grace: float = 60.0,
         allow: Sequence[Network] = (),
-        terms: Terms | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         self.settings = settings
         self.health = Health()
@@ -77,10 +106,10 @@ class Server:
         self.max_connections = max_connections
         self.grace = grace
         self._allow = tuple(allow)
-        self._terms = terms or Terms()
+        self._limits = limits or ServerLimits()
         self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
-        self._open: dict[threading.Thread, Conversation] = {}
+        self._open: dict[threading.Thread, ServedConnection] = {}
         self._lock = threading.Lock()
 
     @property
@@ -88,17 +117,23 @@ class Server:
         """Address and port of every socket it listens on."""
         return [s.getsockname()[:2] for s in self._sockets]
 
+    @property
+    def connections(self) -> list[ServedConnection]:
+        """Open connections."""
+        with self._lock:
+            return list(self._open.values())
+
     def health_line(self) -> str:
-        """Return the health line."""
+        """Return what the server has done, on one line."""
         return self.health.line(self.engines.n_waiting(), self.engines.notes())
 
     def run(self) -> None:
-        """Serve until `stop` is called; then wait for the scans that are going on."""
+        """Serve until `stop` is called, then wait for running scans."""
         with selectors.DefaultSelector() as selector:
-            for listening in (*self._sockets, self._woken):
-                selector.register(listening, selectors.EVENT_READ)
+            for sock in (*self._sockets, self._woken):
+                selector.register(sock, selectors.EVENT_READ, sock)
             while True:
-                ready = [key.fileobj for key, _ in selector.select()]
+                ready = [key.data for key, _ in selector.select()]
                 if self._woken in ready:
                     break
                 for listening in ready:
@@ -106,7 +141,7 @@ class Server:
         self._finish()
 
     def stop(self) -> None:
-        """Take no new connections; a second call ends those that are open. From any thread."""
+        """Accept no new connections, from any thread; a second call ends the open ones."""
         try:
             self._wake.send(b"x")
         except OSError:
@@ -117,7 +152,7 @@ class Server:
             sock, address = listening.accept()
         except OSError as error:
             log.warning("connection lost before it was accepted: %s", error)
-            # Where there are too many open files, the next attempt fails as well.
+            # If too many files are open, the next attempt would fail as well.
             time.sleep(0.1)
             return
         name = f"{address[0]}:{address[1]}"
@@ -126,29 +161,33 @@ class Server:
             sock.close()
             return
         if len(self._open) >= self.max_connections + MAX_REFUSALS:
-            log.warning("%s: too many connections to refuse it politely", name)
+            log.warning("%s: too many connections, closed without an answer", name)
             sock.close()
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        talk = Conversation(sock, name, self.settings, self.engines, self.health_line, self._terms)
-        thread = threading.Thread(target=self._thread, args=(sock, talk), name=name, daemon=True)
+        connection = ServedConnection(
+            sock, name, self.settings, self.engines, self.health_line, self._limits
+        )
+        thread = threading.Thread(
+            target=self._serve, args=(sock, connection), name=name, daemon=True
+        )
         with self._lock:
-            self._open[thread] = talk
+            self._open[thread] = connection
         thread.start()
 
-    def _thread(self, sock: socket.socket, talk: Conversation) -> None:
+    def _serve(self, sock: socket.socket, connection: ServedConnection) -> None:
         outcome = None
         try:
             if self.health.opened() > self.max_connections:
                 reason = f"{self.max_connections} connections are served already"
                 sock.settimeout(REFUSAL_SECONDS)
-                refuse(sock, reason, is_client(sock))
+                refuse(sock, reason, is_mrd_client(sock))
             else:
-                outcome = talk.run()
+                outcome = connection.run()
         except Exception:
-            log.exception("%s: connection failed", talk.name)
+            log.exception("%s: connection failed", connection.name)
         finally:
-            shut(sock)
+            shut_down(sock)
             sock.close()
             with self._lock:
                 del self._open[threading.current_thread()]
@@ -159,13 +198,13 @@ class Server:
         for listening in self._sockets:
             listening.close()
         end = time.monotonic() + self.grace
-        log.info("stopping: %d connections may go on for %g s", len(self._open), self.grace)
+        log.info("stopping: %d connections have %g s to finish", len(self._open), self.grace)
         while self._open and time.monotonic() < end and not _was_stopped_twice(self._woken):
             time.sleep(0.02)
         with self._lock:
             left = dict(self._open)
-        for talk in left.values():
-            talk.abort("the server was stopped")
+        for connection in left.values():
+            connection.abort("the server was stopped")
         for thread in left:
             thread.join(2.0)
         for woken in (self._wake, self._woken):
@@ -175,39 +214,3 @@ class Server:
 
 def _was_stopped_twice(woken: socket.socket) -> bool:
     return len(woken.recv(2, socket.MSG_PEEK)) > 1
-
-
-# FOLDED gadget/health.py: What a server has done, on one line.
-class Health:
-    """Counters of a server; safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self.n_open = self.n_scans = self.n_failed = self.n_images = self.n_fallback = 0
-        self._started = time.monotonic()
-        self._lock = threading.Lock()
-
-    def opened(self) -> int:
-        """Count a connection; return how many are open with it."""
-        with self._lock:
-            self.n_open += 1
-            return self.n_open
-
-    def closed(self, outcome: Outcome | None) -> None:
-        """Count the end of a connection, and its scan if it had one."""
-        with self._lock:
-            self.n_open -= 1
-            if outcome is not None:
-                self.n_scans += 1
-                self.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
-                self.n_images += outcome.n_images
-                self.n_fallback += outcome.n_fallback
-
-    def line(self, n_waiting: int, notes: Sequence[str] = ()) -> str:
-        """Return the health line; `notes` come last."""
-        up = time.monotonic() - self._started
-        counts = (
-            f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
-            f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
-            f"{self.n_fallback} of them fallback images"
-        )
-        return ", ".join((counts, *notes))

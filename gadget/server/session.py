@@ -1,8 +1,8 @@
-"""One scan of one peer: messages in, images out, and never silence.
+"""One scan of one peer: messages are received, images are sent, and every scan gets an answer.
 
 CLOSE            after the last image
-ERROR, CLOSE     a scan that is declined, or a failure; an MRD client is told by TEXT instead
-nothing          the peer has gone: computing stops at the next iteration
+ERROR, CLOSE     the scan is declined or has failed; an MRD client receives TEXT instead of ERROR
+nothing          the peer has disconnected: the computation stops at its next iteration
 """
 
 import logging
@@ -10,21 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gadgetron.external.connection import Connection
-
 from gadget.compute.engine import Engine
 from gadget.errors import Exit, describe, exit_code
 from gadget.scan.stages import live_scan, reconstruct, to_results
+from gadget.server.protocol.connection import Message, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.messages import (
+    ForwardedMessage,
     Lines,
-    Passenger,
     Query,
     Text,
     error_message,
     text_message,
 )
-from gadget.server.protocol.wire import UINT16, Id, PeerGone
+from gadget.server.protocol.wire import UINT16, Id, PeerDisconnected
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled, watched
 from jrsr_core.mrd.errors import BadScan
@@ -34,9 +33,12 @@ from jrsr_core.mrd.numbering import Numbering
 
 log = logging.getLogger("jrsr")
 
+CLOSE = UINT16.pack(Id.CLOSE)
 ABORT_SECONDS = 1.0
+"""How long an error may take to be sent when the server stops."""
+
 DRAIN_SECONDS = 600.0
-"""How long a peer that was told of a failure may go on sending."""
+"""How long a peer may go on sending after an error was sent to it."""
 
 
 @dataclass
@@ -51,50 +53,44 @@ class Outcome:
 
 
 class Session:
-    """Talks to one peer from the header on.
+    """Serves one peer from the header on.
 
     Parameters
     ----------
-    connection
-        With our readers (`protocol.connection`); configuration and header have been read.
     inbox
-        Its reading thread.
-    understands_error
-        Whether the peer knows the message ERROR.
+        Reads the connection.
     answer
-        Text for a query.
+        Called for queries.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: PeerConnection,
         inbox: Inbox,
         *,
-        understands_error: bool = True,
         answer: Callable[[Query], None] = lambda query: None,
     ) -> None:
         self.outcome = Outcome()
         self._connection = connection
         self._inbox = inbox
-        self._understands_error = understands_error
         self._answer = answer
 
     def run(self, prepare: Callable[[], tuple[Settings, Engine]]) -> Outcome:
-        """Serve the peer to its end; whatever happens becomes the outcome.
+        """Serve the peer to its end; every error becomes the outcome.
 
-        `prepare` gives the settings of the scan and what computes it; it may fail.
+        `prepare` returns the settings and the engine of the scan; it may raise.
         """
         outcome = self.outcome
         try:
             with watched(self._inbox.check):
                 self._serve(*prepare())
-            self._inbox.answered()
-            self._connection.socket.write(UINT16.pack(Id.CLOSE))
+            self._inbox.mark_answered()
+            self._connection.stream.write(CLOSE)
             if outcome.n_fallback:
                 outcome.code = Exit.FALLBACK
-        except (PeerGone, Cancelled) as error:
+        except (PeerDisconnected, Cancelled) as error:
             outcome.code, outcome.error = Exit.FAILED, describe(error)
-            log.error("peer gone: %s", error)
+            log.error("peer disconnected: %s", error)
         except Exception as error:
             outcome.code, outcome.error = exit_code(error), describe(error)
             log.error("%s", outcome.error, exc_info=outcome.code == Exit.FAILED)
@@ -105,7 +101,7 @@ class Session:
 
     def _serve(self, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
-        header = parse_header(self._connection.raw_bytes.header)
+        header = parse_header(self._connection.header)
         scan = live_scan(header, settings)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
         numbering = Numbering(header.encodings)
@@ -141,46 +137,47 @@ class Session:
                 for item in items:
                     tasks.extend(self._take(item, scan))
             except ValueError as error:
-                # What was complete before has its images all the same.
+                # Images that were complete before are sent all the same.
                 failure = error
-            self._inbox.holds(scan.n_bytes)
+            self._inbox.set_held(scan.n_bytes)
             if tasks:
                 yield tasks
             if failure is not None:
                 raise failure
         yield list(scan.finish())
 
-    def _take(self, item: object, scan: LiveScan) -> Iterator[Task]:
-        """Use a message, or let it pass; in the order they came."""
+    def _take(self, item: Message, scan: LiveScan) -> Iterator[Task]:
+        """Use or forward a message; yield the images that its lines complete."""
         if isinstance(item, Lines):
             for waveform in item.waveforms:
                 self._connection.send(waveform)
             yield from scan.add(item.lines, is_bucket=item.is_bucket)
-        elif isinstance(item, Passenger):
+        elif isinstance(item, ForwardedMessage):
             self._connection.send(item)
         elif isinstance(item, Text):
-            log.info("peer says: %s", item.text)
+            log.info("text from the peer: %s", item.text)
         elif isinstance(item, Query):
             self._answer(item)
 
     def abort(self, reason: str) -> None:
-        """End the session from another thread: the peer is told, computing stops."""
+        """End the session from another thread: send the reason, then disconnect."""
         try:
-            last = self._error(reason) + UINT16.pack(Id.CLOSE)
-            self._connection.socket.write_soon(last, ABORT_SECONDS)
-        except PeerGone as error:
-            log.error("peer gone before it was told: %s", error)
-        self._connection.socket.hang_up()
+            self._connection.stream.write_within(self._error(reason) + CLOSE, ABORT_SECONDS)
+        except PeerDisconnected as error:
+            log.error("peer disconnected before the error was sent: %s", error)
+        self._connection.stream.close()
 
     def _error(self, text: str) -> bytes:
-        return error_message(text) if self._understands_error else text_message(f"ERROR {text}")
+        if self._connection.is_gadgetron:
+            return error_message(text)
+        return text_message(f"ERROR {text}")
 
     def _fail(self, text: str) -> None:
-        """Tell the peer, let it finish, close."""
+        """Send the error, let the peer finish, close."""
         try:
-            self._connection.socket.write(self._error(text))
+            self._connection.stream.write(self._error(text))
             self._inbox.drain(DRAIN_SECONDS)
-            self._inbox.answered()
-            self._connection.socket.write(UINT16.pack(Id.CLOSE))
-        except PeerGone as error:
-            log.error("peer gone before it was told: %s", error)
+            self._inbox.mark_answered()
+            self._connection.stream.write(CLOSE)
+        except PeerDisconnected as error:
+            log.error("peer disconnected before the error was sent: %s", error)

@@ -23,9 +23,16 @@ from gadget.configuration import parameters_of, properties_of
 from gadget.errors import ScanError, UsageError
 from gadget.offline.convert import convert_images
 from gadget.scan.stages import live_scan, make_assembler
-from gadget.server.protocol.connection import READERS, PeerConnection
+from gadget.server.protocol.connection import Handshake, read_payload
 from gadget.server.protocol.messages import Lines
-from gadget.server.protocol.wire import UINT16, Limits, PeerGone, ProtocolError, Stream
+from gadget.server.protocol.wire import (
+    UINT16,
+    Id,
+    PeerDisconnected,
+    ProtocolError,
+    Stream,
+    WireLimits,
+)
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
@@ -38,7 +45,7 @@ from tests.helpers import layouts, messages
 from tests.helpers.commands import write_small_scan
 from tests.helpers.mrd_scans import noise_samples, small_scan
 
-LIMITS = Limits(config=2**16, text=2**16, line=2**18, message=2**20, scan=2**22)
+LIMITS = WireLimits(config=2**16, text=2**16, line=2**18, message=2**20, scan=2**22)
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,10 @@ class Pipe:
 def conversation(data: bytes) -> None:
     """A whole conversation: configuration, header, messages, and the plan of what came."""
     with Pipe(data) as sock:
-        peer = PeerConnection(sock, LIMITS)
-        settings = Settings(device="cpu").override(properties_of(peer.raw_bytes.config))
-        scan = live_scan(parse_header(peer.raw_bytes.header), settings)
-        for item in peer:
+        peer = Handshake(Stream(sock, LIMITS)).run()
+        settings = Settings(device="cpu").override(properties_of(peer.config))
+        scan = live_scan(parse_header(peer.header), settings)
+        while (item := peer.receive()) is not None:
             if isinstance(item, Lines):
                 for task in scan.add(item.lines, is_bucket=item.is_bucket):
                     task.assemble()
@@ -105,8 +112,9 @@ def one_message(data: bytes) -> None:
     """One message of any kind."""
     with Pipe(data) as sock:
         stream = Stream(sock, LIMITS)
-        with contextlib.suppress(StopIteration):  # CLOSE
-            READERS.get(stream.number(UINT16))(stream)
+        number = stream.number(UINT16)
+        if number != Id.CLOSE:
+            read_payload(number, stream)
 
 
 def file(data: bytes) -> None:
@@ -211,7 +219,7 @@ SPECIAL_PARAMETERS = [
     b'{"crop": "0.5", "time_limit": 1e3, "trigger": "slice", "config": "openrecon"}',
 ]
 
-STREAM_ERRORS = (ProtocolError, PeerGone)
+STREAM_ERRORS = (ProtocolError, PeerDisconnected)
 SCAN_ERRORS = (BadScan, UnsupportedScan)
 
 TARGETS = {

@@ -1,168 +1,186 @@
-"""gadgetron's `Connection` with our readers and writers.
+"""The connection of one peer: its configuration and header, then messages in both directions.
 
-Under `<execute>` gadgetron's module makes the connection and `install` repairs it; sockets that we
-accept become a `PeerConnection`, which reads any header and tells the two kinds of peers apart.
+Gadgetron starts a process for an `<execute>` node, in which its own module has read configuration
+and header already. Peers that connect to the server, which are Gadgetron (`<connect>`) or an MRD
+client, begin with a handshake.
 """
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ismrmrd
-from gadgetron.external.connection import Connection
 
 from jrsr_core.mrd.xml import XmlError, parse_xml
 
-from .arrays import read_bucket, read_image_array, read_recon_data
+from .arrays import read_image_array, read_recon_data
+from .bucket import read_bucket
 from .messages import (
-    Passenger,
+    ForwardedMessage,
+    Lines,
     Query,
     Text,
     decode,
     image_message,
-    passenger_message,
     read_acquisition,
     read_image,
     read_query,
     read_text,
     read_waveform,
 )
-from .wire import UINT16, UINT32, Id, Limits, ProtocolError, Stream, checked
+from .wire import UINT16, UINT32, Id, ProtocolError, Stream, checked
 
 CONFIG_FILE_BYTES = 1024
 
+Message = Lines | ForwardedMessage | Text | Query
 
-class Readers(dict):
-    """Readers by message id.
-
-    `get` is what gadgetron asks. Its own answer to an unknown id is to end quietly; but the rest
-    of the stream cannot be understood after it, and the data that was lost has to be missed.
-    """
-
-    def get(self, number: int, default: Any = None) -> Callable[[Stream], Any]:
-        """Return a reader.
-
-        Raises
-        ------
-        ProtocolError
-            Unknown id.
-        """
-        try:
-            return self[number]
-        except KeyError:
-            raise ProtocolError(f"message id {number} is unknown") from None
+READERS: dict[int, Callable[[Stream], Message]] = {
+    Id.TEXT: read_text,
+    Id.QUERY: read_query,
+    Id.ACQUISITION: read_acquisition,
+    Id.IMAGE: read_image,
+    Id.RECON_DATA: read_recon_data,
+    Id.IMAGE_ARRAY: read_image_array,
+    Id.WAVEFORM: read_waveform,
+    Id.BUCKET: read_bucket,
+}
+"""Readers of payloads by message id."""
 
 
-def _closed(_: Stream) -> None:
-    raise StopIteration
-
-
-READERS = Readers(
-    {
-        Id.CLOSE: _closed,
-        Id.TEXT: read_text,
-        Id.QUERY: read_query,
-        Id.ACQUISITION: read_acquisition,
-        Id.IMAGE: read_image,
-        Id.RECON_DATA: read_recon_data,
-        Id.IMAGE_ARRAY: read_image_array,
-        Id.WAVEFORM: read_waveform,
-        Id.BUCKET: read_bucket,
-    }
-)
-
-WRITERS = [
-    (lambda item: isinstance(item, Passenger), lambda s, x: s.write(passenger_message(x))),
-    (lambda item: isinstance(item, ismrmrd.Image), lambda s, x: s.write(image_message(x))),
-]
-
-
-def install(connection: Connection, limits: Limits | None = None) -> Connection:
-    """Give a connection that gadgetron has made our stream, readers and writers."""
-    if not isinstance(connection.socket, Stream):
-        connection.socket = Stream(connection.socket.socket, limits)
-    connection.readers = Readers(READERS)
-    connection.writers = list(WRITERS)
-    return connection
-
-
-class PeerConnection(Connection):
-    """A connection that was accepted: from Gadgetron (`<connect>`) or from an MRD client.
-
-    `answer` is called for queries that come before the header; all of it has to be there by the
-    `deadline` (`time.monotonic`).
-
-    Attributes
-    ----------
-    config_name
-        Name of a configuration, as MRD clients send; None if a text came.
-    parameters
-        Texts between configuration and header.
-    raw_bytes
-        `config` and `header` as they came.
-    is_gadgetron
-        Whether the peer understands ERROR; an MRD client is told by TEXT.
+def read_payload(number: int, stream: Stream) -> Message:
+    """Return the message of this id whose payload comes next.
 
     Raises
     ------
     ProtocolError
-        The conversation does not begin with configuration and header.
-    PeerGone
-        It ends there.
+        Unknown id, or a payload that cannot be understood.
+    """
+    if number not in READERS:
+        raise ProtocolError(f"message id {number} is unknown")
+    return READERS[number](stream)
+
+
+class PeerConnection:
+    """Sends and receives messages.
+
+    Parameters
+    ----------
+    config, header
+        Texts as they came.
+    config_name
+        Name of a configuration, which MRD clients send instead of a text.
+    parameters
+        Texts between configuration and header.
+    is_gadgetron
+        Whether the peer understands ERROR; an MRD client receives a TEXT instead.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
-        limits: Limits | None = None,
-        answer: Callable[[Stream, Query], None] = lambda stream, query: None,
-        deadline: float | None = None,
+        stream: Stream,
+        config: bytes,
+        header: bytes,
+        *,
+        config_name: str | None = None,
+        parameters: Sequence[Text] = (),
+        is_gadgetron: bool = True,
     ) -> None:
-        # What gadgetron's own constructor sets; its parser refuses headers with unknown elements.
-        self.socket = Stream(sock, limits)
-        self.socket.deadline = deadline
-        self.filters = []
+        self.stream = stream
+        self.config = config
+        self.header = header
+        self.config_name = config_name
+        self.parameters = list(parameters)
+        self.is_gadgetron = is_gadgetron
+
+    @classmethod
+    def of_module(cls, connection: Any) -> "PeerConnection":
+        """Take over the socket of a connection that the module `gadgetron` has made."""
+        raw = connection.raw_bytes
+        return cls(Stream(connection.socket.socket), raw.config, raw.header)
+
+    def receive(self) -> Message | None:
+        """Return the next message; None for CLOSE.
+
+        Raises
+        ------
+        ProtocolError
+            The message cannot be understood.
+        PeerDisconnected, TimeoutError
+            As `Stream.read`.
+        """
+        number = self.stream.number(UINT16)
+        return None if number == Id.CLOSE else read_payload(number, self.stream)
+
+    def send(self, item: ismrmrd.Image | ForwardedMessage) -> None:
+        """Send a message; raises as `Stream.write`."""
+        is_forwarded = isinstance(item, ForwardedMessage)
+        self.stream.write(item.to_bytes() if is_forwarded else image_message(item))
+
+
+class Handshake:
+    """Reads configuration and header of a peer that has just connected.
+
+    Parameters
+    ----------
+    answer
+        Called for queries that come before the header.
+    """
+
+    def __init__(
+        self, stream: Stream, answer: Callable[[Stream, Query], None] = lambda stream, query: None
+    ) -> None:
+        self._stream = stream
         self._answer = answer
         self._n_queries = 0
-        self.config_name: str | None = None
-        self.is_gadgetron = False
-        self.parameters: list[Text] = []
-        config = self._read_config()
-        self.raw_bytes = Connection.Struct(config=config, header=self._read_header())
-        self.socket.deadline = None
-        install(self)
 
-    def _read_config(self) -> bytes:
-        text = b""
+    def run(self) -> PeerConnection:
+        """Return the connection.
+
+        Raises
+        ------
+        ProtocolError
+            Configuration and header are not the first messages.
+        PeerDisconnected, TimeoutError
+            As `Stream.read`.
+        """
+        config_name, config, is_gadgetron = None, b"", False
         number = self._id_or_query()
         if number == Id.CONFIG_FILE:
-            self.config_name = decode(self.socket.read(CONFIG_FILE_BYTES).partition(b"\0")[0])
+            config_name = decode(self._stream.read(CONFIG_FILE_BYTES).partition(b"\0")[0])
         elif number == Id.CONFIG:
-            text = bytes(self.socket.sized("configuration", UINT32, self.socket.limits.config))
-            self.is_gadgetron = _is_node_configuration(text)
+            config = self._sized("configuration", self._stream.limits.config)
+            is_gadgetron = _is_node_configuration(config)
         else:
             raise ProtocolError(f"message id {number} came first, expected a configuration")
-        return text
+        parameters, header = self._texts_and_header()
+        return PeerConnection(
+            self._stream,
+            config,
+            header,
+            config_name=config_name,
+            parameters=parameters,
+            is_gadgetron=is_gadgetron,
+        )
 
-    def _read_header(self) -> bytes:
-        number = self._id_or_query()
-        while number == Id.TEXT:
-            self.parameters.append(read_text(self.socket))
-            n_bytes = sum(text.n_bytes + 2 for text in self.parameters)
-            checked("texts before the header", n_bytes, self.socket.limits.text)
-            number = self._id_or_query()
+    def _texts_and_header(self) -> tuple[list[Text], bytes]:
+        texts: list[Text] = []
+        limit = self._stream.limits.text
+        while (number := self._id_or_query()) == Id.TEXT:
+            texts.append(read_text(self._stream))
+            checked("texts before the header", sum(text.n_bytes + 2 for text in texts), limit)
         if number != Id.HEADER:
             raise ProtocolError(f"message id {number} came, expected the header")
-        return bytes(self.socket.sized("header", UINT32, self.socket.limits.text))
+        return texts, self._sized("header", limit)
+
+    def _sized(self, what: str, limit: int) -> bytes:
+        return bytes(self._stream.sized(what, UINT32, limit))
 
     def _id_or_query(self) -> int:
-        number = self.socket.number(UINT16)
-        while number == Id.QUERY:
+        """Return the next id that is not a query, after the queries before it are answered."""
+        while (number := self._stream.number(UINT16)) == Id.QUERY:
             self._n_queries += 1
-            if self._n_queries > self.socket.limits.queries:
-                raise ProtocolError(f"more than {self.socket.limits.queries} queries came")
-            self._answer(self.socket, read_query(self.socket))
-            number = self.socket.number(UINT16)
+            if self._n_queries > self._stream.limits.queries:
+                raise ProtocolError(f"more than {self._stream.limits.queries} queries came")
+            self._answer(self._stream, read_query(self._stream))
         return number
 
 

@@ -1,69 +1,29 @@
 """Messages of a peer, read by a thread of their own while images are computed.
 
-The thread waits while more than `max_bytes` are unread, or the `Memory` that all connections share
-is full, so that a peer that sends faster than we compute is held back by its socket. It is also the
-first to see that the peer has gone.
+The thread waits while more than `max_bytes` are unread, or while the memory that all connections
+share is exhausted; the socket then holds back a peer that sends faster than images are computed.
+The thread is also the first to notice that the peer has disconnected.
 """
 
-import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from threading import Condition, Lock, Thread
-from typing import Any
-
-from gadgetron.external.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
+from threading import Condition, Thread
 
 from jrsr_core.cancellation import Cancelled
 
+from .connection import Message, PeerConnection
+from .memory import MemoryBudget
 from .messages import Text
-from .wire import PeerGone, ProtocolError
-
-
-# FOLDED gadget/protocol/memory.py: What all connections of a process hold of their scans, and its limit.
-def half_of_the_machine() -> int:
-    """Return half of the physical memory in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-class Memory:
-    """Bytes in use; safe to use from any thread.
-
-    Parameters
-    ----------
-    limit
-        Beyond it nothing is taken; half of the physical memory without one.
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit or half_of_the_machine()
-        self.n_bytes = 0
-        self._lock = Lock()
-
-    def take(self, n_bytes: int) -> bool:
-        """Take memory if there is some."""
-        with self._lock:
-            if self.n_bytes + n_bytes > self.limit:
-                return False
-            self.n_bytes += n_bytes
-            return True
-
-    def add(self, n_bytes: int) -> None:
-        """Take what is in use already, or give back (negative)."""
-        with self._lock:
-            self.n_bytes += n_bytes
-
-    def __str__(self) -> str:
-        return f"{self.n_bytes} of {self.limit} bytes are in use"
-
+from .wire import PeerDisconnected, ProtocolError
 
 MAX_BYTES = 2**30
-PATIENCE = 60.0
-"""Seconds that a scan waits for memory which other scans hold."""
+MEMORY_TIMEOUT = 60.0
+"""Seconds that a scan waits for memory which other scans use."""
 
-SILENCE = 2.0
-"""Seconds without data after which a stream that is out of step counts as drained."""
+DRAINED_SECONDS = 2.0
+"""Seconds without data after which a stream that cannot be understood counts as drained."""
 
 
 class Inbox:
@@ -71,109 +31,124 @@ class Inbox:
 
     Parameters
     ----------
-    waits
-        Whether the peer keeps the connection open after its CLOSE until it has ours, as Gadgetron
-        does; one that does not stay has gone.
+    keeps_open
+        Whether the peer keeps the connection open after its CLOSE until it receives ours, as
+        Gadgetron does; a peer that does not has disconnected.
     memory
         Shared with other connections.
-    on_gone
-        Called by the reading thread when the peer has gone.
+    on_disconnect
+        Called by the reading thread when the peer has disconnected.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: PeerConnection,
         *,
         max_bytes: int = MAX_BYTES,
-        waits: bool = False,
-        memory: Memory | None = None,
-        on_gone: Callable[[], None] = lambda: None,
+        keeps_open: bool = False,
+        memory: MemoryBudget | None = None,
+        on_disconnect: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._max_bytes = max_bytes
-        self._waits = waits
+        self._keeps_open = keeps_open
+        self._on_disconnect = on_disconnect
+        self._memory = memory or MemoryBudget()
+        self._items: deque[Message] = deque()
+        # Bytes of unread messages, of the message that is arriving, and of what the scan holds.
+        self._unread = self._arriving = self._held = 0
+        self._is_finished = False
+        self._error: BaseException | None = None
         self._is_answered = False
-        self._on_gone = on_gone
-        self._items: deque[Any] = deque()
-        self._n_bytes = 0
-        self._end: BaseException | None = None
-        self._discards = False
-        self._memory = memory or Memory()
-        # Bytes claimed for the message that is coming, and those the scan has taken and kept.
-        self._coming = self._held = 0
+        self._is_discarding = False
         self._changed = Condition()
-        self._thread = Thread(target=self._read, name="inbox", daemon=True)
-        self._thread.start()
+        Thread(target=self._read, name="inbox", daemon=True).start()
+
+    @property
+    def n_unread(self) -> int:
+        """Number of messages that were read from the socket and not taken yet."""
+        return len(self._items)
 
     def _read(self) -> None:
-        self._connection.socket.claim = self._claim
-        while True:
-            try:
-                self._claim(0)
-                _, item = next(self._connection)
-            except BaseException as end:
-                self._finish(end)
-                return
-            with self._changed:
-                while self._n_bytes > self._max_bytes and not self._discards:
-                    self._changed.wait()
-                if not self._discards:
-                    self._items.append(item)
-                    self._n_bytes += item.n_bytes
-                    self._memory.add(item.n_bytes - self._coming)
-                else:
-                    self._memory.add(-self._coming)
-                self._coming = 0
-                self._changed.notify_all()
+        self._connection.stream.reserve = self._reserve
+        error: BaseException | None = None
+        try:
+            while True:
+                self._reserve(0)
+                item = self._connection.receive()
+                if item is None:
+                    break
+                self._keep(item)
+        except BaseException as raised:
+            error = raised
+        self._finish(error)
 
-    def _claim(self, n_bytes: int) -> None:
-        """Wait for memory; raise where waiting would not bring any."""
-        limit = self._connection.socket.limits.scan
-        starving = time.monotonic()
+    def _keep(self, item: Message) -> None:
         with self._changed:
-            while not self._discards:
-                own = self._n_bytes + self._coming + self._held
+            while self._unread > self._max_bytes and not self._is_discarding:
+                self._changed.wait()
+            if self._is_discarding:
+                self._memory.add(-self._arriving)
+            else:
+                self._items.append(item)
+                self._unread += item.n_bytes
+                self._memory.add(item.n_bytes - self._arriving)
+            self._arriving = 0
+            self._changed.notify_all()
+
+    def _reserve(self, n_bytes: int) -> None:
+        """Wait for memory; raises `ProtocolError` if waiting would not bring any."""
+        limit = self._connection.stream.limits.scan
+        waiting_since = time.monotonic()
+        with self._changed:
+            while not self._is_discarding:
+                own = self._unread + self._arriving + self._held
                 if own + n_bytes > limit:
                     text = f"{own + n_bytes} bytes of a scan without an image"
                     raise ProtocolError(f"{text}, at most {limit} are kept")
                 if self._memory.take(n_bytes):
-                    self._coming += n_bytes
+                    self._arriving += n_bytes
                     return
                 if self._items:
-                    starving = time.monotonic()
-                if time.monotonic() - starving > PATIENCE:
+                    waiting_since = time.monotonic()
+                if time.monotonic() - waiting_since > MEMORY_TIMEOUT:
                     raise ProtocolError(f"no memory for the scan: {self._memory}")
                 self._changed.wait(0.05)
 
-    def holds(self, n_bytes: int) -> None:
-        """Say how much of what was taken is kept in memory."""
+    def set_held(self, n_bytes: int) -> None:
+        """Set how many bytes the scan keeps of the messages it has taken."""
         with self._changed:
             self._memory.add(n_bytes - self._held)
             self._held = n_bytes
 
     def release(self) -> None:
-        """Give all memory back, and keep nothing that still comes."""
+        """Return all memory, and discard what still comes."""
         with self._changed:
-            self._memory.add(-(self._n_bytes + self._coming + self._held))
-            self._n_bytes = self._coming = self._held = 0
-            self._items.clear()
-            self._discards = True
-            self._changed.notify_all()
+            self._discard()
+            self._memory.add(-(self._arriving + self._held))
+            self._arriving = self._held = 0
 
-    def _finish(self, end: BaseException) -> None:
+    def _discard(self) -> None:
+        self._is_discarding = True
+        self._items.clear()
+        self._memory.add(-self._unread)
+        self._unread = 0
+        self._changed.notify_all()
+
+    def _finish(self, error: BaseException | None) -> None:
         with self._changed:
-            self._end = end
+            self._is_finished, self._error = True, error
             self._changed.notify_all()
-        if isinstance(end, StopIteration) and self._waits:
-            self._watch_the_end()
-        if isinstance(self._end, PeerGone):
-            self._on_gone()
+        if error is None and self._keeps_open:
+            self._watch_for_disconnect()
+        if isinstance(self._error, PeerDisconnected):
+            self._on_disconnect()
 
-    def _watch_the_end(self) -> None:
-        """See whether the peer is there until it has our answer."""
+    def _watch_for_disconnect(self) -> None:
+        """Wait until the answer was sent, or the peer disconnects before."""
         while not self._is_answered:
             try:
-                self._connection.socket.socket.recv(1)
+                self._connection.stream.socket.recv(1)
             except TimeoutError:
                 continue
             except OSError:
@@ -181,80 +156,80 @@ class Inbox:
             break
         with self._changed:
             if not self._is_answered:
-                self._end = PeerGone("connection ended before the images were sent")
+                self._error = PeerDisconnected("connection ended before the images were sent")
                 self._changed.notify_all()
 
-    def answered(self) -> None:
-        """Say that the peer has all it waits for: it may go now."""
+    def mark_answered(self) -> None:
+        """Mark the answer as complete; a disconnect is no longer an error."""
         with self._changed:
             self._is_answered = True
 
     def check(self) -> None:
-        """Raise `Cancelled` when the peer has gone; for `jrsr_core.interrupt.watched`."""
-        if isinstance(self._end, PeerGone):
-            raise Cancelled(str(self._end))
+        """Raise `Cancelled` if the peer has disconnected; for `jrsr_core.cancellation.watched`."""
+        if isinstance(self._error, PeerDisconnected):
+            raise Cancelled(str(self._error))
 
     def first_texts(self) -> list[Text]:
         """Return the texts that come before anything else, as soon as something else has come."""
         with self._changed:
             while (
-                self._end is None
-                and self._n_bytes <= self._max_bytes
+                not self._is_finished
+                and self._unread <= self._max_bytes
                 and all(isinstance(item, Text) for item in self._items)
             ):
                 self._changed.wait()
-            return self._take_while(lambda item: isinstance(item, Text))
+            texts: list[Text] = []
+            while self._items and isinstance(first := self._items[0], Text):
+                texts.append(first)
+                self._items.popleft()
+            self._taken(texts)
+            return texts
 
-    def _take_while(self, belongs: Callable[[Any], bool]) -> list[Any]:
-        taken = []
-        while self._items and belongs(self._items[0]):
-            taken.append(self._items.popleft())
-            self._n_bytes -= taken[-1].n_bytes
-            self._memory.add(-taken[-1].n_bytes)
+    def _taken(self, items: Sequence[Message]) -> None:
+        n_bytes = sum(item.n_bytes for item in items)
+        self._unread -= n_bytes
+        self._memory.add(-n_bytes)
         self._changed.notify_all()
-        return taken
 
-    def batches(self) -> Iterator[list[Any]]:
-        """Yield what has come in, at least one message at a time, until CLOSE.
+    def batches(self) -> Iterator[list[Message]]:
+        """Yield what has come, at least one message at a time, until CLOSE.
 
         Raises
         ------
-        PeerGone, ProtocolError
-            The connection ended otherwise; what came before has been given out then.
+        PeerDisconnected, ProtocolError
+            The connection ended otherwise; what came before has been yielded.
         """
         while True:
             with self._changed:
-                while not self._items and self._end is None:
+                while not self._items and not self._is_finished:
                     self._changed.wait()
-                items = self._take_while(lambda _: True)
+                items = list(self._items)
+                self._items.clear()
+                self._taken(items)
             if items:
                 yield items
-            elif isinstance(self._end, StopIteration):
-                return
+            elif self._error is not None:
+                raise self._error
             else:
-                raise self._end
+                return
 
     def drain(self, seconds: float) -> None:
-        """Read on and forget, until CLOSE, the end of the connection, or for so many seconds.
+        """Discard what comes until CLOSE, the end of the connection, or the time is over.
 
-        A peer that is sending does not hear what it is told.
+        A peer that is sending does not read until it has finished.
         """
         with self._changed:
-            self._discards = True
-            self._items.clear()
-            self._memory.add(-self._n_bytes)
-            self._n_bytes = 0
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._end is not None, seconds)
-        if not isinstance(self._end, StopIteration | PeerGone | None):
-            drain_bytes(self._connection.socket.socket, seconds)
+            self._discard()
+            self._changed.wait_for(lambda: self._is_finished, seconds)
+        if self._error is not None and not isinstance(self._error, PeerDisconnected):
+            drain_bytes(self._connection.stream.socket, seconds)
 
 
 def drain_bytes(sock: socket.socket, seconds: float) -> None:
-    """Discard what comes, message or not, until nothing does."""
+    """Discard bytes, whether messages or not, until none come or the time is over."""
     end = time.monotonic() + seconds
     try:
-        sock.settimeout(SILENCE)
+        sock.settimeout(DRAINED_SECONDS)
         while sock.recv(2**16) and time.monotonic() < end:
             pass
     except OSError:

@@ -1,4 +1,4 @@
-"""Messages as values: what is used is decoded, what only passes through stays as it came."""
+"""Messages as values: those that are used are decoded, the others are kept as they came."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,48 +12,49 @@ from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 from .wire import UINT32, UINT64, Id, ProtocolError, Stream, checked
 
 WAVEFORM_HEAD = np.dtype(
-    [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names], align=True
+    [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names or ()], align=True
 )
-"""As the C++ compiler lays the structure out: 40 bytes."""
+"""Layout of the C++ structure: 40 bytes."""
 
 PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 """Size of a pixel by `data_type`."""
 
 
 @dataclass(frozen=True, eq=False)
-class Passenger:
-    """A message that is not used here: forwarded with the bytes it came with."""
+class ForwardedMessage:
+    """A message that is not used here and is forwarded byte for byte."""
 
     id: int
     payload: bytes | bytearray
 
     @property
     def n_bytes(self) -> int:
-        """Memory it takes."""
+        """Size in memory."""
         return len(self.payload)
+
+    def to_bytes(self) -> bytes:
+        """Return the whole message."""
+        return int(self.id).to_bytes(2, "little") + bytes(self.payload)
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Acquired lines, and the waveforms that came in the same bucket.
-
-    `is_bucket` tells one bucket from one line.
-    """
+    """Acquired lines: one, or those of a bucket with its waveforms."""
 
     lines: LineList
-    waveforms: list[Passenger] = field(default_factory=list)
+    waveforms: list[ForwardedMessage] = field(default_factory=list)
     is_bucket: bool = False
 
     @property
     def n_bytes(self) -> int:
-        """Memory it takes."""
-        passing = sum(waveform.n_bytes for waveform in self.waveforms)
-        return self.lines.heads.nbytes + sum(line.nbytes for line in self.lines.data) + passing
+        """Size in memory."""
+        samples = sum(line.nbytes for line in self.lines.data)
+        return self.lines.heads.nbytes + samples + sum(w.n_bytes for w in self.waveforms)
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text message of so many bytes."""
+    """A text and its size on the wire."""
 
     text: str
     n_bytes: int = 0
@@ -61,7 +62,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Query:
-    """A question to be answered under its `correlation` number."""
+    """A question; the answer carries its `correlation` number."""
 
     correlation: int
     text: str
@@ -83,9 +84,10 @@ def read_query(stream: Stream) -> Query:
 
 
 def read_acquisition(stream: Stream) -> Lines:
-    """Read the payload of one acquisition: head, trajectory, samples ``[coil][sample]``."""
+    """Read the payload of one acquisition: header, trajectory, samples ``[coil][sample]``."""
     heads = np.frombuffer(stream.read(HEAD_DTYPE.itemsize), HEAD_DTYPE)
-    n_coils, n_samples, n_dims = _line_shape(heads[0])
+    names = ("active_channels", "number_of_samples", "trajectory_dimensions")
+    n_coils, n_samples, n_dims = (int(heads[0][name]) for name in names)
     checked("acquisition", n_samples * (8 * n_coils + 4 * n_dims), stream.limits.line)
     # A Cartesian reconstruction has no use for the trajectory.
     stream.read(4 * n_samples * n_dims)
@@ -93,26 +95,21 @@ def read_acquisition(stream: Stream) -> Lines:
     return Lines(LineList(heads, [data.reshape(n_coils, n_samples)]))
 
 
-def _line_shape(head: np.void) -> tuple[int, int, int]:
-    names = ("active_channels", "number_of_samples", "trajectory_dimensions")
-    return tuple(int(head[name]) for name in names)
-
-
-def read_waveform(stream: Stream) -> Passenger:
+def read_waveform(stream: Stream) -> ForwardedMessage:
     """Read the payload of one waveform."""
     head = stream.read(WAVEFORM_HEAD.itemsize)
     n_bytes = checked("waveform", waveform_bytes(head), stream.limits.line)
-    return Passenger(Id.WAVEFORM, head + stream.read(n_bytes))
+    return ForwardedMessage(Id.WAVEFORM, head + stream.read(n_bytes))
 
 
 def waveform_bytes(head: bytes | bytearray) -> int:
-    """Size of the samples that belong to a head."""
+    """Return the size of the samples that belong to a header."""
     fields = np.frombuffer(head, WAVEFORM_HEAD, count=1)[0]
     return 4 * int(fields["channels"]) * int(fields["number_of_samples"])
 
 
-def read_image(stream: Stream) -> Passenger:
-    """Read the payload of one image: head, meta attributes, pixels."""
+def read_image(stream: Stream) -> ForwardedMessage:
+    """Read the payload of one image: header, meta attributes, pixels."""
     head = stream.read(image_header_dtype.itemsize)
     fields = np.frombuffer(head, image_header_dtype)[0]
     kind = int(fields["data_type"])
@@ -122,7 +119,7 @@ def read_image(stream: Stream) -> Passenger:
     n_pixels = int(np.prod(shape, dtype=object))
     n_meta = checked("image attributes", stream.number(UINT64), stream.limits.text)
     n_bytes = checked("image", n_pixels * PIXEL_BYTES[kind], stream.limits.message)
-    return Passenger(Id.IMAGE, head + UINT64.pack(n_meta) + stream.read(n_meta + n_bytes))
+    return ForwardedMessage(Id.IMAGE, head + UINT64.pack(n_meta) + stream.read(n_meta + n_bytes))
 
 
 def image_message(image: ismrmrd.Image) -> bytes:
@@ -131,16 +128,11 @@ def image_message(image: ismrmrd.Image) -> bytes:
     pixels = np.ascontiguousarray(image.data)
     wanted = (head.channels, *reversed(list(head.matrix_size)))
     if pixels.shape != wanted:
-        raise ValueError(f"image has pixels {pixels.shape}, its head says {wanted}")
+        raise ValueError(f"image has pixels {pixels.shape}, its header says {wanted}")
     meta = image.attribute_string.encode("utf-8")
     head.attribute_string_len = len(meta)
     parts = (Id.IMAGE.to_bytes(2, "little"), bytes(head), UINT64.pack(len(meta)), meta)
     return b"".join(parts) + pixels.tobytes()
-
-
-def passenger_message(item: Passenger) -> bytes:
-    """Return the message as it came."""
-    return b"".join((int(item.id).to_bytes(2, "little"), item.payload))
 
 
 def text_message(text: str) -> bytes:
@@ -176,5 +168,5 @@ def _message(number: Id, pack: Callable[[int], bytes], text: str) -> bytes:
 
 
 def decode(data: bytes | bytearray) -> str:
-    """Text of any peer: some end it with NUL, some have a local encoding."""
+    """Return the text of any peer; some end it with NUL, some use a local encoding."""
     return bytes(data).decode("utf-8", errors="replace").rstrip("\0")

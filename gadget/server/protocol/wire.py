@@ -1,8 +1,8 @@
-"""A socket as a stream of whole pieces, and the numbers of the protocol.
+"""A socket as a stream of whole pieces, and the numbers of Gadgetron's protocol.
 
-Little-endian; a message is a uint16 id and a payload whose length follows from its own fields, so
-that an unknown id cannot be skipped. Nothing is allocated from a length before it was checked, and
-then only as fast as the bytes arrive.
+Numbers are little-endian. A message is a uint16 id and a payload, whose length follows from its own
+fields; so a message with an unknown id cannot be skipped. Lengths are checked before memory is
+allocated for them, and memory is allocated only as fast as bytes arrive.
 """
 
 import socket
@@ -14,8 +14,8 @@ from enum import IntEnum
 from threading import Lock
 
 CHUNK = 2**24
-GRAIN = 2**20
-"""Bytes of a message after which `Stream.claim` is asked again."""
+RESERVED_BYTES = 2**20
+"""Bytes after which `Stream.reserve` is called again."""
 
 UINT16, UINT32, UINT64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 
@@ -40,20 +40,31 @@ class Id(IntEnum):
 
 
 class ProtocolError(ValueError):
-    """What the peer sent cannot be understood; the stream is out of step from here on."""
+    """A message that cannot be understood; neither can the rest of the stream."""
 
 
-class PeerGone(ConnectionError):
+class PeerDisconnected(ConnectionError):
     """The peer ended the connection without CLOSE."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Largest sizes accepted from the wire, in bytes.
+class WireLimits:
+    """Largest sizes accepted from a peer, in bytes.
 
-    `config` is for the configuration, `text` for header, meta attributes, one text message and all
-    those before the header, `line` for one acquisition or waveform, `message` for a bucket, image
-    or array, `scan` for what of one scan is in memory, and `queries` counts those before a header.
+    Attributes
+    ----------
+    config
+        Configuration.
+    text
+        Header, attributes of an image, one text, and all texts before the header.
+    line
+        One acquisition or waveform.
+    message
+        One bucket, image or array.
+    scan
+        What is in memory of one scan.
+    queries
+        Number of queries before the header.
     """
 
     config: int = 2**20
@@ -65,26 +76,22 @@ class Limits:
 
 
 class Stream:
-    """A connected socket, with its time-out.
-
-    The methods `read`, `write` and `close` are those of gadgetron's own wrapper.
+    """Reads from and writes to a connected socket, with the timeout of the socket.
 
     Attributes
     ----------
-    limits
-        `Limits`.
-    claim
-        Asked with a number of bytes before they are allocated; may wait, or raise.
+    reserve
+        Called with a number of bytes before they are allocated; it may wait, or raise.
     deadline
-        `time.monotonic` after which reading is a `TimeoutError`, however much comes; None for none.
+        Time (`time.monotonic`) after which reading raises `TimeoutError`; None for no deadline.
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits | None = None) -> None:
+    def __init__(self, sock: socket.socket, limits: WireLimits | None = None) -> None:
         self.socket = sock
-        self.limits = limits or Limits()
-        self.claim: Callable[[int], None] = lambda n_bytes: None
+        self.limits = limits or WireLimits()
+        self.reserve: Callable[[int], None] = lambda n_bytes: None
         self.deadline: float | None = None
-        self._unclaimed = 0
+        self._unreserved = 0
         self._lock = Lock()
 
     def read(self, n_bytes: int) -> bytearray:
@@ -92,26 +99,26 @@ class Stream:
 
         Raises
         ------
-        PeerGone
-            If the connection ends before.
+        PeerDisconnected
+            The connection ends before.
         TimeoutError
-            If the socket has a time-out, or the deadline is over.
+            The timeout of the socket, or the deadline, has passed.
         """
-        self._count(min(n_bytes, CHUNK))
+        self._reserve(min(n_bytes, CHUNK))
         data = bytearray(min(n_bytes, CHUNK))
         done = 0
         while done < n_bytes:
             if done == len(data):
-                self._count(min(n_bytes - done, CHUNK))
+                self._reserve(min(n_bytes - done, CHUNK))
                 data.extend(bytes(min(n_bytes - done, CHUNK)))
             done += self._receive(memoryview(data)[done:], done, n_bytes)
         return data
 
-    def _count(self, n_bytes: int) -> None:
-        self._unclaimed += n_bytes
-        if self._unclaimed >= GRAIN:
-            n_bytes, self._unclaimed = self._unclaimed, 0
-            self.claim(n_bytes)
+    def _reserve(self, n_bytes: int) -> None:
+        self._unreserved += n_bytes
+        if self._unreserved >= RESERVED_BYTES:
+            n_bytes, self._unreserved = self._unreserved, 0
+            self.reserve(n_bytes)
 
     def _receive(self, target: memoryview, done: int, n_bytes: int) -> int:
         try:
@@ -119,14 +126,15 @@ class Stream:
                 self.socket.settimeout(max(self.deadline - time.monotonic(), 1e-3))
             n = self.socket.recv_into(target)
         except TimeoutError:
-            raise TimeoutError("nothing came from the peer for too long") from None
+            raise TimeoutError("no data from the peer for too long") from None
         except OSError as error:
-            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+            raise _disconnected(error) from None
         finally:
             # A bytearray cannot grow while a view of it exists.
             target.release()
         if n == 0:
-            raise PeerGone(f"connection ended without CLOSE after {done} of {n_bytes} bytes")
+            text = f"connection ended without CLOSE after {done} of {n_bytes} bytes"
+            raise PeerDisconnected(text)
         return n
 
     def number(self, kind: struct.Struct) -> int:
@@ -134,61 +142,55 @@ class Stream:
         return kind.unpack(self.read(kind.size))[0]
 
     def sized(self, what: str, kind: struct.Struct, limit: int) -> bytearray:
-        """Return the bytes that follow their own count."""
+        """Return bytes that follow their own count, which `checked` compares with the limit."""
         return self.read(checked(what, self.number(kind), limit))
 
     def write(self, data: bytes) -> None:
-        """Send everything.
-
-        Raises
-        ------
-        PeerGone
-            If nobody receives it.
-        """
+        """Send everything; raises `PeerDisconnected` if the peer does not receive it."""
         try:
             with self._lock:
                 self.socket.sendall(data)
         except OSError as error:
-            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+            raise _disconnected(error) from None
 
-    def write_soon(self, data: bytes, seconds: float) -> None:
-        """Send from another thread than the one that serves the peer, or give up.
+    def write_within(self, data: bytes, seconds: float) -> None:
+        """Send from another thread than the one that serves the peer.
 
         Raises
         ------
-        PeerGone
-            If the peer does not read, within so many seconds.
+        PeerDisconnected
+            The peer does not receive everything within so many seconds.
         """
         if not self._lock.acquire(timeout=seconds):
-            raise PeerGone("the peer does not read")
+            raise PeerDisconnected("the peer does not read")
         try:
             self.socket.settimeout(seconds)
             self.socket.sendall(data)
         except OSError as error:
-            raise PeerGone(f"connection lost: {error.strerror or error}") from None
+            raise _disconnected(error) from None
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Do nothing: gadgetron's own would send a second CLOSE; `hang_up` ends the connection."""
-
-    def hang_up(self) -> None:
         """End the connection in both directions."""
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        shut_down(self.socket)
         self.socket.close()
 
 
-def checked(what: str, n_bytes: int, limit: int) -> int:
-    """Return a length that is within its limit.
+def _disconnected(error: OSError) -> PeerDisconnected:
+    return PeerDisconnected(f"connection lost: {error.strerror or error}")
 
-    Raises
-    ------
-    ProtocolError
-        Otherwise.
-    """
+
+def shut_down(sock: socket.socket) -> None:
+    """End a connection in both directions if it has not ended; the socket stays open."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def checked(what: str, n_bytes: int, limit: int) -> int:
+    """Return a length; raises `ProtocolError` if it is beyond its limit."""
     if n_bytes > limit:
         raise ProtocolError(f"{what} of {n_bytes} bytes, at most {limit} are accepted")
     return n_bytes

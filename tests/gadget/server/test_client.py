@@ -201,7 +201,7 @@ def test_texts_are_shown_and_other_messages_are_no_images(scan, tmp_path, capfd)
 def test_a_server_that_says_nothing(scan, tmp_path, capfd):
     with answering(closes=False) as (port, _):
         outcome = send(capfd, scan, tmp_path, port, "--timeout", "0.2")
-    assert_one_line(outcome, 1, f"127.0.0.1 port {port}: nothing came for 0.2 s")
+    assert_one_line(outcome, 1, f"127.0.0.1 port {port}: no data for 0.2 s")
     assert not list(tmp_path.iterdir())
 
 

@@ -12,11 +12,12 @@ import pytest
 from gadget.configuration import parameters_of, properties_of
 from gadget.errors import UsageError
 from gadget.output.dicom.labels import Labels
-from gadget.server import connection as conversation
-from gadget.server.connection import Terms, is_allowed, parse_networks
+from gadget.server import connection
+from gadget.server.connection import ServerLimits
 from gadget.server.protocol import inbox
-from gadget.server.protocol.inbox import Memory
-from gadget.server.protocol.wire import Limits
+from gadget.server.protocol.memory import MemoryBudget
+from gadget.server.protocol.wire import WireLimits
+from gadget.server.sockets import is_allowed, parse_networks
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.chunks import FileLimits
 from jrsr_core.mrd.files.hdf5_checks import VLEN, check_members
@@ -265,7 +266,7 @@ def test_a_peer_from_elsewhere_is_closed_at_once():
 
 
 def test_the_header_has_a_last_moment_however_slowly_it_comes(monkeypatch):
-    monkeypatch.setattr(conversation, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.5)
     with resident() as server:
         sock = socket.create_connection(("127.0.0.1", server.port), 10)
         start = time.monotonic()
@@ -286,10 +287,10 @@ def opening(scan):
 
 
 def test_a_peer_that_falls_silent_is_told_and_left(scan):
-    with resident(terms=Terms(idle_timeout=0.3)) as server:
+    with resident(limits=ServerLimits(idle_timeout=0.3)) as server:
         peer = Peer.to(server.port).send(*opening(scan), *line_messages(scan.lines)[:3])
         answer = peer.finish()
-        assert answer.errors == ["nothing came from the peer for too long"] and answer.is_closed
+        assert answer.errors == ["no data from the peer for too long"] and answer.is_closed
 
 
 def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan):
@@ -300,30 +301,30 @@ def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan):
         time.sleep(1.0)
         return make_engine(settings)
 
-    with resident(make=slow, terms=Terms(idle_timeout=0.3)) as server:
+    with resident(make=slow, limits=ServerLimits(idle_timeout=0.3)) as server:
         answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
         assert len(answer.images) == 2 and answer.is_closed and not answer.errors
 
 
 def test_a_scan_that_keeps_too_much_is_told(scan):
-    with resident(terms=Terms(limits=Limits(scan=2**15))) as server:
+    with resident(limits=ServerLimits(wire=WireLimits(scan=2**15))) as server:
         answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
         assert "of a scan without an image, at most 32768" in answer.errors[0]
         assert answer.is_closed
 
 
 def test_scans_that_are_too_large_together_are_told(scan, monkeypatch):
-    monkeypatch.setattr(inbox, "PATIENCE", 0.3)
-    memory = Memory(2**15)
-    with resident(terms=Terms(memory=memory)) as server:
+    monkeypatch.setattr(inbox, "MEMORY_TIMEOUT", 0.3)
+    memory = MemoryBudget(2**15)
+    with resident(limits=ServerLimits(memory=memory)) as server:
         answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
         assert "no memory for the scan" in answer.errors[0] and answer.is_closed
     assert memory.n_bytes == 0
 
 
 def test_memory_comes_back(scan):
-    memory = Memory()
-    with resident(terms=Terms(memory=memory)) as server:
+    memory = MemoryBudget()
+    with resident(limits=ServerLimits(memory=memory)) as server:
         for _ in range(2):
             answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
             assert len(answer.images) == 2
@@ -331,14 +332,14 @@ def test_memory_comes_back(scan):
 
 
 def test_queries_without_end(scan):
-    with resident(terms=Terms(limits=Limits(queries=3))) as server:
+    with resident(limits=ServerLimits(wire=WireLimits(queries=3))) as server:
         peer = Peer.to(server.port)
         answer = peer.send(*[layouts.query(i, "health") for i in range(4)]).finish()
         assert len(answer.responses) == 3 and "more than 3 queries" in answer.errors[0]
 
 
 def test_texts_before_the_header_without_end(scan):
-    with resident(terms=Terms(limits=Limits(text=100))) as server:
+    with resident(limits=ServerLimits(wire=WireLimits(text=100))) as server:
         messages = [layouts.config_file("jrsr"), *[layouts.text("x" * 30)] * 4]
         answer = Peer.to(server.port).send(*messages).finish()
         assert "texts before the header of 128 bytes, at most 100" in answer.texts[0]
@@ -354,6 +355,6 @@ def test_peers_name_no_files_of_the_server(scan, property_):
     with resident() as server:
         answer = Peer.to(server.port).send(config, *opening(scan)[1:], layouts.close()).finish()
         assert f"{name} names a file of the server" in answer.errors[0]
-    with resident(terms=Terms(peer_files=True)) as server:
+    with resident(limits=ServerLimits(peer_files=True)) as server:
         answer = Peer.to(server.port).send(config, *opening(scan)[1:], layouts.close()).finish()
         assert not any("names a file" in error for error in answer.errors)

@@ -14,19 +14,18 @@ from gadgetron.types.acquisition_bucket import read_acquisition_bucket
 from gadgetron.types.image_array import read_image_array
 from gadgetron.types.recon_data import read_recon_data
 
-from gadget.server.protocol.connection import READERS, PeerConnection
+from gadget.server.protocol.connection import Handshake, PeerConnection, read_payload
 from gadget.server.protocol.messages import (
+    ForwardedMessage,
     Lines,
-    Passenger,
     Query,
     Text,
     error_message,
     image_message,
-    passenger_message,
     response_message,
     text_message,
 )
-from gadget.server.protocol.wire import Id, Limits, PeerGone, ProtocolError, Stream
+from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream, WireLimits
 from tests.helpers import layouts, messages
 from tests.helpers.peer import in_chunks
 
@@ -34,7 +33,7 @@ from tests.helpers.peer import in_chunks
 class Line:
     """A socket pair: the test writes to one end, a `Stream` reads from the other."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: WireLimits | None = None) -> None:
         self.near, far = socket.socketpair()
         self.stream = Stream(far, limits)
 
@@ -46,7 +45,7 @@ class Line:
         self.stream.socket.close()
 
     def read(self) -> object:
-        return READERS.get(int.from_bytes(self.stream.read(2), "little"))(self.stream)
+        return read_payload(int.from_bytes(self.stream.read(2), "little"), self.stream)
 
     def read_from(self, data: bytes, size: int = 2**16) -> object:
         """What is read of bytes that come in pieces, and then no more."""
@@ -68,7 +67,7 @@ class Line:
             thread.join()
 
 
-def read(data: bytes, size: int = 2**16, limits: Limits | None = None) -> object:
+def read(data: bytes, size: int = 2**16, limits: WireLimits | None = None) -> object:
     with Line(limits) as line:
         return line.read_from(data, size)
 
@@ -151,8 +150,8 @@ def test_gadgetron_reads_buckets_and_arrays_of_the_second_description():
 @pytest.mark.parametrize("size", [7, 2**16])
 def test_passengers_come_and_go_byte_for_byte(name, size):
     item = read(MESSAGES[name], size)
-    assert isinstance(item, Passenger) and item.n_bytes == len(MESSAGES[name]) - 2
-    assert passenger_message(item) == MESSAGES[name]
+    assert isinstance(item, ForwardedMessage) and item.n_bytes == len(MESSAGES[name]) - 2
+    assert item.to_bytes() == MESSAGES[name]
 
 
 @pytest.mark.parametrize("trajectory", [0, 2])
@@ -174,7 +173,7 @@ def test_a_bucket_has_every_line_once_and_in_time():
     for got, (_, data) in zip(item.lines.data, expected, strict=True):
         np.testing.assert_array_equal(got, data)
     sent = [layouts.waveform(w, i) for i, w in enumerate(messages.some_waveforms())]
-    assert [passenger_message(w) for w in item.waveforms] == sent
+    assert [w.to_bytes() for w in item.waveforms] == sent
 
 
 def test_a_bucket_that_is_out_of_order_is_put_in_time():
@@ -214,7 +213,7 @@ def test_a_message_that_breaks_off_is_a_peer_that_has_gone(name):
     message = MESSAGES[name]
     for cut in {1, 2, 3, len(message) // 3, len(message) // 2, len(message) - 1}:
         if 0 < cut < len(message):
-            with pytest.raises(PeerGone, match="ended without CLOSE"):
+            with pytest.raises(PeerDisconnected, match="ended without CLOSE"):
                 read(message[:cut])
 
 
@@ -227,9 +226,9 @@ def test_a_reset_is_a_peer_that_has_gone():
         near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         near.close()
         stream = Stream(far)
-        with pytest.raises(PeerGone):
+        with pytest.raises(PeerDisconnected):
             stream.read(101)
-        with pytest.raises(PeerGone):
+        with pytest.raises(PeerDisconnected):
             stream.write(b"x")
 
 
@@ -280,7 +279,7 @@ def test_memory_is_taken_only_as_bytes_arrive():
     promise = layouts.u16(layouts.IMAGE) + head.tobytes() + layouts.u64(0) + bytes(1000)
     tracemalloc.start()
     try:
-        with pytest.raises(PeerGone):
+        with pytest.raises(PeerDisconnected):
             read(promise)
         assert tracemalloc.get_traced_memory()[1] < 2**26
     finally:
@@ -288,7 +287,7 @@ def test_memory_is_taken_only_as_bytes_arrive():
 
 
 def test_own_limits():
-    limits = Limits(text=3, line=50, message=200)
+    limits = WireLimits(text=3, line=50, message=200)
     for name in ("text", "acquisition", "bucket", "waveform", "image <f4", "image array"):
         with pytest.raises(ProtocolError, match=r"at most (3|50|200) are"):
             read(MESSAGES[name], limits=limits)
@@ -306,7 +305,7 @@ def lie_about(index: int, by: int) -> bytes:
 @pytest.mark.parametrize("index", [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12])
 @pytest.mark.parametrize("by", [1, -1, 340])
 def test_a_bucket_whose_sizes_contradict_its_heads(index, by):
-    words = "bytes, its heads say|bytes, at most"
+    words = "bytes announced, its headers require|bytes, at most"
     with pytest.raises(ProtocolError, match=words):
         read(lie_about(index, by))
 
@@ -345,7 +344,7 @@ def conversation(*parts: bytes) -> PeerConnection:
         near.sendall(b"".join(parts))
         near.shutdown(socket.SHUT_WR)
         try:
-            return PeerConnection(far)
+            return Handshake(Stream(far)).run()
         except Exception:
             far.close()
             raise
@@ -365,9 +364,9 @@ def conversation(*parts: bytes) -> PeerConnection:
 def test_peers_are_told_apart_by_their_configuration(first, is_gadgetron):
     peer = conversation(first, layouts.header("<xml/>\0"))
     assert peer.is_gadgetron is is_gadgetron
-    assert peer.raw_bytes.header == b"<xml/>\0"
+    assert peer.header == b"<xml/>\0"
     assert peer.config_name == ("openrecon" if first[:2] == b"\1\0" else None)
-    peer.socket.socket.close()
+    peer.stream.close()
 
 
 @pytest.mark.parametrize(
@@ -387,7 +386,7 @@ def test_a_conversation_that_begins_otherwise(parts, words):
 @pytest.mark.parametrize("cut", [0, 1, 5, 700, 1026, 1029])
 def test_a_conversation_that_ends_at_once(cut):
     opening = layouts.config_file("jrsr") + layouts.header("<xml/>")
-    with pytest.raises(PeerGone):
+    with pytest.raises(PeerDisconnected):
         conversation(opening[:cut])
 
 

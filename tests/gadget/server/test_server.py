@@ -1,5 +1,6 @@
 """The resident server: Gadgetron by <connect>, MRD clients, many at once, and every kind of end."""
 
+import gc
 import json
 import logging
 import socket
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from gadget.compute.model import make_engine
-from gadget.server.connection import Terms
-from gadget.server.protocol.wire import Limits
+from gadget.server.connection import ServerLimits
+from gadget.server.protocol.wire import WireLimits
 from gadget.settings import Settings
 from jrsr_core.mrd.lines import CALIBRATION, NOISE, has_flag
 from tests.helpers import layouts, messages
@@ -37,7 +38,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("gadget.server.protocol.inbox.SILENCE", 0.2)
+    monkeypatch.setattr("gadget.server.protocol.inbox.DRAINED_SECONDS", 0.2)
 
 
 def gadgetron(server, scan: Served, data: list[bytes], config: str = GADGETRON) -> Answer:
@@ -294,7 +295,7 @@ def test_a_slice_that_cannot_be_calibrated_is_a_fallback_image(server, tmp_path)
     [
         (layouts.u16(4711), "message id 4711 is unknown"),
         (layouts.image(messages.pixels(), data_type=77), "data_type 77"),
-        (layouts.u16(layouts.BUCKET) + layouts.u64(*[1] * 13), "its heads say"),
+        (layouts.u16(layouts.BUCKET) + layouts.u64(*[1] * 13), "its headers require"),
     ],
 )
 def test_bytes_that_make_no_sense(server, scan, junk, words):
@@ -306,7 +307,7 @@ def test_bytes_that_make_no_sense(server, scan, junk, words):
 
 
 def test_the_limits_of_the_server(scan):
-    with resident(terms=Terms(limits=Limits(line=1000))) as server:
+    with resident(limits=ServerLimits(wire=WireLimits(line=1000))) as server:
         answer = gadgetron(server, scan, scan.lines_alone)
         assert "at most 1000 are accepted" in answer.errors[0] and answer.is_closed
 
@@ -322,7 +323,7 @@ def test_a_peer_that_is_gone_leaves_nothing_behind(server, scan, cut, reset):
     wait_until(lambda: server.health.n_open >= 1)
     peer.drop(reset=reset)
     wait_until(lambda: server.health.n_open == 0 and threading.active_count() <= before)
-    assert not server._open
+    assert not server.connections
     assert server.health.n_scans <= done + 1
     assert_images(gadgetron(server, scan, scan.lines_alone).images, scan.expected())
 
@@ -442,7 +443,7 @@ def test_stopping_twice_ends_what_is_going_on(scan, caplog):
     with resident(grace=1000.0) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: any(talk._session for talk in server._open.values()))
+        wait_until(lambda: any(c.has_scan for c in server.connections))
         server.stop()
         server.stop()
         peer.finish()
@@ -455,7 +456,7 @@ def test_grace_has_an_end(scan):
     with resident(grace=0.1) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: any(talk._session for talk in server._open.values()))
+        wait_until(lambda: any(c.has_scan for c in server.connections))
         server.stop()
         peer.finish()
         assert peer.answer.errors == ["the server was stopped"] and peer.answer.is_closed
@@ -484,13 +485,19 @@ def _send_all(sock, messages):
         pass
 
 
+def open_sockets() -> set[socket.socket]:
+    """Sockets of this process that are open."""
+    found = {item for item in gc.get_objects() if issubclass(type(item), socket.socket)}
+    return {sock for sock in found if sock.fileno() != -1}
+
+
 def test_no_socket_and_no_thread_is_left(scan):
-    before = threading.active_count()
+    before, sockets = threading.active_count(), open_sockets()
     with resident(settings=Settings(**CHEAP)) as server:
         gadgetron(server, scan, scan.lines_alone)
-    assert all(s.fileno() == -1 for s in server._sockets) and not server._open
-    assert server._wake.fileno() == server._woken.fileno() == -1
+    assert not server.connections
     end = time.monotonic() + PATIENCE
     while threading.active_count() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert threading.active_count() <= before
+    assert not open_sockets() - sockets

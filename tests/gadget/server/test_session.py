@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 
-from gadget.server.protocol.connection import PeerConnection
+from gadget.server.protocol.connection import READERS, Handshake
 from gadget.server.protocol.inbox import Inbox
-from gadget.server.protocol.messages import Passenger, Text
-from gadget.server.protocol.wire import PeerGone, ProtocolError
+from gadget.server.protocol.messages import ForwardedMessage, Text
+from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream
 from gadget.server.session import Session
 from jrsr_core.cancellation import Cancelled
 from tests.helpers import layouts, messages
@@ -19,26 +19,28 @@ from tests.helpers.peer import PATIENCE, Peer, wait_until
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """A stream that is out of step is drained sooner than in life."""
-    monkeypatch.setattr("gadget.server.protocol.inbox.SILENCE", 0.2)
+    monkeypatch.setattr("gadget.server.protocol.inbox.DRAINED_SECONDS", 0.2)
 
 
 class Connected:
     """A peer, and our end of its connection behind configuration and header."""
 
-    def __init__(self, *first: bytes, **options: object) -> None:
+    def __init__(
+        self, *first: bytes, config: bytes = layouts.config(""), **options: object
+    ) -> None:
         near, far = socket.socketpair()
         self.peer = Peer(near)
-        self.peer.send(layouts.config(""), layouts.header("<xml/>"))
-        self.connection = PeerConnection(far)
+        self.peer.send(config, layouts.header("<xml/>"))
+        self.connection = Handshake(Stream(far)).run()
         self.gone = threading.Event()
-        self.inbox = Inbox(self.connection, on_gone=self.gone.set, **options)
+        self.inbox = Inbox(self.connection, on_disconnect=self.gone.set, **options)
         self.sender = self.peer.send_meanwhile(*first)
 
     def __enter__(self) -> "Connected":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.connection.socket.hang_up()
+        self.connection.stream.close()
         self.peer.finish()
 
     def everything(self) -> list[object]:
@@ -60,11 +62,11 @@ def test_a_fast_peer_is_held_back_and_nothing_is_lost():
     big = layouts.image(np.zeros((1, 1, 256, 256), "<f4"))
     with Connected(max_bytes=2 * len(big)) as here:
         sender = here.peer.send_meanwhile(*[big] * 40, layouts.close())
-        wait_until(lambda: here.inbox._n_bytes > 2 * len(big))
+        wait_until(lambda: here.inbox.n_unread > 2)
         # The socket's own buffers hold a few; the rest has to wait.
         sender.join(0.3)
         assert sender.is_alive()
-        assert len(here.inbox._items) <= 4
+        assert here.inbox.n_unread <= 4
         assert len(here.everything()) == 40
         sender.join(PATIENCE)
 
@@ -75,10 +77,10 @@ def test_what_came_before_the_end_is_given_out_before_the_error():
         here.peer.sock.shutdown(socket.SHUT_WR)
         batches = here.inbox.batches()
         items = []
-        with pytest.raises(PeerGone, match="after"):
+        with pytest.raises(PeerDisconnected, match="after"):
             while True:
                 items += next(batches)
-        assert len(items) == 1 and isinstance(items[0], Passenger)
+        assert len(items) == 1 and isinstance(items[0], ForwardedMessage)
         assert here.gone.wait(PATIENCE)
         with pytest.raises(Cancelled):
             here.inbox.check()
@@ -93,7 +95,7 @@ def test_a_peer_that_closed_has_not_gone():
 
 
 def test_gadgetron_that_is_killed_after_its_close_has_gone():
-    with Connected(layouts.close(), waits=True) as here:
+    with Connected(layouts.close(), keeps_open=True) as here:
         assert here.everything() == []
         here.inbox.check()
         here.peer.sock.shutdown(socket.SHUT_RDWR)
@@ -103,11 +105,14 @@ def test_gadgetron_that_is_killed_after_its_close_has_gone():
 
 
 def test_after_our_close_the_peer_may_go():
-    with Connected(layouts.close(), waits=True) as here:
+    before = set(threading.enumerate())
+    with Connected(layouts.close(), keeps_open=True) as here:
         assert here.everything() == []
-        here.inbox.answered()
+        here.inbox.mark_answered()
         here.peer.sock.shutdown(socket.SHUT_RDWR)
-        here.inbox._thread.join(PATIENCE)
+        readers = [t for t in threading.enumerate() if t.name == "inbox" and t not in before]
+        for reader in readers:
+            reader.join(PATIENCE)
         assert not here.gone.is_set()
         here.inbox.check()
 
@@ -119,7 +124,7 @@ def test_texts_that_come_first():
         assert [t.text for t in here.inbox.first_texts()] == ["a", "b"]
         here.peer.send(layouts.close())
         rest = here.everything()
-        assert isinstance(rest[0], Passenger) and rest[1] == Text("c", 1)
+        assert isinstance(rest[0], ForwardedMessage) and rest[1] == Text("c", 1)
     with Connected(layouts.text("a"), layouts.close()) as here:
         assert [t.text for t in here.inbox.first_texts()] == ["a"]
         assert here.everything() == []
@@ -128,13 +133,13 @@ def test_texts_that_come_first():
         assert here.inbox.first_texts()
 
 
-def serve_and_fail(here: Connected, error: Exception, **options: object):
+def serve_and_fail(here: Connected, error: Exception):
     """A session whose preparation fails."""
 
     def prepare():
         raise error
 
-    return Session(here.connection, here.inbox, **options).run(prepare)
+    return Session(here.connection, here.inbox).run(prepare)
 
 
 def test_a_failure_is_told_while_the_peer_is_still_sending():
@@ -150,8 +155,8 @@ def test_a_failure_is_told_while_the_peer_is_still_sending():
 
 
 def test_an_mrd_client_is_told_by_text():
-    with Connected(layouts.close()) as here:
-        serve_and_fail(here, ValueError("so nicht"), understands_error=False)
+    with Connected(layouts.close(), config=layouts.config_file("jrsr")) as here:
+        serve_and_fail(here, ValueError("so nicht"))
         answer = here.peer.finish()
         assert answer.texts == ["ERROR so nicht"] and answer.is_closed and not answer.errors
 
@@ -161,7 +166,7 @@ def test_an_mrd_client_is_told_by_text():
     [
         (layouts.u16(77) + bytes(10**6), "message id 77 is unknown"),
         (layouts.image(messages.pixels(), data_type=99), "data_type 99"),
-        (layouts.bucket(messages.some_lines(2))[:2] + layouts.u64(1) * 13, "its heads say"),
+        (layouts.bucket(messages.some_lines(2))[:2] + layouts.u64(1) * 13, "its headers require"),
     ],
 )
 def test_a_stream_out_of_step_is_told_and_drained(junk, words):
@@ -180,8 +185,8 @@ def test_a_stream_out_of_step_is_told_and_drained(junk, words):
 
 def test_a_failure_in_reading_that_nobody_thought_of(monkeypatch):
     """It ends the reading thread like bytes that make no sense, and is told like them."""
+    monkeypatch.setitem(READERS, Id.TEXT, lambda stream: 1 / 0)
     with Connected() as here:
-        here.connection.add_reader(layouts.TEXT, lambda stream: 1 / 0)
         here.peer.send_meanwhile(layouts.text("x"), *[image_number(1)] * 1000, layouts.close())
         with pytest.raises(ZeroDivisionError):
             here.everything()
@@ -193,7 +198,7 @@ def test_draining_lets_a_peer_finish_that_was_held_back():
     with Connected(*[image_number(1)] * 20, layouts.close(), max_bytes=10) as here:
         here.inbox.drain(PATIENCE)
         assert here.everything() == []
-        assert here.connection.socket.write(layouts.close()) is None
+        assert here.connection.stream.write(layouts.close()) is None
         assert here.peer.finish().is_closed
 
 
