@@ -20,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
+
 
 @app.command()
 def prepare(
@@ -30,7 +32,7 @@ def prepare(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the scans.")],
-    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
+    protocol: ProtocolName = "brain-5x",
     scans: Annotated[
         int | None, typer.Option(min=1, help="Number of scans to draw; default one per slice.")
     ] = None,
@@ -95,23 +97,19 @@ def fit(
 
 Models = Annotated[
     str,
-    typer.Option(
-        help="SYSTEM or LABEL=SYSTEM, separated by commas: names, cards, RECON+UPSAMPLE, +dc."
-    ),
+    typer.Option(help="Comma-separated SYSTEM or LABEL=SYSTEM: name, card, RECON+UPSAMPLE, +dc."),
 ]
 Data = Annotated[
     Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of such files.")
 ]
-ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
+Slices = Annotated[
+    int | None, typer.Option(min=1, help="Number of slices, spread over the data; default all.")
+]
 SqueezeNet = Annotated[
     Path | None, typer.Option(help="ONNX file of SqueezeNet 1.1, for the feature distance.")
 ]
 AlexNet = Annotated[Path | None, typer.Option(help="Weights of torchvision's AlexNet, for LPIPS.")]
 Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
-Proposed = Annotated[str | None, typer.Option(help="Compare all others with this system.")]
-Kind = Annotated[
-    str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
-]
 
 
 @app.command()
@@ -120,9 +118,7 @@ def evaluate(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file; rows it already has are kept.")],
     protocol: ProtocolName = "brain-5x",
-    slices: Annotated[
-        int | None, typer.Option(min=1, help="Number of slices, spread over the data; default all.")
-    ] = None,
+    slices: Slices = None,
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
     lpips_heads: Heads = None,
@@ -155,12 +151,12 @@ def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None
 @app.command()
 def table(
     rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")],
-    proposed: Proposed = None,
-    kind: Kind = "all",
+    proposed: Annotated[str | None, typer.Option(help="Compare all others with this one.")] = None,
+    kind: Annotated[
+        str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
+    ] = "all",
     style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Add a column with the figures of the paper.")
-    ] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Add the figures of the paper.")] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
     from training.evaluation.tables import latex, make_table, markdown
@@ -181,8 +177,7 @@ def figure(
         int, typer.Option("--slice", min=0, help="Index of the slice, among those with signal.")
     ] = 0,
     zoom: Annotated[
-        str | None,
-        typer.Option(help="y,x,size of the part to magnify; default the most detailed one."),
+        str | None, typer.Option(help="y,x,size of the part to magnify; default the most detailed.")
     ] = None,
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
@@ -201,10 +196,8 @@ def figure(
 @app.command()
 def tune(
     data: Annotated[Path, typer.Option(help="HDF5 file with validation slices.")],
-    protocol: Annotated[str, typer.Option(help="brain-5x or wall-16x.")] = "brain-5x",
-    slices: Annotated[
-        int | None, typer.Option(min=1, help="Number of slices, spread over the file; default all.")
-    ] = None,
+    protocol: ProtocolName = "brain-5x",
+    slices: Slices = None,
 ) -> None:
     """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
     from training.fit.tune import tune_cg_sense
@@ -220,13 +213,13 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],
     data: Annotated[
-        str, typer.Option(help="Description of the training data; default from the manifest.")
+        str, typer.Option(help="Description of the data; default from the manifest.")
     ] = "",
     rows: Annotated[
         Path | None, typer.Option(help="CSV of `evaluate` whose figures go on the card.")
     ] = None,
     commit: Annotated[
-        str | None, typer.Option(help="Commit of the code that trained; default the current one.")
+        str | None, typer.Option(help="Commit of the training code; default the current one.")
     ] = None,
     start_share: Annotated[
         float, typer.Option(help="Share of the weights it started from (start.init) to mix in.")

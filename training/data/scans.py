@@ -1,7 +1,7 @@
 """Training scans: the input of a network and its truth.
 
 Every scan goes through the same calibration as at the scanner (GCC, ESPIRiT from the noisy ACS,
-scale), so that a network is trained on the maps, and hence the phase, of its later use. The truth is
+scale), so that a network is trained on maps, and hence a phase, like those of its use. The truth is
 the coil combination of the fully sampled coil images on either grid (paper, section 3.3), by maps
 from the ACS ("acs") or from the centre of k-space, fully sampled and without noise ("full"), whose
 phase is then that of the ACS maps:

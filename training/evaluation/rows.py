@@ -7,28 +7,10 @@ from pathlib import Path
 import numpy as np
 
 COLUMNS = (
-    "model",
-    "scan",
-    "protocol",
-    "file",
-    "subject",
-    "slice",
-    "slice_sha256",
-    "psnr",
-    "ssim",
-    "nmse",
-    "feature_distance",
-    "lpips",
-    "kspace_residual",
-    "fixed_point_residual",
-    "iterations",
-    "seconds_calibration",
-    "seconds_rec",
-    "seconds_sr",
-    "seconds_consistency",
-    "seconds_total",
-    "weights_sha256",
-    "commit",
+    *("model", "scan", "protocol", "file", "subject", "slice", "slice_sha256"),
+    *("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual"),
+    *("fixed_point_residual", "iterations", "seconds_calibration", "seconds_rec", "seconds_sr"),
+    *("seconds_consistency", "seconds_total", "weights_sha256", "commit"),
 )
 SUMMARISED = ("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual")
 BOUND = "fully-sampled-lr+sinc"

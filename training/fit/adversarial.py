@@ -26,15 +26,7 @@ from .run import Run
 
 
 def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
-    """Train to the last step and return the averaged generator; arguments as in `supervised.fit`.
-
-    Raises
-    ------
-    ValueError
-        The recipe, the data or a checkpoint are wrong; the message is one line.
-    TrainingDiverged
-        Gradients of the generator stayed without a finite value.
-    """
+    """Train to the last step and return the averaged generator; see `supervised.fit`."""
     with Run(config, on_row) as run:
         adversary = run.networks.discriminator
         if adversary is None:

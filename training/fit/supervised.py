@@ -39,14 +39,7 @@ def _check_losses(run: Run) -> None:
 def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
     """Train to the last step and return the averaged generator.
 
-    `on_row` is called with every row of the log.
-
-    Raises
-    ------
-    ValueError
-        The recipe, the data or a checkpoint are wrong; the message is one line.
-    TrainingDiverged
-        Gradients stayed without a finite value.
+    `on_row` is called with every row of the log; raises as `fit.fit`.
     """
     with Run(config, on_row) as run:
         _check_losses(run)
