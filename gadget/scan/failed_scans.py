@@ -1,4 +1,4 @@
-"""Raw data of images that failed, saved for later: nothing that was acquired shall be lost."""
+"""Saves the acquired lines of images that could not be reconstructed."""
 
 import itertools
 import re
@@ -12,10 +12,13 @@ from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.live import Task
 
 
-def spool(task: Task, folder: str) -> Path | None:
+def save_lines(task: Task, folder: str) -> Path | None:
     """Save the lines of one image as an ISMRMRD file, which `jrsr recon` reads like any other.
 
-    What goes wrong here is said, and never stands in the way of the image; None then.
+    Returns
+    -------
+    Path or None
+        The file; None after an error, which is printed and does not affect the image.
     """
     header, counters = task.assembler.plan.header, task.counters
     name = re.sub(r"[^\w.-]+", "_", header.protocol_name or "scan")
@@ -39,7 +42,7 @@ def spool(task: Task, folder: str) -> Path | None:
 
 
 def _reserved(folder: Path, stem: str) -> Path:
-    """Make an empty file with a new name: other scans may fail in the same second."""
+    """Make an empty file with a new name, since other scans may fail in the same second."""
     for n in itertools.count(1):
         path = folder / (f"{stem}.h5" if n == 1 else f"{stem}_{n}.h5")
         try:

@@ -1,7 +1,6 @@
-"""What a scan contains and what would be done with it, found without reading a sample.
+"""Inspection of a scan by its header and the headers of its lines, without reading samples.
 
-`recon` takes the same decision by the same function, so that `check` never promises what `recon`
-declines.
+`jrsr check` prints the result and `jrsr recon` acts on it, so that both accept the same scans.
 """
 
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gadget.settings import Settings
-from jrsr_core.calibration.settings import SR_FACTOR
+from jrsr_core.calibration.settings import SR_FACTOR, check_matrix
 from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
@@ -26,9 +25,21 @@ STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 class SpaceInspection:
     """The images of one encoding space.
 
-    `acs` is the smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``), the largest one
-    where none is usable; `n_without_acs` the number of images that will be fallback images,
-    `acceleration` the mean over the images, `echo` the measured share of the readouts.
+    Attributes
+    ----------
+    number
+        Of the encoding space in the header.
+    acs
+        Smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``) in samples, the largest one
+        if none is usable.
+    n_without_acs
+        Images without a usable calibration block, which will be fallback images.
+    acceleration
+        Mean over the images.
+    n_averages
+        Largest number of lines at one position of k-space.
+    echo
+        Smallest measured fraction of the readouts; below 1 for asymmetric echoes.
     """
 
     number: int
@@ -42,14 +53,14 @@ class SpaceInspection:
 
     @property
     def lr_matrix(self) -> tuple[int, ...]:
-        """LR grid (y, x), 3-D (z, y, x), after removal of readout oversampling."""
+        """LR matrix ``(y, x)``, 3-D ``(z, y, x)``, without readout oversampling."""
         nz, ny, _ = self.encoding.encoding_matrix
         plane = (ny, self.encoding.lr_readout_size or self.encoding.readout_size)
         return (nz, *plane) if self.encoding.is_3d else plane
 
     @property
     def hr_matrix(self) -> tuple[int, ...]:
-        """Matrix of the images, oversampling removed along the phase encodes as well."""
+        """Matrix of the images, without oversampling along the phase encodes as well."""
         encoding = self.encoding
         ratios = zip(encoding.recon_fov_mm, encoding.encoding_fov_mm, strict=True)
         z, y, _ = (min(1.0, wanted / encoded) for wanted, encoded in ratios)
@@ -61,7 +72,15 @@ class SpaceInspection:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A plan and its consequences; `spaces` are the encoding spaces that have images."""
+    """A plan and what follows from it.
+
+    Attributes
+    ----------
+    spaces
+        Encoding spaces that have images.
+    n_outside
+        Lines outside the encoded matrix, which are not used.
+    """
 
     plan: ScanPlan
     spaces: tuple[SpaceInspection, ...]
@@ -69,7 +88,12 @@ class Inspection:
 
 
 def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:
-    """Plan a scan and find what calibrates it.
+    """Plan a scan and inspect its images.
+
+    Parameters
+    ----------
+    heads
+        Headers of all lines.
 
     Raises
     ------
@@ -120,19 +144,17 @@ def _inspect_space(
     )
 
 
-def _check_size(encoding: Encoding, width: int) -> None:
-    """Decline a matrix that cannot hold the calibration kernel twice."""
+def _check_size(encoding: Encoding, kernel_width: int) -> None:
+    """Decline a matrix that is too small for the calibration kernel."""
     nz, ny, _ = encoding.encoding_matrix
-    nx = encoding.lr_readout_size or encoding.readout_size
-    plane = (ny, nz) if encoding.is_3d else (ny, nx)
-    if min(plane) < 2 * width:
-        raise UnsupportedScan(
-            f"matrix {plane[0]} x {plane[1]} is too small for a kernel of {width}: "
-            f"at least {2 * width} x {2 * width}"
-        )
+    n_columns = nz if encoding.is_3d else encoding.lr_readout_size or encoding.readout_size
+    try:
+        check_matrix((ny, n_columns), kernel_width)
+    except ValueError as error:
+        raise UnsupportedScan(str(error)) from None
 
 
 def _pattern(heads: np.ndarray) -> bytes:
-    """Return what the sampling of an image depends on."""
+    """Return a key that is equal for images with the same sampling."""
     columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
     return b"".join(column.tobytes() for column in columns)

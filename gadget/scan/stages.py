@@ -1,9 +1,7 @@
-"""The way of the data as generator stages, shared by everything that has lines and wants images.
+"""The stages from lines to images, as generators: tasks -> `reconstruct` -> `to_results`.
 
-    tasks -> reconstruct -> to_results
-
-A task is an image that can be assembled; they come from a file (`file_tasks`) or, one after the
-other, from a scan that is going on (`jrsr_core.mrd.live`).
+A task is an image that can be assembled. Tasks come from a file (`file_tasks`) or, one after the
+other, from a running scan (`jrsr_core.mrd.live`); the stages are the same for both.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,18 +28,18 @@ from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.reconstruction.volume import Tick
 
-from .failed_scans import spool
+from .failed_scans import save_lines
 
 
 def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
-    """Assemble a planned scan, whitened as the settings say; raises as `assembler_maker`."""
+    """Return the assembler of a planned scan; raises as `assembler_maker` and its function."""
     return assembler_maker(settings)(source, plan)
 
 
 def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
-    """Return ``(source, plan, memory=None) -> Assembler``.
+    """Return a function ``(source, plan, memory=None) -> Assembler``.
 
-    It raises UnsupportedScan where the noise is of other coils than the scan.
+    The function raises `UnsupportedScan` if the noise is of other coils than the scan.
 
     Raises
     ------
@@ -68,12 +66,12 @@ def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
 
 
 def live_scan(header: ScanHeader, settings: Settings) -> LiveScan:
-    """Begin a scan that is going on; raises as `assembler_maker`."""
+    """Return a running scan without lines; raises as `assembler_maker`."""
     return LiveScan(header, settings.trigger, assembler_maker(settings))
 
 
 def file_tasks(slices: Assembler) -> Iterator[Task]:
-    """Yield every image of a planned scan."""
+    """Yield a task for every image of a planned scan."""
     return (Task(counters, slices) for counters in slices.plan.groups)
 
 
@@ -88,58 +86,58 @@ def _noise_of(path: str) -> NoiseData:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """A task with its k-space; `reason` says why the model cannot have it."""
+class _Assembled:
+    """A task with its k-space; after an `error` the k-space is for a fallback image only."""
 
     task: Task
-    made: KSpaceSlice | KSpaceVolume
-    reason: str = ""
+    data: KSpaceSlice | KSpaceVolume
+    error: BadSamples | None = None
 
 
 def reconstruct(
     tasks: Iterable[Task], engine: Engine, settings: Settings, tick: Tick = lambda: None
 ) -> Iterator[ReconImage]:
-    """Yield one image per task; one that fails becomes a fallback image, or stops.
+    """Yield one image per task, in order; a fallback image for one that fails.
 
-    `tick` is called for every slice, and every readout position of a volume.
+    `tick` is called for every slice, and for every readout position of a volume.
 
     Raises
     ------
     BadSamples, UnsupportedScan
-        With ``on_failure=stop``, the first failure.
+        The first failure, with ``on_failure=stop``.
     Cancelled
         Nobody waits for the images any more.
     """
-    works = (_assemble(task, settings) for task in tasks)
-    while batch := list(islice(works, engine.slices_at_once)):
-        for work, outcome in zip(batch, _outcomes(batch, engine, settings, tick), strict=True):
-            yield _image_of(work, outcome, engine, settings, tick)
+    assembled = map(_assemble, tasks)
+    while batch := list(islice(assembled, engine.slices_at_once)):
+        for item, outcome in zip(batch, _outcomes(batch, engine, settings, tick), strict=True):
+            if isinstance(outcome, Exception):
+                yield _fallback(item, outcome, engine, settings, tick)
+            else:
+                yield outcome
 
 
-def _assemble(task: Task, settings: Settings) -> _Work:
+def _assemble(task: Task) -> _Assembled:
     try:
-        return _Work(task, task.assemble())
+        return _Assembled(task, task.assemble())
     except BadSamples as error:
-        if settings.on_failure == "stop":
-            _keep(task, settings)
-            raise
-        return _Work(task, error.rest, describe(error))
+        return _Assembled(task, error.rest, error)
 
 
 def _outcomes(
-    batch: list[_Work], engine: Engine, settings: Settings, tick: Tick
-) -> Iterator[ReconImage | Exception | None]:
-    """Yield what the model made of each work: slices together, volumes by themselves."""
-    slices = [w.made for w in batch if not w.reason and isinstance(w.made, KSpaceSlice)]
-    made = iter(engine.run(slices, settings.time_limit))
-    for work in batch:
-        if work.reason:
-            yield None
-        elif isinstance(work.made, KSpaceSlice):
-            yield next(made)
+    batch: list[_Assembled], engine: Engine, settings: Settings, tick: Tick
+) -> Iterator[ReconImage | Exception]:
+    """Yield the image or the error of each item: slices together, volumes by themselves."""
+    slices = [i.data for i in batch if not i.error and isinstance(i.data, KSpaceSlice)]
+    outcomes = iter(engine.run(slices, settings.time_limit))
+    for item in batch:
+        if item.error is not None:
+            yield item.error
+        elif isinstance(item.data, KSpaceSlice):
+            yield next(outcomes)
             tick()
         else:
-            yield _volume(work.made, engine, settings, tick)
+            yield _volume(item.data, engine, settings, tick)
 
 
 def _volume(
@@ -147,34 +145,24 @@ def _volume(
 ) -> ReconImage | Exception:
     try:
         return engine.run_volume(volume, tick, settings.time_limit)
-    except Cancelled:
-        raise
     except Exception as error:
         return error
 
 
-def _image_of(
-    work: _Work,
-    outcome: ReconImage | Exception | None,
-    engine: Engine,
-    settings: Settings,
-    tick: Tick,
+def _fallback(
+    item: _Assembled, error: Exception, engine: Engine, settings: Settings, tick: Tick
 ) -> ReconImage:
-    if isinstance(outcome, ReconImage):
-        return outcome
-    if isinstance(outcome, Cancelled):
-        raise outcome
-    reason = work.reason or describe(outcome)
-    _keep(work.task, settings)
-    if settings.on_failure == "stop":
-        raise UnsupportedScan(f"slice {work.made.counters.slice}: {reason}") from outcome
-    return engine.fallback(work.made, reason, tick)
-
-
-def _keep(task: Task, settings: Settings) -> None:
-    """Save the raw data of an image that failed, if asked for."""
+    """Save the lines of an image that failed; return its fallback image, or raise."""
+    if isinstance(error, Cancelled):
+        raise error
     if settings.spool_dir:
-        spool(task, settings.spool_dir)
+        save_lines(item.task, settings.spool_dir)
+    if settings.on_failure == "fallback":
+        return engine.fallback(item.data, describe(error), tick)
+    if error is item.error:
+        raise error
+    number = item.data.counters.slice
+    raise UnsupportedScan(f"slice {number}: {describe(error)}") from error
 
 
 def to_results(
@@ -183,9 +171,9 @@ def to_results(
     settings: Settings,
     numbering: Numbering | None = None,
 ) -> Iterator[Result]:
-    """Remove phase oversampling and put headers on; `numbering` is that of earlier calls.
+    """Yield images without phase oversampling and with headers, each followed by its maps.
 
-    The maps of an image follow it; fallback images have none.
+    Fallback images have no maps. `numbering` continues that of earlier calls for the same scan.
     """
     numbering = numbering or Numbering(header.encodings)
     for image in images:

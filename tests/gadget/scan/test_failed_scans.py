@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gadget.compute.model import make_engine
-from gadget.scan.failed_scans import spool
+from gadget.scan.failed_scans import save_lines
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
@@ -94,7 +94,7 @@ def one_task(protocol: str = ""):
 def test_scans_that_fail_in_the_same_second(tmp_path):
     saved = []
     threads = [
-        threading.Thread(target=lambda: saved.append(spool(one_task(), str(tmp_path))))
+        threading.Thread(target=lambda: saved.append(save_lines(one_task(), str(tmp_path))))
         for _ in range(6)
     ]
     for thread in threads:
@@ -111,7 +111,7 @@ def test_scans_that_fail_in_the_same_second(tmp_path):
 @pytest.mark.parametrize("protocol", ["../../t1 mprage/ä", "x" * 300, ".."])
 def test_names_that_are_no_file_names(protocol, tmp_path):
     folder = tmp_path / "spool"
-    path = spool(one_task(protocol), str(folder))
+    path = save_lines(one_task(protocol), str(folder))
     assert path is not None and path.parent == folder and path.is_file()
     assert [p.name for p in tmp_path.iterdir()] == ["spool"]
 
