@@ -12,7 +12,7 @@ reconstructing the same pixels again gives the same ones, and other pixels never
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, MRImageStorage
+from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from gadget.output.planes import Plane
@@ -20,17 +20,13 @@ from jrsr_core.mrd.images import RESEARCH_USE, software_version
 
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import STORED_MAX, SharedAttributes, decimal, put_patient_and_study, put_series
+from .modules import STORED_MAX, SharedAttributes, decimal, new_data_set
 
 
 def classic_image(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
     """Return the data set of one plane, without file meta information."""
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = MRImageStorage
-    ds.SOPInstanceUID = UID(make_uid(shared.uid, plane.number))
-    put_patient_and_study(ds, shared, labels)
-    put_series(ds, shared, labels)
+    uid = make_uid(shared.uid, plane.number)
+    ds = new_data_set(MRImageStorage, uid, plane.pixels.shape, shared, labels)
     _put_image(ds, plane)
     _put_plane(ds, plane, shared)
     _put_acquisition(ds, plane, labels)
@@ -60,8 +56,6 @@ def _put_image(ds: Dataset, plane: Plane) -> None:
     ds.AcquisitionNumber = plane.counters["repetition"] + 1
     ds.ImageComments = "; ".join(_list(plane.meta.get("ImageComment", "")))[:10240]
     ds.DerivationDescription = derivation(plane)
-    ds.BurnedInAnnotation = "NO"
-    ds.LossyImageCompression = "00"
 
 
 def image_type(plane: Plane) -> list[str]:
@@ -119,11 +113,6 @@ def echo_time(plane: Plane, labels: Labels) -> DSfloat | None:
 
 
 def _put_pixels(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
-    ds.SamplesPerPixel = 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.Rows, ds.Columns = plane.pixels.shape
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, int(shared.is_signed)
     ds.RescaleSlope, ds.RescaleIntercept = decimal(shared.slope), decimal(0.0)
     ds.RescaleType = "US"
     ds.WindowCenter, ds.WindowWidth = (decimal(v) for v in shared.window)

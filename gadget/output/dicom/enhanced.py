@@ -21,13 +21,7 @@ from jrsr_core.mrd.images import RESEARCH_USE
 from .classic import derivation, echo_time, stored_pixels
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import (
-    SharedAttributes,
-    decimal,
-    put_patient_and_study,
-    put_series,
-    shared_attributes,
-)
+from .modules import SharedAttributes, decimal, new_data_set, shared_attributes
 
 UNKNOWN = "unknown"
 NO_DATE, NO_TIME = "19000101", "000000"
@@ -62,12 +56,8 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     if len(shapes) > 1:
         raise ValueError(f"series {series.number} has images of {sorted(shapes)}, frames share one")
     first = planes[0]
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = EnhancedMRImageStorage
-    ds.SOPInstanceUID = UID(make_uid(shared.uid, "enhanced"))
-    put_patient_and_study(ds, shared, labels)
-    put_series(ds, shared, labels)
+    uid = make_uid(shared.uid, "enhanced")
+    ds = new_data_set(EnhancedMRImageStorage, uid, first.pixels.shape, shared, labels)
     ds.SeriesInstanceUID = UID(make_uid(shared.uid, "enhanced series"))
     for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"):
         setattr(ds, keyword, ds.get(keyword) or UNKNOWN)
@@ -83,9 +73,9 @@ def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset
     ds.DerivationDescription = derivation(first)
     ds.ImageComments = RESEARCH_USE
     ds.AcquisitionContextSequence = Items([])
-    ds.BurnedInAnnotation, ds.LossyImageCompression = "NO", "00"
     ds.PresentationLUTShape = "IDENTITY"
-    _put_pixels(ds, planes, shared)
+    ds.NumberOfFrames = len(planes)
+    ds.PixelData = np.stack([stored_pixels(p, shared) for p in planes]).tobytes()
     _put_dimensions(ds, shared)
     ds.SharedFunctionalGroupsSequence = Items([_shared_groups(first, shared, labels)])
     ds.PerFrameFunctionalGroupsSequence = Items(_frames(planes, labels))
@@ -98,15 +88,6 @@ def _put_kind(ds: Dataset, plane: Plane) -> None:
     ds.VolumeBasedCalculationTechnique = "NONE"
     ds.ComplexImageComponent = plane.part
     ds.AcquisitionContrast = "UNKNOWN"
-
-
-def _put_pixels(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:
-    ds.NumberOfFrames = len(planes)
-    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-    ds.Rows, ds.Columns = planes[0].pixels.shape
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, int(shared.is_signed)
-    ds.PixelData = np.stack([stored_pixels(p, shared) for p in planes]).tobytes()
 
 
 def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:

@@ -109,15 +109,31 @@ def decimal(value: float) -> DSfloat:
     return DSfloat(float(value), auto_format=True)
 
 
-def put_patient_and_study(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
+def new_data_set(
+    sop_class: UID, uid: str, shape: tuple[int, ...], shared: SharedAttributes, labels: Labels
+) -> Dataset:
+    """Return a data set of 16-bit images ``(y, x)`` with all that their kind does not change."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, UID(uid)
+    _put_patient_and_study(ds, shared, labels)
+    _put_series(ds, shared, labels)
+    ds.BurnedInAnnotation, ds.LossyImageCompression = "NO", "00"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = shape
+    ds.BitsAllocated = ds.BitsStored = 16
+    ds.HighBit, ds.PixelRepresentation = 15, int(shared.is_signed)
+    return ds
+
+
+def _put_patient_and_study(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
     """Set the modules Patient and General Study; attributes without a value stay empty."""
     ds.PatientName = labels.text("subjectInformation/patientName")
     ds.PatientID = labels.text("subjectInformation/patientID")
     ds.PatientBirthDate = labels.date("subjectInformation/patientBirthdate")
     sex = labels.code("subjectInformation/patientGender")
     ds.PatientSex = sex if sex in ("M", "F", "O") else ""
-    weight = labels.number("subjectInformation/patientWeight_kg")
-    if weight:
+    if weight := labels.number("subjectInformation/patientWeight_kg"):
         ds.PatientWeight = decimal(weight)
     ds.StudyInstanceUID = UID(shared.study)
     ds.StudyDate = labels.date("studyInformation/studyDate")
@@ -129,7 +145,7 @@ def put_patient_and_study(ds: Dataset, shared: SharedAttributes, labels: Labels)
         ds.StudyDescription = description
 
 
-def put_series(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
+def _put_series(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
     """Set the modules General Series, Frame of Reference and General Equipment."""
     ds.Modality = "MR"
     ds.SeriesInstanceUID = UID(shared.uid)
