@@ -1,11 +1,11 @@
-"""OpenRecon label of the server image, from the settings of the package.
+"""Prints the OpenRecon label of the server image.
 
     python docker/openrecon.py                  # BASE64, for --build-arg OPENRECON_LABEL=
-    python docker/openrecon.py --json           # the JSON itself
+    python docker/openrecon.py --json           # the JSON text
 
-The scanner shows `parameters` to the operator and sends what was chosen as JSON text before the
-data (`gadget.configuration`). At most 14 of them; identifiers are letters and digits only, so that
-a property such as n_virtual_coils is called nvirtualcoils there.
+The scanner shows `parameters` to the operator and sends the chosen values as JSON text before the
+data (read by `gadget.configuration`). A label holds at most 14 of them. Their identifiers consist
+of letters and digits: n_virtual_coils becomes nvirtualcoils.
 """
 
 import argparse
@@ -23,7 +23,7 @@ INFORMATION = "Joint reconstruction and super-resolution. Research use only: not
 
 
 def metadata(*, gpu: bool = False) -> dict[str, Any]:
-    """Return the content of the label."""
+    """Return the content of the label; `gpu` is for the image with CUDA."""
     version = software_version()
     return {
         "general": {
@@ -64,14 +64,16 @@ def metadata(*, gpu: bool = False) -> dict[str, Any]:
 
 
 def _parameters() -> list[dict[str, Any]]:
-    usual = Settings()
+    defaults = Settings()
     return [
         _choice("config", "Configuration of the server", ("openrecon",), "openrecon"),
-        _choice("model", "System that reconstructs", MODELS, usual.model),
-        _choice("maps", "Extra series: what may be made up", ("none", "hallucination"), "none"),
-        _number("nvirtualcoils", "Coils after compression", usual.n_virtual_coils, 4, 32),
-        _number("timelimit", "Seconds a slice may take, 0 for no limit", 60, 0, 3600),
-        _choice("onfailure", "What a slice that fails becomes", ("fallback", "stop"), "fallback"),
+        _choice("model", "Reconstruction model", MODELS, defaults.model),
+        _choice("maps", "Extra series of maps", ("none", "hallucination"), "none"),
+        _number("nvirtualcoils", "Coils after compression", defaults.n_virtual_coils, 4, 32),
+        _number("timelimit", "Time limit of a slice in seconds, 0 for none", 60, 0, 3600),
+        _choice(
+            "onfailure", "If a slice cannot be reconstructed", ("fallback", "stop"), "fallback"
+        ),
     ]
 
 
@@ -90,15 +92,15 @@ def _texts(name: str, label: str) -> dict[str, Any]:
 
 
 def encoded(content: dict[str, Any]) -> str:
-    """Return the label's value."""
+    """Return the value of the label: the content as JSON in BASE64."""
     return base64.b64encode(json.dumps(content).encode("utf-8")).decode("ascii")
 
 
 def main() -> None:
-    """Print the label's value."""
+    """Print the value of the label."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="the JSON instead of the label")
-    parser.add_argument("--gpu", action="store_true", help="of the image with CUDA")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of BASE64")
+    parser.add_argument("--gpu", action="store_true", help="label of the image with CUDA")
     options = parser.parse_args()
     content = metadata(gpu=options.gpu)
     text = json.dumps(content, indent=2) if options.json else encoded(content)

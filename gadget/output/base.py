@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import ismrmrd
+import numpy as np
 
 from gadget.compute.engine import Engine
 from gadget.settings import Settings
@@ -21,9 +22,16 @@ AWriter = TypeVar("AWriter", bound="Writer")
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One finished image, or a map of it: as arrays and as the message that is sent or written.
+    """One finished image, or a map of it.
 
-    `map_name` is the name of the map in `mrd`; empty for the image itself.
+    Attributes
+    ----------
+    image
+        The image with its maps, as tensors.
+    mrd
+        The image or the map with its header, as it is sent or written.
+    map_name
+        Name of the map that `mrd` is; empty for the image itself.
     """
 
     image: ReconImage
@@ -35,10 +43,34 @@ class Result:
         """Whether the image was made without the model."""
         return bool(self.image.report.fallback)
 
+    @property
+    def caption(self) -> str:
+        """Slice or volume, counters that are not zero, and FALLBACK."""
+        counters = self.image.counters
+        kind = "slice" if self.image.image.ndim == 2 else "volume"
+        names = ("contrast", "phase", "repetition", "set")
+        further = [f"{name} {n}" for name in names if (n := getattr(counters, name))]
+        text = ", ".join([f"{kind} {counters.slice}", *further])
+        return f"{text}: FALLBACK" if self.is_fallback else text
+
 
 @dataclass(frozen=True, eq=False)
 class ScanJob:
-    """One scan: its file, its plan, what assembles its slices, and what computes them."""
+    """One scan.
+
+    Attributes
+    ----------
+    source
+        File of the scan.
+    plan
+        Images of the scan and their lines.
+    slices
+        Assembles the k-space of the images.
+    engine
+        Reconstructs them.
+    settings
+        Settings of the reconstruction.
+    """
 
     source: Path
     plan: ScanPlan
@@ -75,6 +107,11 @@ class Writer(ABC):
         with self._on_exit:
             if kind is None:
                 self.save()
+
+
+def spread(n: int, most: int) -> list[int]:
+    """Return the indices of `n` images, or of `most` evenly spread ones, in their order."""
+    return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
 
 
 class ScanWriter(Writer):

@@ -12,8 +12,8 @@ from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.spelling import nearest
 
 from .base import Result, ScanJob, ScanWriter
-from .montage import PngWriter
 from .nifti import NiftiWriter, require_nibabel
+from .png import PngWriter
 from .series import PlaneWriter
 
 ENDINGS = {

@@ -141,46 +141,36 @@ def lay_out(panels: list[Panel], part: Part) -> Figure:
     height = block * n_rows + SCALE_MM
     figure = Figure(figsize=(WIDTH_MM / MM_PER_INCH, height / MM_PER_INCH))
 
-    def place(x: float, y: float, wide: float, high: float) -> Axes:
-        """Add axes at `x` from the left and `y` from the top, all in mm."""
-        box = (x / WIDTH_MM, 1 - (y + high) / height, wide / WIDTH_MM, high / height)
+    def show(picture: Tensor, norm: Normalize, colours: str, x: float, y: float) -> Axes:
+        """Show a picture, `width` wide, at `x` from the left and `y` from the top, in mm."""
+        high = width * picture.shape[0] / picture.shape[1]
+        box = (x / WIDTH_MM, 1 - (y + high) / height, width / WIDTH_MM, high / height)
         ax = figure.add_axes(box)
         ax.set_axis_off()
+        ax.imshow(picture.numpy(), norm=norm, cmap=colours, aspect="auto")
         return ax
 
-    top = float(truth.max())
-    percent, colours = Normalize(0, 100 / ERROR_GAIN), "inferno"
+    grey, percent = Normalize(0, float(truth.max())), Normalize(0, 100 / ERROR_GAIN)
+    y0, x0, size = part
     for i, panel in enumerate(panels):
         x, y = i % n_columns * (width + GAP_MM), i // n_columns * block
         lines = "\n".join([panel.name, *panel.scores])
         figure.text(x / WIDTH_MM, 1 - y / height, lines, size=FONT_PT, va="top")
-        _draw(place(x, y + head, width, tall), panel.image, top, part)
-        _draw_part(place(x, y + head + tall + GAP_MM, width, width), panel.image, top, part)
+        whole = show(panel.image, grey, "gray", x, y + head)
+        corner = (x0 - 0.5, y0 - 0.5)
+        whole.add_patch(Rectangle(corner, size, size, fill=False, ec="gold", lw=0.5))
+        magnified = panel.image[y0 : y0 + size, x0 : x0 + size]
+        show(magnified, grey, "gray", x, y + head + tall + GAP_MM)
         if panel is not panels[-1]:
-            error = 100 / top * (panel.image - truth).abs()
-            ax = place(x, y + head + tall + width + 2 * GAP_MM, width, tall)
-            ax.imshow(error.numpy(), norm=percent, cmap=colours, aspect="auto")
-    scale = place(0.15 * WIDTH_MM, height - SCALE_MM + GAP_MM, 0.7 * WIDTH_MM, 1.5)
-    scale.set_axis_on()
-    errors = ScalarMappable(percent, colours)
+            error = 100 / truth.max() * (panel.image - truth).abs()
+            show(error, percent, "inferno", x, y + head + tall + width + 2 * GAP_MM)
+    scale = figure.add_axes((0.15, 1 - (height - SCALE_MM + 2) / height, 0.7, 1.5 / height))
+    errors = ScalarMappable(percent, "inferno")
     bar = figure.colorbar(errors, cax=scale, orientation="horizontal", ticks=range(0, 101, 5))
     text = f"absolute error [% of the largest true value], {ERROR_GAIN} x as bright as the images"
     bar.set_label(text, size=FONT_PT, labelpad=1)
     scale.tick_params(labelsize=FONT_PT, width=0.4, length=1.5, pad=1)
     return figure
-
-
-def _draw(ax: Axes, image: Tensor, top: float, part: Part) -> None:
-    """Show an image with a frame around the part."""
-    y, x, size = part
-    ax.imshow(image.numpy(), "gray", vmin=0, vmax=top, aspect="auto")
-    ax.add_patch(Rectangle((x - 0.5, y - 0.5), size, size, fill=False, ec="gold", lw=0.5))
-
-
-def _draw_part(ax: Axes, image: Tensor, top: float, part: Part) -> None:
-    """Show the magnified part of an image."""
-    y, x, size = part
-    ax.imshow(image[y : y + size, x : x + size].numpy(), "gray", vmin=0, vmax=top, aspect="auto")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gadget.output.base import Result, ScanJob, ScanWriter
-from gadget.output.montage import caption, spread
+from gadget.output.base import Result, ScanJob, ScanWriter, spread
 from jrsr_core.data import ReconReport
 from jrsr_core.mrd.errors import BadSamples
 
@@ -58,4 +57,4 @@ class ReportWriter(ScanWriter):
             except ValueError:
                 self._coils = []
         view = make_view(made, image, job.engine.model, job.plan.encoding_of(image.counters))
-        self._shown.append(ShownImage(caption(image), view, image.report))
+        self._shown.append(ShownImage(result.caption, view, image.report))

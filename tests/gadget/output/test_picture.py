@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from gadget.output.base import spread
 from gadget.output.comparison import draw_comparison
-from gadget.output.montage import in_proportion, spread
 from gadget.output.picture import (
     BACKGROUND,
     encode_png,
@@ -17,6 +17,7 @@ from gadget.output.picture import (
     montage,
     to_grey,
 )
+from gadget.output.png import in_proportion
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from jrsr_core.data import ReconImage
 
-from .base import Result, ScanJob, ScanWriter
+from .base import Result, ScanJob, ScanWriter, spread
 from .picture import Caption, encode_png, grey_picture, montage
 
 MAX_TILES = 64
@@ -31,7 +31,7 @@ class PngWriter(ScanWriter):
         if result.map_name:
             return
         if self._n_seen in self._shown:
-            self._tiles += central_planes(result.image)
+            self._tiles += central_planes(result.image, result.caption)
         self._n_seen += 1
 
     def content(self) -> bytes:
@@ -47,34 +47,18 @@ class PngWriter(ScanWriter):
         return encode_png(montage(tiles, n_columns=3 if is_volume else None, footer=footer))
 
 
-def spread(n: int, most: int) -> list[int]:
-    """Return the indices of `n` images, or of `most` evenly spread ones, in their order."""
-    return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
-
-
-def central_planes(image: ReconImage) -> list[Tile]:
+def central_planes(image: ReconImage, name: str) -> list[Tile]:
     """Return a 2-D image, or the three planes through the centre of a volume ``(z, y, x)``."""
     values, fov = image.magnitude.cpu().numpy(), image.geometry.fov_mm
     if values.ndim == 2:
-        return [(values, (fov[1] / values.shape[0], fov[2] / values.shape[1]), (caption(image),))]
+        return [(values, (fov[1] / values.shape[0], fov[2] / values.shape[1]), (name,))]
     dz, dy, dx = (size / n for size, n in zip(fov, values.shape, strict=True))
     z, y, x = (n // 2 for n in values.shape)
-    name = caption(image)
     return [
         (values[z], (dy, dx), (name, f"phase encode x readout, at slice encode {z}")),
         (values[:, y], (dz, dx), (name, f"slice encode x readout, at phase encode {y}")),
         (values[:, :, x], (dz, dy), (name, f"slice encode x phase encode, at readout {x}")),
     ]
-
-
-def caption(image: ReconImage) -> str:
-    """Return the name of an image: slice or volume, counters that are not zero, FALLBACK."""
-    counters = image.counters
-    names = ("contrast", "phase", "repetition", "set")
-    further = [f"{name} {n}" for name in names if (n := getattr(counters, name))]
-    kind = "slice" if image.image.ndim == 2 else "volume"
-    text = ", ".join([f"{kind} {counters.slice}", *further])
-    return f"{text}: FALLBACK" if image.report.fallback else text
 
 
 def in_proportion(picture: Image.Image, pixel: tuple[float, float]) -> Image.Image:
