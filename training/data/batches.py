@@ -108,25 +108,6 @@ def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
     return indices
 
 
-@dataclass(frozen=True)
-class _Order:
-    """Batch sampler: the share of one process of the batches from `first` to the last step."""
-
-    first: int
-    config: RunConfig
-    n_scans: int
-    rank: int
-    world: int
-
-    def __len__(self) -> int:
-        return self.config.steps - self.first
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.config.steps):
-            order = scan_order(step, self.n_scans, self.config.optimizer.batch, self.config.seed)
-            yield order[self.rank :: self.world]
-
-
 def _join(items: list[tuple[str, dict[str, Tensor]]]) -> tuple[list[str], dict[str, Tensor]]:
     return [name for name, _ in items], collate([scan for _, scan in items])
 
@@ -135,11 +116,12 @@ def train_batches(
     config: RunConfig, folder: Path, manifest: Manifest, first: int, rank: int = 0, world: int = 1
 ) -> Iterator[tuple[list[str], TrainingScan]]:
     """Yield names and scans of every batch from step `first` on."""
-    scans = ScanFolder(folder, manifest, manifest.split("train"))
-    workers = config.machine.workers
+    scans, workers = ScanFolder(folder, manifest, manifest.split("train")), config.machine.workers
+    batch, seed = config.optimizer.batch, config.seed
+    orders = (scan_order(step, len(scans), batch, seed) for step in range(first, config.steps))
     loader = DataLoader(
         scans,
-        batch_sampler=_Order(first, config, len(scans), rank, world),
+        batch_sampler=(order[rank::world] for order in orders),
         num_workers=workers,
         collate_fn=_join,
         prefetch_factor=PREFETCH if workers else None,
