@@ -69,7 +69,7 @@ def montage(
     factor = math.ceil(SMALLEST / max(tile.width for tile, _ in tiles))
     size = min(max(factor * max(tile.width for tile, _ in tiles) // 15, 12), 20)
     font = ImageFont.load_default(size)
-    gap, line = size // 2, round(1.3 * size)
+    gap, line = size, round(1.3 * size)
     width = max(
         max(factor * tile.width, *(math.ceil(font.getlength(text)) for text in ("", *lines)))
         for tile, lines in tiles

@@ -155,7 +155,7 @@ def lay_out(panels: list[Panel], part: Part) -> Figure:
     for i, panel in enumerate(panels):
         x, y = i % n_columns * (width + GAP_MM), i // n_columns * block
         lines = "\n".join([panel.name, *panel.scores])
-        figure.text(x / WIDTH_MM, 1 - y / height, lines, size=FONT_PT, va="top")
+        figure.text(x / WIDTH_MM, 1 - (y + head) / height, lines, size=FONT_PT, va="bottom")
         whole = show(panel.image, grey, "gray", x, y + head)
         corner = (x0 - 0.5, y0 - 0.5)
         whole.add_patch(Rectangle(corner, size, size, fill=False, ec="gold", lw=0.5))
