@@ -84,6 +84,9 @@ def calibrate(
 def intensity_scale(zero_filled: Tensor) -> Tensor:
     """Return max |image| per sample, float ``(*batch,)``, of an image ``(*batch, y, x)``.
 
+    K-space divided by the scale of its zero-filled LR image gives images in about [0, 1]; finished
+    images are multiplied by it again, which returns them to the scanner's own scale. Ours.
+
     Raises
     ------
     ValueError

@@ -95,7 +95,7 @@ def evaluate_slice(
 def load_systems(models: list[str]) -> dict[str, System]:
     """Return the systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
 
-    A system is a name or a card that `weights.systems` reads, or the bound "fully-sampled-lr+sinc":
+    A system is a name or a card that `weights.find` reads, or the bound "fully-sampled-lr+sinc":
     a linear reconstruction of the LR scan without undersampling.
 
     Raises
