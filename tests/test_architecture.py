@@ -22,10 +22,10 @@ ARROWS = {
     "jrsr_core.atomic": "",
     "jrsr_core.spelling": "",
     "jrsr_core.physics": "tensors cancellation",
-    "jrsr_core.metrics": "tensors",
+    "jrsr_core.metrics": "",
     "jrsr_core.calibration": "data tensors physics",
     "jrsr_core.simulation": "physics spelling",
-    "jrsr_core.models": "data tensors cancellation physics calibration spelling",
+    "jrsr_core.models": "tensors cancellation physics spelling",
     "jrsr_core.weights": "atomic models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
