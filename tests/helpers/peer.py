@@ -1,4 +1,4 @@
-"""The other end of the connection, played by the test.
+"""The other end of the connection, simulated by the test.
 
 `Peer` is one end of a socket whose other end is ours: it sends bytes and collects what comes back
 in a thread, so that neither side ever waits for the other. `Child` is the Gadgetron server for an
@@ -105,7 +105,7 @@ class Peer:
         return self.answer
 
     def drop(self, *, reset: bool = False) -> None:
-        """Be gone, as a process that was killed is."""
+        """Disconnect, as a process that was killed does."""
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         # Our own thread has to leave the socket before it can be closed.

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster, and what of it a worker takes."""
+"""The connection to a Ray cluster, and the resources that one worker takes."""
 
 import logging
 import os
@@ -14,35 +14,44 @@ import ray
 from gadget.errors import UsageError, describe
 
 CONNECT_SECONDS = 10.0
-KINDS = "local, auto, host:port or ray://host:port"
+ADDRESSES = "local, auto, host:port or ray://host:port"
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker takes: a core, or a part of a GPU."""
+    """The resources of one worker: a core, or a part of a GPU."""
 
     device: str
     gpus: float = 0.0
 
     def n_workers(self, resources: dict[str, float]) -> int:
-        """How many fit; Ray never splits one share over two GPUs."""
+        """Return how many workers fit; Ray never splits one share over two GPUs."""
         if self.device == "cpu":
             return int(resources.get("CPU", 0))
         return int(resources.get("GPU", 0)) * int(1 / self.gpus + 1e-6)
 
     @property
     def options(self) -> dict[str, float]:
-        """Return it in Ray's words."""
+        """Resources as options of a Ray actor."""
         return {"num_gpus": self.gpus, "num_cpus": 0} if self.gpus else {"num_cpus": 1}
 
 
 def share_of(resources: dict[str, float], address: str, device: str, gpus: float | None) -> Share:
-    """Return what a worker takes: a GPU, or `gpus` of one, where there are any and `device` allows.
+    """Return the share of a worker: a GPU or a fraction of one if the cluster has any, else a core.
+
+    Parameters
+    ----------
+    resources
+        Of the whole cluster, as Ray returns them.
+    device
+        auto, cpu or cuda.
+    gpus
+        Fraction of a GPU; None for a whole one.
 
     Raises
     ------
     UsageError
-        A GPU is asked for and there is none; nothing to compute on.
+        The cluster has no GPU although one is asked for, or neither a GPU nor a core.
     """
     n = int(resources.get("GPU", 0))
     if gpus is not None and (device == "cpu" or not n):
@@ -59,14 +68,14 @@ def share_of(resources: dict[str, float], address: str, device: str, gpus: float
 
 
 def connect(address: str) -> dict[str, float]:
-    """Join the cluster; return its resources.
+    """Connect to the cluster, unless this process is connected; return its resources.
 
     Raises
     ------
     UsageError
-        No cluster there.
+        There is no cluster at the address.
     """
-    # Nothing is reported to anybody.
+    # Ray would report usage statistics to its developers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
         _check_address(address)
@@ -75,12 +84,12 @@ def connect(address: str) -> dict[str, float]:
 
 
 def _check_address(address: str) -> None:
-    """Refuse an address where nobody listens: Ray would try for two minutes."""
+    """Raise `UsageError` if nothing listens at the address: Ray would try for two minutes."""
     if address in ("local", "auto"):
         return
     found = re.fullmatch(r"(?:ray://)?(?:\[([\da-fA-F:.]+)\]|([^\s:/\[\]]+)):(\d{1,5})", address)
     if found is None:
-        raise UsageError(f"no cluster at {address}: expected {KINDS}")
+        raise UsageError(f"no cluster at {address}: expected {ADDRESSES}")
     try:
         where = (found[1] or found[2], int(found[3]))
         socket.create_connection(where, CONNECT_SECONDS).close()
@@ -99,6 +108,6 @@ def _join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
         raise UsageError(f"no cluster at {address}: {describe(error)}") from None
     finally:
-        # Ray puts a handler of its own there, which ends the process.
+        # Ray installs its own handler, which ends the process.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_term)
