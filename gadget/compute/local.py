@@ -5,11 +5,9 @@ as a device is free: the slices at the head of the queue, also those of other ca
 has no threads of its own.
 """
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from threading import Condition
 
 import torch
@@ -20,21 +18,6 @@ from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
 from .device import DeviceWorker, Load, SliceTask
-
-
-@dataclass
-class Statistics:
-    """What an engine has computed: images, seconds its devices were busy, batches by size."""
-
-    n_images: int = 0
-    busy_seconds: float = 0.0
-    batches: dict[int, int] = field(default_factory=dict)
-
-    def count(self, n_images: int, seconds: float) -> None:
-        """Count one batch."""
-        self.n_images += n_images
-        self.busy_seconds += seconds
-        self.batches[n_images] = self.batches.get(n_images, 0) + 1
 
 
 class LocalEngine:
@@ -52,7 +35,6 @@ class LocalEngine:
     """
 
     def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
-        self.statistics = Statistics()
         self._workers = [DeviceWorker(name, load, batch_size) for name in devices]
         self._free = deque(self._workers)
         self._queue: deque[SliceTask] = deque()
@@ -146,7 +128,6 @@ class LocalEngine:
     @contextmanager
     def _returning(self, worker: DeviceWorker, batch: list[SliceTask]) -> Iterator[None]:
         """Free the device at the end; slices of an interrupted batch return to the queue."""
-        start = time.perf_counter()
         try:
             yield
         finally:
@@ -154,7 +135,6 @@ class LocalEngine:
                 self._queue.extendleft(task for task in reversed(batch) if task.outcome is None)
                 if self._is_needed(worker):
                     self._free.append(worker)
-                self.statistics.count(max(len(batch), 1), time.perf_counter() - start)
                 self._changed.notify_all()
 
     def _is_needed(self, worker: DeviceWorker) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import ismrmrd
@@ -86,11 +87,16 @@ def send_scan(request: SendRequest) -> Exit:
         The server does not answer, reports an error, or returns no image; no output is left then.
     """
     check_target(request.output, overwrite=request.overwrite)
-    opening, parameters = _opening(request), _parameters(request)
-    start = time.perf_counter()
-    with ScanFile(request.scan) as scan, _connect(request) as sock:
+    config, start = _config(request), time.perf_counter()
+    with (
+        ScanFile(request.scan) as scan,
+        _connect(request.host, request.port, request.timeout) as sock,
+    ):
+        opening = config + header_message(scan.header.xml)
+        if request.parameters:
+            opening += text_message(json.dumps({"parameters": request.parameters}))
         sender = threading.Thread(
-            target=_send, args=(sock, opening, parameters, scan), name="sender", daemon=True
+            target=_send, args=(sock, opening, scan), name="sender", daemon=True
         )
         sender.start()
         try:
@@ -115,7 +121,7 @@ def ask_health(host: str, port: int) -> str:
     ServerFailure
         It does not answer.
     """
-    with _dial(host, port, CONNECT_SECONDS) as sock:
+    with _connect(host, port, CONNECT_SECONDS) as sock:
         query = b"health"
         stream = Stream(sock)
         try:
@@ -133,7 +139,7 @@ def ask_health(host: str, port: int) -> str:
             raise ServerFailure(f"{host} port {port} does not answer") from None
 
 
-def _dial(host: str, port: int, timeout: float) -> socket.socket:
+def _connect(host: str, port: int, timeout: float) -> socket.socket:
     try:
         sock = socket.create_connection((host, port), CONNECT_SECONDS)
     except OSError as error:
@@ -143,11 +149,7 @@ def _dial(host: str, port: int, timeout: float) -> socket.socket:
     return sock
 
 
-def _connect(request: SendRequest) -> socket.socket:
-    return _dial(request.host, request.port, request.timeout)
-
-
-def _opening(request: SendRequest) -> bytes:
+def _config(request: SendRequest) -> bytes:
     """Return the configuration message."""
     if request.chain is not None:
         if not request.chain.is_file():
@@ -159,21 +161,12 @@ def _opening(request: SendRequest) -> bytes:
     return UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
 
 
-def _parameters(request: SendRequest) -> bytes:
-    """Return the message with the parameters, which comes after the header."""
-    if not request.parameters:
-        return b""
-    return text_message(json.dumps({"parameters": request.parameters}))
-
-
-def _send(sock: socket.socket, opening: bytes, parameters: bytes, scan: ScanFile) -> None:
+def _send(sock: socket.socket, opening: bytes, scan: ScanFile) -> None:
     """Send everything; if the server disconnects, the receiving thread reports why."""
     stream = Stream(sock)
     try:
-        stream.write(opening + header_message(scan.header.xml) + parameters)
-        for message in _lines(scan):
-            stream.write(message)
-        for message in _waveforms(scan):
+        stream.write(opening)
+        for message in chain(_lines(scan), _waveforms(scan)):
             stream.write(message)
         stream.write(UINT16.pack(Id.CLOSE))
     except PeerDisconnected as error:
