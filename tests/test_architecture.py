@@ -56,12 +56,12 @@ ARROWS = {
     "gadget.__main__": "cli",
     # Training.
     "training.errors": "",
-    "training.config": "errors",
-    "training.data.sources": "errors",
-    "training.data": "data.sources config errors",
-    "training.losses": "data config errors",
+    "training.config": "",
+    "training.data.sources": "",
+    "training.data": "data.sources config",
+    "training.losses": "data config",
     "training.fit": "data losses config errors",
-    "training.evaluation": "fit data config errors",
+    "training.evaluation": "fit data",
     "training.cli": "evaluation fit data config errors",
     "training.__main__": "cli",
 }
