@@ -16,6 +16,7 @@ BACKGROUND, SOFT, STRONG = 20, 165, 240
 NODES = ((0, 0, 4), (60, 15, 110), (150, 38, 103), (225, 85, 45), (250, 175, 40), (252, 250, 190))
 """Colours from dark to light in equal steps of lightness, for the colour-blind as well."""
 
+NEAREST = Image.Resampling.NEAREST
 Caption = Sequence[str]
 
 
@@ -66,30 +67,25 @@ def montage(
         A line below all tiles.
     """
     n_columns = n_columns or math.ceil(math.sqrt(len(tiles)))
-    factor = math.ceil(SMALLEST / max(tile.width for tile, _ in tiles))
-    size = min(max(factor * max(tile.width for tile, _ in tiles) // 15, 12), 20)
-    font = ImageFont.load_default(size)
-    gap, line = size, round(1.3 * size)
-    width = max(
-        max(factor * tile.width, *(math.ceil(font.getlength(text)) for text in ("", *lines)))
-        for tile, lines in tiles
-    )
-    head = line * max(len(lines) for _, lines in tiles)
-    height = head + gap // 2 + factor * max(tile.height for tile, _ in tiles)
+    widest = max(tile.width for tile, _ in tiles)
+    factor = math.ceil(SMALLEST / widest)
+    size = min(max(factor * widest // 15, 12), 20)
+    font, gap, line = ImageFont.load_default(size), size, round(1.3 * size)
+    texts = [math.ceil(font.getlength(text)) for _, lines in tiles for text in lines]
+    width = max([factor * widest, *texts])
+    head = line * max(len(lines) for _, lines in tiles) + gap // 2
+    tallest = factor * max(tile.height for tile, _ in tiles)
     n_rows = math.ceil(len(tiles) / n_columns)
-    below = line + gap if footer else 0
-    page = Image.new(
-        "L",
-        (gap + n_columns * (width + gap), gap + n_rows * (height + gap) + below),
-        BACKGROUND,
-    )
+    rows = gap + n_rows * (head + tallest + gap)
+    shape = (gap + n_columns * (width + gap), rows + (line + gap if footer else 0))
+    page = Image.new("L", shape, BACKGROUND)
     draw = ImageDraw.Draw(page)
     for i, (tile, lines) in enumerate(tiles):
-        x, y = gap + i % n_columns * (width + gap), gap + i // n_columns * (height + gap)
+        x, y = i % n_columns * (width + gap) + gap, i // n_columns * (head + tallest + gap) + gap
         for n, text in enumerate(lines):
             draw.text((x, y + n * line), text, SOFT if n else STRONG, font)
-        shown = tile.resize((factor * tile.width, factor * tile.height), Image.Resampling.NEAREST)
-        free = height - head - gap // 2 - shown.height
-        page.paste(shown, (x + (width - shown.width) // 2, y + height - shown.height - free // 2))
-    draw.text((gap, page.height - gap - line), footer, SOFT, font)
+        picture = tile.resize((factor * tile.width, factor * tile.height), NEAREST)
+        left, top = (width - picture.width) // 2, (tallest - picture.height) // 2
+        page.paste(picture, (x + left, y + head + top))
+    draw.text((gap, rows), footer, SOFT, font)
     return page
