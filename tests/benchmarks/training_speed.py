@@ -34,8 +34,9 @@ def main():
     seconds = {part: sum(r.get(f"s_{part}", 0.0) for r in rows) for part in PARTS}
     seconds["forward"] -= seconds["rec"] + seconds["sr"]
     total = sum(seconds.values())
-    sys.stdout.write(f"{name} {config.preset}, batch {config.optimizer.batch}, device {config.device}\n")
-    sys.stdout.write(f"{config.optimizer.batch * len(rows) / total:.2f} samples/s\n")
+    batch = config.optimizer.batch
+    sys.stdout.write(f"{name} {config.preset}, batch {batch}, device {config.device}\n")
+    sys.stdout.write(f"{batch * len(rows) / total:.2f} samples/s\n")
     for part, value in seconds.items():
         sys.stdout.write(f"{part:14s} {value / total:6.1%}\n")
 
