@@ -4,6 +4,7 @@ Modules that import torch are imported inside the commands, so that `--help` ans
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -238,6 +239,8 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
     130 interrupted.
     """
+    # Keeps the current folder off the import path of worker processes (Python 3.11).
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     try:
         app(standalone_mode=True)
     except TrainingDiverged as error:

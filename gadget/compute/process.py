@@ -17,13 +17,19 @@ ALLOCATOR_VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 def prepare_process() -> None:
-    """Set how threads of the process wait and that its allocator keeps freed memory.
+    """Set what subprocesses import, how threads wait, and that freed memory is kept.
 
     The `jrsr` command, the Gadgetron handler and the workers of a cluster call this before they
     import torch. Settings that the user has made in the environment have priority.
     """
+    isolate_subprocesses()
     limit_spinning()
     keep_freed_memory()
+
+
+def isolate_subprocesses() -> None:
+    """Keep the current folder off the import path of every Python subprocess (Python 3.11)."""
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 
 def limit_spinning() -> None:

@@ -27,6 +27,7 @@ from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE
 
 from .chunks import FileLimits
+from .isolation import isolated_command
 from .scan import ScanFile
 
 ERRORS = {"BadScan": BadScan, "UnsupportedScan": UnsupportedScan}
@@ -71,7 +72,8 @@ class SandboxedScan:
         self.limits = limits
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", __name__, str(self.path.absolute())),
+                *isolated_command("jrsr_core.mrd.files.sandbox", "serve"),
+                str(self.path.absolute()),
                 *(str(limits.memory), str(limits.cpu)),
             ],
             stdin=subprocess.PIPE,
@@ -174,7 +176,7 @@ def confine(memory: int, cpu: int) -> None:
         resource.setrlimit(what, (limit, limit + (what == resource.RLIMIT_CPU)))
 
 
-def _serve(path: str, memory: str, cpu: str) -> None:
+def serve(path: str, memory: str, cpu: str) -> None:
     """Send header and line headers, then the samples that are asked for: the subprocess."""
     confine(int(memory), int(cpu))
     try:
@@ -200,7 +202,3 @@ def _send(data: bytes) -> None:
 def _announce(answer: dict[str, object]) -> None:
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
     sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    _serve(*sys.argv[1:])

@@ -50,9 +50,35 @@ def test_importing_a_package_leaves_the_environment_as_it_is(module):
     assert _output(script) == ["True"]
 
 
+SPAWNING = """
+import multiprocessing
+from gadget.compute.process import prepare_process
+if __name__ == "__main__":
+    prepare_process()
+    process = multiprocessing.get_context("spawn").Process(target=print, args=("done",))
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
+def test_worker_processes_execute_nothing_of_the_current_folder(tmp_path, monkeypatch):
+    script = tmp_path / "script" / "main.py"
+    script.parent.mkdir()
+    script.write_text(SPAWNING)
+    (tmp_path / "multiprocessing.py").write_text("print('executed')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["done"], done
+
+
 BLOCKS = """
+import ctypes
 import resource
 from gadget.compute.process import keep_freed_memory
+PR_SET_THP_DISABLE = 41  # every page is a fault of its own, wherever the block happens to lie
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 print(keep_freed_memory())
 for round_ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

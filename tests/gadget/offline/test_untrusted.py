@@ -27,6 +27,19 @@ def test_lines_are_those_of_the_file(tmp_path):
     assert child.poll() is not None
 
 
+def test_nothing_of_the_current_folder_is_executed(tmp_path, monkeypatch):
+    write_small_scan(tmp_path / "scan.h5")
+    for name in ("jrsr_core/__init__", "resource", "json", "numpy", "sitecustomize", "encodings"):
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), ".", *sys.path])
+    with SandboxedScan(tmp_path / "scan.h5") as scan:
+        assert len(scan.heads)
+    assert not (tmp_path / "executed").exists()
+
+
 def test_images_are_the_same(tmp_path, capfd):
     path = tmp_path / "in" / "scan.h5"
     path.parent.mkdir()
