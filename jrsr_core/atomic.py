@@ -1,33 +1,42 @@
 """Files and folders that appear complete or not at all.
 
-Everything is written under a hidden name in the folder of its target and renamed when it is
-complete. After an error or an interrupt nothing is left, and an existing target is untouched.
+Everything is written in a hidden folder beside its target and renamed when it is complete. After an
+error or an interrupt nothing is left, and an existing target is untouched.
 """
 
+import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
+
+from .temporaries import NEW, OLD, hidden_folder
 
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
 
 
-def check_target(path: Path, *, overwrite: bool, folder_of: str = "") -> None:
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Parameters of `renameat2` (Linux)."""
+
+IsOurs = Callable[[Path], bool]
+
+
+def check_target(path: Path, *, overwrite: bool, is_ours: IsOurs | None = None) -> None:
     """Raise, before any work is done, if the target may not be written.
 
     Parameters
     ----------
     path
-        The file, or with `folder_of` the folder, to be written.
+        The file, or with `is_ours` the folder, to be written.
     overwrite
         Whether an existing target may be replaced.
-    folder_of
-        The target is a folder of files with this suffix. An existing folder that holds anything
-        else is never replaced, because it was probably named by mistake.
+    is_ours
+        The target is a folder; tells whether an earlier run wrote a file. An existing folder that
+        holds anything else is never replaced, because it was probably named by mistake.
 
     Raises
     ------
@@ -40,21 +49,23 @@ def check_target(path: Path, *, overwrite: bool, folder_of: str = "") -> None:
     """
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists, --overwrite replaces it")
-    if not folder_of and path.is_dir():
+    if is_ours is None and path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
-    if folder_of and path.exists():
-        _check_replaceable(path, folder_of)
+    if is_ours is not None and path.exists():
+        _check_replaceable(path, is_ours)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"folder {path.parent} is not writable")
 
 
-def _check_replaceable(folder: Path, suffix: str) -> None:
+def _check_replaceable(folder: Path, is_ours: IsOurs) -> None:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file, expected a folder")
-    if others := [p.name for p in folder.iterdir() if p.suffix != suffix]:
-        raise FileExistsError(f"{folder} holds {others[0]}, only {suffix} files are replaced")
+    other = next((p.name for p in folder.iterdir() if not is_ours(p)), None)
+    if other is not None:
+        text = f"{folder} holds {other}, which JRSR did not write: only its own files are replaced"
+        raise FileExistsError(text)
 
 
 def check_space(folder: Path, n_bytes: int) -> None:
@@ -76,49 +87,62 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         As `check_target`, on entering and, if the target appeared meanwhile, on leaving.
     """
     check_target(path, overwrite=overwrite)
-    with _reported(path.parent):
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-        )
-    temporary = Path(name)
-    try:
-        os.close(handle)
-        temporary.chmod(0o666 & ~_umask())
+    with _hidden(path) as temporary:
+        temporary.touch(exist_ok=False)
         yield temporary
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} appeared meanwhile, --overwrite replaces it")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _appear(temporary, path)
+
+
+def _appear(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another file has it."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise FileExistsError(f"{path} appeared meanwhile, --overwrite replaces it") from None
+    except OSError:
+        # A file system without hard links.
+        check_target(path, overwrite=False)
+        temporary.rename(path)
 
 
 @contextmanager
-def whole_folder(path: Path, suffix: str, *, overwrite: bool) -> Iterator[Path]:
+def whole_folder(path: Path, is_ours: IsOurs, *, overwrite: bool) -> Iterator[Path]:
     """Yield an empty hidden folder, which becomes `path` on leaving without an error.
 
-    An existing folder is replaced only if it holds nothing but files of this `suffix`.
+    An existing folder is replaced only if `is_ours` is true for everything in it.
 
     Raises
     ------
     OSError
         As `check_target`, on entering and on leaving.
     """
-    check_target(path, overwrite=overwrite, folder_of=suffix)
-    temporary = _hidden_folder(path)
-    try:
+    check_target(path, overwrite=overwrite, is_ours=is_ours)
+    with _hidden(path) as temporary:
+        temporary.mkdir()
         yield temporary
-        check_target(path, overwrite=overwrite, folder_of=suffix)
-        if path.exists():
-            _exchange(temporary, path)
-        else:
+        check_target(path, overwrite=overwrite, is_ours=is_ours)
+        if not path.exists():
             temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        elif not _exchange_at_once(temporary, path):
+            _exchange(temporary, path)
+
+
+def _exchange_at_once(new: Path, path: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, TypeError, AttributeError):  # musl, macOS
+        return False
+    return renameat2(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(path), RENAME_EXCHANGE) == 0
 
 
 def _exchange(new: Path, path: Path) -> None:
-    """Replace a folder; the old one returns to its place if that fails."""
-    aside = _hidden_folder(path)
+    """Replace a folder in two steps; the old one returns to its place if that fails."""
+    aside = new.parent.with_name(OLD)
+    aside.mkdir()
     old = aside / path.name
     path.rename(old)
     try:
@@ -126,8 +150,6 @@ def _exchange(new: Path, path: Path) -> None:
     except BaseException:
         old.rename(path)
         raise
-    finally:
-        shutil.rmtree(aside)
 
 
 def scratch_file(folder: Path) -> IO[bytes]:
@@ -154,17 +176,13 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, sync: bool = False)
             os.fsync(file.fileno())
 
 
-def _hidden_folder(path: Path) -> Path:
-    with _reported(path.parent):
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    folder.chmod(0o777 & ~_umask())
-    return folder
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+@contextmanager
+def _hidden(path: Path) -> Iterator[Path]:
+    """Yield the name, in a hidden folder, of what will become `path`."""
+    with ExitStack() as stack:
+        with _reported(path.parent):
+            folder = stack.enter_context(hidden_folder(path.parent))
+        yield folder / NEW / path.name
 
 
 @contextmanager

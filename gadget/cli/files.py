@@ -37,7 +37,7 @@ def recon(
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip scans whose output exists.")
+        bool, typer.Option("--resume", help="Make only the files that are missing.")
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,

@@ -16,20 +16,18 @@ from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
-from gadget.errors import Exit, UsageError, describe, exit_code
+from gadget.errors import Exit, describe, exit_code
 from gadget.output.base import ScanJob
-from gadget.output.formats import check_targets, open_writers, target_path
+from gadget.output.formats import open_writers, target_path
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from gadget.settings import Settings
 
 from .scans import Scan, open_scan
 from .summary import Summary
+from .targets import Targets, check_all_targets, missing_targets
 
 SEVERITY = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
-
-Targets = dict[Path, dict[str, Path]]
-"""Scan -> format -> file or folder to be written."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class ReconRequest:
     untrusted
         Read the scans in a sandboxed subprocess.
     resume
-        Skip scans whose output exists.
+        Make only the files that are missing.
     cluster
         Address of a Ray cluster, or "local"; empty to compute in this process.
     gpus_per_worker
@@ -99,13 +97,9 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     check_model(request.settings)
     targets = request.targets()
     if request.resume:
-        done = [s for s, paths in targets.items() if all(p.exists() for p in paths.values())]
-        for source in done:
-            del targets[source]
-        finished = f"{len(done)} scan{'' if len(done) == 1 else 's'} finished before"
-        print_line(f"{finished}, {len(targets)} to do")
+        targets = missing_targets(targets)
     with _output_folder(request.output):
-        _check_targets(targets, overwrite=request.overwrite)
+        check_all_targets(targets, overwrite=request.overwrite)
         with _engine(request) as (get_engine, n_at_once):
 
             def reconstruct_file(source: Path) -> Exit:
@@ -216,15 +210,3 @@ def _output_folder(path: Path | None) -> Iterator[None]:
     finally:
         if not any(path.iterdir()):
             path.rmdir()
-
-
-def _check_targets(targets: Targets, *, overwrite: bool) -> None:
-    paths = [path for group in targets.values() for path in group.values()]
-    if len(set(paths)) < len(paths):
-        raise UsageError("several scans have one name and would write the same file")
-    written = {path.resolve() for path in paths}
-    for source in targets:
-        if source.resolve() in written:
-            raise UsageError(f"{source} would be replaced by its own images")
-    for group in targets.values():
-        check_targets(group, overwrite=overwrite)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gadget.errors import UsageError
-from gadget.output.dicom.writer import SUFFIX, DicomWriter, EnhancedWriter
+from gadget.output.dicom.writer import DicomWriter, EnhancedWriter, is_own_file
 from gadget.output.report.writer import ReportWriter
 from jrsr_core.atomic import check_target
 from jrsr_core.mrd.files.image_writer import ImageWriter
@@ -97,7 +97,7 @@ def target_path(source: Path, output: Path | None, format_name: str, *, single: 
 def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
     """Raise before any work, as `jrsr_core.atomic.check_target`, if a target may not be written."""
     for name, path in targets.items():
-        check_target(path, overwrite=overwrite, folder_of=SUFFIX if name in FOLDERS else "")
+        check_target(path, overwrite=overwrite, is_ours=is_own_file if name in FOLDERS else None)
 
 
 def open_writers(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jrsr_core import atomic
 from jrsr_core.atomic import (
     check_space,
     check_target,
@@ -31,12 +32,16 @@ def content_of(path):
     return (path / "a.dcm" if path.is_dir() else path).read_bytes()
 
 
+def is_dcm(path):
+    return path.suffix == ".dcm"
+
+
 def file_at(path, overwrite):
     return whole_file(path, overwrite=overwrite)
 
 
 def folder_at(path, overwrite):
-    return whole_folder(path, ".dcm", overwrite=overwrite)
+    return whole_folder(path, is_dcm, overwrite=overwrite)
 
 
 KINDS = pytest.mark.parametrize(
@@ -50,7 +55,9 @@ def test_the_target_appears_when_it_is_complete(target, fill, tmp_path):
     with target(path, False) as temporary:
         fill(temporary, NEW)
         assert not path.exists()
-        assert temporary.parent == path.parent and temporary.name.startswith(".")
+        (hidden,) = tmp_path.iterdir()
+        assert hidden.name.startswith(".") and hidden in temporary.parents
+        assert temporary.name == path.name
     assert content_of(path) == NEW
     assert list(tmp_path.iterdir()) == [path]
 
@@ -104,13 +111,49 @@ def test_permissions_follow_the_umask(target, fill, tmp_path):
     assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640)
 
 
+@KINDS
+def test_the_umask_of_the_process_is_never_changed(target, fill, tmp_path, monkeypatch):
+    # Files of other threads would get the wrong permissions meanwhile.
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("umask changed"))
+    with target(tmp_path / "out.bin", False) as temporary:
+        fill(temporary, NEW)
+
+
+@KINDS
+@pytest.mark.parametrize("length", [200, 255])
+def test_names_as_long_as_the_file_system_takes(target, fill, length, tmp_path):
+    path = tmp_path / ("x" * length)
+    with target(path, False) as temporary:
+        fill(temporary, NEW)
+    assert content_of(path) == NEW
+
+
+def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
+    path = tmp_path / "out_dicom"
+    make_folder(path, OLD)
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: pytest.fail("two steps"))
+    with folder_at(path, True) as temporary:
+        make_folder(temporary, NEW)
+    assert content_of(path) == NEW and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_in_two_steps_where_the_system_cannot(tmp_path, monkeypatch):
+    path = tmp_path / "out_dicom"
+    make_folder(path, OLD)
+    monkeypatch.setattr(atomic, "_exchange_at_once", lambda *_: False)
+    with folder_at(path, True) as temporary:
+        make_folder(temporary, NEW)
+    assert content_of(path) == NEW and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange_at_once", lambda *_: False)
     path = tmp_path / "out_dicom"
     make_folder(path, OLD)
     rename = Path.rename
 
     def fail_onto_target(self, target):
-        if target == path and self.parent == tmp_path:
+        if target == path and self.parent.name == "new":
             raise OSError("no")
         return rename(self, target)
 
@@ -127,9 +170,9 @@ def test_targets_that_cannot_be_written(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         check_target(tmp_path / "folder", overwrite=True)
     with pytest.raises(NotADirectoryError, match="is a file, expected a folder"):
-        check_target(tmp_path / "file", overwrite=True, folder_of=".dcm")
-    with pytest.raises(FileExistsError, match=r"holds notes.txt, only .dcm files are replaced"):
-        check_target(tmp_path / "folder", overwrite=True, folder_of=".dcm")
+        check_target(tmp_path / "file", overwrite=True, is_ours=is_dcm)
+    with pytest.raises(FileExistsError, match=r"holds notes.txt, which JRSR did not write"):
+        check_target(tmp_path / "folder", overwrite=True, is_ours=is_dcm)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         check_target(tmp_path / "none" / "file", overwrite=False)
 
@@ -138,7 +181,7 @@ def test_a_folder_that_cannot_take_files_is_named(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(PermissionError, match=f"folder {tmp_path} cannot be written: No space"):
         write_bytes(tmp_path / "out", NEW, overwrite=False)
 

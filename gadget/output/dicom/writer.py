@@ -18,6 +18,8 @@ from .modules import shared_attributes
 
 SUFFIX = ".dcm"
 IMPLEMENTATION = make_uid("implementation")
+FILE_META_BYTES = 1024
+"""Bytes at the beginning of a file that hold its preamble and file meta information."""
 
 
 class DicomWriter(PlaneWriter):
@@ -32,13 +34,13 @@ class DicomWriter(PlaneWriter):
     """
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
-        check_target(path, overwrite=overwrite, folder_of=SUFFIX)
+        check_target(path, overwrite=overwrite, is_ours=is_own_file)
         self.labels = Labels(header_xml)
         super().__init__(path, header_xml, overwrite=overwrite)
 
     def save(self) -> None:
         """Write all series."""
-        with whole_folder(self.path, SUFFIX, overwrite=self.overwrite) as folder:
+        with whole_folder(self.path, is_own_file, overwrite=self.overwrite) as folder:
             for series in self.store.finished():
                 for name, ds in self.data_sets(series):
                     save(ds, folder / f"series{series.number:03d}{name}{SUFFIX}")
@@ -56,6 +58,14 @@ class EnhancedWriter(DicomWriter):
     def data_sets(self, series: Series) -> Iterator[tuple[str, Dataset]]:
         """Yield the one data set of a series."""
         yield "", enhanced_image(series, self.store, self.labels)
+
+
+def is_own_file(path: Path) -> bool:
+    """Tell whether a file is one that a writer of this module wrote."""
+    if path.suffix != SUFFIX or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return IMPLEMENTATION.encode() in file.read(FILE_META_BYTES)
 
 
 def save(ds: Dataset, path: Path) -> None:

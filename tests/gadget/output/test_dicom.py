@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 
 from tests.gadget.offline.test_recon import images_of
@@ -257,6 +258,19 @@ def test_existing_output_is_not_replaced_unasked(tmp_path, capfd):
     assert_one_line(jrsr(capfd, *command, "--overwrite"), 2, "mine.txt")
     assert (tmp_path / "scan_jrsr_dicom" / "mine.txt").read_text() == "keep"
     assert {p.name[0] for p in tmp_path.iterdir()} == {"s"}
+
+
+@pytest.mark.parametrize("format_name", ["dicom", "enhanced"])
+def test_images_of_others_are_never_deleted(format_name, tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5")
+    command = ("recon", tmp_path / "scan.h5", "--format", format_name, *FAST, "--overwrite")
+    assert jrsr(capfd, *command).code == 0
+    folder = tmp_path / f"scan_jrsr_{format_name}"
+    own = sorted(p.name for p in folder.iterdir())
+    shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), folder / "series001_99999.dcm")
+    outcome = jrsr(capfd, *command)
+    assert_one_line(outcome, 2, "series001_99999.dcm", "which JRSR did not write")
+    assert sorted(p.name for p in folder.iterdir()) == [*own, "series001_99999.dcm"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

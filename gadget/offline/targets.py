@@ -1,0 +1,53 @@
+"""The files and folders that a run of `jrsr recon` writes, and those that are complete already."""
+
+from pathlib import Path
+
+from gadget.console import print_line
+from gadget.errors import UsageError
+from gadget.output.formats import FOLDERS, check_targets
+
+Targets = dict[Path, dict[str, Path]]
+"""Scan -> format -> file or folder to be written."""
+
+
+def check_all_targets(targets: Targets, *, overwrite: bool) -> None:
+    """Raise before any work if two targets collide or one may not be written.
+
+    Raises
+    ------
+    UsageError
+        Two scans would write the same file, or a scan would be replaced.
+    OSError
+        As `jrsr_core.atomic.check_target`.
+    """
+    paths = [path for group in targets.values() for path in group.values()]
+    if len(set(paths)) < len(paths):
+        raise UsageError("several scans have one name and would write the same file")
+    written = {path.resolve() for path in paths}
+    for source in targets:
+        if source.resolve() in written:
+            raise UsageError(f"{source} would be replaced by its own images")
+    for group in targets.values():
+        check_targets(group, overwrite=overwrite)
+
+
+def missing_targets(targets: Targets) -> Targets:
+    """Return the targets that do not exist; print what is complete and what is left.
+
+    Whatever exists is complete: a target takes its name only then.
+    """
+    left = {
+        source: {name: path for name, path in paths.items() if not _exists(name, path)}
+        for source, paths in targets.items()
+    }
+    left = {source: paths for source, paths in left.items() if paths}
+    n_done = len(targets) - len(left)
+    print_line(f"{n_done} scan{'' if n_done == 1 else 's'} finished before, {len(left)} to do")
+    for source, paths in left.items():
+        if complete := [name for name in targets[source] if name not in paths]:
+            print_line(f"{source.name}: {', '.join(complete)} exists, making {', '.join(paths)}")
+    return left
+
+
+def _exists(format_name: str, path: Path) -> bool:
+    return path.is_dir() if format_name in FOLDERS else path.is_file()

@@ -1,0 +1,68 @@
+"""`--resume`: makes the files that are missing, leaves the complete ones, names both."""
+
+import itertools
+import shutil
+
+import pytest
+
+from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+
+FORMATS = {"mrd": "_jrsr.h5", "dicom": "_jrsr_dicom", "png": "_jrsr.png"}
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Folder with two scans and all their images."""
+    folder = tmp_path_factory.mktemp("done")
+    for name in ("a", "b"):
+        write_small_scan(folder / f"{name}.h5")
+    from gadget.cli import main as cli
+
+    code = cli.run(["recon", str(folder), "--format", ",".join(FORMATS), *FAST])
+    assert code == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "missing", [m for n in range(4) for m in itertools.combinations(FORMATS, n)], ids="+".join
+)
+def test_only_what_is_missing_is_made(missing, done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "scans")
+    complete = names(folder)
+    for name in missing:
+        remove(folder / f"b{FORMATS[name]}")
+    times = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    outcome = jrsr(capfd, "recon", folder, "--format", ",".join(FORMATS), *FAST, "--resume")
+    assert outcome.code == 0
+    assert names(folder) == complete
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    first, *rest = outcome.out.splitlines()
+    n = 2 if not missing else 1
+    assert first == f"{n} scan{'' if n == 1 else 's'} finished before, {2 - n} to do"
+    kept = [name for name in FORMATS if name not in missing]
+    partly = f"b.h5: {', '.join(kept)} exists, making {', '.join(missing)}"
+    assert (partly in rest) == (0 < len(missing) < len(FORMATS))
+    assert any("-> " in line for line in rest) == bool(missing)
+
+
+def test_without_resume_nothing_is_touched(done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "scans")
+    remove(folder / "b_jrsr.h5")
+    outcome = jrsr(capfd, "recon", folder, "--format", ",".join(FORMATS), *FAST)
+    assert_one_line(outcome, 2, "exists, --overwrite replaces it")
+
+
+def test_a_file_in_the_place_of_a_folder_does_not_count(done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "scans")
+    remove(folder / "b_jrsr_dicom")
+    (folder / "b_jrsr_dicom").touch()
+    outcome = jrsr(capfd, "recon", folder, "--format", "dicom", *FAST, "--resume")
+    assert outcome.code == 2 and "b_jrsr_dicom" in outcome.err
