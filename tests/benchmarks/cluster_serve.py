@@ -86,7 +86,7 @@ def main() -> None:
                         nodes.remove_node(others[-1], allow_graceful=False)
 
                 with Pool(nodes.address, device="cpu") as pool:
-                    wait_until(lambda pool=pool: pool.n_workers == 3)
+                    wait_until(lambda pool=pool: pool.workers.n_ready == 3)
                     make = partial(ClusterEngine, pool=pool, is_resident=True)
                     seconds, pixels, n_fallback, line = measure(settings, make, scans, within)
                 ray.shutdown()
