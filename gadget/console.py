@@ -1,18 +1,28 @@
-"""Output of the commands: results on stdout, everything else on stderr, a log file if wanted."""
+"""Output of the commands: results on stdout, everything else on stderr, a log file if wanted.
 
+Printed text may contain what a scan header, a weights card, a file name or a peer says. All of it
+passes through `plain`, so that nothing steers a terminal or forges a line of a log.
+"""
+
+import errno
 import logging
+import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 PLAIN_SECONDS = 10.0
 """Time between two lines of progress where stderr is not a terminal."""
+
+MAX_LINE = 2000
+"""Characters of the longest line that is printed whole."""
 
 log = logging.getLogger("jrsr")
 
@@ -25,25 +35,104 @@ _bars: list["Progress"] = []
 """Progress bars on the terminal, the innermost last."""
 
 
+def plain(text: str, limit: int = MAX_LINE) -> str:
+    """Return text as one printable line of at most about `limit` characters.
+
+    Control and format characters (terminal escapes, line breaks, changes of the writing direction)
+    appear as their escape sequences, and so do the bytes of file names that are not UTF-8.
+    """
+    return "".join(c if c.isprintable() else _escaped(c) for c in shortened(text, limit))
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of which everything beyond `limit` characters is replaced by its length."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
+    # A byte of a file name that is not UTF-8 (PEP 383).
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+class PlainFormatter(logging.Formatter):
+    """Formatter of log records whose every line is `plain`; only a traceback has several."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the first line of a record."""
+        return plain(super().formatMessage(record))
+
+    def formatException(self, info: Any) -> str:
+        """Return the traceback of a record."""
+        return "\n".join(plain(line) for line in super().formatException(info).splitlines())
+
+
+def open_standard_streams() -> None:
+    """Open standard streams that the parent has closed: a file would take their place."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+
+
 def print_line(text: str = "") -> None:
-    """Print one line of results to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-    _shown.info("%s", text)
+    """Print one line of results to stdout; a reader that has closed it does not end the work.
+
+    Raises
+    ------
+    OSError
+        The disk is full to which stdout is redirected.
+    """
+    line = plain(text)
+    try:
+        _write(sys.stdout, line)
+    except OSError as error:
+        _discard(sys.stdout)
+        if error.errno != errno.EPIPE:
+            raise OSError(f"stdout cannot be written: {error.strerror}") from None
+    _shown.info("%s", line)
 
 
 def print_warning(text: str) -> None:
     """Print one line to stderr, above the progress bar if there is one."""
-    _print_message(text)
-    _shown.warning("%s", text)
+    line = plain(text)
+    _print_message(line)
+    _shown.warning("%s", line)
 
 
-def _print_message(text: str) -> None:
-    if _bars:
-        _bars[-1].console.print(f"jrsr: {text}", markup=False, highlight=False, soft_wrap=True)
-    else:
-        sys.stderr.write(f"jrsr: {text}\n")
-        sys.stderr.flush()
+def _print_message(line: str) -> None:
+    try:
+        if _bars:
+            _bars[-1].console.print(f"jrsr: {line}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            _write(sys.stderr, f"jrsr: {line}")
+    except OSError:
+        # There is no other place to say so.
+        _discard(sys.stderr)
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write one line; characters that the encoding of the stream lacks are escaped."""
+    if stream is None:
+        return
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _discard(stream: TextIO | None) -> None:
+    """Send the rest of a stream nowhere, also what Python would flush at its end."""
+    if stream is None:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @contextmanager
@@ -66,8 +155,8 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
         _Details(logging.DEBUG) if verbose else logging.NullHandler()
     ]
     if path is not None:
-        file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        file = _LogFile(path, encoding="utf-8")
+        file.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
         _shown.addHandler(file)
     before = log.propagate, log.level
@@ -86,12 +175,31 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
         log.setLevel(before[1])
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; a full disk is one warning, and the work goes on without the log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print why the file cannot be written, once."""
+        error = sys.exc_info()[1]
+        _shown.removeHandler(self)
+        log.removeHandler(self)
+        reason = getattr(error, "strerror", None) or error
+        print_warning(f"log file {self.baseFilename} cannot be written: {reason}")
+
+    def close(self) -> None:
+        """Close the file; what could not be written was reported already."""
+        try:
+            super().close()
+        except OSError:
+            pass
+
+
 class _Details(logging.Handler):
     """Prints records of the level DEBUG; what is more important is printed by the commands."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.DEBUG:
-            _print_message(record.getMessage())
+            _print_message(plain(record.getMessage()))
 
 
 @contextmanager
@@ -118,11 +226,12 @@ def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn())
     speed = TextColumn("{task.fields[speed]}")
     console = Console(stderr=True)
     with Progress(*columns, speed, Remaining(), console=console, transient=True) as bar:
-        task = bar.add_task(name, total=total, speed="")
+        task = bar.add_task(plain(name), total=total, speed="")
         _bars.append(bar)
         start, n = time.monotonic(), 0
 

@@ -43,7 +43,7 @@ ARROWS = {
     "gadget.compute.ray": "compute settings errors",
     "gadget.output": "compute settings errors console output.dicom output.report",
     "gadget.output.dicom": "output",
-    "gadget.output.report": "output",
+    "gadget.output.report": "output console",
     "gadget.scan": "compute output settings errors console",
     "gadget.server.protocol": "",
     "gadget.server": (

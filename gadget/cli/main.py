@@ -7,7 +7,7 @@ from types import FrameType
 from typing import NoReturn
 
 from gadget.compute.process import prepare_process
-from gadget.console import print_warning
+from gadget.console import PlainFormatter, open_standard_streams, print_warning
 from gadget.errors import Exit, describe, exit_code
 
 from . import files, listing, live, simulate  # noqa: F401  (each adds its commands to `app`)
@@ -19,7 +19,10 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; a failure is one line on stderr."""
     prepare_process()
-    logging.basicConfig(level=logging.ERROR, format="jrsr: %(message)s")
+    open_standard_streams()
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("jrsr: %(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 

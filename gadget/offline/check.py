@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 from gadget.compute.model import check_model
-from gadget.console import print_line, print_warning
+from gadget.console import print_line, print_warning, shortened
 from gadget.errors import Exit, describe, exit_code
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
@@ -19,6 +19,9 @@ from .scans import open_scan
 
 WIDTH = 84
 """Characters of a value per line."""
+
+MAX_VALUE = 1000
+"""Characters of the longest value that is printed whole."""
 
 ACS_SOURCES = {
     "shared": "one image of each slice for all",
@@ -48,7 +51,9 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
         return exit_code(error)
     print_line(str(path))
     for name, value in rows:
-        lines = textwrap.wrap(value, WIDTH, break_long_words=False, break_on_hyphens=False)
+        lines = textwrap.wrap(
+            shortened(value, MAX_VALUE), WIDTH, break_long_words=False, break_on_hyphens=False
+        )
         for i, line in enumerate(lines):
             print_line(f"  {'' if i else name:<13} {line}")
     return Exit.DONE

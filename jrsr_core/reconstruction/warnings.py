@@ -80,12 +80,17 @@ def training_ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
     known = {
         name: (float(raw[name][0]), float(raw[name][1]))
         for name in FIGURES
-        if isinstance(raw.get(name), list | tuple) and len(raw[name]) == 2
+        if _is_range(raw.get(name))
     }
     masks = [m[0] for m in raw.get("masks", []) if isinstance(m, list | tuple) and m]
     if "acceleration" in known and "full" in masks:
         known["acceleration"] = (1.0, known["acceleration"][1])
     return known
+
+
+def _is_range(value: object) -> bool:
+    numbers = value if isinstance(value, list | tuple) else ()
+    return len(numbers) == 2 and all(isinstance(n, int | float) for n in numbers)
 
 
 def not_converged(residual: float) -> list[str]:

@@ -4,12 +4,26 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from jrsr_core.atomic import write_bytes
 
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
+
+
+Line = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""Text of a card: one line without control characters."""
+
+WANTED = {
+    "string_type": "text",
+    "dict_type": "an object",
+    "string_pattern_mismatch": "one line without control characters",
+    "string_too_long": "at most 1000 characters long",
+}
+"""Kind of error in a field -> what the field must be."""
 
 
 class CardError(ValueError):
@@ -42,18 +56,18 @@ class WeightsCard:
         Variety of the training scans: coils, noise, acceleration, matrix.
     """
 
-    model: str
-    preset: str
-    file: str
-    sha256: str
+    model: Line
+    preset: Line
+    file: Line
+    sha256: Line
     architecture: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
-    data: str = ""
-    data_sha256: str = ""
-    commit: str = ""
+    data: Line = ""
+    data_sha256: Line = ""
+    commit: Line = ""
     metrics: dict[str, Any] = field(default_factory=dict)
-    licence: str = "MIT"
-    intended_use: str = "Research only. Not a medical device."
+    licence: Line = "MIT"
+    intended_use: Line = "Research only. Not a medical device."
     range: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -83,15 +97,15 @@ class WeightsCard:
         required = ("model", "preset", "file", "sha256", "architecture")
         if missing := [name for name in required if name not in values]:
             raise CardError(f"{path.name}: field {missing[0]!r} is missing")
-        for name in ("model", "preset", "file", "sha256"):
-            if not isinstance(values[name], str):
-                raise CardError(f"{path.name}: field {name!r} must be text")
-        for name in ("architecture", "training", "metrics", "range"):
-            if not isinstance(values.get(name, {}), dict):
-                raise CardError(f"{path.name}: field {name!r} must be an object")
+        try:
+            card = TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            wanted = WANTED.get(first["type"], first["msg"])
+            raise CardError(f"{path.name}: field {first['loc'][0]!r} must be {wanted}") from None
         if Path(values["file"]).name != values["file"]:
             raise CardError(f"{path.name}: file {values['file']!r} must lie beside the card")
-        return cls(**values)
+        return card
 
     def write(self, path: Path) -> None:
         """Write the card; an existing one is replaced when the new one is complete."""

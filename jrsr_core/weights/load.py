@@ -24,6 +24,9 @@ from .find import Part, example_of_system, find_system, name_of
 
 Model = JointModel | ReconModel | UpsampleModel
 
+MAX_HEADER_BYTES = 1 << 20
+"""Longest list of tensors that is read; that of the largest network has 0.11 MiB."""
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedSystem:
@@ -59,8 +62,13 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
             f"{path.name}: architecture differs in {key!r}: "
             f"card {stated.get(key)}, model {built.get(key)}"
         )
+    content = card.verified_bytes(path.parent)
+    n_bytes = int.from_bytes(content[:8], "little")
+    if n_bytes > MAX_HEADER_BYTES:
+        text = f"safetensors header of {n_bytes} bytes, limit {MAX_HEADER_BYTES}"
+        raise CardError(f"{card.file}: {text}")
     try:
-        tensors = load_bytes(card.verified_bytes(path.parent))
+        tensors = load_bytes(content)
     except SafetensorError as error:
         raise CardError(f"{card.file}: no safetensors file ({error})") from error
     _check_tensors(card, model, tensors)

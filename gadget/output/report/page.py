@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from gadget.console import plain, shortened
 from gadget.output.base import ScanJob
 from gadget.output.picture import (
     encode_png,
@@ -35,6 +36,9 @@ COVERAGE = (
     ("calibration", (242, 163, 58)),
 )
 """Meaning and colour of the codes of `views.coverage`."""
+
+MAX_NAME = 200
+"""Characters of the longest name in a header that is shown whole."""
 
 STEPS = (
     ("calibration", "calibration"),
@@ -85,8 +89,8 @@ class ScanPage:
         header, n, cards = self.job.plan.header, len(self.reports), self.job.engine.model.cards
         weights = " + ".join(f"{c.model} {c.preset} {c.sha256[:8]}" for c in cards)
         facts = [
-            header.protocol_name,
-            header.system,
+            shortened(header.protocol_name, MAX_NAME),
+            shortened(header.system, MAX_NAME),
             f"{header.field_strength_t:g} T" if header.field_strength_t else "",
             f"{n} image{'s' if n > 1 else ''} of {' x '.join(map(str, self.hr_shape))}",
             weights or self.reports[0].model,
@@ -223,6 +227,7 @@ class ScanPage:
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
             autoescape=True,
+            finalize=_printable,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -269,6 +274,11 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _printable(value: object) -> object:
+    """Escape control characters of a text; pictures and finished HTML have none."""
+    return plain(value, len(value)) if type(value) is str and not value.isprintable() else value
 
 
 def _mean(reports: list[ReconReport], name: str) -> float:
