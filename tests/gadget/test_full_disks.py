@@ -20,19 +20,15 @@ def shell(line, *arguments, cwd=None):
     return subprocess.run(call, env=environment(), cwd=cwd, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scans")
+@pytest.fixture
+def folder(tmp_path):
     for name in ("a", "b"):
-        write_small_scan(folder / f"{name}.h5")
-    return folder
+        write_small_scan(tmp_path / f"{name}.h5")
+    return tmp_path
 
 
 def images(folder):
-    found = sorted(p.name for p in folder.glob("*_jrsr.h5"))
-    for name in found:
-        (folder / name).unlink()
-    return found
+    return sorted(p.name for p in folder.glob("*_jrsr.h5"))
 
 
 def test_a_reader_that_closes_stdout_is_no_error(folder):
