@@ -6,12 +6,16 @@ Modules that import torch are imported inside the commands, so that `--help` ans
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .errors import TrainingDiverged
+
+BEGAN = time.monotonic()
+"""When the command began; the minutes of a run count from here."""
 
 app = typer.Typer(
     name="jrsr-train",
@@ -79,21 +83,52 @@ def fit(
     changes: Annotated[
         list[str] | None, typer.Argument(help="Changes of the recipe: key=value, as in loss.pix=1.")
     ] = None,
+    export_to: Annotated[
+        Path | None,
+        typer.Option("--export", help="Folder for weights and card, also after SIGTERM."),
+    ] = None,
 ) -> None:
-    """Train, or continue from the checkpoint in the folder of the run."""
+    """Train, or continue from the checkpoint in the folder of the run.
+
+    minutes=8 takes the place of steps: the command ends after eight minutes, exported.
+    """
     from training.fit import fit as run
+    from training.fit.budget import Stopwatch
+    from training.fit.process import Stopped
 
     from .config import load_recipe
 
     config = load_recipe(recipe, changes)
+    watch = Stopwatch(began=BEGAN)
 
     def print_row(row: dict) -> None:
         shown = ("loss", "residual", "val_psnr", "val_ssim", "bicubic", "sinc", "alarm")
         cells = [f"{k} {row[k]:.4g}" if k != "alarm" else row[k] for k in shown if k in row]
-        typer.echo(f"step {row['step']} of {config.steps}  " + "  ".join(cells))
+        cells.insert(0, progress(row["step"]))
+        typer.echo("  ".join(cells))
 
-    run(config, print_row)
-    typer.echo(f"{config.out}: done")
+    def progress(step: int) -> str:
+        if not config.minutes:
+            return f"step {step} of {config.steps}"
+        return f"step {step}, {watch.elapsed / 60:.2f} of {config.minutes:g} min"
+
+    def export_weights() -> None:
+        from training.evaluation.export import export as write
+
+        if export_to is not None:
+            typer.echo(str(write(Path(config.out), export_to)))
+
+    try:
+        run(config, print_row, watch)
+    except Stopped:
+        export_weights()
+        raise
+    export_weights()
+    if config.minutes:
+        left = 60 * config.minutes - watch.elapsed
+        typer.echo(f"{config.out}: done, {left:.1f} s before the deadline")
+    else:
+        typer.echo(f"{config.out}: done")
 
 
 Models = Annotated[

@@ -77,11 +77,11 @@ class Optimizer(Group):
     batch: Count = 4  # scans per step, of all processes together
     learning_rate: Positive = 1e-4
     schedule: Literal["halving", "cosine", "constant"] = "halving"
-    warmup_steps: Size = 0
+    warmup_steps: Size = 0  # with `minutes` at most a tenth of the time
     beta1: Share = 0.9
     beta2: Share = 0.999
     eps: Positive = 1e-8
-    ema: Share = 0.999  # decay of the average per step
+    ema: Share = 0.999  # decay of the average per step; with `minutes` at most that of `schedule`
 
 
 class Perceptual(Group):
@@ -156,19 +156,22 @@ class Log(Group):
 
     every: Count = 50  # steps
     validate_every: Size = 0  # steps
+    validate_minutes: Positive = 0.0  # beside `validate_every`; 0: not by time
+    final_minutes: Positive = 0.5  # of `minutes`, for validation and export; at most a tenth of it
     validation_slices: Size = 16
     tensorboard: bool = True
     checkpoint_minutes: Positive = 5.0
 
 
 class RunConfig(Group):
-    """One training run: what is trained, on what, for how many steps, and how."""
+    """One training run: what is trained, on what, for how many steps or minutes, and how."""
 
     model: str
     preset: Annotated[str, _one_of(PRESETS)]
     data: str
     out: str
-    steps: Count
+    steps: Size = 0
+    minutes: Positive = 0.0  # of the whole command, in place of `steps`; 0: by `steps`
     protocol: Annotated[str, _one_of(PROTOCOLS)] = "brain-5x"
     loop: Literal["supervised", "adversarial", "tune"] = "supervised"
     device: str = "auto"
@@ -192,6 +195,8 @@ class RunConfig(Group):
     def _check_together(self) -> "RunConfig":
         """Refuse settings that contradict each other."""
         start, patch = self.start, self.patch
+        if not self.steps and not self.minutes:
+            raise ValueError("steps is 0, give steps=NUMBER or minutes=NUMBER")
         if self.optimizer.batch % self.n_processes:
             raise ValueError(
                 f"optimizer.batch is {self.optimizer.batch}, not a multiple of "

@@ -7,6 +7,7 @@ With several processes each takes its share of every batch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,11 @@ def _join(items: list[tuple[str, dict[str, Tensor]]]) -> tuple[list[str], dict[s
 def train_batches(
     config: RunConfig, folder: Path, manifest: Manifest, first: int, rank: int = 0, world: int = 1
 ) -> Iterator[tuple[list[str], TrainingScan]]:
-    """Yield names and scans of every batch from step `first` on."""
+    """Yield names and scans of every batch from step `first` to the last; without end by time."""
     scans, workers = ScanFolder(folder, manifest, manifest.split("train")), config.machine.workers
     batch, seed = config.optimizer.batch, config.seed
-    orders = (scan_order(step, len(scans), batch, seed) for step in range(first, config.steps))
+    steps = count(first) if config.minutes else range(first, config.steps)
+    orders = (scan_order(step, len(scans), batch, seed) for step in steps)
     loader = DataLoader(
         scans,
         batch_sampler=(order[rank::world] for order in orders),

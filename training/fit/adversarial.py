@@ -21,13 +21,18 @@ from training.losses.objective import (
 )
 from training.losses.pixel import discriminator_loss
 
+from .budget import Stopwatch
 from .log import Row
 from .run import Run
 
 
-def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
-    """Train to the last step and return the averaged generator; see `supervised.fit`."""
-    with Run(config, on_row) as run:
+def fit(
+    config: RunConfig,
+    on_row: Callable[[Row], None] | None = None,
+    watch: Stopwatch | None = None,
+) -> nn.Module:
+    """Train to the last step or the deadline; see `supervised.fit`."""
+    with Run(config, on_row, watch) as run:
         adversary = run.networks.discriminator
         if adversary is None:
             raise ValueError(f"loop is {config.loop}, the adversarial loop needs a discriminator")

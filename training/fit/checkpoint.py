@@ -29,8 +29,8 @@ class RunState:
 
     Attributes
     ----------
-    step, seconds
-        Steps done, and the time they took.
+    step, seconds, elapsed
+        Steps done, the time they took, and that of everything: data, validation, checkpoints.
     bad
         Steps in a row, up to the last one, without a finite gradient.
     residual
@@ -41,6 +41,7 @@ class RunState:
 
     step: int = 0
     seconds: float = 0.0
+    elapsed: float = 0.0
     bad: int = 0
     residual: float = math.nan
     sums: dict[str, float] = field(default_factory=dict)

@@ -18,7 +18,6 @@ from training.config import RunConfig
 
 from .checkpoint import RunState
 from .fixed_points import running_residual
-from .schedule import learning_rate, phase_at
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -124,13 +123,15 @@ def add_step(
     state.seconds += sum(laps.get(name, 0.0) for name in PARTS)
 
 
-def take_row(state: RunState, config: RunConfig) -> Row:
-    """Return the means since the last row, with an alarm if there is one, and start new sums."""
+def take_row(state: RunState, config: RunConfig, phase: str, rate: float) -> Row:
+    """Return the means since the last row, with an alarm if there is one, and start new sums.
+
+    Phase and learning rate are those of the last step.
+    """
     row: Row = {k: v / state.counts[k] for k, v in state.sums.items()}
     state.sums, state.counts = {}, {}
-    last = state.step - 1
     row |= {"step": state.step, "seconds": round(state.seconds, 2)}
-    row |= {"phase": phase_at(last, config).name, "rate": learning_rate(last, config)}
+    row |= {"elapsed": round(state.elapsed, 2), "phase": phase, "rate": rate}
     limit = config.fixed_point.residual_alarm
     if state.residual > limit:
         row["alarm"] = (

@@ -76,3 +76,8 @@ def any_process(fabric: "Fabric", here: bool) -> bool:
     if fabric.world_size == 1:
         return here
     return bool(fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum"))
+
+
+def from_first(fabric: "Fabric", value: float) -> float:
+    """Return in every process the value of the first one, whose clock all follow."""
+    return value if fabric.world_size == 1 else float(fabric.broadcast(value, src=0))

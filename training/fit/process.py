@@ -40,6 +40,10 @@ def lock_folder(folder: Path) -> IO[str] | None:
     return file
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal ended a run after its step; its state is saved."""
+
+
 class StopSignal:
     """Notes whether a signal came, between `listen` and `restore`; a second one ends at once.
 

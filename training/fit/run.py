@@ -3,8 +3,8 @@
 It opens data, networks, log and checkpoint; hands out batches; takes a step of an optimizer
 safely; averages the weights; logs, validates and saves. The losses of a step are in the loops.
 
-All that a step depends on is its number, the seed and the checkpoint, so a run that was killed
-continues bit for bit as if it had not been.
+All that a step of a run by steps depends on is its number, the seed and the checkpoint, so a run
+that was killed continues bit for bit as if it had not been. A run by `minutes` follows the clock.
 """
 
 import math
@@ -26,6 +26,7 @@ from training.errors import TrainingDiverged
 from training.losses.perceptual import describe, make_perceptual
 
 from . import record
+from .budget import Budget, Stopwatch
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
 from .fixed_points import FixedPoints, set_iterations
@@ -33,9 +34,14 @@ from .generator import run_generator, select_trainable
 from .initial_weights import recorded_start, start_facts
 from .log import Row, RunLog, add_step, take_row
 from .networks import Learner, build_networks
-from .parallel import any_process, average_gradients, average_statistics, make_fabric
-from .process import StopSignal, lock_folder
-from .schedule import Phase, learning_rate, phase_at
+from .parallel import (
+    any_process,
+    average_gradients,
+    average_statistics,
+    from_first,
+    make_fabric,
+)
+from .process import Stopped, StopSignal, lock_folder
 from .validate import validate
 
 CLIP_NORM = 1.0
@@ -58,12 +64,22 @@ class Run:
         `RunState`: counters.
     points
         `FixedPoints`: those kept with `fixed_point.warm_start`.
+    budget
+        `Budget`: what is left of the run.
+    phase
+        Phase of the current step.
     rng
         Random numbers of the current step.
     """
 
-    def __init__(self, config: RunConfig, on_row: Callable[[Row], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        on_row: Callable[[Row], None] | None = None,
+        watch: Stopwatch | None = None,
+    ) -> None:
         self.config = config
+        self.budget = Budget(config, (watch or Stopwatch()).started())
         if config.machine.n_threads:
             torch.set_num_threads(config.machine.n_threads)
         self.fabric = make_fabric(config)
@@ -114,6 +130,8 @@ class Run:
             tensors, self.state = read_checkpoint(self.out)
             self.networks.restore(tensors, str(self.out / CHECKPOINT))
             self.points.points = part(tensors, "point")
+        self.budget.spent = self.state.elapsed
+        self.budget.spent_per_step = self.state.elapsed / max(self.state.step, 1)
         if self.fabric.is_global_zero:
             used = perceptual.facts if perceptual else None
             if note := describe(used, config.loss.perceptual):
@@ -125,6 +143,7 @@ class Run:
             self.log = RunLog(self.out, self.state.step, tensorboard=tensorboard, on_row=on_row)
         self.clock = Clock()
         self._last_save = time.monotonic()
+        self._last_validation, self._validation_seconds = self.budget.watch.now(), 0.0
 
     def _open_data(self) -> tuple[Path, Manifest]:
         # One process lists and hashes the inputs first; the others then find the folder.
@@ -137,16 +156,15 @@ class Run:
 
     # A step.
 
-    @property
-    def phase(self) -> Phase:
-        """Phase of the current step."""
-        return phase_at(self.state.step, self.config)
-
     def batches(self) -> Iterator[tuple[list[str], TrainingScan]]:
         """Yield the names and scans of the batches from the current step to the last."""
         fabric, source = self.fabric, (self.config, self.folder, self.manifest, self.state.step)
+        batches = train_batches(*source, fabric.global_rank, fabric.world_size)
         self.clock = Clock()
-        for names, scan in train_batches(*source, fabric.global_rank, fabric.world_size):
+        while not any_process(fabric, not self.budget.allows_step()):
+            names, scan = next(batches, (None, None))
+            if names is None or scan is None:
+                break
             scan = scan if self.networks.n_maps > 1 else scan.with_one_map()
             scan = scan.to(fabric.device)
             self._begin_step()
@@ -158,7 +176,9 @@ class Run:
         seed = self.config.seed * 1_000_003 + self.state.step
         torch.manual_seed(seed)
         self.rng = Generator().manual_seed(seed)
-        self.networks.begin_step(learning_rate(self.state.step, self.config))
+        step, share = self.state.step, from_first(self.fabric, self.budget.share)
+        self.phase, self.rate = self.budget.phase(step, share), self.budget.rate(step, share)
+        self.networks.begin_step(self.rate)
         if self.config.phases.recon:
             select_trainable(self.networks.model, self.phase.name)
 
@@ -202,41 +222,60 @@ class Run:
         ------
         TrainingDiverged
             `BAD_STEPS` steps in a row without a finite gradient.
-        KeyboardInterrupt
+        Stopped
             A signal came during the step; its result is saved.
         """
         state, log = self.state, self.config.log
         if finite:
-            # An average of few steps weighs its start less.
-            decay = min(self.config.optimizer.ema, (1 + state.step) / (10 + state.step))
+            decay = from_first(self.fabric, self.budget.decay(state.step))
             self.networks.update_average(decay)
+        self.budget.end_step()
         state.step += 1
         state.bad = 0 if finite else state.bad + 1
         add_step(state, terms, output, self.clock.laps)
         if state.bad >= BAD_STEPS:
             self._give_up()
-        if state.step % log.every == 0 or state.step == self.config.steps:
-            row = take_row(state, self.config)
-            if self.log is not None:
-                self.log.write(row)
-        if log.validate_every and state.step % log.validate_every == 0:
+        if state.step % log.every == 0 or (
+            state.step == self.config.steps and not self.budget.is_timed
+        ):
+            self._write_row()
+        if self._is_validation_due():
             self._validate()
         if any_process(self.fabric, self._stop.came):
             self.save()
-            raise KeyboardInterrupt
+            raise Stopped
         if time.monotonic() - self._last_save > 60 * log.checkpoint_minutes:
             self.save()
 
-    def _validate(self) -> None:
+    def _write_row(self) -> None:
+        """Log the steps since the last row."""
+        self.state.elapsed = self.budget.elapsed
+        row = take_row(self.state, self.config, self.phase.name, self.rate)
+        if self.log is not None:
+            self.log.write(row)
+
+    def _is_validation_due(self) -> bool:
+        """Return whether to validate after this step, alike in all processes."""
+        log, budget = self.config.log, self.budget
+        due = bool(log.validate_every) and self.state.step % log.validate_every == 0
+        if log.validate_minutes:
+            due |= budget.watch.now() - self._last_validation > 60 * log.validate_minutes
+        # It takes as long as the last one; the final one has a time of its own.
+        return bool(from_first(self.fabric, due and budget.has_time(self._validation_seconds)))
+
+    def _validate(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Judge the averaged weights on validation scans, in the process that logs."""
+        began = self.budget.watch.now()
         if self.log is not None:
             data = (self.config, self.folder, self.manifest, self.fabric.device)
-            row, pictures = validate(self.networks.average, *data, self.perceptual)
+            row, pictures = validate(self.networks.average, *data, self.perceptual, goes_on)
             if row:
                 self.log.write({"step": self.state.step, **row})
             for name, picture in pictures.items():
                 self.log.write_picture(name, picture, self.state.step)
         self.fabric.barrier()
+        self._last_validation = self.budget.watch.now()
+        self._validation_seconds = self._last_validation - began
 
     def _give_up(self) -> None:
         if all(bool(torch.isfinite(t).all()) for t in self._tensors().values()):
@@ -254,11 +293,17 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint, in one process."""
+        self.state.elapsed = self.budget.elapsed
         if self.fabric.is_global_zero:
             write_checkpoint(self.out, self._tensors(), self.state)
         self._last_save = time.monotonic()
 
     def finish(self) -> nn.Module:
-        """Save and return the averaged generator."""
+        """Save and return the averaged generator; before a deadline validate it as well."""
+        if self.state.counts:
+            self._write_row()
         self.save()
+        if self.budget.is_timed:
+            self._validate(lambda: self.budget.has_time_to_validate() and not self._stop.came)
+            self.save()
         return self.networks.average

@@ -13,10 +13,11 @@ from torch import nn
 from training.config import RunConfig
 from training.losses.objective import detail_terms, magnitudes, reconstruction_terms
 
+from .budget import Stopwatch
 from .generator import learns_reconstruction
 from .log import Row
 from .run import Run
-from .schedule import phase_at
+from .schedule import last_phase
 
 LOSSES = ("pix", "rec", "per", "buddy", "back")
 
@@ -24,7 +25,7 @@ LOSSES = ("pix", "rec", "per", "buddy", "back")
 def _check_losses(run: Run) -> None:
     """Refuse a recipe whose last phase would have no loss."""
     config, counted = run.config, set(LOSSES)
-    if phase_at(config.steps - 1, config).name != "full":
+    if last_phase(config) != "full":
         return
     if run.perceptual is None:
         counted.remove("per")
@@ -36,12 +37,16 @@ def _check_losses(run: Run) -> None:
         raise ValueError(f"{config.model} has no loss to train its last phase with: {given}")
 
 
-def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> nn.Module:
-    """Train to the last step and return the averaged generator.
+def fit(
+    config: RunConfig,
+    on_row: Callable[[Row], None] | None = None,
+    watch: Stopwatch | None = None,
+) -> nn.Module:
+    """Train to the last step or the deadline and return the averaged generator.
 
-    `on_row` is called with every row of the log; raises as `fit.fit`.
+    Parameters and errors as `fit.fit`.
     """
-    with Run(config, on_row) as run:
+    with Run(config, on_row, watch) as run:
         _check_losses(run)
         for names, scan in run.batches():
             output, truth = run.predict(names, scan)

@@ -23,6 +23,7 @@ from training.config import RunConfig
 from training.data.batches import open_data, validation_scans
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
 
+from .budget import Stopwatch
 from .log import Row, RunLog
 
 Case = tuple[Tensor, SenseOperator, float, Tensor]
@@ -69,10 +70,15 @@ def tune_cg_sense(data: Path, protocol: str, n_slices: int | None) -> list[Row]:
     return grid_search(cases())
 
 
-def fit(config: RunConfig, on_row: Callable[[Row], None] | None = None) -> list[Row]:
+def fit(
+    config: RunConfig,
+    on_row: Callable[[Row], None] | None = None,
+    watch: Stopwatch | None = None,
+) -> list[Row]:
     """Search on the validation scans of a recipe and return the rows, best first.
 
-    They are written to `OUT/tuned.json`; `on_row` is called with the best one.
+    They are written to `OUT/tuned.json`; `on_row` is called with the best one. The grid is searched
+    in full whatever `watch` says.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """Judge weights on validation scans: PSNR, SSIM, feature distance, and pictures of the first."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,15 +29,19 @@ def validate(
     manifest: Manifest,
     device: torch.device,
     perceptual: nn.Module | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Return the mean figures over the validation scans, and pictures of the first of them.
 
     The figures are `val_psnr`, `val_ssim` and, with a perceptual loss, `val_perceptual`. A picture
     is image, truth and five times the error side by side. Both are empty without validation scans.
+    The validation ends early once `goes_on` says so; `val_slices` counts the scans.
     """
     figures: dict[str, list[float]] = {}
     pictures: dict[str, Tensor] = {}
     for number, (name, scan) in enumerate(validation_scans(config, folder, manifest)):
+        if not goes_on():
+            break
         scan = scan.to(device)
         image, truth = predict(model, scan), scan.target.abs()
         values = {"psnr": float(psnr(image, truth)), "ssim": float(ssim(image, truth))}
@@ -48,4 +53,6 @@ def validate(
             peak = truth.max()
             panels = (image[0] / peak, truth[0] / peak, 5 * (image[0] - truth[0]).abs() / peak)
             pictures[name] = torch.cat(panels, -1)
-    return {k: sum(v) / len(v) for k, v in figures.items()}, pictures
+    row = {k: sum(v) / len(v) for k, v in figures.items()}
+    n_slices = len(figures.get("val_psnr", ()))
+    return row | ({"val_slices": n_slices} if row else {}), pictures

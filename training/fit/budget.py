@@ -1,0 +1,135 @@
+"""How long a run goes on: to its last step, or to a deadline on a clock.
+
+A run by `minutes` ends its training early enough for validation and export, `log.final_minutes`
+before the deadline but at most a tenth of `minutes`, and begins no step that would not be over by
+then. Everything that its schedule depends on is the time since its beginning, with what earlier
+runs in the same folder have spent.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from training.config import RunConfig
+
+from .schedule import (
+    Phase,
+    average_decay,
+    learning_rate,
+    phase_at,
+    timed_phase,
+    timed_rate,
+)
+
+FINAL_SHARE = 0.1
+EXPORT_SHARE = 0.25
+"""Largest share of `minutes` for validation and export; share of these for export alone."""
+
+N_DURATIONS = 3
+"""The next step is expected to take as long as the longest of so many before it."""
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """A clock in seconds, and when the run began on it; the command is older than the run."""
+
+    now: Callable[[], float] = time.monotonic
+    began: float | None = None
+
+    def started(self) -> "Stopwatch":
+        """Return the same clock with a beginning, now where there is none."""
+        return self if self.began is not None else Stopwatch(self.now, self.now())
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self.now() - (self.now() if self.began is None else self.began)
+
+
+@dataclass(eq=False)
+class Budget:
+    """What is left of a run, and where its schedule is.
+
+    Attributes
+    ----------
+    spent, spent_per_step
+        Seconds of earlier runs in the same folder.
+    """
+
+    config: RunConfig
+    watch: Stopwatch
+    spent: float = 0.0
+    spent_per_step: float = 0.0
+    _durations: deque[float] = field(default_factory=lambda: deque(maxlen=N_DURATIONS))
+    _began_step: float | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the run ends at a deadline."""
+        return bool(self.config.minutes)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the run, with those of earlier ones in its folder."""
+        return self.spent + self.watch.elapsed
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning to the deadline."""
+        return 60 * self.config.minutes
+
+    @property
+    def final(self) -> float:
+        """Seconds kept for validation and export."""
+        return min(60 * self.config.log.final_minutes, FINAL_SHARE * self.total)
+
+    @property
+    def training(self) -> float:
+        """Seconds from the beginning to the end of the training."""
+        return self.total - self.final
+
+    @property
+    def share(self) -> float:
+        """Share of the time of training that is over, 1 at most; 0 in a run by steps."""
+        return min(self.elapsed / self.training, 1.0) if self.is_timed else 0.0
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds that the next step is expected to take, 0 before the first of a run."""
+        return max(self._durations, default=self.spent_per_step)
+
+    def has_time(self, seconds: float) -> bool:
+        """Return whether work of so many seconds ends before the training does."""
+        return not self.is_timed or self.elapsed + seconds < self.training
+
+    def allows_step(self) -> bool:
+        """Return whether another step begins; called before its data is waited for."""
+        self._began_step = self.watch.elapsed
+        return self.has_time(self.step_seconds)
+
+    def end_step(self) -> None:
+        """Note how long the step took that began with the last `allows_step`."""
+        if self._began_step is not None:
+            self._durations.append(self.watch.elapsed - self._began_step)
+
+    def has_time_to_validate(self) -> bool:
+        """Return whether the final validation goes on; the rest of the time is for the export."""
+        return self.total - self.elapsed > EXPORT_SHARE * self.final
+
+    # The schedule.
+
+    def phase(self, step: int, share: float) -> Phase:
+        """Return the phase of a step that begins at a share of the time."""
+        return timed_phase(share, self.config) if self.is_timed else phase_at(step, self.config)
+
+    def rate(self, step: int, share: float) -> float:
+        """Return the learning rate of a step that begins at a share of the time."""
+        if self.is_timed:
+            return timed_rate(share, step, self.config)
+        return learning_rate(step, self.config)
+
+    def decay(self, step: int) -> float:
+        """Return the decay of the moving average of the weights after a step."""
+        share = self.step_seconds / self.training if self.is_timed else 0.0
+        return average_decay(step, self.config, share)
