@@ -51,6 +51,7 @@ class NiftiWriter(PlaneWriter):
 
     def save(self) -> None:
         """Write all stacks; the files appear together when the last one is complete."""
+        self.check_left_out()
         stacks = (
             (series.number, m, stack)
             for series in self.store.finished()

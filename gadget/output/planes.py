@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 import ismrmrd
 import numpy as np
 
+MOMENTS = ("repetition", "set", "phase", "average")
+"""Counters that order the images of a place and contrast in time, the slowest first."""
+
 COUNTERS = ("slice", "contrast", "phase", "repetition", "set", "average")
 MAX_COSINE = 1e-2
 """Largest cosine of read and phase direction that counts as rounding."""
@@ -53,6 +56,8 @@ class Plane:
         Counters of the image header, by the names of `COUNTERS`.
     meta
         Meta attributes of the image.
+    acquired, triggered
+        Time stamps of the image header: of the acquisition, and since the last trigger.
     """
 
     pixels: np.ndarray
@@ -68,6 +73,8 @@ class Plane:
     group: str
     counters: dict[str, int]
     meta: dict
+    acquired: int = 0
+    triggered: int = 0
 
     @property
     def normal(self) -> np.ndarray:
@@ -82,6 +89,21 @@ class Plane:
     def without_pixels(self) -> "Plane":
         """Return the plane with zeros that take no memory in place of its pixels."""
         return replace(self, pixels=np.broadcast_to(np.float32(0), self.pixels.shape))
+
+    @property
+    def moment(self) -> tuple[int, ...]:
+        """Counters of `MOMENTS`."""
+        return tuple(self.counters[name] for name in MOMENTS)
+
+    @property
+    def orientation(self) -> tuple[float, ...]:
+        """Row and column, rounded so that parallel planes can be compared."""
+        return tuple(np.round((*self.row, *self.column), 4) + 0.0)
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """Centre of the first voxel, rounded so that planes of one place can be compared."""
+        return tuple(np.round(self.first, 2) + 0.0)
 
     @property
     def is_fallback(self) -> bool:
@@ -126,6 +148,8 @@ def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
         counters={name: int(getattr(head, name)) for name in COUNTERS},
         # Empty attributes are read from a file as None.
         meta={name: "" if value is None else value for name, value in mrd.meta.items()},
+        acquired=int(head.acquisition_time_stamp),
+        triggered=int(head.physiology_time_stamp[0]),
     )
     for z in range(nz):
         yield replace(

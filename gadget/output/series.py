@@ -1,7 +1,7 @@
 """Collects the planes of a scan by series until the last image has arrived.
 
 A series shares one scale, one window and one set of identifiers, which are known only then. The
-pixels wait in a scratch file.
+pixels wait in a scratch file. An image that cannot be written is left out with a warning.
 """
 
 import hashlib
@@ -14,9 +14,11 @@ from pathlib import Path
 import ismrmrd
 import numpy as np
 
+from gadget.console import print_warning
 from jrsr_core.atomic import scratch_file
 
 from .base import Writer
+from .completeness import incomplete
 from .planes import Plane, planes_of
 
 EMPTY_WIDTH = 1e-6
@@ -39,6 +41,8 @@ class Series:
         Largest and smallest pixel value, at least and at most 0.
     digest
         Hash of the geometry and the pixels of all planes.
+    is_incomplete
+        Whether the planes are those of volumes that lack slices.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Series:
     top: float = 0.0
     bottom: float = 0.0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    is_incomplete: bool = False
 
     @property
     def window(self) -> tuple[float, float]:
@@ -59,6 +64,8 @@ class Series:
 class PlaneStore:
     """Collects planes by series; the file system of `folder` holds their pixels.
 
+    `earliest` is the first of the acquisition time stamps, 0 if there is none.
+
     Each group of a file has its own series, and so has each part of a complex image, because the
     values of different parts share no scale.
     """
@@ -66,6 +73,7 @@ class PlaneStore:
     def __init__(self, folder: Path) -> None:
         self._file = scratch_file(folder)
         self._series: dict[tuple[str, int, str], Series] = {}
+        self.earliest = 0
 
     def add(self, plane: Plane) -> None:
         """Add one plane to its series."""
@@ -79,10 +87,16 @@ class PlaneStore:
         series.bottom = min(series.bottom, float(pixels.min(initial=0.0)))
         series.digest.update(f"{plane.number} {plane.first} {plane.row} {plane.column}".encode())
         series.digest.update(pixels.tobytes())
+        if plane.acquired:
+            self.earliest = min(self.earliest or plane.acquired, plane.acquired)
 
     def finished(self) -> list[Series]:
-        """Return all series; series numbers, and plane numbers in a series, are unique."""
-        made = list(self._series.values())
+        """Return all series; series numbers, and plane numbers in a series, are unique.
+
+        Volumes that lack slices follow as series of their own, in the scale of their complete ones.
+        """
+        made = [part for series in self._series.values() for part in _by_completeness(series)]
+        made.sort(key=lambda series: series.is_incomplete)
         for series, number in zip(made, unique_numbers([s.number for s in made], 0), strict=True):
             series.number = number
             numbers = unique_numbers([plane.number for plane in series.planes], 1)
@@ -127,13 +141,61 @@ class PlaneWriter(Writer):
         super().__init__(path)
         self.header_xml = header_xml
         self.overwrite = overwrite
+        self.n_images = 0
+        self.left_out: list[ValueError] = []
         self.store = PlaneStore(path.parent)
         self._on_exit.callback(self.store.close)
 
     def write(self, image: ismrmrd.Image, group: str = "") -> None:
-        """Add the planes of an image that was read from this group of a file."""
-        for plane in planes_of(image, group):
+        """Add the planes of an image that was read from this group of a file.
+
+        An image that has no place in space, or pixels that are not finite, is left out.
+        """
+        self.n_images += 1
+        try:
+            planes = list(planes_of(image, group))
+        except ValueError as error:
+            self.left_out.append(error)
+            return
+        for plane in planes:
             self.store.add(plane)
+
+    def check_left_out(self) -> None:
+        """Warn of images that were left out.
+
+        Raises
+        ------
+        ValueError
+            All images were left out.
+        """
+        if not self.left_out:
+            return
+        if len(self.left_out) == self.n_images:
+            raise self.left_out[0]
+        print_warning(
+            f"{self.path.name}: warning: {len(self.left_out)} of {self.n_images} images left out, "
+            f"first reason: {self.left_out[0]}"
+        )
+
+
+def _by_completeness(series: Series) -> list[Series]:
+    """Return the series, or its complete and its incomplete volumes as two."""
+    lacking = set(incomplete(series.planes))
+    if not lacking:
+        return [series]
+    parts = []
+    for is_incomplete in (False, True):
+        chosen = [i for i in range(len(series.planes)) if (i in lacking) == is_incomplete]
+        part = replace(
+            series,
+            planes=[series.planes[i] for i in chosen],
+            offsets=[series.offsets[i] for i in chosen],
+            digest=series.digest.copy(),
+            is_incomplete=is_incomplete,
+        )
+        part.digest.update(f"{is_incomplete}".encode())
+        parts.append(part)
+    return parts
 
 
 def unique_numbers(wanted: Sequence[int], lowest: int) -> list[int]:

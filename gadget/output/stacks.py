@@ -52,13 +52,13 @@ class Stack:
 def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray]]:
     """Return the stacks of a series, usually one, with values float32 ``(x, y, z[, frame])``."""
     planes = list(store.planes(series))
-    planes.sort(key=lambda p: (_orientation(p), p.pixels.shape, _frame(p), p.location, p.number))
+    planes.sort(key=lambda p: (p.orientation, p.pixels.shape, _frame(p), p.location, p.number))
     found = []
-    for _, same in itertools.groupby(planes, key=lambda p: (_orientation(p), p.pixels.shape)):
+    for _, same in itertools.groupby(planes, key=lambda p: (p.orientation, p.pixels.shape)):
         groups = (list(group) for _, group in itertools.groupby(same, key=_frame))
         frames = [frame for group in groups for frame in _each_place_once(group)]
         # Frames with fewer slices, as after an interrupted repetition, form a separate stack.
-        for _, alike in itertools.groupby(frames, key=lambda f: [_place(p) for p in f]):
+        for _, alike in itertools.groupby(frames, key=lambda f: [p.place for p in f]):
             found.append(_stack(list(alike)))
     return found
 
@@ -68,8 +68,8 @@ def _each_place_once(planes: list[Plane]) -> list[list[Plane]]:
     frames: list[list[Plane]] = []
     n_seen: Counter = Counter()
     for plane in planes:
-        n = n_seen[_place(plane)]
-        n_seen[_place(plane)] += 1
+        n = n_seen[plane.place]
+        n_seen[plane.place] += 1
         if n == len(frames):
             frames.append([])
         frames[n].append(plane)
@@ -96,13 +96,5 @@ def _step(planes: list[Plane]) -> tuple[np.ndarray, float]:
     return step, float(np.linalg.norm(off, axis=1).max()) / max(length, 1e-9)
 
 
-def _orientation(plane: Plane) -> tuple:
-    return tuple(np.round((*plane.row, *plane.column), 4) + 0.0)
-
-
 def _frame(plane: Plane) -> tuple[int, ...]:
     return tuple(plane.counters[name] for name in FRAMES)
-
-
-def _place(plane: Plane) -> tuple:
-    return tuple(np.round(plane.first, 2) + 0.0)

@@ -13,7 +13,7 @@ from jrsr_core.data import Vector
 
 from .encoding import Encoding
 from .errors import BadScan
-from .xml import XmlError, parse_xml
+from .xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
 DEFAULT_NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth where the header has none, as Gadgetron assumes."""
@@ -52,8 +52,8 @@ def parse_header(xml: bytes | str) -> ScanHeader:
     BadScan
         No XML, no ISMRMRD header, or an encoding space without a usable size.
     """
-    text = xml.decode("utf-8", errors="replace") if isinstance(xml, bytes) else xml
-    root = _root(text.rstrip("\0"))
+    text = decode_xml(xml) if isinstance(xml, bytes) else declared_as_utf8(xml.rstrip("\0"))
+    root = _root(text)
     found = root.findall("encoding")
     if not 0 < len(found) <= MAX_ENCODINGS:
         what = f"{len(found)} encodings, at most {MAX_ENCODINGS} are accepted"
@@ -61,7 +61,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
     encodings = tuple(_encoding(e, i) for i, e in enumerate(found))
     system = (_text(root, f"acquisitionSystemInformation/system{w}") for w in ("Vendor", "Model"))
     return ScanHeader(
-        xml=text.rstrip("\0"),
+        xml=text,
         encodings=encodings,
         n_coils=_integer(root, "acquisitionSystemInformation/receiverChannels"),
         protocol_name=_text(root, "measurementInformation/protocolName"),
@@ -78,7 +78,6 @@ def parse_header(xml: bytes | str) -> ScanHeader:
 
 
 def _root(text: str) -> ET.Element:
-    # A declared encoding makes the parser refuse text that is decoded already.
     try:
         root = parse_xml(text.encode("utf-8", errors="replace"))
     except XmlError as error:

@@ -12,13 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 import ismrmrd
 import numpy as np
 
-from jrsr_core.data import Counters, ReconImage, Vector
+from jrsr_core.data import Counters, ReconImage, ReconReport, Vector
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .header import ScanHeader
 from .plan import NESTING
 
 RESEARCH_USE = "Research use only: image derived by a neural network"
+RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"
 
 WHITE = 0.2
 """Part of the image's window at which a map is white: maps of all slices can be compared."""
@@ -36,6 +37,16 @@ def software_version() -> str:
         return version("gadgetron-jrsr")
     except PackageNotFoundError:
         return "unknown"
+
+
+def is_derived_by_network(report: ReconReport) -> bool:
+    """Return whether the weights of a network took part in the image."""
+    return bool(report.weights_sha256) and not report.fallback
+
+
+def research_use(report: ReconReport) -> str:
+    """Return the statement of research use, which names a neural network only if one was used."""
+    return RESEARCH_USE if is_derived_by_network(report) else RESEARCH_USE_CONVENTIONAL
 
 
 def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
@@ -139,8 +150,10 @@ def to_mrd_map(
 def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
     """Return the meta attributes of one image under the names of Gadgetron, FIRE and JRSR."""
     report = image.report
-    history = ["GT", "JRSR", "FALLBACK" if report.fallback else "AI"]
-    comment = [RESEARCH_USE, f"JRSR {report.model}"]
+    history = ["GT", "JRSR"]
+    if report.fallback or is_derived_by_network(report):
+        history.append("FALLBACK" if report.fallback else "AI")
+    comment = [research_use(report), f"JRSR {report.model}"]
     if report.fallback:
         comment = ["FALLBACK IMAGE, not from the model", report.fallback]
     series = f"JRSR_{report.model}" + ("_FALLBACK" if report.fallback else "")
@@ -183,7 +196,7 @@ def _own_meta(image: ReconImage) -> dict:
     *lr, n_readout = image.low_resolution.shape
     acquired = [*lr, image.report.n_readout or n_readout]
     own = {
-        "research_use": RESEARCH_USE,
+        "research_use": research_use(image.report),
         "software_version": software_version(),
         "acquired_matrix": acquired,
         "encoding_space": image.counters.encoding,

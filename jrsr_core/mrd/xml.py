@@ -1,8 +1,18 @@
-"""Parser for XML from untrusted sources: no document types, hence no entities, and size limits."""
+"""Parser for XML from untrusted sources: no document types, hence no entities, and size limits.
 
+Texts are handled as `str` whose declaration, if there is one, names UTF-8 (`decode_xml`).
+"""
+
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from xml.parsers import expat
+
+ENCODING = re.compile(r"""(\A\s*<\?xml\b[^>]*?\bencoding\s*=\s*["'])([\w.-]+)""")
+TEXT_CODECS = re.compile(
+    r"utf-?(8|16)|(us-?)?ascii|iso-?8859-\d{1,2}|latin-?\d|(windows-|cp)125\d", re.IGNORECASE
+)
+"""Declared encodings that are followed; Python knows codecs of other kinds, too."""
 
 
 class XmlError(ValueError):
@@ -16,6 +26,28 @@ class XmlLimits:
     n_bytes: int = 2**24
     n_elements: int = 200_000
     depth: int = 64
+
+
+def decode_xml(data: bytes) -> str:
+    """Return the text of a document in the encoding that it declares, else in UTF-8 or Latin-1.
+
+    The declaration of the returned text names UTF-8, in which it is written again. NUL bytes at the
+    end, which some clients append, are removed.
+    """
+    data = data.rstrip(b"\0")
+    declared = ENCODING.match(data[:200].decode("latin-1"))
+    name = declared[2] if declared and TEXT_CODECS.fullmatch(declared[2]) else "utf-8"
+    for encoding in (name, "utf-8"):
+        try:
+            return declared_as_utf8(data.decode(encoding))
+        except (UnicodeError, LookupError):
+            continue
+    return declared_as_utf8(data.decode("latin-1"))
+
+
+def declared_as_utf8(text: str) -> str:
+    """Return a document whose declaration, if it names an encoding, names UTF-8."""
+    return ENCODING.sub(r"\g<1>UTF-8", text, count=1)
 
 
 def parse_xml(text: bytes, limits: XmlLimits = XmlLimits()) -> ET.Element:

@@ -61,9 +61,35 @@ def read_folder(folder: Path) -> list[pydicom.Dataset]:
     return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
 
 
+def real_world(ds: pydicom.Dataset) -> pydicom.Dataset:
+    """The item that maps the integers of a classic or an Enhanced image to its values."""
+    group = ds if "RealWorldValueMappingSequence" in ds else ds.SharedFunctionalGroupsSequence[0]
+    (item,) = group.RealWorldValueMappingSequence
+    assert item.RealWorldValueIntercept == 0
+    assert "RescaleSlope" not in ds, "viewers show the integers"
+    return item
+
+
+def scale(ds: pydicom.Dataset) -> float:
+    """Value of one stored unit."""
+    return float(real_world(ds).RealWorldValueSlope)
+
+
 def values(ds: pydicom.Dataset) -> np.ndarray:
     """Pixels in the units of the image."""
-    return ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
+    return ds.pixel_array * scale(ds)
+
+
+def window(ds: pydicom.Dataset) -> tuple[float, float]:
+    """Smallest and largest value that the display window distinguishes from black and white."""
+    group = ds if "WindowCenter" in ds else ds.SharedFunctionalGroupsSequence[0]
+    shown = group if group is ds else group.FrameVOILUTSequence[0]
+    assert shown.VOILUTFunction == "LINEAR"
+    center, width = float(shown.WindowCenter), float(shown.WindowWidth)
+    assert center == int(center) and width == int(width) >= 1
+    # PS3.3 C.11.2.1.2.1.
+    low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
+    return low * scale(ds), high * scale(ds)
 
 
 def _written(writer: DicomWriter, images: Iterable[ismrmrd.Image]) -> list[pydicom.Dataset]:

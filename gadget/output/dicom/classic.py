@@ -1,26 +1,22 @@
 """Makes one classic MR Image Storage data set (DICOM PS3.3, A.4) from one plane.
 
 The geometry comes from the image header, never from the scan header: position of the first voxel,
-directions, pixel spacing with row (y) first. One rescale holds for the whole series,
-
-    value = slope * n,   n = round(value / slope) in 0..32767,
-
-so that its images can be compared. Pixels use 15 of 16 bits, because some readers take them as
-signed; they are signed only if the series has negative values. Identifiers follow from the content:
-reconstructing the same pixels again gives the same ones, and other pixels never do.
+directions, pixel spacing with row (y) first. Pixels are integers without a rescale (`stored`).
+Identifiers follow from the content: reconstructing the same pixels again gives the same ones, and
+other pixels never do.
 """
 
-import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from gadget.output.planes import Plane
-from jrsr_core.mrd.images import RESEARCH_USE, software_version
+from jrsr_core.mrd.images import software_version
 
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import STORED_MAX, SharedAttributes, decimal, new_data_set
+from .modules import SharedAttributes, decimal, new_data_set, research_text
 
 
 def classic_image(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
@@ -30,8 +26,29 @@ def classic_image(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dat
     _put_image(ds, plane)
     _put_plane(ds, plane, shared)
     _put_acquisition(ds, plane, labels)
-    _put_pixels(ds, plane, shared)
+    _put_contrast(ds, plane, labels)
+    put_times(ds, plane, shared)
+    _put_order(ds, plane, shared)
+    ds.RealWorldValueMappingSequence = Items([shared.stored.real_world()])
+    shared.stored.put_window(ds)
+    ds.PixelData = shared.stored.pixels(plane.pixels).tobytes()
     return ds
+
+
+def put_times(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
+    """Set dates and times of acquisition and content as far as they are known.
+
+    Time of the content is that of the acquisition: the time of the run would make two
+    reconstructions of one scan differ.
+    """
+    date, time = shared.clock.acquired(plane)
+    if time:
+        ds.AcquisitionTime = time
+    if date:
+        ds.AcquisitionDate = date
+    if content_time := time or shared.clock.start:
+        ds.ContentTime = content_time
+        ds.ContentDate = date or shared.clock.date
 
 
 def derivation(plane: Plane) -> str:
@@ -43,29 +60,31 @@ def derivation(plane: Plane) -> str:
         made += f", weights sha256 {weights}"
     if "JRSR_model" not in meta:
         return f"Converted from ISMRMRD by JRSR {software_version()}"
-    text = f"Joint reconstruction and super-resolution by JRSR {software_version()}: {made}; "
+    is_joint = "neural network" in research_text(plane)
+    how = "Joint reconstruction and super-resolution" if is_joint else "Reconstruction"
+    text = f"{how} by JRSR {software_version()}: {made}; "
     text += f"acquired matrix {size}, acceleration {meta.get('JRSR_acceleration', '?')}. "
     if plane.is_fallback:
         text += f"FALLBACK IMAGE, not from the model: {meta['JRSR_fallback']}. "
-    return (text + f"{RESEARCH_USE}.")[:1024]
+    return (text + f"{research_text(plane)}.")[:1024]
 
 
 def _put_image(ds: Dataset, plane: Plane) -> None:
     ds.ImageType = image_type(plane)
     ds.InstanceNumber = plane.number
-    ds.AcquisitionNumber = plane.counters["repetition"] + 1
     ds.ImageComments = "; ".join(_list(plane.meta.get("ImageComment", "")))[:10240]
     ds.DerivationDescription = derivation(plane)
 
 
 def image_type(plane: Plane) -> list[str]:
-    """Return ImageType: M, P, R or I as converters read it, then JRSR or FALLBACK for ours."""
+    """Return ImageType: M, P, R or I, then JRSR, FALLBACK or, if converted, ISMRMRD.
+
+    dcm2niix recognises the letter only if another value follows it.
+    """
     if role := plane.meta.get("JRSR_map", ""):
         return ["DERIVED", "PRIMARY", "OTHER", role.upper()[:16]]
-    kind = ["DERIVED", "PRIMARY", "OTHER", plane.part[0]]
-    if "JRSR_model" in plane.meta:
-        kind.append("FALLBACK" if plane.is_fallback else "JRSR")
-    return kind
+    by = "JRSR" if "JRSR_model" in plane.meta else "ISMRMRD"
+    return ["DERIVED", "PRIMARY", "OTHER", plane.part[0], "FALLBACK" if plane.is_fallback else by]
 
 
 def _put_plane(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
@@ -79,20 +98,7 @@ def _put_plane(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
 
 
 def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
-    contrast = plane.counters["contrast"]
-    sequence, variant = labels.scanning_sequence()
-    ds.ScanningSequence, ds.SequenceVariant = sequence, variant
-    ds.ScanOptions = ""
     ds.MRAcquisitionType = "2D" if plane.step is None else "3D"
-    ds.RepetitionTime = _entry(labels, "TR", contrast)
-    ds.EchoTime = echo_time(plane, labels)
-    ds.EchoTrainLength = None
-    ds.EchoNumbers = contrast + 1
-    ds.TemporalPositionIdentifier = plane.counters["repetition"] + 1
-    if (inversion := _entry(labels, "TI", contrast)) is not None:
-        ds.InversionTime = inversion
-    if (angle := _entry(labels, "flipAngle_deg", contrast)) is not None:
-        ds.FlipAngle = angle
     if tesla := labels.number("acquisitionSystemInformation/systemFieldStrength_T"):
         ds.MagneticFieldStrength = decimal(tesla)
     if hertz := labels.number("experimentalConditions/H1resonanceFrequency_Hz"):
@@ -107,34 +113,34 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.PercentSampling = decimal(100 / acceleration)
 
 
-def echo_time(plane: Plane, labels: Labels) -> DSfloat | None:
-    """Return the echo time of the plane's contrast, ms; None if the header does not say it."""
-    return _entry(labels, "TE", plane.counters["contrast"])
+def _put_contrast(ds: Dataset, plane: Plane, labels: Labels) -> None:
+    contrast = plane.counters["contrast"]
+    sequence, ds.SequenceVariant = labels.scanning_sequence()
+    inversion = labels.inversion_time(contrast)
+    ds.ScanningSequence = sequence if inversion is None else [sequence, "IR"]
+    ds.ScanOptions = ""
+    ds.RepetitionTime = _decimal(labels.parameter("TR", contrast))
+    ds.EchoTime = _decimal(labels.parameter("TE", contrast))
+    ds.EchoTrainLength = None
+    ds.EchoNumbers = contrast + 1
+    if inversion is not None:
+        ds.InversionTime = decimal(inversion)
+    if (angle := labels.parameter("flipAngle_deg", contrast)) is not None:
+        ds.FlipAngle = decimal(angle)
 
 
-def _put_pixels(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
-    ds.RescaleSlope, ds.RescaleIntercept = decimal(shared.slope), decimal(0.0)
-    ds.RescaleType = "US"
-    ds.WindowCenter, ds.WindowWidth = (decimal(v) for v in shared.window)
-    if shared.window[1] < 1:
-        # The scanner's scale may be tiny, and the default function takes no width below 1.
-        ds.VOILUTFunction = "LINEAR_EXACT"
-    ds.PixelData = stored_pixels(plane, shared).tobytes()
+def _put_order(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
+    position = shared.positions[plane.number]
+    ds.AcquisitionNumber = ds.TemporalPositionIdentifier = position
+    ds.NumberOfTemporalPositions = shared.n_positions
+    if (trigger := shared.clock.triggered_ms(plane)) is not None:
+        ds.TriggerTime = decimal(trigger)
+    if shared.n_phases > 1:
+        ds.CardiacNumberOfImages = shared.n_phases
 
 
-def stored_pixels(plane: Plane, shared: SharedAttributes) -> np.ndarray:
-    """Return 16-bit pixels, scaled by the slope exactly as its decimal string is written."""
-    slope = float(decimal(shared.slope))
-    values = np.clip(np.round(plane.pixels / slope), -STORED_MAX, STORED_MAX)
-    return values.astype("<i2" if shared.is_signed else "<u2")
-
-
-def _entry(labels: Labels, name: str, contrast: int) -> DSfloat | None:
-    """Return a sequence parameter of a contrast; a single value holds for all contrasts."""
-    values = labels.numbers(f"sequenceParameters/{name}")
-    if not values or (contrast >= len(values) and len(values) > 1):
-        return None
-    return decimal(values[contrast if len(values) > 1 else 0])
+def _decimal(value: float | None) -> DSfloat | None:
+    return None if value is None else decimal(value)
 
 
 def _list(value: object) -> list:

@@ -1,12 +1,13 @@
-"""Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) with all planes of a series.
+"""Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) from the planes of a stack.
 
-Geometry and scale are those of the classic images. Frames are indexed by stack, position in the
-stack, contrast (echo time) and time (repetition, set, phase, average).
+A stack has one orientation, matrix and contrast: readers such as dcm2niix and nibabel take one
+stack of slices from a file, and one echo time for vendors other than Philips. Its frames are
+indexed by position in the stack and temporal position. Geometry and stored integers are those of
+the classic images.
 """
 
-import itertools
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -15,13 +16,12 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, EnhancedMRImageStorage
 
 from gadget.output.planes import Plane
-from gadget.output.series import PlaneStore, Series
-from jrsr_core.mrd.images import RESEARCH_USE
 
-from .classic import derivation, echo_time, stored_pixels
+from .classic import derivation, put_times
+from .frames import frame_groups, groups, item
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import SharedAttributes, decimal, new_data_set, shared_attributes
+from .modules import SharedAttributes, decimal, new_data_set, research_text
 
 UNKNOWN = "unknown"
 NO_DATE, NO_TIME = "19000101", "000000"
@@ -36,50 +36,83 @@ ANYWHERE = ("38266002", "Entire body")
 DIMENSIONS = (
     ("StackID", "FrameContentSequence"),
     ("InStackPositionNumber", "FrameContentSequence"),
-    ("EffectiveEchoTime", "MREchoSequence"),
     ("TemporalPositionIndex", "FrameContentSequence"),
 )
-MOMENTS = ("repetition", "set", "phase", "average")
 
 
-def enhanced_image(series: Series, store: PlaneStore, labels: Labels) -> Dataset:
-    """Return the data set of a whole series, without file meta information.
+def stacks(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Return the planes by orientation, matrix and contrast, each stack by its numbers."""
+    found: dict[tuple, list[Plane]] = defaultdict(list)
+    for plane in sorted(planes, key=lambda p: p.number):
+        found[plane.orientation, plane.pixels.shape, plane.counters["contrast"]].append(plane)
+    return list(found.values())
 
-    Raises
-    ------
-    ValueError
-        The planes differ in matrix size, which all frames of a data set share.
-    """
-    shared = shared_attributes(series, labels, store.digest)
-    planes = sorted(store.planes(series), key=lambda p: p.number)
-    shapes = {p.pixels.shape for p in planes}
-    if len(shapes) > 1:
-        raise ValueError(f"series {series.number} has images of {sorted(shapes)}, frames share one")
+
+def enhanced_image(
+    planes: Sequence[Plane], number: int, shared: SharedAttributes, labels: Labels
+) -> Dataset:
+    """Return the data set of stack `number` of a series, without file meta information."""
     first = planes[0]
-    uid = make_uid(shared.uid, "enhanced")
+    # The first stack keeps the identifier that a series of one stack has.
+    uid = make_uid(shared.uid, "enhanced", *([number] if number > 1 else []))
     ds = new_data_set(EnhancedMRImageStorage, uid, first.pixels.shape, shared, labels)
     ds.SeriesInstanceUID = UID(make_uid(shared.uid, "enhanced series"))
     for keyword in ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber"):
         setattr(ds, keyword, ds.get(keyword) or UNKNOWN)
-    ds.ContentDate = ds.get("SeriesDate") or ds.StudyDate or NO_DATE
-    ds.ContentTime = ds.get("SeriesTime") or ds.StudyTime or NO_TIME
-    ds.InstanceNumber = 1
+    _put_times(ds, planes, shared)
+    ds.InstanceNumber = number
     ds.ImageType = KIND
     _put_kind(ds, first)
     ds.ContentQualification = "RESEARCH"
     ds.ApplicableSafetyStandardAgency = UNKNOWN.upper()
+    if tesla := labels.number("acquisitionSystemInformation/systemFieldStrength_T"):
+        ds.MagneticFieldStrength = tesla
+        ds.ResonantNucleus = "1H"
+    if hertz := labels.number("experimentalConditions/H1resonanceFrequency_Hz"):
+        ds.ImagingFrequency = decimal(hertz / 1e6)
     if "Laterality" in ds:
         del ds.Laterality  # Frames have their own.
     ds.DerivationDescription = derivation(first)
-    ds.ImageComments = RESEARCH_USE
+    ds.ImageComments = research_text(first)
     ds.AcquisitionContextSequence = Items([])
     ds.PresentationLUTShape = "IDENTITY"
     ds.NumberOfFrames = len(planes)
-    ds.PixelData = np.stack([stored_pixels(p, shared) for p in planes]).tobytes()
+    ds.PixelData = np.stack([shared.stored.pixels(p.pixels) for p in planes]).tobytes()
     _put_dimensions(ds, shared)
+    _put_timing(ds, first, labels)
     ds.SharedFunctionalGroupsSequence = Items([_shared_groups(first, shared, labels)])
-    ds.PerFrameFunctionalGroupsSequence = Items(_frames(planes, labels))
+    ds.PerFrameFunctionalGroupsSequence = Items(frame_groups(planes, shared, labels))
     return ds
+
+
+def _put_timing(ds: Dataset, plane: Plane, labels: Labels) -> None:
+    """Set the timing of the contrast in the data set itself, as in classic images.
+
+    Its functional group requires absorption rate and echo train, which ISMRMRD headers lack.
+    """
+    contrast = plane.counters["contrast"]
+    ds.EchoNumbers = contrast + 1
+    values = {
+        "RepetitionTime": labels.parameter("TR", contrast),
+        "FlipAngle": labels.parameter("flipAngle_deg", contrast),
+        "InversionTime": labels.inversion_time(contrast),
+    }
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(ds, keyword, decimal(value))
+
+
+def _put_times(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:
+    earliest = min((p for p in planes if p.acquired), key=lambda p: p.acquired, default=planes[0])
+    put_times(ds, earliest, shared)
+    date, time = (ds.get(f"Acquisition{what}", "") for what in ("Date", "Time"))
+    for keyword in ("AcquisitionDate", "AcquisitionTime"):
+        if keyword in ds:
+            delattr(ds, keyword)
+    if date and time:
+        ds.AcquisitionDateTime = f"{date}{time}"
+    ds.ContentDate = ds.get("ContentDate") or NO_DATE
+    ds.ContentTime = ds.get("ContentTime") or NO_TIME
 
 
 def _put_kind(ds: Dataset, plane: Plane) -> None:
@@ -92,10 +125,10 @@ def _put_kind(ds: Dataset, plane: Plane) -> None:
 
 def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:
     uid = UID(make_uid(shared.uid, "dimensions"))
-    ds.DimensionOrganizationSequence = Items([_item(DimensionOrganizationUID=uid)])
+    ds.DimensionOrganizationSequence = Items([item(DimensionOrganizationUID=uid)])
     ds.DimensionIndexSequence = Items(
         [
-            _item(
+            item(
                 DimensionOrganizationUID=uid,
                 DimensionIndexPointer=Tag(keyword),
                 FunctionalGroupPointer=Tag(group),
@@ -106,93 +139,24 @@ def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:
 
 
 def _shared_groups(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
-    measures = _item(
+    measures = item(
         PixelSpacing=[decimal(v) for v in plane.spacing], SliceThickness=decimal(plane.thickness)
     )
     if shared.gap is not None:
         measures.SpacingBetweenSlices = decimal(shared.gap)
     code, meaning = REGIONS.get(labels.code("studyInformation/bodyPartExamined"), ANYWHERE)
-    region = _item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
-    kind = _item(FrameType=KIND)
+    region = item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
+    kind = item(FrameType=KIND)
     _put_kind(kind, plane)
-    window = _item(
-        WindowCenter=decimal(shared.window[0]),
-        WindowWidth=decimal(shared.window[1]),
-        VOILUTFunction="LINEAR_EXACT",
-    )
-    rescale = _item(
-        RescaleIntercept=decimal(0.0), RescaleSlope=decimal(shared.slope), RescaleType="US"
-    )
-    return _groups(
+    window = Dataset()
+    shared.stored.put_window(window)
+    return groups(
         PixelMeasuresSequence=measures,
-        FrameAnatomySequence=_item(FrameLaterality="U", AnatomicRegionSequence=Items([region])),
-        PixelValueTransformationSequence=rescale,
+        FrameAnatomySequence=item(FrameLaterality="U", AnatomicRegionSequence=Items([region])),
+        PixelValueTransformationSequence=item(
+            RescaleIntercept=decimal(0.0), RescaleSlope=decimal(1.0), RescaleType="US"
+        ),
+        RealWorldValueMappingSequence=shared.stored.real_world(),
         FrameVOILUTSequence=window,
         MRImageFrameTypeSequence=kind,
     )
-
-
-def _frames(planes: Sequence[Plane], labels: Labels) -> list[Dataset]:
-    stacks = _ranks([tuple(np.round((*p.row, *p.column), 4) + 0.0) for p in planes])
-    # PS3.3 C.7.6.16.2.2.4: positions are counted from 1 in each stack.
-    places = _ranks_within(stacks, [round(p.location, 2) + 0.0 for p in planes])
-    contrasts = _ranks([p.counters["contrast"] for p in planes])
-    moments = _ranks(_moments(planes, list(zip(stacks, places, contrasts, strict=True))))
-    made = []
-    for plane, *index in zip(planes, stacks, places, contrasts, moments, strict=True):
-        content = _item(
-            FrameAcquisitionNumber=plane.counters["repetition"] + 1,
-            StackID=str(index[0]),
-            InStackPositionNumber=index[1],
-            TemporalPositionIndex=index[3],
-            DimensionIndexValues=index,
-            FrameComments=f"FALLBACK: {plane.meta['JRSR_fallback']}" if plane.is_fallback else "",
-        )
-        position = _item(ImagePositionPatient=[decimal(v) for v in plane.first])
-        axes = [decimal(v) for v in (*plane.row, *plane.column)]
-        echo = float(echo_time(plane, labels) or 0.0)
-        made.append(
-            _groups(
-                FrameContentSequence=content,
-                PlanePositionSequence=position,
-                PlaneOrientationSequence=_item(ImageOrientationPatient=axes),
-                MREchoSequence=_item(EffectiveEchoTime=echo),
-            )
-        )
-    return made
-
-
-def _moments(planes: Sequence[Plane], places: Sequence[Hashable]) -> list[tuple[int, ...]]:
-    """Return keys that order the planes of a place in time; equal ones are numbered."""
-    n_seen: Counter = Counter()
-    moments = []
-    for plane, place in zip(planes, places, strict=True):
-        moment = tuple(plane.counters[name] for name in MOMENTS)
-        moments.append((*moment, n_seen[place, moment]))
-        n_seen[place, moment] += 1
-    return moments
-
-
-def _ranks(values: Sequence) -> list[int]:
-    """Return the rank of each value among the different ones, from 1."""
-    return _ranks_within([0] * len(values), values)
-
-
-def _ranks_within(stacks: Sequence[int], values: Sequence) -> list[int]:
-    """Return the rank of each value among the different ones of its stack, from 1."""
-    pairs = list(zip(stacks, values, strict=True))
-    known: dict[tuple, int] = {}
-    for _, same in itertools.groupby(sorted(set(pairs)), key=lambda pair: pair[0]):
-        known |= {pair: i for i, pair in enumerate(same, 1)}
-    return [known[pair] for pair in pairs]
-
-
-def _item(**values: object) -> Dataset:
-    ds = Dataset()
-    for keyword, value in values.items():
-        setattr(ds, keyword, value)
-    return ds
-
-
-def _groups(**groups: Dataset) -> Dataset:
-    return _item(**{keyword: Items([group]) for keyword, group in groups.items()})

@@ -3,10 +3,12 @@
 Missing or malformed values become empty, as DICOM allows; no value is invented.
 """
 
+import math
 import re
+from datetime import datetime
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.xml import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, declared_as_utf8, parse_xml
 
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
@@ -21,6 +23,32 @@ SEQUENCES = (
 """Words in a sequence type, and ScanningSequence and SequenceVariant of DICOM; first match."""
 
 RESEARCH_MODE = ("RM", "NONE")
+
+INVERSION = re.compile(
+    r"mp2?rage|flair|stir|tirm|inversion|molli|dark.?fluid"
+    r"|(?<![a-z])(ir|ir-?(se|tse|fse|spgr|gre|epi|prep))(?![a-z])"
+)
+"""Words in a sequence type or protocol name that stand for an inversion pulse."""
+
+ZONE = r"(Z|[+-]\d{2}:?\d{2})?"
+DATE = re.compile(rf"(\d{{4}})-?(\d{{2}})-?(\d{{2}}){ZONE}")
+TIME = re.compile(rf"(\d{{2}}):?(\d{{2}}):?(\d{{2}})(\.\d{{1,6}})?\d*{ZONE}")
+"""Dates and times of XML Schema, which may have a time zone, and of DICOM."""
+
+ZONED = (
+    "studyInformation/studyTime",
+    "measurementInformation/seriesTime",
+    "studyInformation/studyDate",
+    "measurementInformation/seriesDate",
+)
+
+
+def _is_valid(text: str, layout: str) -> bool:
+    try:
+        datetime.strptime(text, layout)
+    except ValueError:
+        return False
+    return True
 
 
 class Labels:
@@ -40,7 +68,7 @@ class Labels:
     def __init__(self, xml: str) -> None:
         self.xml = xml
         try:
-            self._root = parse_xml(xml.encode("utf-8"))
+            self._root = parse_xml(declared_as_utf8(xml).encode("utf-8"))
         except XmlError as error:
             raise BadScan(f"header {error}") from None
 
@@ -55,36 +83,69 @@ class Labels:
         return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else ""
 
     def numbers(self, path: str) -> list[float]:
-        """Return all values of an element that are numbers."""
+        """Return all values of an element that are finite numbers."""
         values = []
         for element in self._root.findall(path):
             try:
                 values.append(float(element.text or ""))
             except ValueError:
                 continue
-        return values
+        return [value for value in values if math.isfinite(value)]
 
     def number(self, path: str) -> float | None:
         """Return the first value of an element, or None."""
         return next(iter(self.numbers(path)), None)
 
     def date(self, path: str) -> str:
-        """Return ``2020-01-31`` as ``20200131``, empty if the value is no date."""
-        digits = re.fullmatch(r"(\d{4})-?(\d{2})-?(\d{2})", self.text(path))
-        return "".join(digits.groups()) if digits else ""
+        """Return ``2020-01-31+02:00`` as ``20200131``, empty if the value is no date."""
+        found = DATE.fullmatch(self.text(path))
+        text = "".join(found.groups()[:3]) if found else ""
+        return text if _is_valid(text, "%Y%m%d") and "1000" <= text < "9999" else ""
 
     def time(self, path: str) -> str:
-        """Return ``12:30:59.5`` as ``123059.5``, empty if the value is no time."""
-        found = re.fullmatch(r"(\d{2}):?(\d{2}):?(\d{2})(\.\d{1,6})?", self.text(path))
-        return "".join(filter(None, found.groups())) if found else ""
+        """Return ``12:30:59.5Z`` as ``123059.5``, empty if the value is no time."""
+        found = TIME.fullmatch(self.text(path))
+        if not found or not _is_valid("".join(found.groups()[:3]), "%H%M%S"):
+            return ""
+        return "".join(filter(None, found.groups()[:4]))
+
+    def zone(self) -> str:
+        """Return the offset from UTC as ``+0200`` if all dates and times that have one agree."""
+        found = [DATE.fullmatch(self.text(p)) or TIME.fullmatch(self.text(p)) for p in ZONED]
+        zones = {m.groups()[-1].replace(":", "") for m in found if m and m.groups()[-1]}
+        zone = zones.pop() if len(zones) == 1 else ""
+        return "+0000" if zone == "Z" else zone
 
     def uid(self, path: str) -> str:
         """Return a valid unique identifier, empty if the value is none."""
         text = self.text(path)
         return text if UID.fullmatch(text) else ""
 
+    def has_inversion(self) -> bool:
+        """Return whether type of sequence or name of protocol stand for an inversion pulse.
+
+        Some converters write an inversion time for every sequence.
+        """
+        paths = ("sequenceParameters/sequence_type", "measurementInformation/protocolName")
+        return any(INVERSION.search(self.text(path).lower()) for path in paths)
+
+    def parameter(self, name: str, contrast: int) -> float | None:
+        """Return a sequence parameter of a contrast; a single value holds for all contrasts."""
+        values = self.numbers(f"sequenceParameters/{name}")
+        if not values or (contrast >= len(values) and len(values) > 1):
+            return None
+        return values[contrast if len(values) > 1 else 0]
+
+    def inversion_time(self, contrast: int) -> float | None:
+        """Return the inversion time of a contrast, ms; None if the sequence has no inversion."""
+        time = self.parameter("TI", contrast)
+        return time if time and time > 0 and self.has_inversion() else None
+
     def scanning_sequence(self) -> tuple[str, str]:
-        """Return ScanningSequence and SequenceVariant of a type such as ``TurboSpinEcho``."""
+        """Return ScanningSequence and SequenceVariant of a type such as ``TurboSpinEcho``.
+
+        An inversion pulse is not part of it, see `has_inversion`.
+        """
         text = self.text("sequenceParameters/sequence_type").lower()
         for words, kind in SEQUENCES:
             if any(word in text for word in words):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -9,14 +10,19 @@ from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
 from gadget.output.planes import Plane
-from gadget.output.series import Series
-from jrsr_core.mrd.images import software_version
+from gadget.output.series import PlaneStore, Series
+from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL, software_version
 
 from .identifiers import digest, make_uid, study_and_frame
 from .labels import Labels
+from .order import temporal_positions
+from .stored import StoredValues, stored_values
+from .times import Clock
 
-STORED_MAX = 32767
-"""Largest stored pixel value."""
+SERIES_PER_SCAN = 1000
+"""Series numbers of the images of a scan begin at this multiple of its own series number."""
+
+MAX_SCAN_NUMBER = 1_000_000
 
 TEXTS = (
     ("ProtocolName", "measurementInformation/protocolName", 64),
@@ -39,14 +45,16 @@ class SharedAttributes:
         Identifiers of the study, of the frame of reference, and of the series.
     number, description
         Number and description of the series.
-    slope
-        Rescale slope: the pixel value of 1 stored unit.
-    is_signed
-        Whether pixels are stored as signed integers.
-    window
-        Centre and width, in pixel values.
+    stored
+        How pixel values are stored.
     gap
         Distance between slices, mm; None if it is not one number.
+    clock
+        When the images were acquired.
+    positions
+        Position in time by the number of the plane, from 1.
+    n_phases
+        Number of cardiac or other phases.
     """
 
     study: str
@@ -54,30 +62,45 @@ class SharedAttributes:
     uid: str
     number: int
     description: str
-    slope: float
-    is_signed: bool
-    window: tuple[float, float]
+    stored: StoredValues
     gap: float | None
+    clock: Clock
+    positions: dict[int, int]
+    n_phases: int
+
+    @cached_property
+    def n_positions(self) -> int:
+        """Number of positions in time."""
+        return max(self.positions.values())
 
 
-def shared_attributes(series: Series, labels: Labels, content: str) -> SharedAttributes:
-    """Return the shared attributes of a complete series; `content` is the hash of all series."""
+def shared_attributes(series: Series, labels: Labels, store: PlaneStore) -> SharedAttributes:
+    """Return the shared attributes of a series of a complete scan."""
     meta = series.planes[0].meta
-    study, frame = study_and_frame(labels, content)
+    study, frame = study_and_frame(labels, store.digest)
     made_by = (software_version(), meta.get("JRSR_model", ""), meta.get("JRSR_weights_sha256", ""))
     uid = make_uid(study, digest(labels.xml), series.number, *made_by, series.digest.hexdigest())
-    peak = max(series.top, -series.bottom)
+    numbers = [plane.number for plane in series.planes]
     return SharedAttributes(
         study=study,
         frame_of_reference=frame,
         uid=uid,
-        number=series.number,
-        description=_series_description(series.planes),
-        slope=peak / STORED_MAX if peak > 0 else 1.0,
-        is_signed=series.bottom < 0,
-        window=series.window,
+        number=_series_number(series, labels),
+        description=_series_description(series),
+        stored=stored_values(series),
         gap=_slice_distance(series.planes),
+        clock=Clock(labels, store.earliest),
+        positions=dict(zip(numbers, temporal_positions(series.planes), strict=True)),
+        n_phases=len({plane.counters["phase"] for plane in series.planes}),
     )
+
+
+def _series_number(series: Series, labels: Labels) -> int:
+    """Return a number that other scans of the study do not have, if the header numbers scans."""
+    scan = labels.number("measurementInformation/initialSeriesNumber") or 0.0
+    if not 0 < scan <= MAX_SCAN_NUMBER:
+        return series.number
+    return SERIES_PER_SCAN * round(scan) + series.number
 
 
 def _slice_distance(planes: Sequence[Plane]) -> float | None:
@@ -94,14 +117,16 @@ def _slice_distance(planes: Sequence[Plane]) -> float | None:
     return float(steps.mean())
 
 
-def _series_description(planes: Sequence[Plane]) -> str:
-    if n := sum(plane.is_fallback for plane in planes):
-        return f"JRSR, {n} of {len(planes)} FALLBACK images"
-    first, meta = planes[0], planes[0].meta
-    if "JRSR_model" not in meta:
+def _series_description(series: Series) -> str:
+    first, meta = series.planes[0], series.planes[0].meta
+    if "JRSR_model" in meta:
+        text = f"JRSR {meta['JRSR_model']} {meta.get('JRSR_map', '')}".strip()
+    else:
         part = "" if first.part == "MAGNITUDE" else f", {first.part.lower()}"
-        return f"ISMRMRD series {first.series}{part}"
-    return f"JRSR {meta.get('JRSR_model', '')} {meta.get('JRSR_map', '')}".strip()[:64]
+        text = f"ISMRMRD series {first.series}{part}"
+    if n := sum(plane.is_fallback for plane in series.planes):
+        text = f"JRSR, {n} of {len(series.planes)} FALLBACK images"
+    return (text[:48] + ", INCOMPLETE" if series.is_incomplete else text)[:64]
 
 
 def decimal(value: float) -> DSfloat:
@@ -109,20 +134,23 @@ def decimal(value: float) -> DSfloat:
     return DSfloat(float(value), auto_format=True)
 
 
+def research_text(plane: Plane) -> str:
+    """Return the statement of research use of an image of JRSR."""
+    return str(plane.meta.get("JRSR_research_use") or RESEARCH_USE_CONVENTIONAL)
+
+
 def new_data_set(
     sop_class: UID, uid: str, shape: tuple[int, ...], shared: SharedAttributes, labels: Labels
 ) -> Dataset:
-    """Return a data set of 16-bit images ``(y, x)`` with all that their kind does not change."""
+    """Return a data set of images ``(y, x)`` with all that their kind does not change."""
     ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, UID(uid)
     _put_patient_and_study(ds, shared, labels)
     _put_series(ds, shared, labels)
     ds.BurnedInAnnotation, ds.LossyImageCompression = "NO", "00"
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.Rows, ds.Columns = shape
-    ds.BitsAllocated = ds.BitsStored = 16
-    ds.HighBit, ds.PixelRepresentation = 15, int(shared.is_signed)
+    shared.stored.put_format(ds)
     return ds
 
 
@@ -163,6 +191,8 @@ def _put_series(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
         ds.SeriesDate = date
     if time := labels.time("measurementInformation/seriesTime"):
         ds.SeriesTime = time
+    if zone := labels.zone():
+        ds.TimezoneOffsetFromUTC = zone
     ds.FrameOfReferenceUID = UID(shared.frame_of_reference)
     ds.PositionReferenceIndicator = ""
     ds.Manufacturer = labels.text("acquisitionSystemInformation/systemVendor")

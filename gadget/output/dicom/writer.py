@@ -11,12 +11,13 @@ from gadget.output.series import PlaneWriter, Series
 from jrsr_core.atomic import check_target, whole_folder
 
 from .classic import classic_image
-from .enhanced import enhanced_image
+from .enhanced import enhanced_image, stacks
 from .identifiers import make_uid
 from .labels import Labels
-from .modules import shared_attributes
+from .modules import SharedAttributes, shared_attributes
 
 SUFFIX = ".dcm"
+TEXT_VRS = ("LO", "LT", "PN", "SH", "ST", "UC", "UT")
 IMPLEMENTATION = make_uid("implementation")
 FILE_META_BYTES = 1024
 """Bytes at the beginning of a file that hold its preamble and file meta information."""
@@ -40,24 +41,30 @@ class DicomWriter(PlaneWriter):
 
     def save(self) -> None:
         """Write all series."""
+        self.check_left_out()
         with whole_folder(self.path, is_own_file, overwrite=self.overwrite) as folder:
             for series in self.store.finished():
-                for name, ds in self.data_sets(series):
-                    save(ds, folder / f"series{series.number:03d}{name}{SUFFIX}")
+                shared = shared_attributes(series, self.labels, self.store)
+                for name, ds in self.data_sets(series, shared):
+                    save(ds, folder / f"series{shared.number:03d}{name}{SUFFIX}")
 
-    def data_sets(self, series: Series) -> Iterator[tuple[str, Dataset]]:
+    def data_sets(self, series: Series, shared: SharedAttributes) -> Iterator[tuple[str, Dataset]]:
         """Yield the data sets of a series with the end of their file names."""
-        shared = shared_attributes(series, self.labels, self.store.digest)
         for plane in self.store.planes(series):
             yield f"_{plane.number:05d}", classic_image(plane, shared, self.labels)
 
 
 class EnhancedWriter(DicomWriter):
-    """Writer of a folder of Enhanced MR images, ``series<n>.dcm``, one file per series."""
+    """Writer of a folder of Enhanced MR images, ``series<n>.dcm``, one file per series.
 
-    def data_sets(self, series: Series) -> Iterator[tuple[str, Dataset]]:
-        """Yield the one data set of a series."""
-        yield "", enhanced_image(series, self.store, self.labels)
+    Further stacks of slices (`enhanced.stacks`) go to ``series<n>_2.dcm`` and so on.
+    """
+
+    def data_sets(self, series: Series, shared: SharedAttributes) -> Iterator[tuple[str, Dataset]]:
+        """Yield one data set for each stack of a series."""
+        for number, planes in enumerate(stacks(list(self.store.planes(series))), 1):
+            ds = enhanced_image(planes, number, shared, self.labels)
+            yield f"_{number}" if number > 1 else "", ds
 
 
 def is_own_file(path: Path) -> bool:
@@ -77,4 +84,16 @@ def save(ds: Dataset, path: Path) -> None:
     meta.ImplementationClassUID = UID(IMPLEMENTATION)
     meta.ImplementationVersionName = "JRSR"
     ds.file_meta = meta
+    ds.SpecificCharacterSet = character_set(ds)
     dcmwrite(path, ds, enforce_file_format=True)
+
+
+def character_set(ds: Dataset) -> str:
+    """Return the character set of all texts: Latin-1, which every PACS reads, else Unicode."""
+    try:
+        for element in ds.iterall():
+            if element.VR in TEXT_VRS:
+                str(element.value).encode("latin-1")
+    except UnicodeEncodeError:
+        return "ISO_IR 192"
+    return "ISO_IR 100"

@@ -9,6 +9,7 @@ import ismrmrd
 
 from jrsr_core.atomic import check_space, whole_file
 
+from .image_texts import with_empty_texts
 from .scan import DATASET
 
 
@@ -44,7 +45,7 @@ class ImageWriter:
     def write(self, image: ismrmrd.Image) -> None:
         """Append one image to the group of its series and layout."""
         check_space(self.path.parent, image.data.nbytes)
-        self._dataset.append_image(self._group(image), image)
+        self._dataset.append_image(self._group(image), with_empty_texts(image))
         self.n_images += 1
 
     def _group(self, image: ismrmrd.Image) -> str:

@@ -17,11 +17,12 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.xml import XmlError, parse_xml
+from jrsr_core.mrd.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
 from .chunks import FileLimits, check_chunks
 from .hdf5_checks import check_group, check_header, check_members, check_texts
 from .heaps import Heaps
+from .image_texts import with_empty_texts
 from .scan import DATASET, fitted, lacking, open_file, reading
 
 NO_HEADER = "<ismrmrdHeader/>"
@@ -94,7 +95,7 @@ def _header(groups: list[h5py.Group], heaps: Heaps, limits: FileLimits) -> str:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    return decode_xml(value) if isinstance(value, bytes) else declared_as_utf8(value)
 
 
 def _series(group: h5py.Group, heaps: Heaps, limits: FileLimits) -> Iterator[_Series]:
@@ -154,7 +155,7 @@ def _image(head: np.ndarray, attributes: str, data: np.ndarray, what: str) -> is
     try:
         if attributes:
             parse_xml(attributes.encode("utf-8"))
-        image = ismrmrd.Image(head, attributes)
+        image = with_empty_texts(ismrmrd.Image(head, attributes))
     except XmlError as error:
         raise BadScan(f"the attributes of {what}: XML that {error}") from None
     except (AssertionError, AttributeError):

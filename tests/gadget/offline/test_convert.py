@@ -13,6 +13,7 @@ from jrsr_core.mrd.files.hdf5_checks import VLEN
 from jrsr_core.mrd.files.heaps import HEAP, OBJECT
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.other_images import an_image, read_folder, values, write_file
 
 
 def test_converted_later_is_exported_at_once(tmp_path, capfd):
@@ -39,8 +40,7 @@ def test_images_of_others(tmp_path, capfd):
         dataset.append_image("image_4", image)
     assert jrsr(capfd, "convert", tmp_path / "out.h5").code == 0
     ds = pydicom.dcmread(tmp_path / "out_dicom" / "series004_00001.dcm")
-    values = ds.pixel_array * float(ds.RescaleSlope)
-    np.testing.assert_allclose(values, np.arange(48).reshape(6, 8), atol=0.01)
+    np.testing.assert_allclose(values(ds), np.arange(48).reshape(6, 8), atol=0.01)
     assert list(ds.PixelSpacing) == [20, 20] and "JRSR" not in ds.SeriesDescription
     assert ds.DerivationDescription.startswith("Converted from ISMRMRD")
 

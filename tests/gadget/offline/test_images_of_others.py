@@ -18,7 +18,10 @@ from tests.helpers.other_images import (
     classic,
     enhanced,
     read_folder,
+    real_world,
+    scale,
     values,
+    window,
     write_file,
 )
 
@@ -118,11 +121,14 @@ def test_values_keep_their_sign_and_images_their_part(tmp_path, letter):
     code, kind, ramp, part = PARTS[letter]
     image = an_image(ramp, kind=kind, image_type=code)
     (ds,) = classic(tmp_path, [image])
-    step = abs(ramp).max() / 32767
-    np.testing.assert_allclose(values(ds), ramp, atol=0.51 * step)
+    is_signed = letter != "M"
+    assert scale(ds) == pytest.approx(abs(ramp).max() / (2047 if is_signed else 4095))
+    np.testing.assert_allclose(values(ds), ramp, atol=0.5001 * scale(ds))
+    assert ds.PixelRepresentation == is_signed
     assert ds.ImageType[3] == letter
-    low, width = float(ds.WindowCenter) - float(ds.WindowWidth) / 2, float(ds.WindowWidth)
-    assert (low, low + width) == pytest.approx((min(ramp.min(), 0), ramp.max()))
+    assert window(ds) == pytest.approx((min(ramp.min(), 0), ramp.max()), abs=1.5 * scale(ds))
+    unit = real_world(ds).MeasurementUnitsCodeSequence[0].CodeValue
+    assert unit == ("rad" if letter == "P" else "1")
     (whole,) = enhanced(tmp_path, [image])
     frame = whole.SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0]
     assert whole.ComplexImageComponent == frame.ComplexImageComponent == part
@@ -137,6 +143,7 @@ def test_complex_images_become_their_magnitude(tmp_path):
     image = an_image(3 - 4j, kind=np.complex64, image_type=ismrmrd.IMTYPE_COMPLEX)
     (ds,) = classic(tmp_path, [image])
     np.testing.assert_allclose(values(ds), 5, rtol=1e-6)
+    assert (ds.pixel_array == 4095).all()
     assert ds.ImageType[3] == "M" and ds.PixelRepresentation == 0
 
 
@@ -145,7 +152,7 @@ def test_parts_share_no_scale(tmp_path):
     phase = an_image(RAMP, image_type=ismrmrd.IMTYPE_PHASE)
     first, second = classic(tmp_path, [magnitude, phase])
     np.testing.assert_allclose(values(first), 1000, rtol=1e-4)
-    np.testing.assert_allclose(values(second), RAMP, atol=1e-4)
+    np.testing.assert_allclose(values(second), RAMP, atol=0.5001 * math.pi / 2047)
     assert first.SeriesInstanceUID != second.SeriesInstanceUID
     assert (first.SeriesNumber, second.SeriesNumber) == (1, 2)
     assert "phase" in second.SeriesDescription
@@ -186,30 +193,33 @@ WINDOWS = {
 def test_the_window_is_the_images_where_it_is_one(tmp_path, name):
     center, width, expected = WINDOWS[name]
     (ds,) = classic(tmp_path, [windowed(center, width)])
-    assert (float(ds.WindowCenter), float(ds.WindowWidth)) == pytest.approx(expected)
-    assert ("VOILUTFunction" in ds) == (expected[1] < 1)
+    span = (expected[0] - expected[1] / 2, expected[0] + expected[1] / 2)
+    assert window(ds) == pytest.approx(span, abs=1.5 * scale(ds))
     (whole,) = enhanced(tmp_path, [windowed(center, width)])
-    shown = whole.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0]
-    assert (float(shown.WindowCenter), float(shown.WindowWidth)) == pytest.approx(expected)
+    assert window(whole) == window(ds)
 
 
 def test_the_widest_window_is_that_of_the_series(tmp_path):
-    windows = (("10", "4"), ("70", "8"), ("", ""))
+    windows = (("100", "40"), ("700", "80"), ("", ""))
     made = classic(tmp_path, [windowed(*w) for w in windows])
-    assert {(float(ds.WindowCenter), float(ds.WindowWidth)) for ds in made} == {(70, 8)}
+    (span,) = {window(ds) for ds in made}
+    assert span == pytest.approx((660, 740), abs=1.5 * scale(made[0]))
 
 
 def test_positions_are_counted_in_each_stack(tmp_path):
     """PS3.3 C.7.6.16.2.2.4."""
     stacks = [an_image(i, place=5 * i, image_index=i) for i in (1, 2, 3)]
     stacks += [an_image(i, place=99 + i, axes=SAGITTAL, image_index=i) for i in (4, 5)]
-    (ds,) = enhanced(tmp_path, stacks)
-    found: dict[str, set[int]] = {}
-    for frame in ds.PerFrameFunctionalGroupsSequence:
-        content = frame.FrameContentSequence[0]
-        found.setdefault(content.StackID, set()).add(content.InStackPositionNumber)
-        assert content.DimensionIndexValues[1] == content.InStackPositionNumber
-    assert sorted(found.values(), key=len) == [{1, 2}, {1, 2, 3}]
+    made = enhanced(tmp_path, stacks)
+    found = []
+    for ds in made:
+        contents = [f.FrameContentSequence[0] for f in ds.PerFrameFunctionalGroupsSequence]
+        assert {content.StackID for content in contents} == {"1"}
+        found.append([content.InStackPositionNumber for content in contents])
+        assert [content.DimensionIndexValues[1] for content in contents] == found[-1]
+    assert found == [[1, 2, 3], [1, 2]]
+    assert len({ds.SOPInstanceUID for ds in made}) == 2
+    assert len({ds.SeriesInstanceUID for ds in made}) == 1
 
 
 def test_nifti_claims_no_time(tmp_path):

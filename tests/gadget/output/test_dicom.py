@@ -11,6 +11,7 @@ import pytest
 from tests.gadget.offline.test_recon import images_of
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.mrd_scans import geometry_of
+from tests.helpers.other_images import read_folder, scale, values, window
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -71,8 +72,8 @@ def dicom_world(ds, x, y) -> np.ndarray:
 def test_a_marked_point_is_at_one_place_in_every_format(exported):
     images = images_of(exported / "images.h5")
     nifti = nibabel.load(exported / "images.nii.gz")
-    values = np.asarray(nifti.dataobj)
-    volumes = values if values.ndim == 4 else values[..., None]
+    stored = np.asarray(nifti.dataobj)
+    volumes = stored if stored.ndim == 4 else stored[..., None]
     planes = by_number(exported)
     for image in images:
         nz, ny, nx = image.data.shape[1:]
@@ -86,9 +87,7 @@ def test_a_marked_point_is_at_one_place_in_every_format(exported):
             assert np.linalg.norm(world - place) < 0.01
             pixel = image.data[0, z, y, x]
             assert pixel in volumes[i, j, k]
-            assert abs(ds.pixel_array[y, x] * float(ds.RescaleSlope) - pixel) <= float(
-                ds.RescaleSlope
-            )
+            assert abs(values(ds)[y, x] - pixel) <= 0.5001 * scale(ds)
     assert nifti.header["sform_code"] == nifti.header["qform_code"] == 1
     np.testing.assert_allclose(nifti.get_qform(), nifti.affine, atol=1e-3)
 
@@ -98,14 +97,16 @@ def test_every_pixel_is_there(exported):
     images = images_of(exported / "images.h5")
     assert len(planes) == sum(image.data.shape[1] for image in images)
     top = max(image.data.max() for image in images)
-    (slope,) = {float(ds.RescaleSlope) for ds in planes.values()}
-    assert slope == pytest.approx(top / 32767, rel=1e-6)
+    (step,) = {scale(ds) for ds in planes.values()}
+    assert step == pytest.approx(top / 4095, rel=1e-12)
+    assert max(ds.pixel_array.max() for ds in planes.values()) == 4095, "12 bits are used"
+    for ds in planes.values():
+        assert (ds.BitsStored, ds.HighBit, ds.PixelRepresentation) == (12, 11, 0)
     for image in images:
         nz = image.data.shape[1]
         for z in range(nz):
             ds = planes[(image.image_index - 1) * nz + z + 1]
-            values = ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept)
-            np.testing.assert_allclose(values, image.data[0, z], atol=0.51 * top / 32767)
+            np.testing.assert_allclose(values(ds), image.data[0, z], atol=0.5001 * step)
 
 
 def test_attributes(exported):
@@ -126,6 +127,7 @@ def test_attributes(exported):
         assert ds.ImageType[0] == "DERIVED"
         assert "cg-sense+sinc" in ds.DerivationDescription
         assert "Research use only" in ds.DerivationDescription
+        assert "neural network" not in ds.DerivationDescription + ds.ImageComments
         assert ds.MRAcquisitionType == ("3D" if is_3d else "2D")
     assert len({ds.SeriesInstanceUID for ds in all_}) == 1
     assert len({ds.SOPInstanceUID for ds in all_}) == len(all_)
@@ -141,33 +143,42 @@ def test_dicom3tools_find_no_error(exported):
         assert "MRImage" in run.stderr
     run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
     assert run.returncode == 0 and not run.stdout and not run.stderr, run.stderr
-    enhanced = exported / "images_enhanced" / "series001.dcm"
-    run = subprocess.run(["dciodvfy", enhanced], capture_output=True, text=True)
-    assert "Error" not in run.stderr and "EnhancedMRImage" in run.stderr, run.stderr
+    for path in (exported / "images_enhanced").iterdir():
+        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        assert "Error" not in run.stderr and "EnhancedMRImage" in run.stderr, run.stderr
 
 
 def test_the_enhanced_image_has_the_same_frames(exported):
     planes = by_number(exported)
-    ds = pydicom.dcmread(exported / "images_enhanced" / "series001.dcm")
-    shared = ds.SharedFunctionalGroupsSequence[0]
-    frames = ds.PerFrameFunctionalGroupsSequence
-    assert ds.NumberOfFrames == len(planes) == len(frames)
-    pixels = ds.pixel_array.reshape(len(frames), ds.Rows, ds.Columns)
-    indices = set()
-    for (_, classic), frame, values in zip(sorted(planes.items()), frames, pixels, strict=True):
-        np.testing.assert_array_equal(values, classic.pixel_array)
-        position = frame.PlanePositionSequence[0].ImagePositionPatient
-        assert position == classic.ImagePositionPatient
-        axes = frame.PlaneOrientationSequence[0].ImageOrientationPatient
-        assert axes == classic.ImageOrientationPatient
-        assert frame.MREchoSequence[0].EffectiveEchoTime == float(classic.EchoTime)
-        indices.add(tuple(frame.FrameContentSequence[0].DimensionIndexValues))
-    assert len(indices) == len(frames)
-    rescale = shared.PixelValueTransformationSequence[0]
-    assert rescale.RescaleSlope == next(iter(planes.values())).RescaleSlope
-    assert shared.PixelMeasuresSequence[0].PixelSpacing == planes[1].PixelSpacing
-    assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
-    assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
+    every = read_folder(exported / "images_enhanced")
+    assert sum(int(ds.NumberOfFrames) for ds in every) == len(planes)
+    assert len(every) == len({float(ds.EchoTime) for ds in planes.values()}), "a file per contrast"
+    for ds in every:
+        shared = ds.SharedFunctionalGroupsSequence[0]
+        frames = ds.PerFrameFunctionalGroupsSequence
+        echo = frames[0].MREchoSequence[0].EffectiveEchoTime
+        alike = [c for _, c in sorted(planes.items()) if float(c.EchoTime) == echo]
+        pixels = ds.pixel_array.reshape(len(frames), ds.Rows, ds.Columns)
+        indices = set()
+        for classic, frame, stored in zip(alike, frames, pixels, strict=True):
+            np.testing.assert_array_equal(stored, classic.pixel_array)
+            position = frame.PlanePositionSequence[0].ImagePositionPatient
+            assert position == classic.ImagePositionPatient
+            axes = frame.PlaneOrientationSequence[0].ImageOrientationPatient
+            assert axes == classic.ImageOrientationPatient
+            assert frame.MREchoSequence[0].EffectiveEchoTime == echo
+            content = frame.FrameContentSequence[0]
+            assert content.TemporalPositionIndex == classic.TemporalPositionIdentifier
+            indices.add(tuple(content.DimensionIndexValues))
+        assert len(indices) == len(frames)
+        rescale = shared.PixelValueTransformationSequence[0]
+        assert (rescale.RescaleSlope, rescale.RescaleIntercept) == (1, 0)
+        assert scale(ds) == scale(planes[1]) and window(ds) == window(planes[1])
+        assert shared.PixelMeasuresSequence[0].PixelSpacing == planes[1].PixelSpacing
+        assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
+        assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
+        for keyword in ("RepetitionTime", "MagneticFieldStrength", "FlipAngle"):
+            assert ds.get(keyword) == planes[1].get(keyword), keyword
 
 
 @pytest.mark.skipif(not shutil.which("dcmdump"), reason="Debian's dcmtk not installed")

@@ -1,0 +1,29 @@
+"""Finds volumes of a series that lack slices, as after an interrupted repetition.
+
+Viewers and converters distribute the images of a series over an even grid of places and times. An
+image of an incomplete volume would move all later ones, so such images form a separate series.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from .planes import Plane
+
+
+def incomplete(planes: Sequence[Plane]) -> list[int]:
+    """Return the indices of the planes that belong to incomplete volumes.
+
+    A volume has the planes of one orientation, matrix, moment and contrast. It is incomplete if it
+    lacks a place of the others while at least one of them has every place.
+    """
+    kinds: dict[tuple, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for i, plane in enumerate(planes):
+        kind = (plane.orientation, plane.pixels.shape)
+        kinds[kind][(*plane.moment, plane.counters["contrast"])].append(i)
+    found: list[int] = []
+    for volumes in kinds.values():
+        places = {key: {planes[i].place for i in volume} for key, volume in volumes.items()}
+        every = set().union(*places.values())
+        if every in places.values():
+            found += [i for key, volume in volumes.items() if places[key] < every for i in volume]
+    return sorted(found)

@@ -1,0 +1,71 @@
+"""Makes the functional groups of the frames of an Enhanced MR image: place, time and contrast."""
+
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from gadget.output.planes import Plane
+
+from .labels import Labels
+from .modules import SharedAttributes, decimal
+from .order import ranks, temporal_positions
+
+
+def frame_groups(
+    planes: Sequence[Plane], shared: SharedAttributes, labels: Labels
+) -> list[Dataset]:
+    """Return the functional groups of every frame of one stack and contrast."""
+    # PS3.3 C.7.6.16.2.2.4: positions are counted from 1.
+    places = ranks([round(p.location, 2) + 0.0 for p in planes])
+    times = temporal_positions(planes)
+    return [
+        groups(
+            FrameContentSequence=_content(plane, place, time, shared),
+            PlanePositionSequence=item(ImagePositionPatient=[decimal(v) for v in plane.first]),
+            PlaneOrientationSequence=item(
+                ImageOrientationPatient=[decimal(v) for v in (*plane.row, *plane.column)]
+            ),
+            MREchoSequence=item(
+                EffectiveEchoTime=labels.parameter("TE", plane.counters["contrast"]) or 0.0
+            ),
+            **_trigger(plane, shared),
+        )
+        for plane, place, time in zip(planes, places, times, strict=True)
+    ]
+
+
+def _content(plane: Plane, place: int, time: int, shared: SharedAttributes) -> Dataset:
+    content = item(
+        FrameAcquisitionNumber=shared.positions[plane.number],
+        StackID="1",
+        InStackPositionNumber=place,
+        TemporalPositionIndex=time,
+        DimensionIndexValues=[1, place, time],
+        FrameComments=f"FALLBACK: {plane.meta['JRSR_fallback']}" if plane.is_fallback else "",
+    )
+    date, time_of_day = shared.clock.acquired(plane)
+    if date and time_of_day:
+        moment = f"{date}{time_of_day}"
+        content.FrameAcquisitionDateTime = content.FrameReferenceDateTime = moment
+    return content
+
+
+def _trigger(plane: Plane, shared: SharedAttributes) -> dict[str, Dataset]:
+    trigger = shared.clock.triggered_ms(plane)
+    if trigger is None:
+        return {}
+    return {"CardiacSynchronizationSequence": item(NominalCardiacTriggerDelayTime=trigger)}
+
+
+def item(**values: object) -> Dataset:
+    """Return a data set of these attributes."""
+    ds = Dataset()
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def groups(**members: Dataset) -> Dataset:
+    """Return functional groups, which are sequences of one item."""
+    return item(**{keyword: Items([group]) for keyword, group in members.items()})

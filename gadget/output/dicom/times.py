@@ -1,0 +1,84 @@
+"""Finds when images were acquired.
+
+ISMRMRD leaves the unit of time stamps to the vendor. Siemens counts ticks of 2.5 ms: from midnight
+for acquisitions, from the last trigger for the physiology. Headers without a vendor are read the
+same way, as Gadgetron and FIRE do. Stamps of other vendors are not used.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gadget.output.planes import Plane
+
+from .labels import Labels
+
+TICK = timedelta(milliseconds=2.5)
+DAY = timedelta(days=1)
+LATEST, EARLIEST = timedelta(hours=6), timedelta(minutes=-10)
+"""Where a time of day may lie relative to the start of the series to be one of its times."""
+LONGEST_TRIGGER_MS = 60_000.0
+NO_DATE = datetime(1900, 1, 1)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Converts the time stamps of the images of a scan.
+
+    Attributes
+    ----------
+    labels
+        Scan header.
+    earliest
+        First acquisition time stamp of the scan.
+    """
+
+    labels: Labels
+    earliest: int
+
+    @property
+    def date(self) -> str:
+        """Date of the series, else of the study; empty if the header has none."""
+        return self.labels.date("measurementInformation/seriesDate") or self.labels.date(
+            "studyInformation/studyDate"
+        )
+
+    @property
+    def start(self) -> str:
+        """Time of day of the series, else of the study; empty if the header has none."""
+        return self.labels.time("measurementInformation/seriesTime") or self.labels.time(
+            "studyInformation/studyTime"
+        )
+
+    def acquired(self, plane: Plane) -> tuple[str, str]:
+        """Return date and time of the acquisition of an image, each empty if it is unknown.
+
+        Stamps that cannot be times of day in the series count from its start.
+        """
+        if not plane.acquired or not self._has_ticks:
+            return "", ""
+        date = datetime.strptime(self.date, "%Y%m%d") if self.date else NO_DATE
+        of_day = plane.acquired * TICK % DAY
+        if not self.start:
+            moment = date + of_day
+        else:
+            start = date + _time_of_day(self.start)
+            since = (of_day - _time_of_day(self.start) - EARLIEST) % DAY + EARLIEST
+            if since > LATEST:
+                since = (plane.acquired - self.earliest) * TICK
+            moment = start + since
+        return moment.strftime("%Y%m%d") if self.date else "", moment.strftime("%H%M%S.%f")
+
+    def triggered_ms(self, plane: Plane) -> float | None:
+        """Return the time since the last trigger, None if it is unknown."""
+        ms = plane.triggered * TICK / timedelta(milliseconds=1)
+        return ms if self._has_ticks and 0 < ms < LONGEST_TRIGGER_MS else None
+
+    @property
+    def _has_ticks(self) -> bool:
+        vendor = self.labels.text("acquisitionSystemInformation/systemVendor").upper()
+        return not vendor or "SIEMENS" in vendor
+
+
+def _time_of_day(text: str) -> timedelta:
+    seconds = float(text[4:])
+    return timedelta(hours=int(text[:2]), minutes=int(text[2:4]), seconds=seconds)
