@@ -13,7 +13,7 @@ from jrsr_core.mrd.files.hdf5_checks import VLEN
 from jrsr_core.mrd.files.heaps import HEAP, OBJECT
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
-from tests.helpers.other_images import an_image, read_folder, values, write_file
+from tests.helpers.other_images import values
 
 
 def test_converted_later_is_exported_at_once(tmp_path, capfd):
