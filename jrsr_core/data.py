@@ -79,6 +79,9 @@ class KSpaceSlice:
     lr_readout
         Samples along kx of the LR grid where `kspace` reaches beyond it, because the readout was
         acquired at high resolution; None if it does not.
+    notes
+        What was decided against the header of the scan, one sentence each; they become warnings of
+        the image.
     """
 
     kspace: Tensor
@@ -90,6 +93,7 @@ class KSpaceSlice:
     noise_std: float | None = None
     is_acs_shared: bool = False
     lr_readout: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -135,6 +139,8 @@ class KSpaceVolume:
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
     is_acs_shared
         Whether other volumes come with the same `acs` (one tensor).
+    notes
+        As those of `KSpaceSlice`.
     """
 
     hybrid: Tensor
@@ -146,6 +152,7 @@ class KSpaceVolume:
     noise_std: float | None = None
     acs_noise_std: float | None = None
     is_acs_shared: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -177,6 +184,7 @@ class KSpaceVolume:
             counters=self.counters,
             stamp=self.stamp,
             noise_std=self.noise_std,
+            notes=self.notes,
         )
 
 

@@ -10,6 +10,8 @@ from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.noise_lines import NoiseLines, usable_noise
+from jrsr_core.mrd.notes import broken_note
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
@@ -44,7 +46,9 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
     check_model(settings)
     try:
         with open_scan(path, untrusted=untrusted) as scan:
-            rows = report_rows(inspect_scan(scan.header, scan.heads, settings), settings)
+            found = inspect_scan(scan.header, scan, settings)
+            noise = usable_noise(scan, found.plan.noise, found.plan.broken_coils)
+            rows = report_rows(found, noise, settings)
     except ValueError as error:
         declined = "declined: " if isinstance(error, UnsupportedScan) else ""
         print_warning(f"{path.name}: {declined}{describe(error)}")
@@ -59,7 +63,7 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
     return Exit.DONE
 
 
-def report_rows(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
+def report_rows(found: Inspection, noise: NoiseLines, settings: Settings) -> list[tuple[str, str]]:
     """Return the rows of the printed table as (name, value)."""
     plan, header = found.plan, found.plan.header
     counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
@@ -75,7 +79,8 @@ def report_rows(found: Inspection, settings: Settings) -> list[tuple[str, str]]:
         ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
         ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
         ("set aside", ", ".join(unused) or "nothing"),
-        ("whitening", _whitening(plan, settings)),
+        ("whitening", _whitening(noise, settings)),
+        ("decided", "; ".join(_decisions(plan)) or "nothing against the header"),
     ]
     for space in found.spaces:
         if len(found.spaces) > 1:
@@ -102,12 +107,27 @@ def _space_rows(
     ]
 
 
-def _whitening(plan: ScanPlan, settings: Settings) -> str:
+def _decisions(plan: ScanPlan) -> list[str]:
+    """Return what is decided against the header, each decision once."""
+    several = len(plan.notes) > 1
+    found = {
+        note: f"encoding {space}: {note}" if several else note
+        for space, notes in plan.notes.items()
+        for note in notes
+    }
+    if plan.broken_coils:
+        found["coils"] = broken_note(plan.broken_coils)
+    return list(found.values())
+
+
+def _whitening(noise: NoiseLines, settings: Settings) -> str:
     if not settings.prewhiten:
         return "off"
     if settings.noise_file:
         return f"from the noise lines of {settings.noise_file}"
-    return "from the noise lines" if len(plan.noise) else "no noise lines, noise level estimated"
+    if noise.note:
+        return noise.note
+    return "from the noise lines" if len(noise.lines) else "no noise lines, noise level estimated"
 
 
 def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
@@ -152,6 +172,11 @@ def _intention(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> st
     if space.n_without_acs:
         width = settings.kernel_width
         text += f"; {space.n_without_acs} fallback images, no ACS of {width} x {width}"
+    broken_off = {c: r for c, r in plan.incomplete.items() if c.encoding == space.number}
+    if broken_off:
+        reasons = ", ".join(dict.fromkeys(broken_off.values()))
+        plural = "" if len(broken_off) == 1 else "s"
+        text += f"; {len(broken_off)} fallback image{plural}: {reasons}"
     return text
 
 

@@ -22,8 +22,8 @@ from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.metrics.image import psnr, ssim
+from jrsr_core.mrd.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import ifft2c
@@ -58,7 +58,7 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> Ex
         engine = partial(make_engine, settings, with_maps=True)
         targets = {"mrd": names["images"], "report": report}
         reconstruct_scan(scan, settings, targets, engine, overwrite=overwrite)
-        slice_ = next(iter(make_assembler(scan, plan_scan(scan.header, scan.heads), settings)))
+        slice_ = next(iter(make_assembler(scan, plan_source(scan.header, scan), settings)))
     if not isinstance(slice_, KSpaceSlice):
         raise TypeError("the simulated scan is not 2-D")
     entries = list(_compare(slice_, settings))

@@ -175,7 +175,7 @@ def reconstruct_scan(
     """
     start = time.perf_counter()
     name = scan.path.name
-    found = inspect_scan(scan.header, scan.heads, settings)
+    found = inspect_scan(scan.header, scan, settings)
     engine = get_engine()
     if found.n_outside:
         print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")

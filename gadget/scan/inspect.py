@@ -1,4 +1,4 @@
-"""Inspection of a scan by its header and the headers of its lines, without reading samples.
+"""Inspection of a scan by its headers and the samples of one image per encoding space.
 
 `jrsr check` prints the result and `jrsr recon` acts on it, so that both accept the same scans.
 """
@@ -12,9 +12,11 @@ from jrsr_core.calibration.settings import SR_FACTOR, check_matrix
 from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.examine import plan_source
 from jrsr_core.mrd.grid import line_counts, lines_outside
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.plan import ScanPlan, plan_scan
+from jrsr_core.mrd.lines import LineSource
+from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.mrd.readout import measured_share
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
@@ -87,24 +89,23 @@ class Inspection:
     n_outside: int
 
 
-def inspect_scan(header: ScanHeader, heads: np.ndarray, settings: Settings) -> Inspection:
+def inspect_scan(header: ScanHeader, source: LineSource, settings: Settings) -> Inspection:
     """Plan a scan and inspect its images.
 
     Parameters
     ----------
-    heads
-        Headers of all lines.
+    source
+        All lines.
 
     Raises
     ------
     UnsupportedScan, BadScan
         The scan is declined, or broken.
     """
-    plan = plan_scan(header, heads)
-    n_outside = 0
+    plan, heads, n_outside = plan_source(header, source), source.heads, 0
     for number in plan.spaces:
         lines = [x for c, x in plan.groups.items() if c.encoding == number]
-        n_outside += lines_outside(heads[np.concatenate(lines)], header.encodings[number])
+        n_outside += lines_outside(heads[np.concatenate(lines)], plan.header.encodings[number])
     spaces = tuple(_inspect_space(plan, number, heads, settings) for number in plan.spaces)
     return Inspection(plan, spaces, n_outside)
 

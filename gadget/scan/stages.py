@@ -17,7 +17,7 @@ from gadget.settings import MAPS, Settings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler, ScanMemory
-from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
+from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image, to_mrd_map
@@ -65,9 +65,17 @@ def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
     return make
 
 
-def live_scan(header: ScanHeader, settings: Settings) -> LiveScan:
-    """Return a running scan without lines; raises as `assembler_maker`."""
-    return LiveScan(header, settings.trigger, assembler_maker(settings))
+def live_scan(header: ScanHeader, settings: Settings, *, is_cropped: bool = False) -> LiveScan:
+    """Return a running scan without lines; `is_cropped` as in `plan_source`.
+
+    Raises
+    ------
+    UnsupportedScan
+        The header names nothing that is reconstructed.
+    UsageError, FileNotFoundError, BadScan
+        As `assembler_maker`.
+    """
+    return LiveScan(header, settings.trigger, assembler_maker(settings), is_cropped=is_cropped)
 
 
 def file_tasks(slices: Assembler) -> Iterator[Task]:
@@ -91,7 +99,7 @@ class _Assembled:
 
     task: Task
     data: KSpaceSlice | KSpaceVolume
-    error: BadSamples | None = None
+    error: PartialImage | None = None
 
 
 def reconstruct(
@@ -103,7 +111,7 @@ def reconstruct(
 
     Raises
     ------
-    BadSamples, UnsupportedScan
+    PartialImage, UnsupportedScan
         The first failure, with ``on_failure=stop``.
     Cancelled
         Nobody waits for the images any more.
@@ -120,7 +128,7 @@ def reconstruct(
 def _assemble(task: Task) -> _Assembled:
     try:
         return _Assembled(task, task.assemble())
-    except BadSamples as error:
+    except PartialImage as error:
         return _Assembled(task, error.rest, error)
 
 

@@ -102,7 +102,8 @@ class Session:
     def _serve(self, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
         header = parse_header(self._connection.header)
-        scan = live_scan(header, settings)
+        # A chain of Gadgetron removes oversampling and leaves the header as it was.
+        scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
         numbering = Numbering(header.encodings)
         for tasks in self._tasks(scan):

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 SR_FACTOR = 2
 """Ratio of the HR to the LR matrix along each axis."""
 
+MIN_NOISE_SAMPLES = 2
+"""Samples of noise per coil without which there is no noise covariance."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "n_virtual_coils": (1, 1024),
     "kernel_width": (3, 16),

@@ -5,6 +5,12 @@
 so every whitened channel has E|n|^2 = 1 and no two of them share noise.
 Source: Pruessmann et al., MRM 2001;46:638, appendix A (decorrelation of the channels).
 
+A channel whose noise the channels before it explain (a copy, a sum) has no noise of its own to
+divide by: Psi is singular, and by rounding alone a Cholesky factor may or may not exist. Channels
+are taken in their order; with Psi scaled to a unit diagonal, the share of a channel's noise power
+that those before it leave is the square of its pivot. Channels below `OWN_NOISE` are left out
+(ours).
+
 The noise has to be in the units of the data. A noise scan recorded with another dwell time than
 the image is first multiplied by sqrt(dwell of the noise scan / dwell of the image): the standard
 deviation grows with the square root of the receiver bandwidth.
@@ -15,10 +21,15 @@ from torch import Tensor
 
 from jrsr_core.tensors import is_finite
 
+from .settings import MIN_NOISE_SAMPLES
+
 DEAD_CHANNEL = 1e-12
 """A channel whose noise power is below this fraction of the strongest one is dead."""
 
-MIN_SAMPLES_PER_COIL = 2
+OWN_NOISE = 1e-6
+"""Share of its noise power that a channel has to have for itself; the rows of W are limited to
+1000 times what they are without correlation. Copies have 1e-14 (rounding of single precision), two
+coils at one place 1e-2."""
 
 
 def noise_covariance(noise: Tensor) -> Tensor:
@@ -39,20 +50,19 @@ def whitening_matrix(noise: Tensor) -> Tensor:
     -------
     Tensor
         complex64 ``(coil, coil)``, lower triangular. A dead channel (no noise power: a broken or
-        unplugged coil) gets a row and a column of zeros, so that it contributes nothing; see
-        `dead_channels`.
+        unplugged coil) and one that depends on those before it get a row and a column of zeros, so
+        that they contribute nothing; see `unused_channels`.
 
     Raises
     ------
     ValueError
-        Too few samples for the number of coils, non-finite samples, no live channel, or channels
-        that are copies of each other.
+        Too few samples for the number of coils, non-finite samples, or no live channel.
     """
     n_coils, n_samples = noise.shape
-    if n_samples < MIN_SAMPLES_PER_COIL * n_coils:
+    if n_samples < MIN_NOISE_SAMPLES * n_coils:
         raise ValueError(
             f"noise has {n_samples} samples, {n_coils} coils need "
-            f"at least {MIN_SAMPLES_PER_COIL * n_coils}"
+            f"at least {MIN_NOISE_SAMPLES * n_coils}"
         )
     if not is_finite(noise):
         raise ValueError("noise has samples that are not finite")
@@ -60,17 +70,31 @@ def whitening_matrix(noise: Tensor) -> Tensor:
     live = ~_is_dead(covariance)
     if not live.any():
         raise ValueError(f"noise is zero in all {n_coils} coils")
-    factor, info = torch.linalg.cholesky_ex(covariance[live][:, live])
-    if int(info):
-        raise ValueError(f"noise covariance of {n_coils} coils is singular: channels are copies")
+    index = torch.tensor(_independent(covariance, live.nonzero().flatten().tolist()))
+    factor = torch.linalg.cholesky(covariance[index[:, None], index])
     identity = torch.eye(factor.shape[0], dtype=factor.dtype, device=factor.device)
     matrix = torch.zeros_like(covariance)
-    index = live.nonzero().squeeze(-1)
     matrix[index[:, None], index] = torch.linalg.solve_triangular(factor, identity, upper=False)
     return matrix.to(torch.complex64)
 
 
-def dead_channels(matrix: Tensor) -> list[int]:
+def _independent(covariance: Tensor, channels: list[int]) -> list[int]:
+    """Return the channels whose noise is not explained by that of the channels before them."""
+    level = covariance.diagonal().real.clamp_min(torch.finfo(torch.float64).tiny).sqrt()
+    correlation = covariance / (level[:, None] * level)
+    kept: list[int] = []
+    # Rows of the Cholesky factor of the kept channels, over all channels.
+    rows = torch.zeros((0, len(level)), dtype=correlation.dtype, device=correlation.device)
+    for channel in channels:
+        rest = correlation[channel] - rows[:, channel].conj() @ rows
+        own = float(rest[channel].real)
+        if own > OWN_NOISE:
+            kept.append(channel)
+            rows = torch.cat([rows, (rest / own**0.5)[None]])
+    return kept
+
+
+def unused_channels(matrix: Tensor) -> list[int]:
     """Return the channels to which a whitening matrix gives no weight."""
     return [int(i) for i in (matrix.abs().sum(-1) == 0).nonzero().flatten()]
 

@@ -25,12 +25,29 @@ from .readout import LineLayout, Readout, plan_readout, readout_kinds
 LINES_AT_ONCE = 128
 
 
+class BrokenCoils(Exception):
+    """Channels without usable samples; what was read has to be read again without them."""
+
+    def __init__(self, coils: list[int]) -> None:
+        super().__init__(f"channels {coils} are not finite")
+        self.coils = coils
+
+
 @dataclass(frozen=True, eq=False)
 class LineReader:
-    """Reads the lines of a source and whitens them where `whitening` is not None."""
+    """Reads the lines of a source and whitens them where `whitening` is not None.
+
+    `channels` are those that are read, None for all.
+    """
 
     source: LineSource
     whitening: Whitening | None
+    channels: list[int] | None = None
+
+    def n_coils(self, line: int) -> int:
+        """Return the number of coils of what is read of a line."""
+        n_coils = int(self.source.heads["active_channels"][line])
+        return n_coils if self.channels is None else len(self.channels)
 
     def sum(
         self,
@@ -59,11 +76,16 @@ class LineReader:
             finite, are left out.
         ndarray
             Boolean per line: whether it is finite.
+
+        Raises
+        ------
+        BrokenCoils
+            Channels of which half of the lines are not finite, while others are.
         """
         heads = self.source.heads[lines]
         places = line_places(heads, grid)
         finite = np.ones(len(lines), dtype=bool)
-        total = self._empty(heads, grid, layout, transform)
+        total = self._empty(lines, grid, layout, transform)
         for members, readouts, good in self._blocks(lines, np.flatnonzero(places >= 0), layout):
             finite[members] = good
             where = torch.from_numpy(places[members[good]])
@@ -71,9 +93,9 @@ class LineReader:
         return total, finite
 
     def _empty(
-        self, heads: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout, transform: Callable
+        self, lines: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout, transform: Callable
     ) -> Tensor:
-        n_coils = int(heads["active_channels"][0])
+        n_coils = self.n_coils(lines[0])
         line = torch.zeros(1, n_coils, layout.encoding.readout_size, dtype=torch.complex64)
         return line.new_zeros((grid.ny * grid.nz, *transform(line).shape[1:]))
 
@@ -81,16 +103,31 @@ class LineReader:
         self, lines: np.ndarray, wanted: np.ndarray, layout: LineLayout
     ) -> Iterator[tuple[np.ndarray, Tensor, np.ndarray]]:
         """Yield members of `lines`, the finite readouts among them, and which ones are finite."""
+        n_bad: Tensor | None = None
         for kind, of_kind in readout_kinds(self.source.heads[lines[wanted]]).items():
             readout = plan_readout(kind, layout)
             for start in range(0, len(of_kind), LINES_AT_ONCE):
                 members = wanted[of_kind[start : start + LINES_AT_ONCE]]
                 samples = torch.from_numpy(self.source.samples(lines[members]))
+                samples = samples if self.channels is None else samples[:, self.channels]
                 good = _finite_lines(samples)
-                samples = samples if good.all() else samples[good]
+                if not good.all():
+                    more = _bad_channels(samples)
+                    n_bad = more if n_bad is None else n_bad + more
+                    samples = samples[good]
                 if self.whitening is not None:
                     samples = whiten(self.whitening.matrix, samples.movedim(0, 1)).movedim(0, 1)
                 yield members, on_grid(readout, samples), good.numpy()
+        self._check_coils(n_bad, len(wanted))
+
+    def _check_coils(self, n_bad: Tensor | None, n_lines: int) -> None:
+        """Raise `BrokenCoils` for the channels of which most lines are not finite."""
+        if n_bad is None:
+            return
+        broken = n_bad >= n_lines / 2
+        if not broken.all() and broken.any():
+            channels = self.channels or list(range(len(n_bad)))
+            raise BrokenCoils([channels[i] for i in broken.nonzero().flatten().tolist()])
 
 
 def on_grid(readout: Readout, samples: Tensor) -> Tensor:
@@ -125,6 +162,11 @@ def on_grid(readout: Readout, samples: Tensor) -> Tensor:
     outside = torch.ones(n_out, dtype=torch.bool)
     outside[readout.span] = False
     return cropped.masked_fill(outside, 0)
+
+
+def _bad_channels(samples: Tensor) -> Tensor:
+    """Return the number of lines that are not finite, by channel, of ``(line, coil, sample)``."""
+    return (~torch.isfinite(torch.view_as_real(samples)).flatten(2).all(2)).sum(0)
 
 
 def _finite_lines(samples: Tensor) -> Tensor:

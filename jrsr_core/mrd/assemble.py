@@ -18,13 +18,15 @@ from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.acs.read import acs_of_block, read_block
 
-from .accumulate import LineReader
-from .errors import BadSamples
+from .accumulate import BrokenCoils, LineReader
+from .errors import BadSamples, IncompleteImage
 from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
 from .noise import NoiseData, Whitening, make_whitening, read_noise
+from .noise_lines import usable_noise
+from .notes import broken_note, dependent_note, silent_note
 from .plan import ScanPlan
 from .readout import measured_share
 
@@ -34,11 +36,14 @@ class ScanMemory:
     """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
 
     `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and
-    hybrid ACS are kept by (encoding space, slice).
+    hybrid ACS are kept by (encoding space, slice). `broken_coils` are the channels that are not
+    used, `noise_note` says what is wrong with noise lines.
     """
 
     is_whitening_known: bool = False
     whitening: Whitening | None = None
+    noise_note: str = ""
+    broken_coils: frozenset[int] = frozenset()
     acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
         default_factory=dict
@@ -78,14 +83,64 @@ class Assembler:
         self.source = source
         self.plan = plan
         self._memory = memory or ScanMemory()
-        if not self._memory.is_whitening_known:
-            if prewhiten:
-                self._memory.whitening = _scan_whitening(source, plan, noise)
-            self._memory.is_whitening_known = True
-        self.whitening = self._memory.whitening
-        self.reader = LineReader(source, self.whitening)
+        self._prewhiten, self._earlier_noise = prewhiten, noise
         self.n_virtual_coils = n_virtual_coils
         self._block: tuple[tuple, Tensor] | None = None
+        self._leave_out(plan.broken_coils)
+
+    def _leave_out(self, coils: frozenset[int]) -> None:
+        """Leave out broken channels, those known before as well, and prepare to read the others."""
+        memory = self._memory
+        if coils - memory.broken_coils:
+            memory.broken_coils |= coils
+            memory.is_whitening_known = False
+            memory.acs.clear()
+            memory.hybrid.clear()
+            self._block = None
+        if not memory.is_whitening_known:
+            if self._prewhiten:
+                self._find_whitening()
+            memory.is_whitening_known = True
+        self.whitening = memory.whitening
+        channels = self._channels() if memory.broken_coils else None
+        self.reader = LineReader(self.source, self.whitening, channels)
+
+    def _channels(self) -> list[int]:
+        """Return the channels that are used."""
+        return [c for c in range(self.plan.n_coils) if c not in self._memory.broken_coils]
+
+    def _find_whitening(self) -> None:
+        """Find the whitening for the dwell time of the first image line."""
+        plan, memory, channels = self.plan, self._memory, self._channels()
+        noise = self._earlier_noise
+        if noise is None:
+            found = usable_noise(self.source, plan.noise, memory.broken_coils)
+            memory.noise_note = found.note
+            noise = read_noise(self.source, found.lines, plan.header.noise_bandwidth)
+        memory.whitening = None
+        if noise is None:
+            return
+        if memory.broken_coils and noise.samples.shape[0] == plan.n_coils:
+            noise = noise.of_channels(channels)
+        first_image = next(iter(plan.groups.values()))[0]
+        dwell_us = float(self.source.heads["sample_time_us"][first_image])
+        memory.whitening = make_whitening(noise, dwell_us, len(channels))
+
+    def _notes(self, counters: Counters) -> tuple[str, ...]:
+        """Return what was decided against the header of the scan, for its images."""
+        memory, notes = self._memory, list(self.plan.notes.get(counters.encoding, ()))
+        if memory.broken_coils:
+            notes.append(broken_note(memory.broken_coils))
+        if memory.noise_note:
+            notes.append(memory.noise_note)
+        if self.whitening is not None:
+            channels = self._channels()
+            silent, dependent = self.whitening.silent, self.whitening.dependent
+            if silent:
+                notes.append(silent_note(channels[i] for i in silent))
+            if dependent:
+                notes.append(dependent_note(channels[i] for i in dependent))
+        return tuple(notes)
 
     def __len__(self) -> int:
         return len(self.plan.groups)
@@ -125,9 +180,18 @@ class Assembler:
         ------
         BadSamples
             Samples that are not finite; it carries the slice without the lines concerned.
+        IncompleteImage
+            The measurement broke off; it carries the slice of the lines that are there.
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
+        while True:
+            try:
+                return self._assemble(counters)
+            except BrokenCoils as error:
+                self._leave_out(frozenset(error.coils))
+
+    def _assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         layout, lines = self.plan.layout_of(counters), self.plan.groups[counters]
         line_counts(self.source.heads[lines], layout)
         make = self._volume if layout.encoding.is_3d else self._slice
@@ -135,6 +199,8 @@ class Assembler:
         if not finite.all():
             n_bad = int((~finite).sum())
             raise BadSamples(f"NaN or infinite samples in {n_bad} of {len(lines)} lines", made)
+        if reason := self.plan.incomplete.get(counters):
+            raise IncompleteImage(reason, made)
         return made
 
     def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
@@ -187,6 +253,7 @@ class Assembler:
             "counters": counters,
             "is_acs_shared": self._is_acs_shared(counters),
             "stamp": acquisition_stamp(central),
+            "notes": self._notes(counters),
         }
 
     def _is_acs_shared(self, counters: Counters) -> bool:
@@ -220,15 +287,3 @@ class Assembler:
         scale *= self.whitening.dwell_factor(float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
-
-
-def _scan_whitening(
-    source: LineSource, plan: ScanPlan, earlier: NoiseData | None
-) -> Whitening | None:
-    """Return the whitening for the dwell time of the first image line; None without noise data."""
-    noise = earlier or read_noise(source, plan.noise, plan.header.noise_bandwidth)
-    if noise is None:
-        return None
-    first_image = next(iter(plan.groups.values()))[0]
-    dwell_us = float(source.heads["sample_time_us"][first_image])
-    return make_whitening(noise, dwell_us, plan.n_coils)

@@ -7,10 +7,10 @@ class BadScan(ValueError):
     """The input is broken: of another format than expected, cut off, or with impossible numbers."""
 
 
-class BadSamples(BadScan):
-    """NaN or infinite samples in one slice or volume.
+class PartialImage(ValueError):
+    """One slice or volume that is not what was meant to be measured.
 
-    `rest` is the slice or volume without the lines that hold them: input for a fallback
+    `rest` is the slice or volume of the lines that can be used: input for a fallback
     reconstruction, not for a model.
     """
 
@@ -19,5 +19,13 @@ class BadSamples(BadScan):
         self.rest = rest
 
 
+class BadSamples(PartialImage, BadScan):
+    """NaN or infinite samples in some lines, which `rest` is without."""
+
+
 class UnsupportedScan(ValueError):
     """The input is valid, but a kind of scan that is not reconstructed."""
+
+
+class IncompleteImage(PartialImage, UnsupportedScan):
+    """The measurement broke off, or left out the centre of k-space."""

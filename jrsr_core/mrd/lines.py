@@ -10,20 +10,18 @@ from typing import Protocol
 
 import numpy as np
 
-COUNTERS_DTYPE = np.dtype(
-    [
-        ("kspace_encode_step_1", "<u2"),
-        ("kspace_encode_step_2", "<u2"),
-        ("average", "<u2"),
-        ("slice", "<u2"),
-        ("contrast", "<u2"),
-        ("phase", "<u2"),
-        ("repetition", "<u2"),
-        ("set", "<u2"),
-        ("segment", "<u2"),
-        ("user", "<u2", (8,)),
-    ]
+LINE_COUNTERS = (
+    "kspace_encode_step_1",
+    "kspace_encode_step_2",
+    "average",
+    "slice",
+    "contrast",
+    "phase",
+    "repetition",
+    "set",
+    "segment",
 )
+COUNTERS_DTYPE = np.dtype([*((name, "<u2") for name in LINE_COUNTERS), ("user", "<u2", (8,))])
 
 HEAD_DTYPE = np.dtype(
     [
@@ -77,7 +75,10 @@ REJECTED = {
 class LineSource(Protocol):
     """Source of lines: a file, a bucket, a simulation."""
 
-    heads: np.ndarray
+    @property
+    def heads(self) -> np.ndarray:
+        """Headers of all lines."""
+        ...
 
     def samples(self, indices: np.ndarray) -> np.ndarray:
         """Return complex64 ``(line, coil, sample)`` of lines that have one common size."""

@@ -2,7 +2,7 @@
 
 Lines are kept until the trigger finds their unit complete and the coils of its slice can be
 calibrated; then a `Task` is made of them and they are dropped. All decisions are those of
-`plan_scan` on the lines so far, so that the file of a scan gives the same images.
+`plan_source` on the lines so far, so that the file of a scan gives the same images.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +14,11 @@ from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 
 from .assemble import Assembler, ScanMemory
 from .errors import BadScan
+from .examine import ScanRecord, plan_source
 from .header import ScanHeader
+from .kinds import check_header
 from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, REJECTED, LineList, flag_bits
-from .plan import plan_scan
+from .plan import ScanPlan
 from .trigger import Trigger, Unit, unit_of
 
 _NOISE = flag_bits(NOISE)
@@ -53,6 +55,8 @@ class LiveScan:
         Rule of the `Trigger`.
     make_assembler
         ``(source, plan, memory=...) -> Assembler``, with the settings of the scan.
+    is_cropped
+        As in `plan_source`.
 
     Attributes
     ----------
@@ -60,12 +64,25 @@ class LiveScan:
         Lines added, and lines that came when the image they belong to was complete.
     n_bytes
         Memory of the lines that are kept.
+
+    Raises
+    ------
+    UnsupportedScan
+        The header names nothing that is reconstructed.
     """
 
     def __init__(
-        self, header: ScanHeader, rule: str, make_assembler: Callable[..., Assembler]
+        self,
+        header: ScanHeader,
+        rule: str,
+        make_assembler: Callable[..., Assembler],
+        *,
+        is_cropped: bool = False,
     ) -> None:
+        check_header(header)
         self.header = header
+        self._is_cropped = is_cropped
+        self._record = ScanRecord()
         self.n_lines = self.n_late = self.n_bytes = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
@@ -85,7 +102,7 @@ class LiveScan:
         Raises
         ------
         UnsupportedScan, BadScan
-            As `plan_scan`.
+            As `plan_source`.
         """
         for i, head in enumerate(lines.heads):
             self._add_line(lines.heads[i : i + 1], head, lines.data[i])
@@ -99,9 +116,13 @@ class LiveScan:
         yield from self._tasks(at_end=True)
         if self.n_lines and not self._n_tasks:
             # Reference lines without images are images, as in a file; anything else is an error.
-            groups = plan_scan(self.header, np.concatenate(self._heads)).groups
-            self._note(map(_unit, groups))
+            source = LineList(np.concatenate(self._heads), self._data)
+            plan = self._plan(source)
+            self._note(_unit(plan, counters) for counters in plan.groups)
             yield from self._tasks(at_end=True)
+
+    def _plan(self, source: LineList) -> ScanPlan:
+        return plan_source(self.header, source, self._record, is_cropped=self._is_cropped)
 
     def _note(self, complete: Iterable[Unit]) -> None:
         n = len(self._complete)
@@ -126,7 +147,7 @@ class LiveScan:
         self.n_bytes += record.nbytes + self._data[-1].nbytes
 
     def _is_image(self, flags: int, space: int) -> bool:
-        """Return whether a line may belong to an image; `plan_scan` decides in the end."""
+        """Return whether a line may belong to an image; `plan_source` decides in the end."""
         if flags & (_NOISE | _REJECTED):
             return False
         only_calibrates = flags & _CALIBRATION and not flags & _AND_IMAGING
@@ -148,18 +169,19 @@ class LiveScan:
             return
         self._has_news = False
         source, indices = self._source()
-        plan = plan_scan(self.header, source.heads)
+        plan = self._plan(source)
         assembler = self._make_assembler(source, plan, memory=self._memory)
         ready = [
             counters
             for counters in plan.groups
-            if _unit(counters) in self._complete and (at_end or assembler.is_settled(counters))
+            if _unit(plan, counters) in self._complete
+            and (at_end or assembler.is_settled(counters))
         ]
         for counters in ready:
             self._n_tasks += 1
             yield Task(counters, assembler)
         self._drop([indices[plan.groups[counters]] for counters in ready])
-        self._complete -= set(map(_unit, ready))
+        self._complete -= {_unit(plan, counters) for counters in ready}
 
     def _drop(self, used: list[np.ndarray]) -> None:
         """Drop lines that are used or rejected; noise and reference lines stay."""
@@ -173,5 +195,5 @@ class LiveScan:
         self.n_bytes = self._heads[0].nbytes + sum(line.nbytes for line in self._data)
 
 
-def _unit(counters: Counters) -> Unit:
-    return Unit(counters.encoding, counters.slice, counters.repetition)
+def _unit(plan: ScanPlan, counters: Counters) -> Unit:
+    return Unit(counters.encoding, plan.line_slice(counters), counters.repetition)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.whitening import dead_channels, noise_covariance, whitening_matrix
+from jrsr_core.calibration.whitening import noise_covariance, unused_channels, whitening_matrix
 
 from .errors import BadScan, UnsupportedScan
 from .lines import LineSource
@@ -48,6 +48,10 @@ class NoiseData:
     dwell_us: float
     bandwidth: float
     coil_names: tuple[str, ...] = ()
+
+    def of_channels(self, channels: list[int]) -> "NoiseData":
+        """Return the noise of some channels."""
+        return replace(self, samples=self.samples[channels], coil_names=())
 
     def in_order(self, coil_names: tuple[str, ...]) -> "NoiseData":
         """Return the noise with its channels in the order of these coils.
@@ -75,11 +79,15 @@ class Whitening:
     """How to whiten lines: s W ``(coil, coil)``.
 
     `noise_std` is s = sqrt(E|n|^2) of one sample of an image line of `dwell_us` after whitening.
+    `silent` and `dependent` are the channels that get no weight: those without noise, and those
+    whose noise is that of others.
     """
 
     matrix: Tensor
     noise_std: float
     dwell_us: float
+    silent: tuple[int, ...] = ()
+    dependent: tuple[int, ...] = ()
 
     def dwell_factor(self, dwell_us: float) -> float:
         """Return the noise at another dwell time over that at its own; 1 where one is unknown."""
@@ -127,10 +135,18 @@ def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whi
     except ValueError as error:
         raise BadScan(f"noise lines: {error}") from None
     power = noise_covariance(noise.samples).diagonal().real
-    n_live = len(power) - len(dead_channels(matrix))
-    level = math.sqrt(float(power.sum()) / n_live)
+    unused = unused_channels(matrix)
+    live = [c for c in range(n_coils) if c not in unused]
+    level = math.sqrt(float(power[live].mean()))
     noise_std = level / _bandwidth_factor(noise, image_dwell_us)
-    return Whitening(level * matrix, noise_std, image_dwell_us)
+    is_silent = (power == 0).tolist()
+    return Whitening(
+        level * matrix,
+        noise_std,
+        image_dwell_us,
+        silent=tuple(c for c in unused if is_silent[c]),
+        dependent=tuple(c for c in unused if not is_silent[c]),
+    )
 
 
 def _bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:

@@ -14,18 +14,25 @@ from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 
+from .completeness import Patterns, incomplete_images
 from .encoding import Encoding
 from .errors import BadScan, UnsupportedScan
+from .facts import NO_FACTS, ScanFacts
 from .header import ScanHeader
+from .kinds import check_encoding, flatten_encodings
 from .lines import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
+    LINE_COUNTERS,
     PHASE_CORRECTION,
     REVERSE,
     has_flag,
     sort_lines,
 )
+from .positions import split_slices
 from .readout import LineLayout
+
+COPIES = "every line is in the scan several times, with equal samples: copies are left out"
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
 
@@ -48,6 +55,14 @@ class ScanPlan:
         Number of lines that are not used, by reason.
     calibration
         Lines of the ACS that images share, by (encoding space, slice number).
+    notes
+        What was decided against the header, one sentence each, by encoding space.
+    incomplete
+        Images that are not reconstructed by a model, with the reason.
+    broken_coils
+        Channels that are not used.
+    line_slices
+        Slice counter in the lines, by (encoding space, slice number), where it is another number.
     """
 
     header: ScanHeader
@@ -57,6 +72,14 @@ class ScanPlan:
     n_coils: int
     rejected: dict[str, int] = field(default_factory=dict)
     calibration: dict[tuple[int, int], CalibrationLines] = field(default_factory=dict)
+    notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    incomplete: dict[Counters, str] = field(default_factory=dict)
+    broken_coils: frozenset[int] = frozenset()
+    line_slices: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def line_slice(self, counters: Counters) -> int:
+        """Return the slice counter that the lines of an image have."""
+        return self.line_slices.get(counters.slice_key, counters.slice)
 
     @cached_property
     def spaces(self) -> list[int]:
@@ -72,11 +95,23 @@ class ScanPlan:
         return self.layouts[counters.encoding]
 
 
-def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
+def plan_scan(
+    header: ScanHeader,
+    heads: np.ndarray,
+    facts: ScanFacts = NO_FACTS,
+    earlier: Patterns | None = None,
+) -> ScanPlan:
     """Find the images of a scan.
 
     Every encoding space that has image lines gives images of its own. Of several spaces those that
     make no image are set aside with the reason.
+
+    Parameters
+    ----------
+    facts
+        Findings of `examine`, which are followed where they differ from the header.
+    earlier
+        Sampling of images whose lines are gone (a running scan); that of the others is added.
 
     Raises
     ------
@@ -92,10 +127,25 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
-    layouts = _layouts(header, heads[lines])
+    _check_spaces(header, heads[lines])
+    received, n_coils = _of_the_receiver(header, heads, lines)
+    general = []
+    if n_other := len(lines) - len(received):
+        rejected[f"with other than the {n_coils} receiver channels"] = n_other
+        general.append(
+            f"{n_other} of {len(lines)} lines are left out: they have other than the {n_coils} "
+            "receiverChannels of the header"
+        )
+    lines = received
+    if facts.has_copies:
+        lines = _without_copies(heads, lines, rejected)
+        general.append(COPIES)
+    header, flattened = flatten_encodings(facts.applied(header), heads, lines)
     is_reference = _find_reference(header, heads[lines])
+    images = split_slices(heads, lines[~is_reference], header.encodings)
+    heads = split_slices(images.heads, lines[is_reference], header.encodings).heads
+    layouts = _layouts(header, heads[lines], facts)
     reference = lines[is_reference]
-    n_coils = _n_coils(heads, lines)
     same = heads["active_channels"][noise] == n_coils
     if not same.all():
         rejected["noise of other coils"] = int((~same).sum())
@@ -103,13 +153,62 @@ def plan_scan(header: ScanHeader, heads: np.ndarray) -> ScanPlan:
     groups = _group(heads, image)
     calibration, misplaced = choose_calibration_lines(heads, groups, reference, layouts)
     rejected |= without_image | misplaced
-    return ScanPlan(header, layouts, groups, noise[same], n_coils, rejected, calibration)
+    return ScanPlan(
+        header,
+        layouts,
+        groups,
+        noise[same],
+        n_coils,
+        rejected,
+        calibration,
+        notes=_notes(groups, general, flattened, images.notes, facts),
+        incomplete=incomplete_images(heads, groups, layouts, earlier),
+        broken_coils=facts.broken_coils,
+        line_slices=images.counters,
+    )
 
 
-def _layouts(header: ScanHeader, heads: np.ndarray) -> tuple[LineLayout, ...]:
+def _notes(
+    groups: dict[Counters, np.ndarray],
+    general: list[str],
+    flattened: dict[int, str],
+    split: dict[int, str],
+    facts: ScanFacts,
+) -> dict[int, tuple[str, ...]]:
+    """Return the notes of every encoding space that has images."""
+    notes = {}
+    for space in sorted({counters.encoding for counters in groups}):
+        own = [flattened[space]] if space in flattened else []
+        own += [split[space]] if space in split else []
+        found = facts.spaces[space].notes if space in facts.spaces else ()
+        notes[space] = (*general, *own, *found)
+    return notes
+
+
+def _check_spaces(header: ScanHeader, heads: np.ndarray) -> None:
+    missing = int(heads["encoding_space_ref"].max())
+    if missing >= len(header.encodings):
+        raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
+
+
+def line_keys(heads: np.ndarray) -> np.ndarray:
+    """Return a key per line that lines of equal counters have in common."""
+    fields = [heads["encoding_space_ref"], *(heads["idx"][name] for name in LINE_COUNTERS)]
+    table = np.stack([f.astype("<u2") for f in fields], axis=-1)
+    return np.ascontiguousarray(table).view([("", "<u2")] * table.shape[1]).reshape(-1)
+
+
+def _without_copies(heads: np.ndarray, lines: np.ndarray, rejected: dict[str, int]) -> np.ndarray:
+    """Return the first line of each set of counters."""
+    _, first = np.unique(line_keys(heads[lines]), return_index=True)
+    rejected["copies of other lines"] = len(lines) - len(first)
+    return lines[np.sort(first)]
+
+
+def _layouts(header: ScanHeader, heads: np.ndarray, facts: ScanFacts) -> tuple[LineLayout, ...]:
     space = heads["encoding_space_ref"]
     return tuple(
-        LineLayout.of_lines(encoding, heads[space == number])
+        LineLayout.of_lines(encoding, heads[space == number], facts.echoes(number))
         for number, encoding in enumerate(header.encodings)
     )
 
@@ -119,22 +218,28 @@ def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
     only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
     only = np.zeros_like(only) if only.all() else only
     space = heads["encoding_space_ref"]
-    if space.max() >= len(header.encodings):
-        missing = int(space.max())
-        raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
     for number in np.unique(space[~only]).tolist():
         if not header.encodings[number].has_reference_scan:
             only &= space != number
     return only
 
 
-def _n_coils(heads: np.ndarray, lines: np.ndarray) -> int:
-    counts = np.unique(heads["active_channels"][lines]).tolist()
-    if len(counts) > 1:
-        raise UnsupportedScan(f"mixed coil counts: {', '.join(map(str, counts))} channels")
-    if counts[0] == 0:
-        raise BadScan("lines without coils: active_channels is 0")
-    return counts[0]
+def _of_the_receiver(
+    header: ScanHeader, heads: np.ndarray, lines: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Return the lines that have all receive channels, and the number of these."""
+    channels = heads["active_channels"][lines]
+    counts = np.unique(channels).tolist()
+    if len(counts) == 1:
+        if counts[0] == 0:
+            raise BadScan("lines without coils: active_channels is 0")
+        return lines, counts[0]
+    if header.n_coils in counts and header.n_coils:
+        return lines[channels == header.n_coils], header.n_coils
+    stated = "names no receiverChannels" if header.n_coils is None else f"has {header.n_coils}"
+    raise UnsupportedScan(
+        f"mixed coil counts: {', '.join(map(str, counts))} channels, the header {stated}"
+    )
 
 
 def _reconstructible(
@@ -167,13 +272,7 @@ def _reconstructible(
 
 def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> None:
     """Decline kinds of scans that need another reconstruction."""
-    if encoding.trajectory == "epi":
-        raise UnsupportedScan("trajectory is epi: echo-planar scans are not reconstructed")
-    if encoding.trajectory != "cartesian":
-        raise UnsupportedScan(f"trajectory is {encoding.trajectory}, expected cartesian")
-    if encoding.multiband_factor > 1:
-        factor = encoding.multiband_factor
-        raise UnsupportedScan(f"multiband factor is {factor}: simultaneous slices are not parted")
+    check_encoding(encoding)
     if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
         raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
     partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])

@@ -10,8 +10,8 @@ of samples of one short line does not show which of the two it is, so all lines 
 are looked at together: `LineLayout`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import ceil, floor
 
 import numpy as np
@@ -20,21 +20,31 @@ from .encoding import Encoding
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
 
+EchoKey = tuple[int, int, bool]
+"""Number of samples, `center_sample` and direction (True: reversed) of a line."""
+
 
 @dataclass(frozen=True)
 class LineLayout:
     """An encoding space and what was found about its lines.
 
     `has_oversampling` says whether readouts still have their oversampling: all have it, or none.
+    `echoes` are the samples of the echoes, in the order of ascending k, of the kinds of lines whose
+    `center_sample` is wrong.
     """
 
     encoding: Encoding
     has_oversampling: bool = False
+    echoes: Mapping[EchoKey, int] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of_lines(cls, encoding: Encoding, heads: np.ndarray) -> "LineLayout":
+    def of_lines(
+        cls, encoding: Encoding, heads: np.ndarray, echoes: Mapping[EchoKey, int]
+    ) -> "LineLayout":
         """Return the layout of these lines: oversampled if one is longer than the image needs."""
-        return cls(encoding, bool((heads["number_of_samples"] > encoding.readout_size).any()))
+        n_kept = heads["number_of_samples"].astype(np.int64)
+        n_kept -= heads["discard_pre"].astype(np.int64) + heads["discard_post"]
+        return cls(encoding, bool((n_kept > encoding.readout_size).any()), echoes)
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,16 @@ class ReadoutKind:
     discard_pre: int
     discard_post: int
     reverse: bool
+
+    @property
+    def key(self) -> EchoKey:
+        """The part of it that the echo depends on."""
+        return (self.n_samples, self.center, self.reverse)
+
+    @property
+    def n_kept(self) -> int:
+        """Number of samples that are not discarded."""
+        return self.kept.stop - self.kept.start
 
     @property
     def kept(self) -> slice:
@@ -101,22 +121,28 @@ def plan_readout(kind: ReadoutKind, layout: LineLayout) -> Readout:
         If the readout is longer than the header allows.
     """
     n_encoded, n_out = layout.encoding.encoding_matrix[2], layout.encoding.readout_size
-    if kind.n_samples > n_encoded:
+    if kind.n_kept > n_encoded:
         raise UnsupportedScan(
-            f"lines have {kind.n_samples} samples, the encoded matrix {n_encoded} along x"
+            f"lines have {kind.n_kept} samples, the encoded matrix {n_encoded} along x"
         )
-    center = kind.center
-    longer = max(center, kind.n_samples - center) if 0 < center < kind.n_samples else 0
+    center = _stated_center(kind, layout)
+    longer = max(center - kind.kept.start, kind.kept.stop - center) if center is not None else 0
     # One more: a reversed line may count its centre from the other end.
-    is_longer = kind.n_samples > n_out or longer > n_out // 2 + 1
+    is_longer = kind.n_kept > n_out or longer > n_out // 2 + 1
     n_full = n_encoded if is_longer or layout.has_oversampling else n_out
     # Some systems remove oversampling and leave center_sample as it was, others leave it 0; the
     # echo is central then.
-    if not 0 < center < kind.n_samples:
-        center = kind.n_samples // 2
-    elif kind.reverse:
-        center = kind.n_samples - 1 - center
+    center = kind.n_samples // 2 if center is None else center
     return Readout(kind, n_full, n_full // 2 - center, n_out)
+
+
+def _stated_center(kind: ReadoutKind, layout: LineLayout) -> int | None:
+    """Return the sample of the echo in the order of ascending k, None where it is not known."""
+    if kind.key in layout.echoes:
+        return layout.echoes[kind.key]
+    if not 0 < kind.center < kind.n_samples:
+        return None
+    return kind.n_samples - 1 - kind.center if kind.reverse else kind.center
 
 
 def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:

@@ -90,6 +90,7 @@ def _low_resolution(
         fallback=reason,
         acceleration=slice_.acceleration,
         n_readout=slice_.kspace.shape[-1],
+        warnings=slice_.notes,
     )
     return image, report
 

@@ -110,7 +110,8 @@ class ReportFigures:
             n_readout=n_readout,
             n_virtual_coils=n_coils,
             seconds=self._seconds | {"total": seconds},
-            warnings=image_warnings(
+            warnings=source.notes
+            + image_warnings(
                 cards,
                 folded=folded,
                 fixed_point_residual=self._fixed_point_residual,

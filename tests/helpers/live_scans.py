@@ -9,11 +9,11 @@ import torch
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import REJECTED, LineList, flag_bits
 from jrsr_core.mrd.live import LiveScan, Task
-from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 
@@ -32,7 +32,7 @@ def simulated(request: ScanRequest, folder: Path) -> tuple[ScanHeader, LineList]
 
 def of_the_file(header: ScanHeader, lines: LineList) -> dict[Counters, Made]:
     """The images of all lines together."""
-    slices = Assembler(lines, plan_scan(header, lines.heads))
+    slices = Assembler(lines, plan_source(header, lines))
     return {counters: slices.assemble(counters) for counters in slices.plan.groups}
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, SliceGeometry, Vector
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.examine import plan_source
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import LineList, LineSource
-from jrsr_core.mrd.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.noiseless import whole_lines
@@ -101,7 +101,7 @@ def assembled(
 ) -> list[KSpaceSlice | KSpaceVolume]:
     """The slices or volumes of a scan; `options` are those of the assembler."""
     header = parse_header(header) if isinstance(header, str) else header
-    return list(Assembler(lines, plan_scan(header, lines.heads), **options))
+    return list(Assembler(lines, plan_source(header, lines), **options))
 
 
 def close(a: Tensor, b: Tensor) -> None:

@@ -73,7 +73,7 @@ def _find(counts: np.ndarray, chosen: CalibrationLines) -> Block:
 
 
 def _nothing(reader: LineReader, chosen: CalibrationLines) -> Tensor:
-    n_coils = int(reader.source.heads["active_channels"][chosen.lines[0]])
+    n_coils = reader.n_coils(chosen.lines[0])
     shape = (0, 0, chosen.image.readout_size) if chosen.image.is_3d else (0, 0)
     return torch.zeros((n_coils, *shape), dtype=torch.complex64)
 

@@ -8,8 +8,9 @@ from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.calibration.whitening import (
-    dead_channels,
+    OWN_NOISE,
     noise_covariance,
+    unused_channels,
     whiten,
     whitening_matrix,
 )
@@ -48,12 +49,12 @@ def test_dead_channel_gets_no_weight_and_is_reported():
     noise = _noise()
     noise[2] = 0
     matrix = whitening_matrix(noise)
-    assert dead_channels(matrix) == [2]
+    assert unused_channels(matrix) == [2]
     assert torch.isfinite(torch.view_as_real(matrix)).all()
     expected = torch.eye(6, dtype=torch.complex128)
     expected[2, 2] = 0
     assert_close(noise_covariance(whiten(matrix, noise)), expected, 1e-3)
-    assert not dead_channels(whitening_matrix(_noise()))
+    assert not unused_channels(whitening_matrix(_noise()))
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,38 @@ def test_dead_channel_gets_no_weight_and_is_reported():
     [
         (_noise(6, 11), "noise has 11 samples, 6 coils need at least 12"),
         (torch.zeros(3, 50, dtype=torch.complex64), "zero in all 3 coils"),
-        (_noise()[[0, 1, 1]], "covariance of 3 coils is singular"),
         (torch.full((2, 50), float("nan"), dtype=torch.complex64), "not finite"),
     ],
 )
 def test_bad_noise_is_named(noise, text):
     with pytest.raises(ValueError, match=text):
         whitening_matrix(noise)
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-7, 3e-5])
+@pytest.mark.parametrize(
+    ("weights", "name"), [([0, 1, 0, 0, 0], "copy"), ([0.5, 0, 2j, 0, -1], "combination")]
+)
+def test_a_channel_without_noise_of_its_own_gets_no_weight(weights, name, error):
+    """Singular up to rounding: the rank is not left to the luck of a Cholesky factor."""
+    noise = _noise(5)
+    other = torch.tensor(weights, dtype=torch.complex64) @ noise
+    own = other.abs().square().mean().sqrt() * random_complex(1, noise.shape[1], seed=9)[0]
+    mixed = torch.cat([noise[:3], (other + error * own)[None], noise[3:]])
+    if name == "combination":
+        # The last of the channels that make the sum is the one that brings nothing new.
+        mixed = torch.cat([noise, (other + error * own)[None]])
+    matrix = whitening_matrix(mixed)
+    assert unused_channels(matrix) == [3 if name == "copy" else 5]
+    others = [c for c in range(6) if c not in unused_channels(matrix)]
+    assert_close(matrix[others][:, others], whitening_matrix(mixed[others]), 1e-4)
+
+
+def test_a_channel_with_noise_of_its_own_stays_however_little_it_is():
+    noise = _noise(5)
+    own = noise[1].abs().square().mean().sqrt() * random_complex(1, noise.shape[1], seed=9)[0]
+    mixed = torch.cat([noise, (noise[1] + 3 * OWN_NOISE**0.5 * own)[None]])
+    assert not unused_channels(whitening_matrix(mixed))
 
 
 def test_whitening_matrix_of_other_coils():

@@ -199,8 +199,8 @@ def test_planning_does_not_begin_anew_with_every_line(tmp_path, monkeypatch):
     from jrsr_core.mrd import live as module
 
     calls = []
-    plan = module.plan_scan
-    monkeypatch.setattr(module, "plan_scan", lambda *a: calls.append(1) or plan(*a))
+    plan = module.plan_source
+    monkeypatch.setattr(module, "plan_source", lambda *a, **k: calls.append(1) or plan(*a, **k))
     request = ScanRequest(**PLAIN, calibration="interleaved", repetitions=4, slices=3)
     header, lines = simulated(request, tmp_path)
     made, _ = live(header, in_chunks(lines, 1), "slice")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
 
 from .base import Source, SourceError, anonymous, own_split
 from .hdf5 import open_hdf5
@@ -53,7 +53,7 @@ def _open(path: Path) -> Iterator[tuple[Assembler, list]]:
     """Open a scan and yield its assembler and the counters of its slices."""
     try:
         with ScanFile(path) as file:
-            plan = plan_scan(file.header, file.heads)
+            plan = plan_source(file.header, file)
             yield Assembler(file, plan), list(plan.groups)
     except SourceError:
         raise

@@ -1,0 +1,63 @@
+"""Compares the centre of k-space that a header states with the peak of the energy.
+
+The energy E(k) of lines, or of samples, along one axis is smoothed by the geometric mean of three
+neighbours, so that a spike in one line is no peak. The measured centre replaces the stated one if
+
+- the peak is `PROMINENT` times the median: there is signal, and it has a centre;
+- it lies further from the stated centre than `tolerance`: a linear phase of the image moves the
+  peak by a line or two;
+- the energy at the stated centre is below 1 / `CLEARLY` of that at the peak. Ours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PROMINENT = 8.0
+CLEARLY = 4.0
+MIN_PLACES = 8
+"""With fewer places along an axis nothing is decided."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where the energy peaks, whether it is a peak, and whether it contradicts the header."""
+
+    place: int
+    is_certain: bool
+    contradicts: bool
+
+
+def find_peak(places: np.ndarray, energy: np.ndarray, stated: int, tolerance: int) -> Peak:
+    """Return the peak of the energy along an axis.
+
+    Parameters
+    ----------
+    places, energy
+        Counter, and energy, of every line or sample; those of equal counter are added up.
+    stated
+        Centre by the header.
+    tolerance
+        Distance up to which peak and stated centre agree, where the stated centre was measured.
+    """
+    k, member = np.unique(places, return_inverse=True)
+    total = np.bincount(member.reshape(-1), weights=energy)
+    if len(k) < MIN_PLACES or not total.max() > 0:
+        return Peak(stated, is_certain=False, contradicts=False)
+    level = np.log(total + 1e-12 * total.max())
+    smooth = _smoothed(level)
+    top = int(smooth.argmax())
+    near = slice(max(top - 1, 0), top + 2)
+    peak = near.start + int(level[near].argmax())
+    is_certain = bool(smooth[top] - np.median(level) > np.log(PROMINENT))
+    own = int(np.abs(k - stated).argmin())
+    distance = abs(int(k[peak]) - stated)
+    is_far = distance > tolerance + abs(int(k[own]) - stated)
+    is_weaker = smooth[top] - smooth[own] > np.log(CLEARLY)
+    return Peak(int(k[peak]), is_certain, bool(is_certain and is_far and is_weaker))
+
+
+def _smoothed(level: np.ndarray) -> np.ndarray:
+    """Return the mean of each value and its neighbours; at the ends of two values."""
+    padded = np.concatenate([[np.nan], level, [np.nan]])
+    return np.nanmean(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)

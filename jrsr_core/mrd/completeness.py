@@ -1,0 +1,117 @@
+"""Images whose measurement broke off, found by comparison with the other images of the scan.
+
+The places of k-space that an image measured, in their order in time, are its pattern. An image was
+broken off if its pattern is the beginning of that of another one and covers less of k-space, or, in
+an order that changes, if it is of the last repetition and covers less than `MIN_SHARE` of what
+the others cover. It is the last thing that was measured: a complete image after it means that it
+was meant to be so (keyhole, frames with an ACS of their own). An image without a line near k = 0
+shows edges only, whatever the others are.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from jrsr_core.data import Counters
+
+from .grid import line_offsets
+from .readout import LineLayout
+
+MIN_SHARE = 0.6
+MIN_SIBLINGS = 3
+NEAR_CENTER = 2
+"""Lines that the line nearest k = 0 may be away from it, or the acceleration if that is larger."""
+
+Patterns = dict[Counters, bytes]
+"""Places of every image in the order of time, as bytes; equal ones are one object."""
+
+
+def incomplete_images(
+    heads: np.ndarray,
+    groups: dict[Counters, np.ndarray],
+    layouts: tuple[LineLayout, ...],
+    earlier: Patterns | None = None,
+) -> dict[Counters, str]:
+    """Return why images are incomplete; nothing for complete ones.
+
+    Parameters
+    ----------
+    earlier
+        Patterns of images whose lines are gone (a running scan); those of `groups` are added.
+    """
+    patterns: Patterns = {} if earlier is None else earlier
+    known = {pattern: pattern for pattern in patterns.values()}
+    for counters, lines in groups.items():
+        pattern = _pattern(heads[lines])
+        patterns[counters] = known.setdefault(pattern, pattern)
+    reasons = _without_center(heads, groups, layouts)
+    for space in {counters.encoding for counters in groups}:
+        own = {c: pattern for c, pattern in patterns.items() if c.encoding == space}
+        for counters, reason in _broken_off(own, heads, groups).items():
+            reasons.setdefault(counters, reason)
+    return reasons
+
+
+def _pattern(heads: np.ndarray) -> bytes:
+    idx = heads["idx"]
+    steps = [idx["kspace_encode_step_1"], idx["kspace_encode_step_2"]]
+    return np.stack(steps, axis=-1).astype("<u2").tobytes()
+
+
+def _n_places(pattern: bytes) -> int:
+    return len(np.unique(np.frombuffer(pattern, "<u4")))
+
+
+def _broken_off(
+    patterns: Patterns, heads: np.ndarray, groups: dict[Counters, np.ndarray]
+) -> dict[Counters, str]:
+    """Return the images of one encoding space that were broken off, with the reason."""
+    counts = Counter(patterns.values())
+    if len(counts) < 2:
+        return {}
+    sizes = {pattern: _n_places(pattern) for pattern in counts}
+    whole = {p: w for p in counts if (w := _begun(p, sizes))}
+    typical = float(np.median([sizes[p] for p in patterns.values()]))
+    last = max(c.repetition for c in patterns)
+    if len(patterns) > MIN_SIBLINGS:
+        for c, pattern in patterns.items():
+            if c.repetition == last > 0 and sizes[pattern] < MIN_SHARE * typical:
+                whole.setdefault(pattern, int(typical))
+    found = {c for c in groups if patterns.get(c) in whole}
+    n_complete = sum(n for pattern, n in counts.items() if pattern not in whole)
+    if not found or len(found) > n_complete:
+        return {}
+    end = max(int(groups[c][-1]) for c in found)
+    complete = [c for c in groups if c in patterns and patterns[c] not in whole]
+    if any(int(groups[c][0]) > end for c in complete):
+        return {}
+    return {
+        c: f"{sizes[patterns[c]]} of {whole[patterns[c]]} lines were measured: "
+        "the scan broke off in this image"
+        for c in found
+    }
+
+
+def _begun(pattern: bytes, sizes: dict[bytes, int]) -> int:
+    """Return the places of the largest image that begins like this one; 0 if none is larger."""
+    longer = (n for other, n in sizes.items() if n > sizes[pattern] and other.startswith(pattern))
+    return max(longer, default=0)
+
+
+def _without_center(
+    heads: np.ndarray, groups: dict[Counters, np.ndarray], layouts: tuple[LineLayout, ...]
+) -> dict[Counters, str]:
+    """Return the images that have no line near k = 0, with the reason."""
+    reasons = {}
+    for counters, lines in groups.items():
+        encoding = layouts[counters.encoding].encoding
+        y, z = (np.abs(offset) for offset in line_offsets(heads[lines], encoding.grid))
+        if not encoding.is_3d:
+            z = np.zeros_like(y)
+        reach_y, reach_z = (max(NEAR_CENTER, factor) for factor in encoding.acceleration)
+        if not ((y <= reach_y) & (z <= reach_z)).any():
+            nearest = int((y + z).min())
+            reasons[counters] = (
+                f"no line near the centre of k-space: the nearest is {nearest} lines away"
+            )
+    return reasons

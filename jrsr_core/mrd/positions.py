@@ -1,0 +1,137 @@
+"""Lines of one slice counter that lie at different places, or run in different directions.
+
+A converter that leaves the slice counter unset gives all slices one counter. Lines lie in one slice
+if their normals are parallel and their distance along the normal is below half the thickness; a
+patient whose motion is followed moves slices by less. Slices with about as many lines each are
+parted by place, anything else is declined.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .encoding import Encoding
+from .errors import UnsupportedScan
+
+MAX_ANGLE_DEG = 10.0
+"""Rotation that motion correction may apply to lines of one slice."""
+
+MIN_DISTANCE_MM = 0.5
+MAX_SHIFT = 0.25
+"""Distance within the plane, in fields of view, up to which lines may belong to one image."""
+
+MIN_SHARE = 0.5
+"""Lines of a slice, relative to the slice with the most, that make it one."""
+
+_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
+_PLACE = ("position", "slice_dir", "read_dir")
+
+
+@dataclass(frozen=True)
+class SplitSlices:
+    """Slice numbers of lines after lines at different places were parted.
+
+    Attributes
+    ----------
+    heads
+        Headers with the new slice counters; those of the scan where nothing was parted.
+    counters
+        The counter in the lines, by (encoding space, new slice number); empty for the others.
+    notes
+        One sentence by encoding space that was changed.
+    """
+
+    heads: np.ndarray
+    counters: dict[tuple[int, int], int] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+
+
+def split_slices(
+    heads: np.ndarray, lines: np.ndarray, encodings: tuple[Encoding, ...]
+) -> SplitSlices:
+    """Part the lines of a scan that have one slice counter and lie at different places.
+
+    Parameters
+    ----------
+    heads
+        Headers of all lines.
+    lines
+        Indices of the lines of images, or of those of a reference scan.
+
+    Raises
+    ------
+    UnsupportedScan
+        Lines of one image in different directions, or at places that make no stack of slices.
+    """
+    found = SplitSlices(heads)
+    for space in np.unique(heads["encoding_space_ref"][lines]).tolist():
+        members = lines[heads["encoding_space_ref"][lines] == space]
+        numbers = _slice_numbers(heads[members], encodings[space])
+        if numbers is None:
+            continue
+        if found.heads is heads:
+            found = SplitSlices(heads.copy(), found.counters, found.notes)
+        old = heads["idx"]["slice"][members]
+        found.heads["idx"]["slice"][members] = numbers
+        for new in np.unique(numbers).tolist():
+            found.counters[space, new] = int(old[numbers == new][0])
+        n_before, n_after = len(np.unique(old)), len(np.unique(numbers))
+        found.notes[space] = (
+            f"lines of {n_before} slice counter{'s' if n_before > 1 else ''} lie at {n_after} "
+            "places: each place is a slice of its own"
+        )
+    return found
+
+
+def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
+    """Return a slice number per line, in the order of their place; None if counters are right."""
+    columns = [heads["idx"]["slice"][:, None].astype(np.float32), *(heads[n] for n in _PLACE)]
+    kinds, member = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
+    member = member.reshape(-1)
+    reach = max(encoding.recon_fov_mm[0] / 2, MIN_DISTANCE_MM)
+    firsts: list[np.ndarray] = []
+    slices = np.zeros(len(kinds), np.int64)
+    for i, kind in enumerate(kinds):
+        same = (n for n, first in enumerate(firsts) if _is_same_slice(first, kind, reach))
+        slices[i] = next(same, len(firsts))
+        if slices[i] == len(firsts):
+            firsts.append(kind)
+        else:
+            _check_image(firsts[slices[i]], kind, encoding)
+    if len(firsts) == len(np.unique(kinds[:, 0])):
+        return None
+    steps = np.stack([heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)], axis=-1)
+    sizes = [len(np.unique(steps[slices[member] == s], axis=0)) for s in range(len(firsts))]
+    if min(sizes) < MIN_SHARE * max(sizes):
+        raise UnsupportedScan(
+            f"lines of one slice counter lie at {len(firsts)} places with {min(sizes)} to "
+            f"{max(sizes)} lines each: they make neither one image nor a stack of slices"
+        )
+    along = [float(first[1:4] @ firsts[0][4:7]) for first in firsts]
+    order = sorted(range(len(firsts)), key=lambda s: (float(firsts[s][0]), along[s]))
+    return np.argsort(order)[slices][member]
+
+
+def _is_same_slice(first: np.ndarray, kind: np.ndarray, reach: float) -> bool:
+    if first[0] != kind[0]:
+        return False
+    distance = kind[1:4] - first[1:4]
+    normal = first[4:7]
+    if not normal.any() or not kind[4:7].any():
+        return float(np.linalg.norm(distance)) < reach
+    return float(normal @ kind[4:7]) > _COSINE and abs(float(distance @ normal)) < reach
+
+
+def _check_image(first: np.ndarray, kind: np.ndarray, encoding: Encoding) -> None:
+    """Decline lines of one slice that cannot be lines of one image."""
+    if first[7:10].any() and kind[7:10].any():
+        cosine = float(first[7:10] @ kind[7:10])
+        if cosine < _COSINE:
+            angle = math.degrees(math.acos(max(min(cosine, 1.0), -1.0)))
+            raise UnsupportedScan(
+                f"readout directions of lines of one image differ by {angle:.0f} degrees"
+            )
+    shift = float(np.linalg.norm(kind[1:4] - first[1:4]))
+    if shift > MAX_SHIFT * max(encoding.encoding_fov_mm):
+        raise UnsupportedScan(f"positions of lines of one image differ by {shift:.0f} mm")

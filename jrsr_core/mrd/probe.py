@@ -1,0 +1,71 @@
+"""The samples of one image that show where its k-space has its centre; read without torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .encoding import PhaseEncodeGrid
+from .grid import line_offsets
+from .lines import LineSource
+from .readout import readout_kinds
+
+LINES_AT_ONCE = 64
+STRIP = 2
+"""Of a volume only lines within so many of the stated centre of either axis are read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Energy of the lines of one image.
+
+    Attributes
+    ----------
+    lines
+        Their indices.
+    energy
+        Sum over samples and coils that are finite, float64 ``(line,)``.
+    finite
+        Boolean ``(line, coil)``.
+    """
+
+    lines: np.ndarray
+    energy: np.ndarray
+    finite: np.ndarray
+
+    @property
+    def broken_coils(self) -> frozenset[int]:
+        """Channels that are not finite in half of the lines, while others are."""
+        bad = (~self.finite).mean(0) >= 0.5
+        return frozenset() if bad.all() else frozenset(np.flatnonzero(bad).tolist())
+
+
+def probe_lines(heads: np.ndarray, lines: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
+    """Return the lines that are worth reading: one of every place, of a volume two strips."""
+    y, z = line_offsets(heads[lines], grid)
+    _, first = np.unique(np.stack([y, z]), axis=1, return_index=True)
+    if grid.nz > 1:
+        first = first[(np.abs(y[first]) <= STRIP) | (np.abs(z[first]) <= STRIP)]
+    return lines[np.sort(first)]
+
+
+def read_probe(source: LineSource, lines: np.ndarray) -> Probe:
+    """Read lines of one number of channels."""
+    n_coils = int(source.heads["active_channels"][lines[0]])
+    energy = np.zeros(len(lines))
+    finite = np.ones((len(lines), n_coils), dtype=bool)
+    for members, samples in read_alike(source, lines):
+        power = np.square(samples.real, dtype=np.float64) + np.square(samples.imag)
+        per_coil = power.sum(-1)
+        finite[members] = np.isfinite(per_coil)
+        energy[members] = np.where(finite[members], per_coil, 0.0).sum(-1)
+    return Probe(lines, energy, finite)
+
+
+def read_alike(source: LineSource, lines: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield positions in `lines` and their samples ``(line, coil, sample)``, one size at a time."""
+    for of_kind in readout_kinds(source.heads[lines]).values():
+        for start in range(0, len(of_kind), LINES_AT_ONCE):
+            members = of_kind[start : start + LINES_AT_ONCE]
+            with np.errstate(all="ignore"):
+                yield members, source.samples(lines[members])
