@@ -1,14 +1,13 @@
 """The settings of a reconstruction, as `--set`, `<property>` elements and MRD clients give them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from jrsr_core.calibration.settings import RANGES, CalibrationSettings
 from jrsr_core.spelling import nearest
+from jrsr_core.validation import one_line
 
 from .errors import UsageError
 
@@ -17,12 +16,6 @@ MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 
 MAX_SERIES = 65535
 _DEVICE = r"(auto|cpu|cuda(:[0-9]+)?)"
-_KINDS: dict[object, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-}
 
 
 def _calibration(name: str) -> Any:
@@ -97,8 +90,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-            raise UsageError(_message(errors[0])) from None
+            raise UsageError(one_line(error, Settings, "property")) from None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -139,32 +131,6 @@ class Settings(BaseModel):
         for group in groups:
             values |= group
         return Settings(**values)
-
-
-def _message(error: ErrorDetails) -> str:
-    """Return an error of pydantic as one line with name, value and what is expected."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    name, value = str(error["loc"][0]), error["input"]
-    if error["type"] == "extra_forbidden":
-        return f"unknown property {name!r}{nearest(name, Settings.model_fields)}"
-    field = Settings.model_fields[name]
-    if choices := get_args(field.annotation):
-        return f"{name} is {value!r}{nearest(value, choices)}"
-    return f"{name} is {value!r}, expected {expected(field)}"
-
-
-def expected(field: FieldInfo) -> str:
-    """Return which values a field takes, such as "a whole number from 1 to 1024"."""
-    if choices := get_args(field.annotation) or field.examples:
-        *others, last = choices
-        return f"{', '.join(others)} or {last}"
-    low, high = (_limit(field, key) for key in ("ge", "le"))
-    return _KINDS[field.annotation] + ("" if low is None else f" from {low:g} to {high:g}")
-
-
-def _limit(field: FieldInfo, key: str) -> float | None:
-    return next((getattr(limit, key) for limit in field.metadata if hasattr(limit, key)), None)
 
 
 def read_settings(pairs: Iterable[str], **named: str | None) -> Settings:

@@ -22,18 +22,21 @@ ARROWS = {
     "jrsr_core.temporaries": "",
     "jrsr_core.atomic": "temporaries",
     "jrsr_core.spelling": "",
+    "jrsr_core.validation": "spelling",
     "jrsr_core.physics": "tensors cancellation",
     "jrsr_core.metrics": "",
     "jrsr_core.calibration": "data tensors physics",
     "jrsr_core.simulation": "physics spelling",
     "jrsr_core.models": "tensors cancellation physics spelling",
-    "jrsr_core.weights": "atomic models",
+    "jrsr_core.weights": "atomic validation models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data physics calibration mrd.acs",
     "jrsr_core.mrd.acs": "data physics calibration mrd",
     "jrsr_core.mrd.files": "atomic mrd",
-    "jrsr_core.mrd.simulator": "data atomic spelling physics calibration simulation mrd mrd.files",
+    "jrsr_core.mrd.simulator": (
+        "data atomic validation physics calibration simulation mrd mrd.files"
+    ),
     # The plugin.
     "gadget.errors": "",
     "gadget.console": "",
@@ -93,6 +96,8 @@ WITHOUT_TORCH = (
     "jrsr_core.mrd.plan",
     "jrsr_core.mrd.files.scan",
     "jrsr_core.mrd.files.sandbox",
+    "jrsr_core.mrd.simulator.request",
+    "jrsr_core.validation",
     "jrsr_core.calibration.acs",
     "jrsr_core.calibration.settings",
     "jrsr_core.weights",

@@ -5,7 +5,8 @@ from typing import Any
 
 from gadget.console import print_line, print_warning
 from gadget.errors import Exit
-from gadget.settings import Settings, expected
+from gadget.settings import Settings
+from jrsr_core.validation import expected
 
 from .options import app
 

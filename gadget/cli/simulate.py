@@ -1,15 +1,15 @@
 """The command `jrsr simulate`; its options are the fields of `ScanRequest`."""
 
-from dataclasses import fields
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
+from jrsr_core.validation import choices_of
 
 from .options import Overwrite, app
 
@@ -40,8 +40,6 @@ def _parameter(name: str, default: Any, kind: Any, option: Any) -> Parameter:
 
 def _parameters() -> list[Parameter]:
     """Return one parameter per option, in typer's form."""
-    kinds = get_type_hints(ScanRequest)
-    python_only = {f.name for f in fields(UnusualHeaders)}
     output = typer.Option("-o", "--output", help="File to write.")
     truth = typer.Option(help="File for the true images.")
     parameters = [
@@ -49,11 +47,13 @@ def _parameters() -> list[Parameter]:
         _parameter("truth", None, Path | None, truth),
         Parameter("overwrite", Parameter.KEYWORD_ONLY, default=False, annotation=Overwrite),
     ]
-    for item in fields(ScanRequest):
-        if item.name not in python_only:
-            names = [SHORT_NAMES[item.name]] if item.name in SHORT_NAMES else []
-            option = typer.Option(*names, help=item.metadata["description"])
-            parameters.append(_parameter(item.name, item.default, kinds[item.name], option))
+    for name, field in ScanRequest.model_fields.items():
+        if name not in UnusualHeaders.model_fields:
+            names = [SHORT_NAMES[name]] if name in SHORT_NAMES else []
+            option = typer.Option(*names, help=field.description)
+            # A choice is taken as text: the model names the nearest one.
+            kind = str if choices_of(field) else field.annotation
+            parameters.append(_parameter(name, field.default, kind, option))
     return parameters
 
 

@@ -11,7 +11,8 @@ sample over all coils) and sigma the noise of one sample of one coil.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from jrsr_core.weights.card import WeightsCard
 
@@ -76,21 +77,12 @@ def training_ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
 
     A fully sampled scan counts as acceleration 1.
     """
-    raw = card.range if card else {}
-    known = {
-        name: (float(raw[name][0]), float(raw[name][1]))
-        for name in FIGURES
-        if _is_range(raw.get(name))
-    }
-    masks = [m[0] for m in raw.get("masks", []) if isinstance(m, list | tuple) and m]
+    raw: Mapping[str, Any] = card.range if card else {}
+    known = {name: (float(raw[name][0]), float(raw[name][1])) for name in FIGURES if name in raw}
+    masks = [kind for kind, _ in raw.get("masks", [])]
     if "acceleration" in known and "full" in masks:
         known["acceleration"] = (1.0, known["acceleration"][1])
     return known
-
-
-def _is_range(value: object) -> bool:
-    numbers = value if isinstance(value, list | tuple) else ()
-    return len(numbers) == 2 and all(isinstance(n, int | float) for n in numbers)
 
 
 def not_converged(residual: float) -> list[str]:

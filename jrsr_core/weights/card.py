@@ -2,73 +2,124 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    with_config,
+)
+from typing_extensions import TypedDict
 
 from jrsr_core.atomic import write_bytes
+from jrsr_core.validation import one_line, shortened
 
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
-
-
-Line = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-"""Text of a card: one line without control characters."""
-
-WANTED = {
-    "string_type": "text",
-    "dict_type": "an object",
-    "string_pattern_mismatch": "one line without control characters",
-    "string_too_long": "at most 1000 characters long",
-}
-"""Kind of error in a field -> what the field must be."""
+MAX_TEXT = 1000
 
 
 class CardError(ValueError):
     """A card or its weights that must not be used; the message is one line."""
 
 
-@dataclass(frozen=True)
-class WeightsCard:
-    """One set of weights.
+def _one_line(text: str) -> str:
+    if len(text) > MAX_TEXT or not text.isprintable():
+        wanted = f"one line of at most {MAX_TEXT} characters, without control characters"
+        raise ValueError(f"is {shortened(text)}, expected {wanted}")
+    return text
 
-    Attributes
-    ----------
-    model, preset
-        Names that `build_model` takes.
-    file, sha256
-        safetensors file beside the card, and its hash.
-    architecture
-        Every size of the network; compared with what `build_model` builds.
-    training
-        Configuration of the run: recipe, steps, samples seen, seed, learning rate, seconds.
-    data, data_sha256
-        Name of the training data, and the hash of the list of inputs.
-    commit
-        Commit of the code that trained it.
-    metrics
-        Per protocol and system, the figures of an evaluation.
-    licence, intended_use
-        Conditions of use.
-    range
-        Variety of the training scans: coils, noise, acceleration, matrix.
-    """
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"is {list(limits)}, expected the smaller number first")
+    return limits
+
+
+def _both_ends(value: Any) -> Any:
+    """Return a range as a tuple; a figure that did not vary may be written as one number."""
+    if isinstance(value, list):
+        return tuple(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (value, value) if is_number else value
+
+
+def _figures(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what is neither a number nor an object of numbers."""
+    for path, figure in _walk(value):
+        if isinstance(figure, bool) or not isinstance(figure, int | float):
+            raise ValueError(f"is not of numbers alone: {path} is {figure!r}")
+    return value
+
+
+def _walk(value: JsonValue, path: str = "") -> list[tuple[str, JsonValue]]:
+    if not isinstance(value, dict):
+        return [(path, value)]
+    return [x for name, inner in value.items() for x in _walk(inner, f"{path}.{name}".strip("."))]
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+Whole = Annotated[tuple[int, int], BeforeValidator(_both_ends), AfterValidator(_ordered)]
+Limits = Annotated[tuple[float, float], BeforeValidator(_both_ends), AfterValidator(_ordered)]
+
+
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+class TrainingRange(TypedDict, total=False):
+    """How the scans of the training were made: constants, and the ranges of what varied."""
+
+    protocol: Line
+    truth_maps: Line
+    hr_limit: int
+    n_maps: int
+    n_coils: Whole
+    noise_db: Limits
+    acceleration: Limits
+    n_acs: Whole
+    pixel_zoom: Limits
+    margin: Limits
+    hr_size: Whole
+    masks: list[tuple[Line, float]]
+    protocol_share: float
+    tissue_phase: float
+
+
+class WeightsCard(BaseModel):
+    """One set of weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Line
+    """Name that `build_model` takes."""
     preset: Line
+    """Size that `build_model` takes."""
     file: Line
-    sha256: Line
-    architecture: dict[str, Any]
-    training: dict[str, Any] = field(default_factory=dict)
+    """safetensors file beside the card."""
+    sha256: Line = Field(pattern="^[0-9a-f]{64}$")
+    """Hash of the file."""
+    architecture: dict[str, JsonValue]
+    """Every size of the network; compared with what `build_model` builds."""
+    training: dict[str, JsonValue] = {}
+    """Configuration of the run: recipe, steps, samples seen, seed, learning rate, seconds."""
     data: Line = ""
-    data_sha256: Line = ""
+    """Description of the training data."""
+    data_sha256: Line = Field("", pattern="^([0-9a-f]{64})?$")
+    """Hash of the list of inputs."""
     commit: Line = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    """Commit of the code that trained it."""
+    metrics: Annotated[dict[str, JsonValue], AfterValidator(_figures)] = {}
+    """Per protocol and system, the figures of an evaluation."""
     licence: Line = "MIT"
+    """Licence of the weights."""
     intended_use: Line = "Research only. Not a medical device."
-    range: dict[str, Any] = field(default_factory=dict)
+    """What the weights may be used for."""
+    range: TrainingRange = {}
+    """Variety of the training scans: coils, noise, acceleration, matrix."""
 
     @classmethod
     def read(cls, path: Path) -> "WeightsCard":
@@ -77,39 +128,24 @@ class WeightsCard:
         Raises
         ------
         CardError
-            No JSON object of at most 1 MiB; a field that is unknown, missing or ill-typed.
+            No JSON object of at most 1 MiB; a field that is unknown, missing or ill-typed; a file
+            that does not lie beside the card.
         """
         if path.stat().st_size > MAX_CARD_BYTES:
             raise CardError(
                 f"{path.name}: card has {path.stat().st_size} bytes, limit {MAX_CARD_BYTES}"
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except RecursionError:
-            raise CardError(f"{path.name}: not a JSON card (nested too deeply)") from None
-        except ValueError as error:
-            raise CardError(f"{path.name}: not a JSON card ({error})") from error
-        if not isinstance(values, dict):
-            raise CardError(f"{path.name}: a card is a JSON object, got {type(values).__name__}")
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise CardError(f"{path.name}: unknown field {unknown[0]!r}")
-        required = ("model", "preset", "file", "sha256", "architecture")
-        if missing := [name for name in required if name not in values]:
-            raise CardError(f"{path.name}: field {missing[0]!r} is missing")
-        try:
-            card = TypeAdapter(cls).validate_python(values)
+            card = cls.model_validate_json(path.read_bytes(), strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            wanted = WANTED.get(first["type"], first["msg"])
-            raise CardError(f"{path.name}: field {first['loc'][0]!r} must be {wanted}") from None
-        if Path(values["file"]).name != values["file"]:
-            raise CardError(f"{path.name}: file {values['file']!r} must lie beside the card")
+            raise CardError(f"{path.name}: {_reason(error)}") from None
+        if Path(card.file).name != card.file:
+            raise CardError(f"{path.name}: file {card.file!r} must lie beside the card")
         return card
 
     def write(self, path: Path) -> None:
         """Write the card; an existing one is replaced when the new one is complete."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
         write_bytes(path, text.encode(), overwrite=True)
 
     def verified_bytes(self, folder: Path) -> bytes:
@@ -132,3 +168,13 @@ class WeightsCard:
                 f"{self.file}: sha256 is {digest[:12]}..., the card states {self.sha256[:12]}..."
             )
         return content
+
+
+def _reason(error: ValidationError) -> str:
+    """Return why the text of a card was refused."""
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] == "json_invalid":
+        return f"not a JSON card ({problem['ctx']['error']})"
+    if not problem["loc"]:
+        return "not a JSON card (a card is a JSON object)"
+    return one_line(error, WeightsCard)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jrsr_core.spelling import nearest
+from jrsr_core.validation import one_line
 
 from .former_keys import FORMER_KEYS
 from .groups import Group, RunConfig
@@ -97,28 +98,4 @@ def make_config(values: Mapping[str, Any], where: str = "settings") -> RunConfig
     try:
         return RunConfig(**nested)
     except ValidationError as error:
-        raise ValueError(f"{where}: {_first_problem(error)}") from None
-
-
-_TYPES = {"string": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
-_TYPES |= {"dict": "a mapping"}
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Return the first problem that was found, in one line with the key and both sides."""
-    problem = error.errors()[0]
-    key, value = ".".join(map(str, problem["loc"])), problem["input"]
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "missing":
-        return f"key {key!r} is missing (give {key}=...)"
-    if kind == "value_error":
-        return f"{key} {context['error']}".strip()
-    if kind == "literal_error":
-        known = context["expected"].replace("'", "").replace(" or ", ", ")
-        return f"{key} is {value!r}, known: {known}"
-    if kind == "greater_than_equal":
-        return f"{key} is {value}, at least {context['ge']:g} is needed"
-    if kind == "less_than_equal":
-        return f"{key} is {value}, at most {context['le']:g} is possible"
-    wanted = _TYPES.get(kind.removesuffix("_type"), problem["msg"])
-    return f"{key} is {value!r}, expected {wanted}"
+        raise ValueError(f"{where}: {one_line(error, RunConfig, 'key')}") from None

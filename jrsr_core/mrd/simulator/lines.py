@@ -81,7 +81,7 @@ def scan_of_frames(
 def order_frames(frames: list[Frame], order: str) -> list[list[Frame]]:
     """Return groups of frames in the order of time, reference frames first.
 
-    `order` is one of `request.ORDERS`. The lines of a group are acquired in turn: "by-line" groups
+    `order` is a `request.Order`. The lines of a group are acquired in turn: "by-line" groups
     all slices, every other order has one frame in a group.
     """
     groups: dict[tuple[bool | int, ...], list[Frame]] = {}

@@ -12,7 +12,6 @@ The cells are chosen so that every pair of options occurs.
 
 import itertools
 import random
-from dataclasses import replace
 
 import pytest
 import torch
@@ -133,7 +132,7 @@ def cell_3d(cell, folder):
         **cell,
     )
     if request.calibration in ("separate", "external"):
-        request = replace(request, mask="regular")
+        request = request.override(mask="regular")
     made, recon, images = read_back(request, folder)
     assert len(images) == request.contrasts
     is_exact = request.calibration != "external" and (
@@ -173,7 +172,7 @@ def test_an_asymmetric_echo_of_a_volume_loses_what_was_not_measured(fraction, tm
     )
     made, _, (whole,) = read_back(request, tmp_path)
     (tmp_path / "partial").mkdir()
-    partial = replace(request, partial_echo=fraction)
+    partial = request.override(partial_echo=fraction)
     _, _, (image,) = read_back(partial, tmp_path / "partial")
     kspace = made.frames[0].kspace
     missing = kspace * (1 - echo(partial, kspace.shape[-1]))
@@ -211,7 +210,7 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize("name", SAME_IMAGE)
 def test_what_does_not_change_the_image(name, plain, tmp_path):
     request, images = plain
-    _, _, others = read_back(replace(request, **{name: SAME_IMAGE[name]}), tmp_path)
+    _, _, others = read_back(request.override(**{name: SAME_IMAGE[name]}), tmp_path)
     for image, other in zip(images, others, strict=True):
         error = (image.magnitude - other.magnitude).norm() / image.magnitude.norm()
         assert error < 1e-3, error
@@ -220,10 +219,11 @@ def test_what_does_not_change_the_image(name, plain, tmp_path):
 def test_averages_gain_what_averages_gain(plain, tmp_path):
     """Half the noise power at a known mask: the error of four averages is that of less noise."""
     request, images = plain
-    noisy = replace(request, noise_db=15.0)
+    noisy = request.override(noise_db=15.0)
     for n in (1, 4):
         (tmp_path / str(n)).mkdir()
-    one, four = (read_back(replace(noisy, averages=n), tmp_path / str(n)) for n in (1, 4))
+    requests = (noisy.override(averages=n) for n in (1, 4))
+    one, four = (read_back(r, tmp_path / str(r.averages)) for r in requests)
     errors = [
         sum(
             [

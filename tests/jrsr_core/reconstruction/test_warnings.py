@@ -32,7 +32,7 @@ RANGE = {
 
 @pytest.fixture(scope="module")
 def card():
-    return dataclasses.replace(WeightsCard.read(find_card("jrsr-dc")), range=RANGE)
+    return WeightsCard(**dict(WeightsCard.read(find_card("jrsr-dc"))) | {"range": RANGE})
 
 
 def test_the_shipped_weights_know_the_protocol():

@@ -8,9 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction import load
-from jrsr_core.weights.card import CardError
+from jrsr_core.weights.card import CardError, WeightsCard
 from jrsr_core.weights.find import find_card, list_weights
 from jrsr_core.weights.load import load_weights, save_weights
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture
@@ -43,7 +44,16 @@ def test_round_trip_is_float16_exact(card):
         ({"file": "../x.safetensors"}, "must lie beside the card"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"sha256": None}, "field 'sha256' is missing"),
-        ({"model": 3}, "field 'model' must be text"),
+        ({"model": 3}, "model is 3, expected text"),
+        ({"sha256": "ABC"}, r"sha256 is 'ABC', expected text of the form \^"),
+        ({"modell": "x"}, "unknown field 'modell', did you mean 'model'"),
+        ({"range": {"n_coil": [4, 32]}}, "unknown field 'range.n_coil', did you mean 'n_coils'"),
+        ({"range": {"n_coils": [32, 4]}}, r"range.n_coils is \[32, 4\], .* smaller number first"),
+        ({"range": {"noise_db": [18, "x"]}}, "range.noise_db.1 is 'x', expected a number"),
+        ({"range": {"noise_db": [18, float("nan")]}}, "range.noise_db.1 is nan"),
+        ({"range": [1]}, r"range is \[1\], expected an object"),
+        ({"metrics": {"a": {"b": {"c": "good"}}}}, "not of numbers alone: a.b.c is 'good'"),
+        ({"training": 3}, "training is 3, expected an object"),
     ],
 )
 def test_a_card_that_does_not_match_is_refused(card, changes, message):
@@ -143,3 +153,27 @@ def test_shipped_weights_are_whole_and_complete():
         assert shipped.training["samples_seen"] > 0
         assert shipped.commit
         assert shipped.data
+
+
+def test_a_refused_card_is_one_line_with_the_name_of_the_file(card):
+    edit(card, range={"masks": [["full", "x\n\x1b[2J"]]})
+    with pytest.raises(CardError) as caught:
+        load_weights(card)
+    text = r"jrsr-dc_tiny.json: range.masks.0.1 is 'x\n\x1b[2J', expected a number"
+    assert str(caught.value) == text
+
+
+def test_a_figure_that_did_not_vary_is_a_range(card):
+    edit(card, range={"n_coils": 8})
+    assert WeightsCard.read(card).range == {"n_coils": (8, 8)}
+
+
+def test_published_cards_read_and_write_the_same(tmp_path):
+    cards = [
+        *ROOT.glob("jrsr_core/weights/*.json"),
+        *ROOT.glob("training/results/weights/*/*.json"),
+    ]
+    assert len(cards) > 30
+    for path in cards:
+        WeightsCard.read(path).write(tmp_path / "card.json")
+        assert json.loads((tmp_path / "card.json").read_text()) == json.loads(path.read_text())

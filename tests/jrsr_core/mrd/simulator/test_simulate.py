@@ -1,6 +1,6 @@
 """Simulated scans: fields of a request are checked and have their effect; file and truth agree."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +14,12 @@ from jrsr_core.mrd.simulator.header import slice_axes
 from jrsr_core.mrd.simulator.lines import order_frames
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.mrd.simulator.simulate import simulate_scan, write_simulation
+from jrsr_core.validation import choices_of, limits
 
 SMALL = ScanRequest(matrix="64x48", acs=8, n_coils=3, acceleration=2)
-LIMITED = [f for f in fields(ScanRequest) if f.metadata["low"] is not None]
-NAMED = [f for f in fields(ScanRequest) if f.metadata["known"]]
+FIELDS = ScanRequest.model_fields
+LIMITED = [name for name, field in FIELDS.items() if limits(field)[0] is not None]
+NAMED = [name for name, field in FIELDS.items() if choices_of(field)]
 UNUSUAL = {
     "deaf_coils": 2,
     "noise_scans": 2,
@@ -36,41 +38,60 @@ def content(scan):
     return scan.header_xml, scan.lines.heads.tobytes(), [d.tobytes() for d in scan.lines.data]
 
 
-@pytest.mark.parametrize("field", LIMITED, ids=lambda f: f.name)
-def test_a_number_out_of_range_is_named(field):
-    low, high = field.metadata["low"], field.metadata["high"]
-    for value in (low - 0.01, *([high + 0.01] if high is not None else [])):
-        with pytest.raises(SimulationError, match=f"^{field.name} is {value}, expected .*{low:g}"):
-            ScanRequest(**{field.name: value})
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_number_out_of_range_is_named(name):
+    low, high = limits(FIELDS[name])
+    for value in (low - 1, *([high + 1] if high is not None else [])):
+        with pytest.raises(SimulationError, match=rf"^{name} is {value}, expected a .*{low:g}"):
+            ScanRequest(**{name: value})
 
 
-@pytest.mark.parametrize("field", NAMED, ids=lambda f: f.name)
-def test_an_unknown_name_is_named_with_the_known_ones(field):
-    with pytest.raises(SimulationError, match=f"^{field.name} is 'x', known: .*{field.default}"):
-        ScanRequest(**{field.name: "x"})
-    with pytest.raises(SimulationError, match=f"did you mean '{field.default}'"):
-        ScanRequest(**{field.name: field.default + "s"})
+@pytest.mark.parametrize("name", NAMED)
+def test_an_unknown_name_is_named_with_the_known_ones(name):
+    default = FIELDS[name].default
+    with pytest.raises(SimulationError, match=f"^{name} is 'x', known: .*{default}"):
+        ScanRequest(**{name: "x"})
+    with pytest.raises(SimulationError, match=f"did you mean '{default}'"):
+        ScanRequest(**{name: default + "s"})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"slice": 2}, "unknown field 'slice', did you mean 'slices'?"),
+        ({"slices": "2"}, "slices is '2', expected a whole number of at least 1"),
+        ({"slices": 2.5}, "slices is 2.5, expected a whole number of at least 1"),
+        ({"noise_db": float("nan")}, "noise_db is nan, expected a number"),
+        ({"phase_fov": 0.8, "phase_oversampling": 2.0}, "one of them must be 1"),
+    ],
+)
+def test_a_request_that_is_wrong(values, words):
+    with pytest.raises(SimulationError) as caught:
+        ScanRequest(**values)
+    assert words in str(caught.value)
+    with pytest.raises(SimulationError):
+        SMALL.override(**values)
 
 
 def test_every_field_is_described():
-    assert all(f.metadata["description"].endswith(".") for f in fields(ScanRequest))
+    assert all(field.description.endswith(".") for field in FIELDS.values())
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(UnusualHeaders)])
+@pytest.mark.parametrize("name", UnusualHeaders.model_fields)
 def test_an_unusual_header_changes_the_scan_but_not_the_truth(name):
-    plain, unusual = (simulate_scan(replace(SMALL, **more)) for more in ({}, {name: UNUSUAL[name]}))
+    plain, unusual = (simulate_scan(SMALL.override(**more)) for more in ({}, {name: UNUSUAL[name]}))
     assert content(plain) != content(unusual)
     assert torch.equal(plain.truth, unusual.truth)
 
 
 def test_one_request_is_one_scan():
     assert content(simulate_scan(SMALL)) == content(simulate_scan(SMALL))
-    assert content(simulate_scan(SMALL)) != content(simulate_scan(replace(SMALL, seed=1)))
+    assert content(simulate_scan(SMALL)) != content(simulate_scan(SMALL.override(seed=1)))
 
 
 @pytest.mark.parametrize("more", [{}, {"protocol": "wall-16x", "mask": "random", "positions": 4}])
 def test_the_file_holds_the_scan(more, tmp_path):
-    made = write_simulation(replace(SMALL, **more), tmp_path / "scan.h5")
+    made = write_simulation(SMALL.override(**more), tmp_path / "scan.h5")
     with ScanFile(tmp_path / "scan.h5") as scan:
         assert scan.header == parse_header(made.header_xml)
         assert scan.heads.tobytes() == made.lines.heads.tobytes()
@@ -79,14 +100,14 @@ def test_the_file_holds_the_scan(more, tmp_path):
 
 
 def test_truth_and_frames_of_a_request():
-    made = simulate_scan(replace(SMALL, contrasts=2, slices=2, deaf_coils=2))
+    made = simulate_scan(SMALL.override(contrasts=2, slices=2, deaf_coils=2))
     assert made.truth.shape == (4, 64, 48)
     assert made.frames[0].kspace.shape == (5, 1, 32, 24)
     torch.testing.assert_close(made.truth[2], made.truth[0] ** 1.5)
 
 
 def test_averages_differ_by_noise_of_the_stated_level():
-    made = simulate_scan(replace(SMALL, averages=2, noise_db=20.0))
+    made = simulate_scan(SMALL.override(averages=2, noise_db=20.0))
     first, second = (f.kspace for f in made.frames)
     found = (first - second).abs().square().mean().sqrt() / 2**0.5
     assert float(found) == pytest.approx(made.noise_std, rel=0.05)
