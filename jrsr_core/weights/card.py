@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ class CardError(ValueError):
 
 
 def _one_line(text: str) -> str:
-    if len(text) > MAX_TEXT or not text.isprintable():
+    if len(text) > MAX_TEXT or re.search(r"[\x00-\x1f\x7f-\x9f]", text):
         wanted = f"one line of at most {MAX_TEXT} characters, without control characters"
         raise ValueError(f"is {shortened(text)}, expected {wanted}")
     return text

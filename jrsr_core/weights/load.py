@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
@@ -18,6 +19,7 @@ from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, Upsamp
 from jrsr_core.models.names import CONSISTENT, RECONS, UPSAMPLES, without_consistency
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture, build_model
+from jrsr_core.validation import one_line
 
 from .card import CardError, WeightsCard
 from .find import Part, example_of_system, find_system, name_of
@@ -160,20 +162,28 @@ def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **field
     """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the path of the card.
 
     `fields` are further fields of the `WeightsCard`.
+
+    Raises
+    ------
+    CardError
+        A field that a card cannot have, such as a description of several lines.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = f"{name}_{preset}.safetensors"
     state = model.state_dict()
     content = save_bytes({k: v.detach().to(torch.float16).contiguous() for k, v in state.items()})
     write_bytes(folder / file, content, overwrite=True)
-    card = WeightsCard(
-        model=name,
-        preset=preset,
-        file=file,
-        sha256=hashlib.sha256(content).hexdigest(),
-        architecture=_as_json(architecture(name, preset, data_step_of(model))),
-        **fields,
-    )
+    try:
+        card = WeightsCard(
+            model=name,
+            preset=preset,
+            file=file,
+            sha256=hashlib.sha256(content).hexdigest(),
+            architecture=_as_json(architecture(name, preset, data_step_of(model))),
+            **fields,
+        )
+    except ValidationError as error:
+        raise CardError(f"{file}: card not written, {one_line(error, WeightsCard)}") from None
     path = folder / f"{name}_{preset}.json"
     card.write(path)
     return path

@@ -163,6 +163,13 @@ def test_a_refused_card_is_one_line_with_the_name_of_the_file(card):
     assert str(caught.value) == text
 
 
+def test_a_card_that_could_not_be_read_is_not_written(tmp_path):
+    model = build_model("jrsr-dc", preset="tiny")
+    with pytest.raises(CardError, match=r"card not written, data is 'a.nb', expected one line"):
+        save_weights(model, tmp_path, "jrsr-dc", "tiny", data="a\nb")
+    assert not list(tmp_path.glob("*.json"))
+
+
 def test_a_figure_that_did_not_vary_is_a_range(card):
     edit(card, range={"n_coils": 8})
     assert WeightsCard.read(card).range == {"n_coils": (8, 8)}
