@@ -16,10 +16,27 @@ from typing import Any
 
 from gadget.settings import Settings
 from jrsr_core.mrd.images import software_version
+from jrsr_core.validation import choices_of, limits
 
 VENDOR = "JRSR"
-MODELS = ("jrsr-dc", "jrsr")
 INFORMATION = "Joint reconstruction and super-resolution. Research use only: not a medical device."
+
+SHOWN = ("model", "maps", "n_virtual_coils", "time_limit", "on_failure")
+"""Settings that an operator may choose; devices, files and folders belong to the installation."""
+
+NARROWED: dict[str, tuple[Any, ...]] = {
+    "model": ("jrsr-dc", "jrsr"),  # the systems whose weights are in the image
+    "maps": ("none", "hallucination"),  # the others are for research at the desk
+    "n_virtual_coils": (4, 32),  # numbers of coils of the training
+    "time_limit": (0, 3600),  # a reconstruction of more than an hour blocks the scanner
+}
+"""Choices or ends of a range that are fewer than those of the setting, each for its reason."""
+
+DEFAULTS: dict[str, Any] = {
+    "maps": "none",  # OpenRecon has no empty choice
+    "time_limit": 60,  # a scanner waits for its images, and a fallback image is better than none
+}
+"""Defaults that differ from those of the setting."""
 
 
 def metadata(*, gpu: bool = False) -> dict[str, Any]:
@@ -64,31 +81,29 @@ def metadata(*, gpu: bool = False) -> dict[str, Any]:
 
 
 def _parameters() -> list[dict[str, Any]]:
-    defaults = Settings()
-    return [
-        _choice("config", "Configuration of the server", ("openrecon",), "openrecon"),
-        _choice("model", "Reconstruction model", MODELS, defaults.model),
-        _choice("maps", "Extra series of maps", ("none", "hallucination"), "none"),
-        _number("nvirtualcoils", "Coils after compression", defaults.n_virtual_coils, 4, 32),
-        _number("timelimit", "Time limit of a slice in seconds, 0 for none", 60, 0, 3600),
-        _choice(
-            "onfailure", "If a slice cannot be reconstructed", ("fallback", "stop"), "fallback"
-        ),
-    ]
+    """Return the parameters from the settings of the same name: label, meaning, choices, ranges."""
+    config = _texts("config", "Configuration", "Configuration of the server.")
+    return [config | _choice(("openrecon",), "openrecon"), *map(_parameter, SHOWN)]
 
 
-def _choice(name: str, label: str, values: tuple[str, ...], default: str) -> dict[str, Any]:
+def _parameter(name: str) -> dict[str, Any]:
+    field, title = Settings.model_fields[name], Settings.json_schema()["properties"][name]["title"]
+    texts = _texts(name.replace("_", ""), title, " ".join((field.description or "").split()))
+    default, narrowed = DEFAULTS.get(name, field.default), NARROWED.get(name)
+    if isinstance(default, str):
+        return texts | _choice(narrowed or choices_of(field), default)
+    low, high = narrowed or limits(field)
+    # The scanner knows whole numbers and numbers; whole ones do for seconds.
+    return texts | {"type": "int", "minimum": low, "maximum": high, "default": default}
+
+
+def _choice(values: tuple[Any, ...], default: str) -> dict[str, Any]:
     entries = [{"id": value, "name": {"en": value}} for value in values]
-    return {"type": "choice", "values": entries, "default": default} | _texts(name, label)
+    return {"type": "choice", "values": entries, "default": default}
 
 
-def _number(name: str, label: str, default: int, low: int, high: int) -> dict[str, Any]:
-    limits = {"minimum": low, "maximum": high, "default": default}
-    return {"type": "int", **limits} | _texts(name, label)
-
-
-def _texts(name: str, label: str) -> dict[str, Any]:
-    return {"id": name, "label": {"en": label}, "information": {"en": label}}
+def _texts(name: str, label: str, meaning: str) -> dict[str, Any]:
+    return {"id": name, "label": {"en": label}, "information": {"en": meaning}}
 
 
 def encoded(content: dict[str, Any]) -> str:

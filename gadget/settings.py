@@ -15,7 +15,14 @@ MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 """Map -> what is added to the series number of the images to give that of the map's series."""
 
 MAX_SERIES = 65535
+_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _DEVICE = r"(auto|cpu|cuda(:[0-9]+)?)"
+
+
+def _title(name: str, _: object) -> str:
+    """Return the title of a field: n_virtual_coils becomes "Number of virtual coils"."""
+    text = f"number of {name[2:]}" if name.startswith("n_") else name
+    return text.replace("_", " ").capitalize()
 
 
 def _calibration(name: str) -> Any:
@@ -33,13 +40,17 @@ class Settings(BaseModel):
         Unknown name (the nearest one is suggested), or a value of the wrong type or out of range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        field_title_generator=_title,
+    )
 
     model: str = "jrsr-dc"
     """System by name, by card (*.json), or RECON+UPSAMPLE, each a name or a card."""
-    preset: str = "auto"
-    """Size of the system: compact, paper, auto (compact on a CPU, the largest available one on a
-    GPU) or largest."""
+    preset: Literal["auto", "largest", "paper", "compact", "tiny"] = "auto"
+    """Size of the system: auto is compact on a CPU and the largest available one on a GPU."""
     weights: str = ""
     """Card of the weights for a system given by name; two cards joined by '+' for RECON+UPSAMPLE;
     empty for the shipped weights."""
@@ -80,7 +91,7 @@ class Settings(BaseModel):
     trigger: Literal["slice", "repetition", "measurement", "bucket"] = "slice"
     """When a live scan has all lines of an image: after the last line of the slice, of the
     repetition, of the measurement, or with the bucket that contains them."""
-    maps: str = ""
+    maps: str = Field("", examples=["none", *MAPS])
     """Extra series, separated by commas: hallucination, taken_back, unmeasured; empty or none for
     no maps."""
     spool_dir: str = ""
@@ -106,6 +117,12 @@ class Settings(BaseModel):
             if self.series_index + MAPS[name] > MAX_SERIES:
                 raise ValueError(f"series_index is {self.series_index}, too large for maps={name}")
         return self
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema: type, default, range or choices, title and meaning of each."""
+        described = {"$schema": _SCHEMA, "description": "Settings of a reconstruction."}
+        return cls.model_json_schema() | described
 
     @property
     def devices(self) -> list[str]:

@@ -14,6 +14,7 @@ import yaml
 
 from gadget.configuration import parameters_of
 from gadget.settings import Settings
+from jrsr_core.weights.find import list_weights
 
 DOCKER = Path(__file__).parent.parent / "docker"
 IMAGES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -84,6 +85,28 @@ def test_what_the_operator_chooses_arrives(openrecon):
     sent = json.dumps({"parameters": {"nvirtualcoils": 8, "maps": "none", "config": "openrecon"}})
     settings = Settings(**parameters_of(sent))
     assert settings.n_virtual_coils == 8 and settings.map_names == []
+
+
+def test_the_parameter_page_is_made_from_the_settings(openrecon):
+    fields = Settings.json_schema()["properties"]
+    names = {name.replace("_", ""): name for name in fields}
+    parameters = [p for p in openrecon.metadata()["parameters"] if p["id"] != "config"]
+    assert {names[p["id"]] for p in parameters} == set(openrecon.SHOWN)
+    assert set(openrecon.NARROWED) | set(openrecon.DEFAULTS) <= set(openrecon.SHOWN)
+    for parameter in parameters:
+        field = fields[names[parameter["id"]]]
+        assert parameter["label"]["en"] == field["title"]
+        assert parameter["information"]["en"] == " ".join(field["description"].split())
+        if parameter["type"] == "int":
+            assert field["minimum"] <= parameter["minimum"] < parameter["maximum"]
+            assert parameter["maximum"] <= field["maximum"]
+        for value in parameter.get("values", ()):
+            Settings(**{names[parameter["id"]]: value["id"]})
+
+
+def test_the_number_of_coils_on_the_page_is_that_of_the_training(openrecon):
+    known = [c.range["n_coils"] for c in list_weights() if "n_coils" in c.range]
+    assert openrecon.NARROWED["n_virtual_coils"] == known[0]
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from gadget.errors import UsageError
 from gadget.settings import Settings
-from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, PARTS, PRESETS
+from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, PARTS
 from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_system
@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 
 def check_model(settings: Settings) -> None:
-    """Check that the model and the preset exist and that their weights are installed.
+    """Check that the model exists and that its weights are installed.
 
     Raises
     ------
     UsageError
-        The model or the preset is unknown.
+        The model is unknown.
     CardError
         The weights are missing.
     """
-    if settings.preset not in ("auto", *PRESETS):
-        raise UsageError(f"preset is {settings.preset!r}{nearest(settings.preset, PRESETS)}")
     base = settings.model.removesuffix(CONSISTENT)
     if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
         raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
@@ -54,7 +52,7 @@ def make_reconstructor(
     Raises
     ------
     UsageError
-        The model or the preset is unknown.
+        The model is unknown.
     ValueError
         The weights do not match their card, or the device does not exist.
     """

@@ -1,9 +1,15 @@
 """Settings: typed, with every mistake named."""
 
+import json
+
+import jsonschema
 import pytest
 
+from gadget.compute.model import check_model
 from gadget.errors import UsageError
 from gadget.settings import Settings, read_settings
+from jrsr_core.models.names import PRESETS
+from tests.helpers.commands import jrsr
 
 
 def test_defaults_and_explicit_values():
@@ -78,3 +84,39 @@ def test_settings_do_not_change_and_can_be_keys():
     assert {settings: 1}[Settings(crop="0.5")] == 1
     assert settings.override({"crop": 0.4}, {"crop": 0.3}) == Settings(crop=0.3)
     assert settings.calibration.crop == 0.5
+
+
+def test_the_json_schema_says_what_the_settings_take(capfd):
+    outcome = jrsr(capfd, "settings", "--json")
+    assert outcome.code == 0, outcome.err
+    schema = json.loads(outcome.out)
+    assert schema == Settings.json_schema()
+    check = jsonschema.Draft202012Validator(schema)
+    check.check_schema(schema)
+    check.validate(Settings().model_dump())
+    assert list(schema["properties"]) == list(Settings.model_fields)
+    for field in schema["properties"].values():
+        assert {"title", "description", "default"} <= field.keys()
+    for values in (
+        {"modle": "jrsr"},
+        {"n_virtual_coils": 0},
+        {"n_virtual_coils": 2.5},
+        {"crop": 1.5},
+        {"on_failure": "stopp"},
+        {"prewhiten": "maybe"},
+        {"device": "gpu"},
+        {"preset": "huge"},
+    ):
+        assert not check.is_valid(values), values
+        with pytest.raises(UsageError):
+            Settings(**values)
+
+
+def test_every_preset_is_a_choice():
+    choices = Settings.json_schema()["properties"]["preset"]["enum"]
+    assert set(choices) == {"auto", "largest", *PRESETS}
+
+
+@pytest.mark.parametrize("preset", ["auto", "largest", "compact"])
+def test_a_preset_that_is_a_choice_has_weights(preset):
+    check_model(Settings(preset=preset))
