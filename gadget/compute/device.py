@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
-from jrsr_core.cancellation import Check, time_limit, watched
+from jrsr_core.cancellation import Cancelled, Check, time_limit, watched
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.reconstructor import Reconstructor
@@ -170,13 +170,14 @@ class DeviceWorker:
                     raise
 
     def fallback(self, data: KSpaceSlice | KSpaceVolume, reason: str, tick: Tick) -> ReconImage:
-        """Return a conventional reconstruction, made on the CPU if the GPU fails."""
+        """Return a conventional reconstruction, made on the CPU if the GPU fails in any way."""
         recon = self.recon
         try:
             image = fallback_image(recon, data, reason, tick=tick)
         except Exception as error:
-            if not self._can_cpu_replace(recon, error):
+            if recon.device.type == "cpu" or isinstance(error, Cancelled):
                 raise
+            self._is_gpu_error(recon, error)
             image = fallback_image(self._on_cpu(), data, reason, tick=tick)
         return self._with_warning(image)
 

@@ -22,8 +22,9 @@ Caption = Sequence[str]
 
 def to_grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
     """Map 0..top to 0..255, uint8; `top` is the 99.5th percentile if not given."""
-    top = float(np.quantile(values, 0.995)) if top is None else top
-    return (np.clip(values / max(top, 1e-30), 0, 1) * 255 + 0.5).astype(np.uint8)
+    exact = np.nan_to_num(np.asarray(values, np.float64))
+    top = float(np.quantile(exact, 0.995)) if top is None else top
+    return (np.clip(exact / (top if top > 0 else 1.0), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def grey_picture(values: np.ndarray, top: float | None = None) -> Image.Image:

@@ -130,15 +130,16 @@ def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whi
     """
     if noise.samples.shape[0] != n_coils:
         raise UnsupportedScan(f"noise has {noise.samples.shape[0]} channels, scan has {n_coils}")
+    samples, unit = _in_range(noise.samples)
     try:
-        matrix = whitening_matrix(noise.samples)
+        matrix = whitening_matrix(samples)
     except ValueError as error:
         raise BadScan(f"noise lines: {error}") from None
-    power = noise_covariance(noise.samples).diagonal().real
+    power = noise_covariance(samples).diagonal().real
     unused = unused_channels(matrix)
     live = [c for c in range(n_coils) if c not in unused]
     level = math.sqrt(float(power[live].mean()))
-    noise_std = level / _bandwidth_factor(noise, image_dwell_us)
+    noise_std = level * unit / _bandwidth_factor(noise, image_dwell_us)
     is_silent = (power == 0).tolist()
     return Whitening(
         level * matrix,
@@ -147,6 +148,15 @@ def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whi
         silent=tuple(c for c in unused if is_silent[c]),
         dependent=tuple(c for c in unused if not is_silent[c]),
     )
+
+
+def _in_range(samples: Tensor) -> tuple[Tensor, float]:
+    """Return samples divided by a unit, which is 1 unless W of the samples would leave float32."""
+    peak = float(torch.view_as_real(samples).abs().max()) if samples.numel() else 0.0
+    if not math.isfinite(peak) or peak == 0 or 1e-15 < peak < 1e15:
+        return samples, 1.0
+    unit = 2.0 ** math.floor(math.log2(peak))
+    return (samples.to(torch.complex128) / unit).to(torch.complex64), unit
 
 
 def _bandwidth_factor(noise: NoiseData, image_dwell_us: float) -> float:

@@ -3,6 +3,9 @@
 CG-SENSE where coil maps can be estimated, else the root sum of squares of the zero-filled coil
 images; either is interpolated to the HR grid by zero-padding its k-space. The report of the image
 is marked with the reason.
+
+The zero-filled image is the last resort and cannot fail: it needs no calibration, is computed on
+the CPU in double precision from k-space scaled to 1, and is finite for any samples.
 """
 
 import dataclasses
@@ -14,7 +17,7 @@ from torch import Tensor
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.settings import hr_shape
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.physics.fourier import ifft2c
@@ -33,7 +36,7 @@ def fallback_image(
     *,
     tick: Callable[[], None] | None = None,
 ) -> ReconImage:
-    """Return an image without the model; samples that are not finite count as not measured.
+    """Return a finite image without the model; samples that are not finite count as not measured.
 
     Parameters
     ----------
@@ -47,15 +50,20 @@ def fallback_image(
         Called once per readout position of a volume, for progress.
     """
     if isinstance(measured, KSpaceSlice):
-        low_resolution, report = _low_resolution(recon, measured, reason)
-        shape = hr_shape((low_resolution.shape[-2], low_resolution.shape[-1]))
+        image, low_resolution, method = _images(recon, _without_bad_samples(measured))
         return ReconImage(
-            image=sinc_interpolate(low_resolution, shape)[0].cpu(),
-            low_resolution=low_resolution[0].cpu(),
+            image=image,
+            low_resolution=low_resolution,
             geometry=measured.geometry,
             counters=measured.counters,
             stamp=measured.stamp,
-            report=report,
+            report=ReconReport(
+                model=method,
+                fallback=reason,
+                acceleration=measured.acceleration,
+                n_readout=measured.kspace.shape[-1],
+                warnings=measured.notes,
+            ),
         )
     target = VolumeImage(measured)
     for x in range(measured.n_positions):
@@ -68,31 +76,41 @@ def fallback_image(
     return target.finished(measured, report)
 
 
-def _low_resolution(
-    recon: Reconstructor, slice_: KSpaceSlice, reason: str
-) -> tuple[Tensor, ReconReport]:
-    """Return the image on the LR grid, complex ``(1, y, x)``, and its report."""
-    slice_ = _without_bad_samples(slice_)
+def _images(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, str]:
+    """Return HR and LR image ``(y, x)``, finite, and the name of the method."""
     try:
-        calibrated = recon.calibrated(slice_)
-        sense = calibrated.sense
-        central = sense.low_resolution_kspace(calibrated.kspace)
-        image = CgSense()(central, sense.single_map().at_low_resolution())
-        image = calibrated.scale * put_back(image, calibrated.folded)
-        method = "cg-sense+sinc"
-    except ValueError:
-        central = crop_or_pad(slice_.kspace, slice_.lr_shape)
-        combined = ifft2c(central).abs().square().sum(0, keepdim=True).sqrt()
-        image = combined.to(torch.complex64)
-        method = "zero-filled+sinc"
-    report = ReconReport(
-        model=method,
-        fallback=reason,
-        acceleration=slice_.acceleration,
-        n_readout=slice_.kspace.shape[-1],
-        warnings=slice_.notes,
+        images = _cg_sense(recon, slice_)
+        if all(map(is_finite, images)):
+            return (*images, "cg-sense+sinc")
+    except Cancelled:
+        raise
+    except Exception as error:
+        # A GPU that failed; the caller tries it again on the CPU.
+        if recon.device.type != "cpu" and not isinstance(error, ValueError):
+            raise
+    return (*_zero_filled(slice_), "zero-filled+sinc")
+
+
+def _cg_sense(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor]:
+    calibrated = recon.calibrated(slice_)
+    sense = calibrated.sense
+    central = sense.low_resolution_kspace(calibrated.kspace)
+    image = CgSense()(central, sense.single_map().at_low_resolution())
+    image = (calibrated.scale * put_back(image, calibrated.folded))[0].cpu()
+    return sinc_interpolate(image, hr_shape(slice_.lr_shape)), image
+
+
+def _zero_filled(slice_: KSpaceSlice) -> tuple[Tensor, Tensor]:
+    central = crop_or_pad(slice_.kspace, slice_.lr_shape).cpu().to(torch.complex128)
+    peak = torch.view_as_real(central).abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    combined = ifft2c(central / peak).abs().square().sum(0).sqrt()
+    interpolated = sinc_interpolate(combined, hr_shape(slice_.lr_shape))
+    largest = torch.finfo(torch.float32).max
+    hr, lr = (
+        (peak * image).clamp(-largest, largest).to(torch.complex64)
+        for image in (interpolated, combined)
     )
-    return image, report
+    return hr, lr
 
 
 def _without_bad_samples(slice_: KSpaceSlice) -> KSpaceSlice:

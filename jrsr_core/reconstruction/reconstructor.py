@@ -24,6 +24,9 @@ from .batch import sample_of, stack_slices
 from .quality import hallucination_maps
 from .report import ReportFigures
 
+SMALLEST = 1e-37
+"""Smallest peak of k-space: below it, single precision loses digits one by one."""
+
 
 class Reconstructor:
     """Callable `KSpaceSlice` -> `ReconImage`.
@@ -117,6 +120,8 @@ class Reconstructor:
         whole = with_folded(output, calibrated)
         scale, maps = calibrated.scale, self.maps(output, calibrated)
         image = (scale * whole.image[0]).cpu()
+        if not is_finite(image):
+            raise ValueError(f"{self.name} gave an image that is not finite in the scanner's scale")
         scaled = {name: (scale * value[0]).cpu() for name, value in maps.items()}
         figures = ReportFigures()
         figures.add(output, calibrated, whole)
@@ -158,8 +163,7 @@ class Reconstructor:
             No usable ACS, k-space not finite or empty, or a matrix too small.
         """
         check_matrix(slice_.lr_shape, self.settings.kernel_width)
-        if not is_finite(slice_.kspace):
-            raise ValueError("kspace has samples that are not finite")
+        check_samples(slice_.kspace)
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
@@ -177,6 +181,15 @@ class Reconstructor:
         if not volume.is_acs_shared:
             return coils()
         return self._shared.get(volume.acs, volume.mask, coils, x)
+
+
+def check_samples(kspace: Tensor) -> None:
+    """Raise `ValueError` unless k-space is finite and in the range of single precision."""
+    if not is_finite(kspace):
+        raise ValueError("kspace has samples that are not finite or too large to compute with")
+    peak = float(torch.view_as_real(kspace).abs().max()) if kspace.numel() else 0.0
+    if 0 < peak < SMALLEST:
+        raise ValueError(f"largest sample of kspace is {peak:.3g}, too small to compute with")
 
 
 def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:

@@ -124,7 +124,8 @@ class VolumeImage:
 
 def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[float, float]:
     """Return the noise level and the intensity scale of the position with the most signal."""
-    energy = torch.stack([plane.abs().square().sum() for plane in volume.hybrid])
+    # In double precision, where no square of a float32 leaves the range.
+    energy = torch.stack([plane.abs().double().square().sum() for plane in volume.hybrid])
     if not bool(torch.isfinite(energy).all()):
         raise ValueError("kspace has samples that are not finite")
     calibrated = recon.calibrated(volume.position(int(energy.argmax())))
@@ -152,7 +153,7 @@ def map_sources(volume: KSpaceVolume, noise_std: float) -> list[int]:
     `noise_std` is used where the volume has no noise level for its ACS. The mean power of n samples
     of pure noise is sigma^2 (1 +- 1/sqrt(n)).
     """
-    power = volume.acs.abs().square().mean((1, 2, 3))
+    power = volume.acs.abs().double().square().mean((1, 2, 3))
     sigma = noise_std if volume.acs_noise_std is None else volume.acs_noise_std
     noise = sigma**2 * (1 + SIGNIFICANT / volume.acs[0].numel() ** 0.5)
     floor = max(noise, EMPTY * float(power.max()))

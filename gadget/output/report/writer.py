@@ -54,7 +54,8 @@ class ReportWriter(ScanWriter):
             self._coverage = coverage(plane)
             try:
                 self._coils = coil_magnitudes(job.engine.model.calibrated(plane))
-            except ValueError:
+            except Exception:
+                # Whatever made this image a fallback image; it has no coil maps to show.
                 self._coils = []
         view = make_view(made, image, job.engine.model, job.plan.encoding_of(image.counters))
         self._shown.append(ShownImage(result.caption, view, image.report))
