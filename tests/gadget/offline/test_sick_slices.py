@@ -60,7 +60,8 @@ def test_the_others_are_whole(factor, reason, healthy, tmp_path, capfd):
     assert np.isfinite(nibabel.load(tmp_path / "s_jrsr.nii.gz").get_fdata()).all()
     for file in sorted((tmp_path / "s_jrsr_dicom").iterdir()):
         ds = pydicom.dcmread(file)
-        assert np.isfinite(float(ds.RescaleSlope)) and float(ds.RescaleSlope) > 0
+        slope = float(ds.RealWorldValueMappingSequence[0].RealWorldValueSlope)
+        assert np.isfinite(slope) and slope > 0
         assert ds.pixel_array.dtype == np.uint16
     texts = re.sub('src="[^"]*"', "", (tmp_path / "s_jrsr.html").read_text())
     assert not re.search(r"\b(nan|inf)\b", texts)
