@@ -14,6 +14,7 @@ from gadget.settings import read_settings
 
 from .options import (
     Cluster,
+    Dataset,
     Device,
     GpusPerWorker,
     Model,
@@ -36,6 +37,7 @@ def recon(
     report: Annotated[bool, typer.Option("--report", help="Add an HTML report per scan.")] = False,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
+    dataset: Dataset = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Make only the files that are missing.")
     ] = False,
@@ -75,6 +77,7 @@ def recon(
         formats=parse_formats(f"{formats},report" if report else formats),
         overwrite=overwrite,
         untrusted=untrusted,
+        dataset=dataset,
         resume=resume,
         cluster=cluster,
         gpus_per_worker=gpus_per_worker,
@@ -121,6 +124,7 @@ def check(
     device: Device = None,
     pairs: Pairs = None,
     untrusted: Untrusted = False,
+    dataset: Dataset = "",
 ) -> int:
     """Print what a scan contains and how it would be reconstructed.
 
@@ -128,6 +132,5 @@ def check(
     """
     from gadget.offline.check import check_scan
 
-    return check_scan(
-        scan, read_settings(pairs or [], model=model, device=device), untrusted=untrusted
-    )
+    settings = read_settings(pairs or [], model=model, device=device)
+    return check_scan(scan, settings, untrusted=untrusted, dataset=dataset)

@@ -21,6 +21,7 @@ Untrusted = Annotated[
         "--untrusted", help="Read input in a sandboxed subprocess (memory and CPU limits)."
     ),
 ]
+Dataset = Annotated[str, typer.Option("--dataset", help="Group to read from a file with several.")]
 Cluster = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Ray cluster, or local for all cores and GPUs.")
 ]

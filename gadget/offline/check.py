@@ -10,14 +10,14 @@ from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.noise_lines import NoiseLines, usable_noise
+from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
 from jrsr_core.mrd.plan import NESTING, ScanPlan
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
-from .scans import open_scan
+from .scans import Scan, noise_scan, open_scan
 
 WIDTH = 84
 """Characters of a value per line."""
@@ -33,8 +33,12 @@ ACS_SOURCES = {
 }
 
 
-def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Exit:
+def check_scan(
+    path: Path, settings: Settings, *, untrusted: bool = False, dataset: str = ""
+) -> Exit:
     """Print the content of a scan and what `jrsr recon` would do with it; return the exit code.
+
+    `dataset` is the group of the file to read.
 
     Raises
     ------
@@ -45,10 +49,10 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
     """
     check_model(settings)
     try:
-        with open_scan(path, untrusted=untrusted) as scan:
+        with open_scan(path, untrusted=untrusted, dataset=dataset) as scan:
             found = inspect_scan(scan.header, scan, settings)
-            noise = usable_noise(scan, found.plan.noise, found.plan.broken_coils)
-            rows = report_rows(found, noise, settings)
+            whitening = _whitening(scan, found.plan, settings)
+            rows = _dataset_row(scan) + report_rows(found, whitening, settings)
     except ValueError as error:
         declined = "declined: " if isinstance(error, UnsupportedScan) else ""
         print_warning(f"{path.name}: {declined}{describe(error)}")
@@ -63,7 +67,15 @@ def check_scan(path: Path, settings: Settings, *, untrusted: bool = False) -> Ex
     return Exit.DONE
 
 
-def report_rows(found: Inspection, noise: NoiseLines, settings: Settings) -> list[tuple[str, str]]:
+def _dataset_row(scan: Scan) -> list[tuple[str, str]]:
+    """Return which of several groups of the file was read."""
+    if len(scan.datasets) < 2:
+        return []
+    others = ", ".join(name for name in scan.datasets if name != scan.dataset)
+    return [("dataset", f"{scan.dataset}; others in the file (--dataset): {others}")]
+
+
+def report_rows(found: Inspection, whitening: str, settings: Settings) -> list[tuple[str, str]]:
     """Return the rows of the printed table as (name, value)."""
     plan, header = found.plan, found.plan.header
     counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
@@ -79,7 +91,7 @@ def report_rows(found: Inspection, noise: NoiseLines, settings: Settings) -> lis
         ("images", f"{len(plan.groups)}" + (f" ({images})" if images else "")),
         ("lines", f"{sum(map(len, plan.groups.values()))} for images, {len(plan.noise)} noise"),
         ("set aside", ", ".join(unused) or "nothing"),
-        ("whitening", _whitening(noise, settings)),
+        ("whitening", whitening),
         ("decided", "; ".join(_decisions(plan)) or "nothing against the header"),
     ]
     for space in found.spaces:
@@ -120,14 +132,21 @@ def _decisions(plan: ScanPlan) -> list[str]:
     return list(found.values())
 
 
-def _whitening(noise: NoiseLines, settings: Settings) -> str:
+def _whitening(scan: Scan, plan: ScanPlan, settings: Settings) -> str:
+    """Return where the noise comes from."""
     if not settings.prewhiten:
         return "off"
     if settings.noise_file:
         return f"from the noise lines of {settings.noise_file}"
+    noise = usable_noise(scan, plan.noise, plan.broken_coils)
     if noise.note:
         return noise.note
-    return "from the noise lines" if len(noise.lines) else "no noise lines, noise level estimated"
+    if len(noise.lines):
+        return "from the noise lines"
+    with noise_scan(scan, plan.n_coils) as other:
+        if other is not None:
+            return f"from the noise lines of {other.dataset}"
+    return "no noise lines, noise level estimated"
 
 
 def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:

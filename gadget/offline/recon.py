@@ -20,10 +20,18 @@ from gadget.errors import Exit, describe, exit_code
 from gadget.output.base import ScanJob
 from gadget.output.formats import open_writers, target_path
 from gadget.scan.inspect import inspect_scan
-from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
+from gadget.scan.stages import (
+    file_tasks,
+    make_assembler,
+    noise_of_scan,
+    reconstruct,
+    to_results,
+)
 from gadget.settings import Settings
+from jrsr_core.mrd.noise import NoiseData
+from jrsr_core.mrd.plan import ScanPlan
 
-from .scans import Scan, open_scan
+from .scans import Scan, noise_scan, open_scan
 from .summary import Summary
 from .targets import Targets, check_all_targets, missing_targets
 
@@ -48,6 +56,8 @@ class ReconRequest:
         Replace existing output.
     untrusted
         Read the scans in a sandboxed subprocess.
+    dataset
+        Group of the file to read; empty for ``dataset``, or the only one.
     resume
         Make only the files that are missing.
     cluster
@@ -62,6 +72,7 @@ class ReconRequest:
     formats: list[str]
     overwrite: bool = False
     untrusted: bool = False
+    dataset: str = ""
     resume: bool = False
     cluster: str = ""
     gpus_per_worker: float | None = None
@@ -104,7 +115,9 @@ def reconstruct_files(request: ReconRequest) -> Exit:
 
             def reconstruct_file(source: Path) -> Exit:
                 try:
-                    with open_scan(source, untrusted=request.untrusted) as scan:
+                    with open_scan(
+                        source, untrusted=request.untrusted, dataset=request.dataset
+                    ) as scan:
                         return reconstruct_scan(
                             scan,
                             request.settings,
@@ -179,7 +192,7 @@ def reconstruct_scan(
     engine = get_engine()
     if found.n_outside:
         print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")
-    slices = make_assembler(scan, found.plan, settings)
+    slices = make_assembler(scan, found.plan, settings, _noise_beside(scan, found.plan))
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
     summary = Summary(name)
     with ExitStack() as stack:
@@ -196,6 +209,14 @@ def reconstruct_scan(
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
     return Exit.FALLBACK if summary.n_fallback else Exit.DONE
+
+
+def _noise_beside(scan: Scan, plan: ScanPlan) -> NoiseData | None:
+    """Return the noise that another group of the file holds, for a scan without noise lines."""
+    if len(plan.noise):
+        return None
+    with noise_scan(scan, plan.n_coils) as other:
+        return None if other is None else noise_of_scan(other.header, other)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Scan files: finding them in folders, and opening one here or in a sandboxed subprocess."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -7,15 +9,37 @@ import h5py
 from gadget.errors import UsageError
 from jrsr_core.mrd.files.sandbox import SandboxedScan
 from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.lines import NOISE, has_flag
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 
 Scan = ScanFile | SandboxedScan
 
 
-def open_scan(path: Path, *, untrusted: bool) -> Scan:
-    """Open a scan, an `untrusted` one in a sandboxed subprocess; raises as either class."""
-    return SandboxedScan(path) if untrusted else ScanFile(path)
+def open_scan(path: Path, *, untrusted: bool, dataset: str = "") -> Scan:
+    """Open a scan, an `untrusted` one in a sandboxed subprocess; raises as either class.
+
+    `dataset` is the group to read; empty for ``dataset``, or the only one.
+    """
+    return (SandboxedScan if untrusted else ScanFile)(path, dataset=dataset)
+
+
+@contextmanager
+def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
+    """Open the noise scan that another group of the file holds; None where there is none.
+
+    It is the first group of nothing but noise lines of as many channels.
+    """
+    for name in scan.datasets:
+        if name == scan.dataset:
+            continue
+        untrusted = isinstance(scan, SandboxedScan)
+        with open_scan(scan.path, untrusted=untrusted, dataset=name) as other:
+            is_noise = has_flag(other.heads, NOISE) & (other.heads["active_channels"] == n_coils)
+            if len(is_noise) and is_noise.all():
+                yield other
+                return
+    yield None
 
 
 def find_scans(inputs: list[Path], *, untrusted: bool = False) -> list[Path]:

@@ -31,13 +31,17 @@ from jrsr_core.reconstruction.volume import Tick
 from .failed_scans import save_lines
 
 
-def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
+def make_assembler(
+    source: LineSource, plan: ScanPlan, settings: Settings, noise: NoiseData | None = None
+) -> Assembler:
     """Return the assembler of a planned scan; raises as `assembler_maker` and its function."""
-    return assembler_maker(settings)(source, plan)
+    return assembler_maker(settings, noise)(source, plan)
 
 
-def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
+def assembler_maker(settings: Settings, noise: NoiseData | None = None) -> Callable[..., Assembler]:
     """Return a function ``(source, plan, memory=None) -> Assembler``.
+
+    `noise` is used unless the settings name a `noise_file`.
 
     The function raises `UnsupportedScan` if the noise is of other coils than the scan.
 
@@ -48,9 +52,8 @@ def assembler_maker(settings: Settings) -> Callable[..., Assembler]:
     FileNotFoundError, BadScan
         `noise_file` cannot be read.
     """
-    noise = None
-    if settings.prewhiten and settings.noise_file:
-        noise = _noise_of(settings.noise_file)
+    if settings.noise_file:
+        noise = _noise_of(settings.noise_file) if settings.prewhiten else None
 
     def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
         return Assembler(
@@ -85,12 +88,17 @@ def file_tasks(slices: Assembler) -> Iterator[Task]:
 
 def _noise_of(path: str) -> NoiseData:
     with ScanFile(path) as scan:
-        lines = np.flatnonzero(has_flag(scan.heads, NOISE))
-        noise = read_noise(scan, lines, scan.header.noise_bandwidth)
-        names = scan.header.coil_names
+        noise = noise_of_scan(scan.header, scan)
     if noise is None:
         raise UsageError(f"noise_file {path} has no noise lines")
-    return replace(noise, coil_names=names)
+    return noise
+
+
+def noise_of_scan(header: ScanHeader, source: LineSource) -> NoiseData | None:
+    """Return the noise of a scan, None where it has no noise lines."""
+    lines = np.flatnonzero(has_flag(source.heads, NOISE))
+    noise = read_noise(source, lines, header.noise_bandwidth)
+    return noise and replace(noise, coil_names=header.coil_names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ copies. They are no averages: the noise of their mean is that of one.
 import numpy as np
 
 from .lines import LineSource
-from .plan import ScanPlan, line_keys
+from .plan import ScanPlan
+from .received import line_keys
 
 N_COMPARED = 8
 """Lines of the image that are compared; equal noise in all of them is no coincidence."""

@@ -20,6 +20,9 @@ DEFAULT_NOISE_BANDWIDTH = 0.793
 
 MAX_ENCODINGS = 256
 
+SMALLEST_FOV_MM = 1.0
+"""A field of view below it along both axes is taken for one in metres."""
+
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
@@ -103,7 +106,10 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
     where = f"encoding {index}"
     encoded, recon = "encodedSpace", "reconSpace"
     matrix = _matrix(element, f"{encoded}/matrixSize", where)
-    fov = _fov(element, f"{encoded}/fieldOfView_mm", where)
+    thickness = _thickness(element, encoded), _thickness(element, recon)
+    # Writers of 2-D scans leave one of the two thicknesses 0: the other one holds.
+    thick = thickness[0] or thickness[1], thickness[1] or thickness[0]
+    fov = _fov(element, f"{encoded}/fieldOfView_mm", where, thick[0])
     step_1 = "encodingLimits/kspace_encoding_step_1"
     low, high = (_integer(element, f"{step_1}/{end}") for end in ("minimum", "maximum"))
     factor = "parallelImaging/accelerationFactor/kspace_encoding_step"
@@ -111,7 +117,7 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
         encoding_matrix=matrix,
         recon_matrix=_matrix(element, f"{recon}/matrixSize", where),
         encoding_fov_mm=fov,
-        recon_fov_mm=_fov(element, f"{recon}/fieldOfView_mm", where),
+        recon_fov_mm=_fov(element, f"{recon}/fieldOfView_mm", where, thick[1]),
         trajectory=_text(element, "trajectory").lower() or "cartesian",
         center_line=_integer(element, f"{step_1}/center"),
         center_partition=_integer(element, "encodingLimits/kspace_encoding_step_2/center"),
@@ -143,14 +149,28 @@ def _matrix(element: ET.Element, path: str, where: str) -> tuple[int, int, int]:
     return size("z"), size("y"), size("x")
 
 
-def _fov(element: ET.Element, path: str, where: str) -> Vector:
+def _thickness(element: ET.Element, space: str) -> float:
+    """Return the field of view along z, 0 where it is missing or not above 0 mm."""
+    mm = _number(element, f"{space}/fieldOfView_mm/z")
+    return mm if mm is not None and mm > 0 else 0.0
+
+
+def _fov(element: ET.Element, path: str, where: str, thickness: float) -> Vector:
     def size(axis: str) -> float:
         mm = _number(element, f"{path}/{axis}")
+        if axis == "z" and thickness > 0:
+            mm = thickness
         if mm is None or not mm > 0:
             raise BadScan(f"header: {where}, {path}/{axis} is {_shown(mm)}, expected above 0 mm")
         return mm
 
-    return size("z"), size("y"), size("x")
+    z, y, x = size("z"), size("y"), size("x")
+    if max(y, x) < SMALLEST_FOV_MM:
+        raise BadScan(
+            f"header: {where}, {path} is {x:g} x {y:g} mm: is it in metres? Write it in mm, as "
+            f"{1000 * x:g} x {1000 * y:g}"
+        )
+    return z, y, x
 
 
 def _shown(value: float | None) -> str:
@@ -180,8 +200,10 @@ def _integer(element: ET.Element, path: str) -> int | None:
 
 
 def _to_float(text: str, path: str) -> float:
+    # Some writers use the decimal comma of their country.
+    plain = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
     try:
-        value = float(text)
+        value = float(plain)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

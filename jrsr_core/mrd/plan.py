@@ -23,7 +23,6 @@ from .kinds import check_encoding, flatten_encodings
 from .lines import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
-    LINE_COUNTERS,
     PHASE_CORRECTION,
     REVERSE,
     has_flag,
@@ -31,8 +30,7 @@ from .lines import (
 )
 from .positions import split_slices
 from .readout import LineLayout
-
-COPIES = "every line is in the scan several times, with equal samples: copies are left out"
+from .received import COPIES, of_the_receiver, without_copies
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
 
@@ -128,17 +126,9 @@ def plan_scan(
             + (f", {counts})" if counts else ")")
         )
     _check_spaces(header, heads[lines])
-    received, n_coils = _of_the_receiver(header, heads, lines)
-    general = []
-    if n_other := len(lines) - len(received):
-        rejected[f"with other than the {n_coils} receiver channels"] = n_other
-        general.append(
-            f"{n_other} of {len(lines)} lines are left out: they have other than the {n_coils} "
-            "receiverChannels of the header"
-        )
-    lines = received
+    lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
     if facts.has_copies:
-        lines = _without_copies(heads, lines, rejected)
+        lines = without_copies(heads, lines, rejected)
         general.append(COPIES)
     header, flattened = flatten_encodings(facts.applied(header), heads, lines)
     is_reference = _find_reference(header, heads[lines])
@@ -191,20 +181,6 @@ def _check_spaces(header: ScanHeader, heads: np.ndarray) -> None:
         raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
 
 
-def line_keys(heads: np.ndarray) -> np.ndarray:
-    """Return a key per line that lines of equal counters have in common."""
-    fields = [heads["encoding_space_ref"], *(heads["idx"][name] for name in LINE_COUNTERS)]
-    table = np.stack([f.astype("<u2") for f in fields], axis=-1)
-    return np.ascontiguousarray(table).view([("", "<u2")] * table.shape[1]).reshape(-1)
-
-
-def _without_copies(heads: np.ndarray, lines: np.ndarray, rejected: dict[str, int]) -> np.ndarray:
-    """Return the first line of each set of counters."""
-    _, first = np.unique(line_keys(heads[lines]), return_index=True)
-    rejected["copies of other lines"] = len(lines) - len(first)
-    return lines[np.sort(first)]
-
-
 def _layouts(header: ScanHeader, heads: np.ndarray, facts: ScanFacts) -> tuple[LineLayout, ...]:
     space = heads["encoding_space_ref"]
     return tuple(
@@ -222,24 +198,6 @@ def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
         if not header.encodings[number].has_reference_scan:
             only &= space != number
     return only
-
-
-def _of_the_receiver(
-    header: ScanHeader, heads: np.ndarray, lines: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """Return the lines that have all receive channels, and the number of these."""
-    channels = heads["active_channels"][lines]
-    counts = np.unique(channels).tolist()
-    if len(counts) == 1:
-        if counts[0] == 0:
-            raise BadScan("lines without coils: active_channels is 0")
-        return lines, counts[0]
-    if header.n_coils in counts and header.n_coils:
-        return lines[channels == header.n_coils], header.n_coils
-    stated = "names no receiverChannels" if header.n_coils is None else f"has {header.n_coils}"
-    raise UnsupportedScan(
-        f"mixed coil counts: {', '.join(map(str, counts))} channels, the header {stated}"
-    )
 
 
 def _reconstructible(

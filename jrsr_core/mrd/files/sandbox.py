@@ -30,6 +30,9 @@ from .chunks import FileLimits
 from .isolation import isolated_command
 from .scan import ScanFile
 
+MAX_NAMES = 2**20
+"""Bytes that the names of all groups may take."""
+
 ERRORS = {"BadScan": BadScan, "UnsupportedScan": UnsupportedScan}
 
 
@@ -50,7 +53,7 @@ class SandboxedScan:
 
     Attributes
     ----------
-    header, heads
+    header, heads, dataset, datasets
         As `ScanFile`.
     limits
         Limits of the subprocess.
@@ -65,7 +68,9 @@ class SandboxedScan:
         As `ScanFile`; the subprocess died, or exceeded its limits.
     """
 
-    def __init__(self, path: str | Path, limits: SandboxLimits = SandboxLimits()) -> None:
+    def __init__(
+        self, path: str | Path, limits: SandboxLimits = SandboxLimits(), *, dataset: str = ""
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
@@ -74,7 +79,7 @@ class SandboxedScan:
             [
                 *isolated_command("jrsr_core.mrd.files.sandbox", "serve"),
                 str(self.path.absolute()),
-                *(str(limits.memory), str(limits.cpu)),
+                *(str(limits.memory), str(limits.cpu), dataset),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,6 +88,9 @@ class SandboxedScan:
         )
         try:
             sizes = FileLimits()
+            names = json.loads(bytes(self._answer(MAX_NAMES)))
+            self.dataset: str = str(names["dataset"])
+            self.datasets = tuple(map(str, names["datasets"]))
             self.header: ScanHeader = parse_header(bytes(self._answer(sizes.header)))
             heads = self._answer(sizes.lines * HEAD_DTYPE.itemsize)
             self.heads = np.frombuffer(heads, HEAD_DTYPE)
@@ -176,11 +184,13 @@ def confine(memory: int, cpu: int) -> None:
         resource.setrlimit(what, (limit, limit + (what == resource.RLIMIT_CPU)))
 
 
-def serve(path: str, memory: str, cpu: str) -> None:
-    """Send header and line headers, then the samples that are asked for: the subprocess."""
+def serve(path: str, memory: str, cpu: str, dataset: str) -> None:
+    """Send names of groups, header, line headers, then the samples asked for: the subprocess."""
     confine(int(memory), int(cpu))
     try:
-        with ScanFile(path) as scan:
+        with ScanFile(path, dataset=dataset) as scan:
+            names = {"dataset": scan.dataset, "datasets": scan.datasets}
+            _send(json.dumps(names).encode())
             _send(scan.header.xml.encode("utf-8"))
             _send(scan.heads.astype(HEAD_DTYPE).tobytes())
             for line in sys.stdin:

@@ -40,6 +40,8 @@ class ScanFile:
         `ScanHeader`.
     heads
         Line headers, ``(n,)`` of `HEAD_DTYPE`.
+    dataset, datasets
+        Name of the group that was read, and of all groups with acquisitions.
 
     Raises
     ------
@@ -50,13 +52,21 @@ class ScanFile:
         beyond the limits.
     """
 
-    def __init__(self, path: str | Path, limits: FileLimits = FileLimits()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        path: str | Path,
+        limits: FileLimits = FileLimits(),  # noqa: B008
+        *,
+        dataset: str = "",
+    ) -> None:
         self.path = Path(path)
         self._limits = limits
         self._file = open_file(self.path)
         try:
             with reading("unreadable"):
-                group = _find_dataset(self._file, self._limits)
+                group = _find_dataset(self._file, self._limits, dataset)
+                self.dataset = group.name.strip("/")
+                self.datasets = tuple(_groups(self._file))
                 self._heaps = Heaps(self._file)
                 check_header(group["xml"], self._heaps, self._limits)
                 self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
@@ -203,17 +213,31 @@ def reading(what: str) -> Iterator[None]:
         raise BadScan(f"{what}, the file may be cut off ({_line(error)})") from None
 
 
-def _find_dataset(file: h5py.File, limits: FileLimits) -> h5py.Group:
-    """Return the group `dataset`, else the only group that holds acquisitions."""
+def _groups(file: h5py.File) -> dict[str, h5py.Group]:
+    """Return the groups that hold acquisitions, by name."""
+    return {
+        name: group
+        for name, group in file.items()
+        if isinstance(group, h5py.Group) and _is_rows(group.get("data"))
+    }
+
+
+def _find_dataset(file: h5py.File, limits: FileLimits, wanted: str) -> h5py.Group:
+    """Return the group `wanted`, else `dataset`, else the only group that holds acquisitions."""
     check_group(file, limits)
-    groups = [g for g in file.values() if isinstance(g, h5py.Group) and _is_rows(g.get("data"))]
-    named = file.get(DATASET)
+    groups = _groups(file)
+    found = ", ".join(groups) or ", ".join(file) or "nothing"
+    named = file.get(wanted or DATASET)
     if isinstance(named, h5py.Group):
         group = named
+    elif wanted:
+        raise BadScan(f"no group {wanted!r} in the file, found: {found}")
     elif len(groups) == 1:
-        group = groups[0]
+        group = next(iter(groups.values()))
+    elif groups:
+        raise BadScan(f"several groups with acquisitions, choose one with --dataset: {found}")
     else:
-        raise BadScan(f"no group '{DATASET}' in the file, found: {', '.join(file) or 'nothing'}")
+        raise BadScan(f"no group '{DATASET}' in the file, found: {found}")
     check_group(group, limits)
     if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
         raise BadScan(f"no header: '{group.name}/xml' is missing")

@@ -94,12 +94,34 @@ def test_declared_encoding_of_another_name():
         (header(ENCODING.replace("440", "wide")), "fieldOfView_mm/x is 'wide'"),
         (header(ENCODING.replace("440", "nan")), "fieldOfView_mm/x is 'nan'"),
         (header(ENCODING.replace("440", "-1")), "fieldOfView_mm/x is -1"),
+        (header(ENCODING.replace("440", "1,000,0")), "fieldOfView_mm/x is '1,000,0'"),
+        (header(ENCODING.replace("<z>4</z>", "<z>0</z>")), "fieldOfView_mm/z is 0"),
+        (
+            header(ENCODING.replace("440", "0.44").replace("200.5", "0.2005")),
+            "0.44 x 0.2005 mm: is it in metres. Write it in mm, as 440 x 200.5",
+        ),
     ],
 )
 def test_errors_name_the_element_on_one_line(xml, words):
     with pytest.raises(BadScan, match=words) as caught:
         parse_header(xml)
     assert "\n" not in str(caught.value)
+
+
+def test_a_decimal_comma_is_a_decimal_point():
+    system = "<systemFieldStrength_T>2,89362</systemFieldStrength_T>"
+    rest = f"<acquisitionSystemInformation>{system}</acquisitionSystemInformation>"
+    assert parse_header(header(rest=rest)).field_strength_t == 2.89362
+
+
+@pytest.mark.parametrize("space", ["encodedSpace", "reconSpace"])
+@pytest.mark.parametrize("text", ["<z>0</z>", ""])
+def test_one_thickness_stands_for_both(space, text):
+    before, name, after = ENCODING.partition(f"<{space}>")
+    head, end, tail = after.partition(f"</{space}>")
+    changed = head.replace("<fieldOfView_mm>", "<fieldOfView_mm>").replace("<z>4</z>", text)
+    encoding = parse_header(header(before + name + changed + end + tail)).encodings[0]
+    assert (encoding.encoding_fov_mm[0], encoding.recon_fov_mm[0]) == (4.0, 4.0)
 
 
 def coil_labels(*labels: tuple[object, str]) -> str:

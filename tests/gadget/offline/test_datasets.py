@@ -1,0 +1,53 @@
+"""Files with several groups of acquisitions: listed, chosen, and the noise of one for the other."""
+
+import h5py
+import numpy as np
+import pytest
+
+from jrsr_core.mrd.files.scan import ScanFile, write_scan
+from jrsr_core.mrd.lines import NOISE, has_flag
+from tests.helpers.commands import NO_WEIGHTS, jrsr
+from tests.helpers.mrd_scans import noise_samples, select, small_scan
+
+
+@pytest.fixture
+def path(tmp_path):
+    """`dataset_1` holds a noise scan, `dataset_2` the images; beside it the scan in one group."""
+    _, _, xml, lines = small_scan(noise=noise_samples())
+    is_noise = has_flag(lines.heads, NOISE)
+    write_scan(tmp_path / "whole.h5", xml, lines)
+    parts = {"dataset_1": np.flatnonzero(is_noise), "dataset_2": np.flatnonzero(~is_noise)}
+    with h5py.File(tmp_path / "scan.h5", "w") as target:
+        for name, indices in parts.items():
+            write_scan(tmp_path / "part.h5", xml, select(lines, indices))
+            with h5py.File(tmp_path / "part.h5") as part:
+                part.copy("dataset", target, name)
+    return tmp_path / "scan.h5"
+
+
+def pixels(path):
+    with h5py.File(path) as file:
+        return file["dataset/image_1/data"][()]
+
+
+@pytest.mark.parametrize("untrusted", [(), ("--untrusted",)])
+def test_a_group_is_chosen_and_whitened_by_the_noise_of_the_other(path, capfd, untrusted):
+    args = (*NO_WEIGHTS, *untrusted)
+    failed = jrsr(capfd, "recon", path, *args)
+    words = "several groups with acquisitions, choose one with --dataset: dataset_1, dataset_2"
+    assert failed.code == 1 and words in failed.err
+    checked = jrsr(capfd, "check", path, "--dataset", "dataset_2", *args)
+    assert checked.code == 0 and "from the noise lines of dataset_1" in checked.out
+    assert "dataset_2; others in the file (--dataset): dataset_1" in checked.out
+    out, whole = path.parent / "out.h5", path.parent / "out_whole.h5"
+    assert jrsr(capfd, "recon", path, "--dataset", "dataset_2", "-o", out, *args).code == 0
+    assert jrsr(capfd, "recon", path.parent / "whole.h5", "-o", whole, *args).code == 0
+    assert np.array_equal(pixels(out), pixels(whole))
+
+
+def test_a_group_that_is_not_there_is_named_with_those_that_are(path, capfd):
+    outcome = jrsr(capfd, "check", path, "--dataset", "dataset_3", *NO_WEIGHTS)
+    assert outcome.code == 1
+    assert "no group 'dataset_3' in the file, found: dataset_1, dataset_2" in outcome.err
+    with ScanFile(path, dataset="dataset_1") as scan:
+        assert scan.datasets == ("dataset_1", "dataset_2") and has_flag(scan.heads, NOISE).all()
