@@ -142,7 +142,7 @@ Slices = Annotated[
     int | None, typer.Option(min=1, help="Number of slices, spread over the data; default all.")
 ]
 SqueezeNet = Annotated[
-    Path | None, typer.Option(help="ONNX file of SqueezeNet 1.1, for the feature distance.")
+    Path | None, typer.Option(help="Weights of torchvision's SqueezeNet 1.1, for its distance.")
 ]
 AlexNet = Annotated[Path | None, typer.Option(help="Weights of torchvision's AlexNet, for LPIPS.")]
 Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
@@ -172,11 +172,11 @@ def evaluate(
 
 
 def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None) -> dict:
-    from jrsr_core.metrics.perceptual import feature_distance, lpips
+    from jrsr_core.metrics.perceptual import lpips, squeezenet_distance
 
     found = {}
     if squeezenet is not None:
-        found["feature_distance"] = feature_distance(squeezenet)
+        found["squeezenet_distance"] = squeezenet_distance(squeezenet)
     if (alexnet is None) != (heads is None):
         raise ValueError("LPIPS needs both --alexnet and --lpips-heads, but only one is given")
     if alexnet is not None and heads is not None:

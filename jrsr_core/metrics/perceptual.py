@@ -1,13 +1,13 @@
 """Distances of a magnitude x and its truth t in the features of a frozen network.
 
     phi_l(.) / |phi_l(.)|: features of layer l, every pixel's channels on unit length
-    feature distance   mean over layers of mean_r sum_c (phi_lc(x) - phi_lc(t))^2
-    LPIPS              sum over layers of  mean_r sum_c w_lc (phi_lc(x) - phi_lc(t))^2
+    SqueezeNet distance   mean over layers of mean_r sum_c (phi_lc(x) - phi_lc(t))^2
+    LPIPS                 sum over layers of  mean_r sum_c w_lc (phi_lc(x) - phi_lc(t))^2
 
 LPIPS (Zhang et al., CVPR 2018; version 0.1) reads AlexNet at its five ReLUs, with published weights
-w >= 0. The feature distance, ours, reads SqueezeNet without such weights: it ranks systems, but is
-no LPIPS. Magnitudes are divided by the maximum of the truth and clamped to [0, 1]; the scaling that
-LPIPS prescribes for [-1, 1] is that of torchvision for [0, 1].
+w >= 0. The SqueezeNet distance, ours, has no such weights: it ranks systems, but is no LPIPS.
+Magnitudes are divided by the maximum of the truth and clamped to [0, 1]; the scaling that LPIPS
+prescribes for [-1, 1] is that of torchvision for [0, 1].
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from .trunk_files import read_tensors
 from .trunks import Trunk, TrunkError, load_trunk
 
-FEATURE_LAYERS = ("conv1", "fire3", "fire5", "fire7", "fire9")
+SQUEEZENET_LAYERS = ("conv1", "fire3", "fire5", "fire7", "fire9")
 LPIPS_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5")
 HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
 """Of ``alex.pth`` as published with LPIPS 0.1."""
@@ -50,17 +50,17 @@ class UnitFeatureDistance(nn.Module):
         return total
 
 
-def feature_distance(squeezenet: Path) -> UnitFeatureDistance:
-    """Return the feature distance; `squeezenet` is the published ONNX file of SqueezeNet 1.1.
+def squeezenet_distance(squeezenet: Path) -> UnitFeatureDistance:
+    """Return the distance in features of SqueezeNet 1.1; `squeezenet` has torchvision's weights.
 
     Raises
     ------
     TrunkError
         The file is not there or not the published one.
     """
-    trunk = load_trunk("squeezenet", squeezenet, layers=FEATURE_LAYERS)
-    weight = torch.tensor(1 / len(FEATURE_LAYERS))
-    return UnitFeatureDistance(trunk, dict.fromkeys(FEATURE_LAYERS, weight))
+    trunk = load_trunk("squeezenet", squeezenet, layers=SQUEEZENET_LAYERS)
+    weight = torch.tensor(1 / len(SQUEEZENET_LAYERS))
+    return UnitFeatureDistance(trunk, dict.fromkeys(SQUEEZENET_LAYERS, weight))
 
 
 def lpips(alexnet: Path, heads: Path) -> UnitFeatureDistance:

@@ -1,7 +1,6 @@
 """Weights of trunks from local files, identified by their hash and never downloaded.
 
-Files as torchvision publishes them (.pth, restricted to tensors), safetensors with the same keys,
-or for SqueezeNet the ONNX file of Caffe lineage.
+Files are those of torchvision (.pth, restricted to tensors), or safetensors with the same keys.
 """
 
 import hashlib
@@ -12,8 +11,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from .onnx_weights import read_onnx_weights
-from .trunk_networks import FIRES, TrunkError, trunk_spec
+from .trunk_networks import TrunkError, trunk_spec
 
 
 def _read(path: Path) -> bytes:
@@ -33,8 +31,6 @@ def _parse(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_safetensors(content)
-        if path.suffix == ".onnx":
-            return read_onnx_weights(content)
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
@@ -67,23 +63,7 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _onnx_keys(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of the Caffe SqueezeNet to those of the sequence; drop its classifier."""
-    tensors = {}
-    for key, value in weights.items():
-        layer, kind = key.removesuffix("_0").rsplit("_", 1)
-        position = {"conv1": "0"}.get(layer)
-        if "/" in layer:
-            fire, part = layer.split("/")
-            position = f"{FIRES[fire]}.{part.replace('squeeze1x1', 'squeeze')}"
-        if position is not None:
-            tensors[f"{position}.{'weight' if kind == 'w' else 'bias'}"] = value
-    return tensors
-
-
-def _keys(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    if path.suffix == ".onnx":
-        return _onnx_keys(tensors)
+def _keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix("features."): value for key, value in tensors.items()}
 
 
@@ -110,9 +90,9 @@ def read_trunk(
     """
     spec, where = trunk_spec(name), f"{path.name}: {name}"
     if sha256 is None and spec.tensors_sha256 and path.suffix == ".safetensors":
-        tensors = _keys(path, _parse(path, _read(path)))
+        tensors = _keys(_parse(path, _read(path)))
         tensors = _select(where, tensors, spec.build().state_dict())
         _check(f"tensors of {path.name}", tensors_sha256(tensors), spec.tensors_sha256)
     else:
-        tensors = _keys(path, read_tensors(path, sha256 or spec.sha256))
+        tensors = _keys(read_tensors(path, sha256 or spec.sha256))
     return _select(where, tensors, like)

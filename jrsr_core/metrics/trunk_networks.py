@@ -1,8 +1,8 @@
 """Networks whose features judge images: VGG-19, AlexNet, SqueezeNet 1.1; hashes of their weights.
 
 Sources: Simonyan and Zisserman, ICLR 2015 (VGG-19, configuration E); Krizhevsky, arXiv 1404.5997
-(AlexNet, torchvision's); Iandola et al., arXiv 1602.07360 (SqueezeNet 1.1). ESRGAN takes conv5_4 of
-VGG-19 before its ReLU (Wang et al., ECCVW 2018).
+(AlexNet); Iandola et al., arXiv 1602.07360 (SqueezeNet 1.1); all three as torchvision has them.
+ESRGAN takes conv5_4 of VGG-19 before its ReLU (Wang et al., ECCVW 2018).
 """
 
 from collections.abc import Callable
@@ -55,9 +55,9 @@ def _alexnet() -> nn.Sequential:
 
 def _squeezenet() -> nn.Sequential:
     return nn.Sequential(
-        *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(_Fire(64, 16, 64), _Fire(128, 16, 64), nn.MaxPool2d(3, 2)),
-        *(_Fire(128, 32, 128), _Fire(256, 32, 128), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)),
+        *(_Fire(64, 16, 64), _Fire(128, 16, 64), nn.MaxPool2d(3, 2, ceil_mode=True)),
+        *(_Fire(128, 32, 128), _Fire(256, 32, 128), nn.MaxPool2d(3, 2, ceil_mode=True)),
         *(_Fire(256, 48, 192), _Fire(384, 48, 192)),
         *(_Fire(384, 64, 256), _Fire(512, 64, 256)),
     )
@@ -83,8 +83,6 @@ class TrunkSpec:
 
 
 _TORCHVISION: tuple[Rgb, Rgb] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# Caffe: blue, green, red in 0..255 minus the mean of ImageNet.
-_CAFFE: tuple[Rgb, Rgb] = ((104 / 255, 117 / 255, 123 / 255), (1 / 255, 1 / 255, 1 / 255))
 FIRES = dict(zip((f"fire{i}" for i in range(2, 10)), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 
 TRUNKS = {
@@ -108,9 +106,10 @@ TRUNKS = {
     "squeezenet": TrunkSpec(
         _squeezenet,
         {"conv1": 1, **FIRES},
-        *_CAFFE,
-        sha256="21f25e3d9254af93e6218a359469fac714a017b3f9035c0f5c4acbf9a3ff7233",
-        min_size=31,
+        *_TORCHVISION,
+        sha256="b8a52dc0",
+        min_size=17,
+        tensors_sha256="d78713941b65ab7d75844bae3bef992bfbb15f76af34669da7fc2b9850643cef",
     ),
 }
 

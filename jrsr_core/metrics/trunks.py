@@ -69,7 +69,7 @@ def load_trunk(
     Parameters
     ----------
     path
-        .pth or .safetensors with torchvision's keys, or the .onnx file of SqueezeNet.
+        .pth or .safetensors with torchvision's keys.
     sha256
         Hash the file must have; None for that of the published file, or of its tensors.
     layers

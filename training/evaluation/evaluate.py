@@ -172,7 +172,7 @@ class Evaluation:
     out
         CSV file; rows that it already has are kept and not made again.
     distances
-        Functions for the columns "feature_distance" and "lpips".
+        Functions for the columns "squeezenet_distance" and "lpips".
     """
 
     def __init__(

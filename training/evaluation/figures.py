@@ -1,8 +1,8 @@
 """Draws figures like the paper's 4 to 10: image, magnified part and error of every system.
 
 Systems stand side by side, at most `MAX_COLUMNS` in a row, the ground truth last. Below the name
-stand PSNR and, if the weights of their networks are given, LPIPS and the feature distance. Images
-share one grey scale; errors have a colour scale that ends at 1 / `ERROR_GAIN` of it.
+stand PSNR and, if the weights of their networks are given, LPIPS and the SqueezeNet distance.
+Images share one grey scale; errors have a colour scale that ends at 1 / `ERROR_GAIN` of it.
 """
 
 import math
@@ -45,7 +45,7 @@ METADATA: dict[str, dict[str, str | None]] = {
 }
 """File formats, and metadata left out so that the same figure is the same file."""
 
-DISTANCES = {"lpips": "LPIPS", "feature_distance": "feature distance"}
+DISTANCES = {"lpips": "LPIPS", "squeezenet_distance": "SqueezeNet distance"}
 
 Part = tuple[int, int, int]
 """A square of an image: y and x of its corner, and its size, in pixels."""

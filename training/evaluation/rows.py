@@ -6,13 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+METRICS = ("psnr", "ssim", "nmse", "squeezenet_distance", "lpips", "kspace_residual")
 COLUMNS = (
     *("model", "scan", "protocol", "file", "subject", "slice", "slice_sha256"),
-    *("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual"),
+    *METRICS,
     *("fixed_point_residual", "iterations", "seconds_calibration", "seconds_rec", "seconds_sr"),
     *("seconds_consistency", "seconds_total", "weights_sha256", "commit"),
 )
-SUMMARISED = ("psnr", "ssim", "nmse", "feature_distance", "lpips", "kspace_residual")
+FORMER_DISTANCE = "feature_distance"
+"""Column of older CSV files: the distance by a SqueezeNet 1.1 of Caffe lineage.
+
+It is read and never written: its figures cannot be compared with those of `squeezenet_distance`.
+"""
+
+SUMMARISED = (*METRICS, FORMER_DISTANCE)
 BOUND = "fully-sampled-lr+sinc"
 UNDERSAMPLED, FULLY_SAMPLED = "undersampled", "fully sampled"
 """Which scan a system was given; only the bound gets the one without undersampling."""
@@ -34,7 +41,7 @@ def read_rows(path: Path) -> list[dict]:
         for column in ("model", "protocol", "slice", "psnr"):
             if column not in (reader.fieldnames or ()):
                 raise ValueError(f"{path}: no column {column!r}, this is no CSV of evaluate")
-        return [dict.fromkeys(COLUMNS, "") | row for row in reader]
+        return [dict.fromkeys((*COLUMNS, FORMER_DISTANCE), "") | row for row in reader]
 
 
 def is_bound(row: dict) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .rows import place_of, read_rows, summarise
+from .rows import FORMER_DISTANCE, place_of, read_rows, summarise
 from .statistics import Comparison, compare
 
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
@@ -47,7 +47,8 @@ COLUMNS = (
     Column("psnr", "PSNR [dB]", 2, max),
     Column("ssim", "SSIM", 4, max),
     Column("lpips", "LPIPS", 4, min),
-    Column("feature_distance", "feature distance", 4, min),
+    Column("squeezenet_distance", "SqueezeNet distance", 4, min),
+    Column(FORMER_DISTANCE, "feature distance", 4, min),
     Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
     Column("seconds_total", "median s / slice", 2, None, with_sd=False),
 )

@@ -7,7 +7,7 @@
 # STEPS scans (1500), one per step, drawn from the same 600, with the same optimizer and schedule and
 # pixel losses alone (`phases.psnr=1`); a sequence sees as many for its upsampling again. Whatever is
 # there already goes on where it was stopped. What DISTANCES has goes to `evaluate` as it is:
-# DISTANCES="--squeezenet SqueezeNet_fp16.onnx --alexnet alexnet.safetensors --lpips-heads alex.pth"
+# DISTANCES="--squeezenet squeezenet.safetensors --alexnet alexnet.safetensors --lpips-heads alex.pth"
 set -euo pipefail
 protocol=$1 images=$2 out=$3 steps=${4:-1500}
 recipes=$(dirname "$0")/../recipes

@@ -1,16 +1,16 @@
-"""Feature distance and LPIPS: axioms, hand computation, refusal of files that are not published."""
+"""SqueezeNet distance and LPIPS: axioms, hand computation, refusal of other files."""
 
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
 from jrsr_core.metrics.perceptual import (
-    FEATURE_LAYERS,
     LPIPS_LAYERS,
+    SQUEEZENET_LAYERS,
     UnitFeatureDistance,
-    feature_distance,
     lpips,
     lpips_weights,
+    squeezenet_distance,
 )
 from jrsr_core.metrics.trunks import TrunkError, random_trunk
 from jrsr_core.simulation.phantoms import brain_phantom
@@ -46,7 +46,7 @@ def test_zero_for_the_truth_and_larger_for_what_is_worse(name, layers, images):
 
 def test_does_not_depend_on_the_scale_and_counts_every_slice(images):
     truth, near, far = images
-    distance = of_random("squeezenet", FEATURE_LAYERS)
+    distance = of_random("squeezenet", SQUEEZENET_LAYERS)
     one = distance(near, truth)
     assert torch.allclose(distance(100 * near, 100 * truth), one, rtol=1e-4)
     both = distance(torch.cat((near, far)), torch.cat((truth, truth)))
@@ -80,7 +80,7 @@ def test_lpips_expects_the_scaling_of_its_authors():
 
 def test_missing_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(TrunkError, match="no such file"):
-        feature_distance(tmp_path / "none.onnx")
+        squeezenet_distance(tmp_path / "none.pth")
     file = tmp_path / "alexnet.pth"
     file.write_bytes(b"weights")
     with pytest.raises(TrunkError, match=r"sha256 is .* expected 7be5be79"):
@@ -93,7 +93,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason="needs ../shared/weights")
 def test_published_weights(images):
     truth, near, far = images
-    distance = feature_distance(WEIGHTS / "SqueezeNet_fp16.onnx")
+    distance = squeezenet_distance(WEIGHTS / "squeezenet.safetensors")
     assert 0 < float(distance(near, truth)) < float(distance(far, truth))
     weights = lpips_weights(WEIGHTS / "alex.pth")
     assert [w.shape[0] for w in weights.values()] == [64, 192, 384, 256, 256]

@@ -1,4 +1,4 @@
-"""Trunks: shapes, frozen, weights of a checked local file only; SqueezeNet from its ONNX file."""
+"""Trunks: shapes, frozen, weights of a checked local file only."""
 
 import hashlib
 from dataclasses import replace
@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jrsr_core.metrics.onnx_weights import read_onnx_weights
 from jrsr_core.metrics.trunk_files import tensors_sha256
 from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk, random_trunk
 from tests.helpers.paths import SHARED
 
-SQUEEZENET = SHARED / "weights" / "SqueezeNet_fp16.onnx"
+SQUEEZENET = SHARED / "weights" / "squeezenet.safetensors"
 
 
 def digest(path):
@@ -150,15 +149,16 @@ def test_a_pickle_with_code_is_refused_even_with_the_right_hash(tmp_path, monkey
     assert not (tmp_path / "evil-was-here").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x3a\x05ab", b"not onnx", b"\xff" * 40])
-def test_broken_onnx_is_an_error(content):
-    with pytest.raises(ValueError, match="not an ONNX model"):
-        read_onnx_weights(content)
+def test_squeezenet_pools_like_torchvision():
+    # Its pooling rounds sizes up: 40 pixels are 19, 9, 4 and 2.
+    features = random_trunk("squeezenet")(torch.rand(1, 40, 40))
+    sizes = [features[layer].shape[-1] for layer in ("conv1", "fire3", "fire5", "fire9")]
+    assert sizes == [19, 9, 4, 2]
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not SQUEEZENET.exists(), reason="no SqueezeNet_fp16.onnx in ../shared/weights")
-def test_squeezenet_file_has_learned_to_see():
+@pytest.mark.skipif(not SQUEEZENET.exists(), reason="needs ../shared/weights")
+def test_squeezenet_has_learned_to_see():
     # A pre-trained trunk tells a sharp image from a blurred one more than from a brighter one.
     trunk = load_trunk("squeezenet", SQUEEZENET, layers=("fire5",))
     yy, xx = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")

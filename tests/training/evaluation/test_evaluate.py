@@ -11,6 +11,7 @@ from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.load import save_weights
+from tests.helpers.paths import ROOT
 from training.data.testset import find_slices, fitting_acs, scan_slice
 from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
 from training.evaluation.figures import (
@@ -102,7 +103,7 @@ def test_a_complete_run_has_every_cell(table_rows, systems):
         n_parts = row["weights_sha256"].count("+") + bool(row["weights_sha256"])
         sides = row["model"].split("+") if row["model"] in COMPARISON else [row["model"]]
         assert n_parts == (0 if row["model"] == BOUND else sum(map(has_weights, sides)))
-        assert row["feature_distance"] == row["lpips"] == "", "no weights were given for them"
+        assert row["squeezenet_distance"] == row["lpips"] == "", "no weights were given for them"
 
 
 def test_a_run_is_deterministic(table_rows, systems, data, tmp_path):
@@ -251,11 +252,18 @@ def test_distances_fill_their_columns(data, tmp_path):
     def mean_difference(image, truth):
         return (image - truth).abs().mean((-2, -1))
 
-    distances = {"feature_distance": mean_difference}
+    distances = {"squeezenet_distance": mean_difference}
     out = tmp_path / "rows.csv"
     run = Evaluation(["cg-sense+sinc"], "brain-5x", data, out, 2, distances)
-    assert all(float(row["feature_distance"]) > 0 for row in run)
-    assert "feature distance" in markdown(make_table(out))
+    assert all(float(row["squeezenet_distance"]) > 0 for row in run)
+    table = markdown(make_table(out))
+    assert "SqueezeNet distance" in table and "feature distance" not in table
+
+
+def test_published_distances_keep_their_name():
+    table = markdown(make_table(ROOT / "training" / "results" / "brain-5x_test321.csv"))
+    assert "feature distance" in table and "SqueezeNet distance" not in table
+    assert "0.1659 ± 0.0591" in table
 
 
 class TestFindingSlices:

@@ -235,9 +235,9 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
             {
                 "loss__per": 1.0,
                 "loss__perceptual__network": "squeezenet",
-                "loss__perceptual__file": "none.onnx",
+                "loss__perceptual__file": "none.safetensors",
             },
-            "none.onnx: no such file",
+            "none.safetensors: no such file",
         ),
         ({"start__init": "nowhere.json"}, "nowhere.json"),
         ({"start__grow_from": "nowhere.json"}, "nowhere.json"),
