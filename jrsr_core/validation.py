@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -17,8 +17,11 @@ _KINDS: dict[object, str] = {
 }
 _TYPES = {"string": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _TYPES |= {"finite_number": "a finite number", "dict": "an object", "model": "an object"}
-_TYPES |= {"tuple": "a list", "list": "a list"}
+_TYPES |= {"tuple": "a list", "list": "a list", "dataclass": "an object"}
 """Kind of an error, without its last part -> what was expected."""
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""Kinds of errors for a name that a model, and a data class, does not have."""
 
 
 def one_line(error: ValidationError, model: object, noun: str = "field") -> str:
@@ -27,11 +30,11 @@ def one_line(error: ValidationError, model: object, noun: str = "field") -> str:
     `noun` is what the fields of the model are called, such as "property".
     """
     problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")
+    problem = min(problems, key=lambda p: p["type"] not in _UNKNOWN)
     *groups, name = problem["loc"] or ("",)
     path, kind = ".".join(map(str, problem["loc"])), problem["type"]
     group = _inside(model, groups)
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         return f"unknown {noun} {path!r}{nearest(str(name), _names(group))}"
     if kind == "missing":
         return f"{noun} {path!r} is missing"
@@ -104,7 +107,11 @@ def _names(model: object) -> Iterable[str]:
 def _inside(model: object, path: Iterable[object]) -> object:
     """Return the type of the field at a path below a model; None where it has no named fields."""
     for name in path:
-        field = _fields(model).get(str(name))
-        kind = field.annotation if field else getattr(model, "__annotations__", {}).get(name)
-        model = _plain(kind)
+        if get_origin(model) in (tuple, list, dict):
+            model = get_args(model)[-1 if get_origin(model) is dict else 0]
+        elif field := _fields(model).get(str(name)):
+            model = field.annotation
+        else:
+            model = get_type_hints(model).get(str(name)) if isinstance(model, type) else None
+        model = _plain(model)
     return model

@@ -10,12 +10,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from jrsr_core.atomic import write_bytes
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
+from jrsr_core.validation import one_line
 from training.data.sources.base import SPLITS
 
 from .variety import Variety
@@ -66,6 +68,7 @@ class Entry:
     seed: int
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 @dataclass(frozen=True)
 class Manifest:
     """Acquisition, sources (name, kind, sha256), scans, and the paths where the sources were."""
@@ -102,19 +105,21 @@ class Manifest:
         Raises
         ------
         ValueError
-            Not a manifest, one that was edited (its hash does not fit), or a subject in two
-            splits.
+            Not a manifest (the field is named), one that was edited (its hash does not fit), or a
+            subject in two splits.
         """
         path = folder / NAME
         try:
-            values = json.loads(path.read_text())
-            stated = values["sha256"]
-            if variety := values["acquisition"]["variety"]:
-                variety.setdefault("tissue_phase", 0.0)  # Older manifests do not have it.
-            made = TypeAdapter(cls).validate_python(values)
-        except (ValidationError, json.JSONDecodeError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{path}: not a manifest of version {VERSION} ({reason})") from error
+            values = json.loads(path.read_text(encoding="utf-8"))
+            stated = str(values.pop("sha256"))
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+            raise ValueError(f"{path}: not a manifest (no JSON object with its sha256)") from None
+        _complete(values)
+        try:
+            made = TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            reason = one_line(error, cls)
+            raise ValueError(f"{path}: not a manifest of version {VERSION} ({reason})") from None
         check_subjects(made.scans, str(path))
         if made.version not in READABLE or made.sha256 != stated:
             raise ValueError(
@@ -122,6 +127,14 @@ class Manifest:
                 "it was edited or is of another version"
             )
         return made
+
+
+def _complete(values: dict[str, Any]) -> None:
+    """Add what older manifests do not have."""
+    acquisition = values.get("acquisition")
+    variety = acquisition.get("variety") if isinstance(acquisition, dict) else None
+    if isinstance(variety, dict):
+        variety.setdefault("tissue_phase", 0.0)
 
 
 def check_subjects(scans: Iterable[Entry], where: str) -> None:

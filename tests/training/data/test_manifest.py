@@ -95,10 +95,43 @@ def test_bad_manifests_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match=r"sha256 is .* the file says"):
         Manifest.read(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ValueError, match="not a manifest of version 2"):
+    with pytest.raises(ValueError, match="not a manifest"):
         Manifest.read(tmp_path)
     with pytest.raises(ValueError, match="split 'dev'"):
         check_subjects([Entry("s", "a", "dev", 0, 0, 0)], "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.pop("scans"), "(field 'scans' is missing)"),
+        (lambda v: v.update(scan=[]), "(unknown field 'scan', did you mean 'scans'?)"),
+        (lambda v: v["scans"][1].update(seed="3"), "(scans.1.seed is '3', expected a whole"),
+        (lambda v: v["scans"][1].update(splt="val"), "'scans.1.splt', did you mean 'split'?)"),
+        (lambda v: v.update(acquisition=[]), "(acquisition is [], expected an object)"),
+        (lambda v: v["acquisition"].update(n_coil=3), "'acquisition.n_coil', did you mean"),
+        (lambda v: v["acquisition"]["variety"].update(noise=3), "'acquisition.variety.noise', did"),
+        (
+            lambda v: v["acquisition"]["variety"].update(n_coils=[4]),
+            "(field 'acquisition.variety.n_coils.1' is missing)",
+        ),
+    ],
+)
+def test_the_wrong_field_of_a_manifest_is_named(change, message, images, tmp_path):
+    manifest_of(images, Acquisition("brain-5x", variety=Variety()), 3).write(tmp_path)
+    edit(tmp_path, change)
+    with pytest.raises(ValueError) as caught:
+        Manifest.read(tmp_path)
+    where = tmp_path / "manifest.json"
+    assert str(caught.value).startswith(f"{where}: not a manifest of version 2")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"scans": []}', "[" * 100_000])
+def test_what_is_no_manifest_at_all(text, tmp_path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"not a manifest \(no JSON object with its sha256\)$"):
+        Manifest.read(tmp_path)
 
 
 def test_files_that_share_a_subject_across_splits_are_refused(tmp_path):
