@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gadget.settings import Settings
-from jrsr_core.calibration.settings import SR_FACTOR, check_matrix
+from jrsr_core.calibration.settings import SR_FACTOR, check_matrix, kernel_shape
 from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
@@ -131,7 +131,9 @@ def _inspect_space(
         chosen = plan.calibration.get((number, counters.slice))
         blocks.append(block if chosen is None else chosen.acs_size(heads))
         figures.append(rest)
-    usable = [b for b in blocks if min(b) >= width]
+    kernel = kernel_shape(_plane(encoding), width)
+    # One coil needs no calibration.
+    usable = [b for b in blocks if plan.n_coils == 1 or (b[0] >= kernel[0] and b[1] >= kernel[1])]
     accelerations, averages, echoes = zip(*figures, strict=True)
     return SpaceInspection(
         number=number,
@@ -147,12 +149,17 @@ def _inspect_space(
 
 def _check_size(encoding: Encoding, kernel_width: int) -> None:
     """Decline a matrix that is too small for the calibration kernel."""
-    nz, ny, _ = encoding.encoding_matrix
-    n_columns = nz if encoding.is_3d else encoding.lr_readout_size or encoding.readout_size
     try:
-        check_matrix((ny, n_columns), kernel_width)
+        check_matrix(_plane(encoding), kernel_width)
     except ValueError as error:
         raise UnsupportedScan(str(error)) from None
+
+
+def _plane(encoding: Encoding) -> tuple[int, int]:
+    """Return the LR matrix that is reconstructed at once: ``(y, x)``, of volumes ``(y, z)``."""
+    nz, ny, _ = encoding.encoding_matrix
+    n_columns = nz if encoding.is_3d else encoding.lr_readout_size or encoding.readout_size
+    return (ny, n_columns)
 
 
 def _pattern(heads: np.ndarray) -> bytes:

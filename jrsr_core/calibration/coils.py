@@ -13,7 +13,7 @@ from jrsr_core.physics.resolution import crop_or_pad
 from .compression import CoilCompressor
 from .fold_over import image_maps
 from .noise import noise_std_of
-from .settings import CalibrationSettings, hr_shape
+from .settings import CalibrationSettings, hr_shape, kernel_shape
 
 MAX_CACHE_BYTES = 2**29
 """Size of the maps in a `CoilCache`; the oldest are dropped first, but not those of one volume."""
@@ -68,12 +68,21 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
     ValueError
         No usable ACS.
     """
+    if slice_.n_coils == 1 and not _holds_kernel(slice_, settings):
+        # One coil unfolds nothing: its map is 1, and only its background is not told apart.
+        csm = slice_.kspace.new_ones((1, *hr_shape(slice_.lr_shape)))
+        return CoilCalibration(None, slice_.acs, csm if settings.n_maps == 1 else csm[None])
     if not slice_.acs.numel():
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
     csm, folded = image_maps(acs, hr_shape(slice_.lr_shape), lambda: noise_std_of(slice_), settings)
     return CoilCalibration(compressor, acs, csm, folded)
+
+
+def _holds_kernel(slice_: KSpaceSlice, settings: CalibrationSettings) -> bool:
+    kernel = kernel_shape(slice_.lr_shape, settings.kernel_width)
+    return all(n >= k for n, k in zip(slice_.acs.shape[-2:], kernel, strict=True))
 
 
 class CoilCache:

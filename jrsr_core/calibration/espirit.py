@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.physics.fourier import ifft2c
-from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.physics.resolution import Shape, crop_or_pad
 
 from .subspace import leading_eigenvectors
 
@@ -38,7 +38,7 @@ def espirit_maps(
     acs: Tensor,
     image_shape: tuple[int, int],
     *,
-    kernel_width: int = 6,
+    kernel_width: int | Shape = 6,
     threshold: float = 0.02,
     n_maps: int = 1,
     crop: float = 0.9,
@@ -53,7 +53,7 @@ def espirit_maps(
     image_shape
         Grid ``(y, x)`` of the maps, LR or HR.
     kernel_width
-        Window size k in k-space samples.
+        Window size k in k-space samples, or one ``(y, x)``.
     threshold
         Row space: singular values above this fraction of the largest.
     n_maps
@@ -99,10 +99,11 @@ class CoilSubspace:
     reference: Tensor
 
     @classmethod
-    def of_acs(cls, acs: Tensor, *, kernel_width: int, threshold: float) -> "CoilSubspace":
+    def of_acs(cls, acs: Tensor, *, kernel_width: int | Shape, threshold: float) -> "CoilSubspace":
         """Return the row space of an ACS; parameters and errors as `espirit_maps`."""
-        acs = _prepare(acs, kernel_width)
-        kernels = row_space_kernels(acs, kernel_width, threshold)
+        kernel = kernel_width if isinstance(kernel_width, tuple) else (kernel_width, kernel_width)
+        acs = _prepare(acs, kernel)
+        kernels = row_space_kernels(acs, kernel, threshold)
         return cls(gram_coefficients(kernels), first_virtual_coil(acs))
 
     def vectors(self, image_shape: tuple[int, int], n_maps: int) -> tuple[Tensor, Tensor]:
@@ -121,10 +122,10 @@ class CoilSubspace:
         return vectors * soft_weight(eigenvalues, crop).sqrt().unsqueeze(-3), eigenvalues
 
 
-def row_space_kernels(acs: Tensor, kernel_width: int, threshold: float) -> Tensor:
-    """Return orthonormal kernels V, complex64 ``(n, coil, k, k)``, that span the windows."""
+def row_space_kernels(acs: Tensor, kernel: Shape, threshold: float) -> Tensor:
+    """Return orthonormal kernels V, complex64 ``(n, coil, ky, kx)``, that span the windows."""
     n_coils = acs.shape[0]
-    windows = calibration_matrix(acs, kernel_width)
+    windows = calibration_matrix(acs, kernel)
     if threshold < SAFE_THRESHOLD:
         windows = windows.to(torch.complex128)
     # The smaller of the two Gram matrices has the same non-zero spectrum.
@@ -134,24 +135,26 @@ def row_space_kernels(acs: Tensor, kernel_width: int, threshold: float) -> Tenso
     kernels = vectors[:, keep]
     if not is_wide:
         kernels = windows @ kernels / power[keep].sqrt()
-    return kernels.mT.reshape(-1, n_coils, kernel_width, kernel_width).to(torch.complex64)
+    return kernels.mT.reshape(-1, n_coils, *kernel).to(torch.complex64)
 
 
-def calibration_matrix(acs: Tensor, kernel_width: int) -> Tensor:
-    """Return all windows of ``(coil, y, x)`` as columns, ``(coil * k * k, windows)``."""
-    windows = acs.unfold(1, kernel_width, 1).unfold(2, kernel_width, 1)
-    return windows.permute(0, 3, 4, 1, 2).reshape(acs.shape[0] * kernel_width**2, -1)
+def calibration_matrix(acs: Tensor, kernel: Shape) -> Tensor:
+    """Return all windows of ``(coil, y, x)`` as columns, ``(coil * ky * kx, windows)``."""
+    ky, kx = kernel
+    windows = acs.unfold(1, ky, 1).unfold(2, kx, 1)
+    return windows.permute(0, 3, 4, 1, 2).reshape(acs.shape[0] * ky * kx, -1)
 
 
 def gram_coefficients(kernels: Tensor) -> Tensor:
-    """Return coefficients h(d) of G, ``(2k - 1, 2k - 1, coil, coil)``, lag 0 at ``k - 1``."""
-    width = kernels.shape[-1]
-    grid = 2 * width - 1
-    kernel_images = grid * ifft2c(crop_or_pad(kernels, (grid, grid)))
+    """Return coefficients h(d) of G, ``(2ky - 1, 2kx - 1, coil, coil)``, lag 0 at ``k - 1``."""
+    ky, kx = kernels.shape[-2:]
+    grid = (2 * ky - 1, 2 * kx - 1)
+    scale = math.sqrt(math.prod(grid))
+    kernel_images = scale * ifft2c(crop_or_pad(kernels, grid))
     columns = kernel_images.permute(2, 3, 1, 0)
-    gram = columns @ columns.mH / width**2
+    gram = columns @ columns.mH / (ky * kx)
     # G(r) = sum_d h(d) exp(-2 pi i d.r / grid), hence the inverse transform.
-    return ifft2c(gram.permute(2, 3, 0, 1)).permute(2, 3, 0, 1) / grid
+    return ifft2c(gram.permute(2, 3, 0, 1)).permute(2, 3, 0, 1) / scale
 
 
 def first_virtual_coil(acs: Tensor) -> Tensor:
@@ -168,13 +171,13 @@ def soft_weight(eigenvalues: Tensor, crop: float) -> Tensor:
     return 0.5 - 0.5 * torch.cos(math.pi * ramp)
 
 
-def _prepare(acs: Tensor, kernel_width: int) -> Tensor:
+def _prepare(acs: Tensor, kernel: Shape) -> Tensor:
     """Check, cut to the central block, and scale against overflow."""
     ny, nx = (min(n, limit) for n, limit in zip(acs.shape[-2:], MAX_ACS, strict=True))
-    if min(ny, nx) < kernel_width:
+    if ny < kernel[0] or nx < kernel[1]:
         raise ValueError(
             f"acs is {acs.shape[-2]}x{acs.shape[-1]}, "
-            f"the kernel needs at least {kernel_width}x{kernel_width}"
+            f"the kernel needs at least {kernel[0]}x{kernel[1]}"
         )
     acs = crop_or_pad(acs, (ny, nx))
     peak = acs.abs().amax()

@@ -23,7 +23,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 
 from .espirit import CoilSubspace, soft_weight
-from .settings import CalibrationSettings
+from .settings import CalibrationSettings, kernel_shape, lr_shape
 from .subspace import has_two_above
 
 ABOVE_NOISE = 4.0
@@ -73,9 +73,9 @@ def image_maps(
     ValueError
         As `espirit_maps`.
     """
-    subspace = CoilSubspace.of_acs(
-        acs, kernel_width=settings.kernel_width, threshold=settings.threshold
-    )
+    # The maps are on the HR grid.
+    kernel = kernel_shape(lr_shape(image_shape), settings.kernel_width)
+    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel, threshold=settings.threshold)
     if settings.n_maps == 1 and may_be_folded(subspace, image_shape):
         pair = folded_maps(subspace, acs, image_shape, settings.crop, noise_std())
         if pair is not None:

@@ -104,7 +104,7 @@ def _kernel_width(shape: tuple[int, int, int]) -> int:
 
 
 def _window_covariance(acs: Tensor, width: int) -> Tensor:
-    windows = calibration_matrix(acs.to(torch.complex128), width)
+    windows = calibration_matrix(acs.to(torch.complex128), (width, width))
     return windows @ windows.mH / windows.shape[1]
 
 

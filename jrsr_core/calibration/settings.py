@@ -60,11 +60,28 @@ def hr_shape(lr_shape: tuple[int, int]) -> tuple[int, int]:
     return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
 
 
+def lr_shape(hr_shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the LR matrix ``(y, x)`` of an HR matrix."""
+    return (hr_shape[0] // SR_FACTOR, hr_shape[1] // SR_FACTOR)
+
+
+def kernel_shape(lr_shape: tuple[int, int], kernel_width: int) -> tuple[int, int]:
+    """Return the calibration kernel ``(y, x)``: along a short axis half of the LR matrix at most.
+
+    So a slab of few partitions has a kernel, if a coarse one along them.
+    """
+    ky, kx = (min(kernel_width, max(1, n // 2)) for n in lr_shape)
+    return (ky, kx)
+
+
 def check_matrix(lr_shape: tuple[int, int], kernel_width: int) -> None:
-    """Raise `ValueError` for an LR matrix smaller than two calibration kernels along an axis."""
+    """Raise `ValueError` for an LR matrix smaller than two calibration kernels along both axes.
+
+    One axis may be shorter (`kernel_shape`), if it is one at all.
+    """
     (ny, nx), smallest = lr_shape, 2 * kernel_width
-    if min(ny, nx) < smallest:
+    if max(ny, nx) < smallest or min(ny, nx) < 2:
         raise ValueError(
             f"matrix {ny} x {nx} is too small for a kernel of {kernel_width}: "
-            f"at least {smallest} x {smallest} is needed"
+            f"at least 2 x {smallest} is needed"
         )

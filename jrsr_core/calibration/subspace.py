@@ -36,7 +36,7 @@ def leading_eigenvectors(
     Parameters
     ----------
     coefficients
-        h, complex64 ``(2k - 1, 2k - 1, coil, coil)``.
+        h, complex64 ``(2ky - 1, 2kx - 1, coil, coil)``.
     image_shape
         ``(y, x)``.
     n_vectors
@@ -81,10 +81,10 @@ def _coarse_field(coefficients: Tensor, image_shape: tuple[int, int]) -> Tensor:
 
 def matrix_field(coefficients: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Return G ``(y, x, coil, coil)`` at positions in fields of view, 0 at the centre."""
-    n_lags, _, n_coils, _ = coefficients.shape
-    along_y = _phases(y, n_lags) @ coefficients.flatten(1)
-    along_y = along_y.unflatten(1, (n_lags, n_coils**2))
-    return (_phases(x, n_lags) @ along_y).unflatten(-1, (n_coils, n_coils))
+    n_y, n_x, n_coils, _ = coefficients.shape
+    along_y = _phases(y, n_y) @ coefficients.flatten(1)
+    along_y = along_y.unflatten(1, (n_x, n_coils**2))
+    return (_phases(x, n_x) @ along_y).unflatten(-1, (n_coils, n_coils))
 
 
 def _phases(position: Tensor, n_lags: int) -> Tensor:

@@ -81,7 +81,7 @@ def test_projection_keeps_the_coil_images(n_coils, shape):
 @pytest.mark.parametrize("acs_size", [(24, 24), (23, 24), (12, 17)], ids=str)
 def test_field_equals_the_slow_one(shape, acs_size):
     acs = crop_or_pad(scan(4, (64, 64))[0], acs_size)
-    coefficients = gram_coefficients(row_space_kernels(acs, 6, 0.02))
+    coefficients = gram_coefficients(row_space_kernels(acs, (6, 6), 0.02))
     y, x = grid(shape)
     field = matrix_field(coefficients, y[:, 0], x[0])
     expected = _slow_gram(acs, shape)
@@ -94,7 +94,7 @@ def test_eigenvectors_equal_a_direct_decomposition(n_coils, shape):
     kspace, _, inside, _ = scan(n_coils, shape, 30)
     acs = crop_or_pad(kspace, (24, 24))
     maps, eigenvalues = espirit_maps(acs, shape)
-    coefficients = gram_coefficients(row_space_kernels(acs / acs.abs().max(), 6, 0.02))
+    coefficients = gram_coefficients(row_space_kernels(acs / acs.abs().max(), (6, 6), 0.02))
     y, x = grid(shape)
     values, vectors = torch.linalg.eigh(matrix_field(coefficients, y[:, 0], x[0]))
     direct = vectors[..., -1].permute(2, 0, 1)

@@ -23,7 +23,7 @@ CASES = [(12, (128, 116)), (8, (63, 57)), (32, (64, 58)), (1, (32, 33))]
 
 def _slow_maps(acs, shape, crop=0.9):
     """SVD in double precision, an eigen-decomposition at every pixel."""
-    windows = calibration_matrix(acs, 6).to(torch.complex128)
+    windows = calibration_matrix(acs, (6, 6)).to(torch.complex128)
     u, s, _ = torch.linalg.svd(windows, full_matrices=False)
     kernels = u[:, s > 0.02 * s[0]].mT.reshape(-1, len(acs), 6, 6).to(torch.complex64)
     y, x = grid(shape)
@@ -59,8 +59,10 @@ def test_maps_of_a_single_point_are_finite():
 def test_row_space_is_that_of_the_singular_values(threshold):
     acs = crop_or_pad(scan(6, (64, 64), 30)[0], (24, 24))
     acs = acs / acs.abs().max()
-    kernels = row_space_kernels(acs, 6, threshold).flatten(1).T
-    u, s, _ = torch.linalg.svd(calibration_matrix(acs, 6).to(torch.complex128), full_matrices=False)
+    kernels = row_space_kernels(acs, (6, 6), threshold).flatten(1).T
+    u, s, _ = torch.linalg.svd(
+        calibration_matrix(acs, (6, 6)).to(torch.complex128), full_matrices=False
+    )
     u = u[:, s > threshold * s[0]].to(torch.complex64)
     assert kernels.shape == u.shape
     assert_close(kernels @ kernels.mH, u @ u.mH, 2e-3)
