@@ -215,6 +215,7 @@ def figure(
     zoom: Annotated[
         str | None, typer.Option(help="y,x,size of the part to magnify; default the most detailed.")
     ] = None,
+    dpi: Annotated[int, typer.Option(min=72, max=1200, help="Pixels per inch of a PNG.")] = 600,
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
     lpips_heads: Heads = None,
@@ -225,7 +226,7 @@ def figure(
     check_figure(out)
     distances = _distances(squeezenet, alexnet, lpips_heads)
     made = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
-    save_figure(made, out)
+    save_figure(made, out, dpi)
     typer.echo(str(out))
 
 

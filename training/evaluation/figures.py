@@ -173,10 +173,10 @@ def lay_out(panels: list[Panel], part: Part) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the file name."""
+def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
+    """Write a figure in the format of the file name; `dpi` are the pixels per inch of a PNG."""
     with whole_file(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=DPI, metadata=METADATA[path.suffix.lower()])
+        figure.savefig(temporary, dpi=dpi, metadata=METADATA[path.suffix.lower()])
 
 
 def check_figure(path: Path) -> None:

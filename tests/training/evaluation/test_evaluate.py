@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
@@ -391,6 +392,12 @@ class TestFigure:
             assert files[0].read_bytes() == files[1].read_bytes()
         with pytest.raises(ValueError, match=r"figures are \.png, \.pdf, \.svg files"):
             check_figure(tmp_path / "a.jpeg")
+
+    def test_pixels_per_inch_of_a_png(self, tmp_path):
+        figure = lay_out([Panel("truth", torch.rand(40, 48), [])], (2, 3, 10))
+        save_figure(figure, tmp_path / "a.png", 120)
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.width == pytest.approx(120 * 85 / 25.4, abs=1)
 
     def test_the_part_is_where_the_detail_is(self):
         truth = torch.zeros(40, 48)
