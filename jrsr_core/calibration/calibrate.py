@@ -28,7 +28,8 @@ class CalibratedSlice:
     is compressed with all its samples, before anything is cropped to the LR grid.
 
     `folded` is the image ``(1, y, x)`` of the part outside the field of view, which was removed
-    from `kspace` (`fold_over`); None where the object is within the field of view.
+    from `kspace` (`fold_over`); None where the object is within the field of view. `notes` are
+    lines for the report on the origin of the maps.
     """
 
     kspace: Tensor
@@ -38,6 +39,7 @@ class CalibratedSlice:
     acs_shape: Shape
     seconds: float
     folded: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
 
 def calibrate(
@@ -78,6 +80,7 @@ def calibrate(
         acs_shape=(coils.acs.shape[-2], coils.acs.shape[-1]),
         seconds=time.perf_counter() - start,
         folded=None if folded is None else folded / scale,
+        notes=(coils.note,) if coils.note else (),
     )
 
 

@@ -24,13 +24,15 @@ class CoilCalibration:
     """Compression (None: not needed), compressed ACS and maps on the HR grid.
 
     The same matrices compress the ACS and every k-space that goes with it. `folded` are the maps of
-    what is folded onto the image (`fold_over`), None where nothing is.
+    what is folded onto the image (`fold_over`), None where nothing is. `note` is a line for the
+    report where the maps come from other lines than the ACS of the slice (`own_lines`).
     """
 
     compressor: CoilCompressor | None
     acs: Tensor
     csm: Tensor
     folded: Tensor | None = None
+    note: str = ""
 
     @property
     def n_bytes(self) -> int:

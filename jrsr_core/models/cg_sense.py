@@ -39,7 +39,9 @@ class CgSense(ReconModel):
 
 
 class ZeroFilled(ReconModel):
-    """The adjoint: unmeasured samples stay zero."""
+    """The adjoint: unmeasured samples stay zero, measured ones are not weighted up."""
+
+    explains_measurement = False
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None

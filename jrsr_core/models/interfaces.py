@@ -66,10 +66,12 @@ def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, Sen
 class ReconModel(nn.Module):
     """Undersampled k-space -> image on the grid of `sense`.
 
-    `n_maps` is the number of coil map sets it uses (soft-SENSE).
+    `n_maps` is the number of coil map sets it uses (soft-SENSE); `explains_measurement` is False
+    where its images are not meant to agree with the measurement.
     """
 
     n_maps = 1
+    explains_measurement = True
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
@@ -93,6 +95,7 @@ class JointModel(nn.Module):
     """k-space and the operator on the HR grid -> HR image and LR reconstruction."""
 
     n_maps = 1
+    explains_measurement = True
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
@@ -109,6 +112,7 @@ class TwoStage(JointModel):
         self.recon = recon
         self.upsample = upsample
         self.n_maps = recon.n_maps
+        self.explains_measurement = recon.explains_measurement
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None

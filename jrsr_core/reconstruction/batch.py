@@ -28,6 +28,7 @@ def stack_slices(slices: list[CalibratedSlice]) -> CalibratedSlice:
         noise_std=torch.cat([s.noise_std for s in slices]),
         seconds=sum(s.seconds for s in slices),
         folded=_stack_folded(slices),
+        notes=tuple(dict.fromkeys(note for s in slices for note in s.notes)),
     )
 
 

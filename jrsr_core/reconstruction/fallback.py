@@ -1,7 +1,7 @@
 """The fallback image: a conventional reconstruction where the model cannot be used.
 
-CG-SENSE where coil maps can be estimated, else the root sum of squares of the zero-filled coil
-images; either is interpolated to the HR grid by zero-padding its k-space. The report of the image
+CG-SENSE where coil maps can be estimated and explain the measurement, else the root sum of squares
+of the zero-filled coil images, which erases nothing; either is interpolated to the HR grid by zero-padding its k-space. The report of the image
 is marked with the reason.
 
 The zero-filled image is the last resort and cannot fail: it needs no calibration, is computed on
@@ -24,6 +24,8 @@ from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
 from jrsr_core.tensors import is_finite
 
+from .contradiction import contradiction
+from .quality import expected_residual
 from .reconstructor import Reconstructor
 from .volume import VolumeImage
 
@@ -50,19 +52,19 @@ def fallback_image(
         Called once per readout position of a volume, for progress.
     """
     if isinstance(measured, KSpaceSlice):
-        image, low_resolution, method = _images(recon, _without_bad_samples(measured))
+        image, low_resolution, report = _images(recon, _without_bad_samples(measured))
         return ReconImage(
             image=image,
             low_resolution=low_resolution,
             geometry=measured.geometry,
             counters=measured.counters,
             stamp=measured.stamp,
-            report=ReconReport(
-                model=method,
+            report=dataclasses.replace(
+                report,
                 fallback=reason,
                 acceleration=measured.acceleration,
                 n_readout=measured.kspace.shape[-1],
-                warnings=measured.notes,
+                warnings=measured.notes + report.warnings,
             ),
         )
     target = VolumeImage(measured)
@@ -76,28 +78,38 @@ def fallback_image(
     return target.finished(measured, report)
 
 
-def _images(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, str]:
-    """Return HR and LR image ``(y, x)``, finite, and the name of the method."""
+def _images(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
+    """Return HR and LR image ``(y, x)``, finite, and a report with the name of the method."""
+    warnings: tuple[str, ...] = ()
     try:
-        images = _cg_sense(recon, slice_)
-        if all(map(is_finite, images)):
-            return (*images, "cg-sense+sinc")
+        image, low_resolution, report = _cg_sense(recon, slice_)
+        error = contradiction(report)
+        if error is not None:
+            warnings = (f"{error}: zero-filled coil images are combined, which may be aliased",)
+        elif is_finite(image) and is_finite(low_resolution):
+            return image, low_resolution, report
     except Cancelled:
         raise
     except Exception as error:
         # A GPU that failed; the caller tries it again on the CPU.
         if recon.device.type != "cpu" and not isinstance(error, ValueError):
             raise
-    return (*_zero_filled(slice_), "zero-filled+sinc")
+    return (*_zero_filled(slice_), ReconReport(model="zero-filled+sinc", warnings=warnings))
 
 
-def _cg_sense(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor]:
+def _cg_sense(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
     calibrated = recon.calibrated(slice_)
-    sense = calibrated.sense
-    central = sense.low_resolution_kspace(calibrated.kspace)
-    image = CgSense()(central, sense.single_map().at_low_resolution())
+    central = calibrated.sense.low_resolution_kspace(calibrated.kspace)
+    sense = calibrated.sense.single_map().at_low_resolution()
+    image = CgSense()(central, sense)
+    norm = torch.linalg.vector_norm
+    report = ReconReport(
+        model="cg-sense+sinc",
+        kspace_residual=float(norm(sense(image) - central) / norm(central)),
+        expected_residual=expected_residual(calibrated),
+    )
     image = (calibrated.scale * put_back(image, calibrated.folded))[0].cpu()
-    return sinc_interpolate(image, hr_shape(slice_.lr_shape)), image
+    return sinc_interpolate(image, hr_shape(slice_.lr_shape)), image, report
 
 
 def _zero_filled(slice_: KSpaceSlice) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ def load_reconstructor(
     calibration: CalibrationSettings | None = None,
     with_maps: bool = False,
     precision: str = "auto",
+    accept_contradictions: bool = False,
 ) -> Reconstructor:
     """Return the `Reconstructor` of a system, loaded with its weights.
 
@@ -39,6 +40,8 @@ def load_reconstructor(
         Whether images come with the maps of `quality`.
     precision
         Of the networks, see `models.precision`.
+    accept_contradictions
+        Whether images that contradict their measurement are returned instead of raising an error.
 
     Raises
     ------
@@ -57,6 +60,7 @@ def load_reconstructor(
         device=where,
         with_maps=with_maps,
         precision=precision,
+        accept_contradictions=accept_contradictions,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.coils import CoilCache, CoilCalibration, calibrate_coils
 from jrsr_core.calibration.fold_over import put_back
+from jrsr_core.calibration.own_lines import coils_of_own_lines, coils_that_explain
 from jrsr_core.calibration.settings import CalibrationSettings, check_matrix
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.models.interfaces import JointModel, ModelOutput
@@ -21,6 +22,7 @@ from jrsr_core.tensors import is_finite
 from jrsr_core.weights.card import WeightsCard
 
 from .batch import sample_of, stack_slices
+from .contradiction import contradiction
 from .quality import hallucination_maps
 from .report import ReportFigures
 
@@ -47,6 +49,9 @@ class Reconstructor:
         Whether images come with the maps of `quality`.
     precision
         Of the networks, see `models.precision`.
+    accept_contradictions
+        Whether images that contradict their measurement are returned, to be judged, instead of
+        raising `Contradiction`; always so for systems that do not seek agreement (zero-filled).
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class Reconstructor:
         device: str | torch.device = "cpu",
         with_maps: bool = False,
         precision: str = "32",
+        accept_contradictions: bool = False,
     ) -> None:
         self.with_maps = with_maps
+        self.accept_contradictions = accept_contradictions or not model.explains_measurement
         self.device = torch.device(device)
         self.precision = precision
         self._arithmetic = pick_precision(precision, self.device)
@@ -78,8 +85,8 @@ class Reconstructor:
         Raises
         ------
         ValueError
-            No usable ACS, k-space not finite or empty, matrix too small, or an image that is not
-            finite; the message is one line.
+            No usable ACS, k-space not finite or empty, matrix too small, an image that is not
+            finite, or a `Contradiction`; the message is one line.
         """
         return self.batch([slice_], [self.calibrated(slice_)])[0]
 
@@ -90,8 +97,30 @@ class Reconstructor:
         """Return the images of slices of one mask, computed together.
 
         The fixed point is sought until the last of them has converged, so that an image may differ
-        within the tolerance of the solver from the one computed alone. Raises as a call does.
+        within the tolerance of the solver from the one computed alone. An image that contradicts
+        its measurement is computed again with the maps of its own lines. Raises as a call does.
         """
+        images = self._images(slices, calibrated)
+        return [self._agreeing(s, image) for s, image in zip(slices, images, strict=True)]
+
+    def _agreeing(self, slice_: KSpaceSlice, image: ReconImage) -> ReconImage:
+        """Return the image if it agrees with its measurement, else one of its own lines."""
+        error = None if self.accept_contradictions else contradiction(image.report)
+        if error is None:
+            return image
+        moved = self.on_device(slice_)
+        coils = coils_of_own_lines(moved, self.settings)
+        if coils is None:
+            raise error
+        (image,) = self._images([slice_], [calibrate(moved, self.settings, coils)])
+        error = contradiction(image.report)
+        if error is not None:
+            raise error
+        return image
+
+    def _images(
+        self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
+    ) -> list[ReconImage]:
         start = time.perf_counter()
         output = self.model_output(stack_slices(calibrated))
         if not is_finite(output.image):
@@ -155,7 +184,7 @@ class Reconstructor:
 
     @torch.inference_mode()
     def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
-        """Check and calibrate a slice; slices that share their ACS share their maps.
+        """Check and calibrate a slice; slices that share their ACS share maps that explain them.
 
         Raises
         ------
@@ -169,18 +198,28 @@ class Reconstructor:
         def coils() -> CoilCalibration:
             return calibrate_coils(moved, self.settings)
 
-        shared = self._shared.get(slice_.acs, slice_.mask, coils) if slice_.is_acs_shared else None
-        return calibrate(moved, self.settings, shared)
+        is_shared = slice_.is_acs_shared
+        found = self._shared.get(slice_.acs, slice_.mask, coils) if is_shared else coils()
+        return calibrate(moved, self.settings, coils_that_explain(moved, found, self.settings))
 
-    def coils_of_plane(self, volume: KSpaceVolume, x: int) -> CoilCalibration:
-        """Calibrate one readout position of a 3-D scan; a shared calibration is computed once."""
+    def coils_of_plane(
+        self, volume: KSpaceVolume, x: int, *, own_lines: bool = False
+    ) -> CoilCalibration:
+        """Calibrate one readout position of a 3-D scan; a shared calibration is computed once.
+
+        With `own_lines` maps come from the volume's own samples, where these suffice.
+        """
+        plane = self.on_device(volume.position(x))
+        own = coils_of_own_lines(plane, self.settings) if own_lines else None
+        if own is not None:
+            return own
 
         def coils() -> CoilCalibration:
-            return calibrate_coils(self.on_device(volume.position(x)), self.settings)
+            return calibrate_coils(plane, self.settings)
 
-        if not volume.is_acs_shared:
-            return coils()
-        return self._shared.get(volume.acs, volume.mask, coils, x)
+        is_shared = volume.is_acs_shared
+        found = self._shared.get(volume.acs, volume.mask, coils, x) if is_shared else coils()
+        return coils_that_explain(plane, found, self.settings)
 
 
 def check_samples(kspace: Tensor) -> None:

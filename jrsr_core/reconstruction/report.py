@@ -12,7 +12,7 @@ from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.weights.card import WeightsCard
 
 from .quality import expected_residual, kspace_residual
-from .warnings import image_warnings, signal_to_noise_db
+from .warnings import group_warnings, image_warnings, signal_to_noise_db
 
 
 class ReportFigures:
@@ -29,6 +29,7 @@ class ReportFigures:
         self._energy = self._contradicted = self._explained = 0.0
         self._signal_power = 0.0
         self._folded = self._imaged = 0.0
+        self._notes: dict[str, None] = {}
         self._seconds: dict[str, float] = {"calibration": 0.0}
 
     def add(self, output: ModelOutput, calibrated: CalibratedSlice, whole: ModelOutput) -> None:
@@ -47,6 +48,7 @@ class ReportFigures:
         if calibrated.folded is not None:
             self._folded += _energy(calibrated.folded)
         self._imaged += _energy(whole.image)
+        self._notes.update(dict.fromkeys(calibrated.notes))
         power = output.low_resolution.abs().square().mean((-2, -1))
         self._signal_power = max(self._signal_power, float(power.max()))
         self._seconds["calibration"] += calibrated.seconds
@@ -111,6 +113,7 @@ class ReportFigures:
             n_virtual_coils=n_coils,
             seconds=self._seconds | {"total": seconds},
             warnings=source.notes
+            + tuple(group_warnings((note,) for note in self._notes))
             + image_warnings(
                 cards,
                 folded=folded,

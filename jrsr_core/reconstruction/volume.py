@@ -15,11 +15,13 @@ from torch import Tensor
 
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.coils import CoilCalibration
+from jrsr_core.calibration.own_lines import other_acs
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
+from .contradiction import contradiction
 from .reconstructor import Reconstructor, with_folded
 from .report import ReportFigures
 
@@ -53,13 +55,40 @@ def reconstruct_volume(
     Raises
     ------
     ValueError
-        As `Reconstructor`: no usable ACS, k-space not finite or empty, matrix too small.
+        As `Reconstructor`: no usable ACS, k-space not finite or empty, matrix too small, or a
+        `Contradiction`, also with maps of the volume's own samples.
     """
+    image = _volume_image(recon, volume, batch_size, tick)
+    error = None if recon.accept_contradictions else contradiction(image.report)
+    if error is None:
+        return image
+    if all(
+        other_acs(volume.position(x), recon.settings.kernel_width) is None
+        for x in range(volume.n_positions)
+    ):
+        raise error
+    image = _volume_image(recon, volume, batch_size, None, own_lines=True)
+    error = contradiction(image.report)
+    if error is not None:
+        raise error
+    return image
+
+
+def _volume_image(
+    recon: Reconstructor,
+    volume: KSpaceVolume,
+    batch_size: int,
+    tick: Tick | None,
+    *,
+    own_lines: bool = False,
+) -> ReconImage:
+    """Return the image of a 3-D scan, whether or not it agrees with the measurement."""
     begin = time.perf_counter()
     noise_std, scale = _common_scale(recon, volume)
     volume = dataclasses.replace(volume, noise_std=noise_std)
     target, figures = VolumeImage(volume), ReportFigures()
-    planes = _calibrated_planes(recon, volume, noise_std, torch.tensor(scale, device=recon.device))
+    common = torch.tensor(scale, device=recon.device)
+    planes = _calibrated_planes(recon, volume, noise_std, common, own_lines)
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
@@ -133,7 +162,7 @@ def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[float, fl
 
 
 def _calibrated_planes(
-    recon: Reconstructor, volume: KSpaceVolume, noise_std: float, scale: Tensor
+    recon: Reconstructor, volume: KSpaceVolume, noise_std: float, scale: Tensor, own_lines: bool
 ) -> Iterator[CalibratedSlice]:
     """Yield the calibrated planes in order; the maps last computed are kept, shared ones longer."""
     coils: CoilCalibration | None = None
@@ -141,7 +170,8 @@ def _calibrated_planes(
     for x, source in enumerate(map_sources(volume, noise_std)):
         start = time.perf_counter()
         if source != known:
-            known, coils = source, recon.coils_of_plane(volume, source)
+            known = source
+            coils = recon.coils_of_plane(volume, source, own_lines=own_lines)
         plane = recon.on_device(volume.position(x))
         calibrated = calibrate(plane, recon.settings, coils, scale)
         yield dataclasses.replace(calibrated, seconds=time.perf_counter() - start)

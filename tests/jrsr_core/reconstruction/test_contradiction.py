@@ -1,0 +1,101 @@
+"""Images that contradict their measurement: recalibrated, else refused; the fallback is whole."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jrsr_core.calibration import own_lines
+from jrsr_core.data import KSpaceVolume
+from jrsr_core.reconstruction.contradiction import Contradiction, contradicts
+from jrsr_core.reconstruction.fallback import fallback_image
+from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.volume import reconstruct_volume
+
+from .test_reconstructor import GEOMETRY, make_slice
+
+
+def with_other_maps(slice_, *, own_lines_too=False):
+    """The slice with calibration lines of coils in another order, and without lines of its own."""
+    wrong = dataclasses.replace(slice_, acs=slice_.acs.flip(0).contiguous())
+    if own_lines_too:
+        return wrong
+    mask = torch.zeros_like(slice_.mask)
+    mask[1::2] = 1
+    return dataclasses.replace(wrong, mask=mask, kspace=slice_.kspace * mask)
+
+
+@pytest.fixture(scope="module")
+def full():
+    scan, slice_ = make_slice(acceleration=1.0)
+    mask = torch.ones_like(slice_.mask)
+    return scan, dataclasses.replace(slice_, kspace=scan.fully_sampled, mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("residual", "expected", "is_one"),
+    [
+        (0.617, 0.002, True),  # A wrong centre of k-space.
+        (0.60, 0.18, True),  # Maps of half of the object, 20 dB.
+        (0.126, 0.0705, False),  # The largest of 321 test slices and all systems.
+        (0.339, 0.335, False),  # Eight coils at 18 dB.
+        (1.02, 0.93, False),  # Nothing but noise.
+        (0.313, 0.225, False),  # Bicubic interpolation of a noisy scan.
+        (float("nan"), 0.1, False),
+    ],
+)
+def test_the_rule(residual, expected, is_one):
+    assert contradicts(residual, expected) == is_one
+
+
+@pytest.mark.parametrize("name", ["jrsr-dc", "jrsr", "cg-sense+sinc"])
+def test_an_image_of_foreign_maps_is_refused_by_name_and_figures(full, name):
+    with pytest.raises(Contradiction, match=r"residual 0\.\d{3}, noise explains 0\.\d{3}"):
+        load_reconstructor(name)(with_other_maps(full[1]))
+    image = load_reconstructor(name, accept_contradictions=True)(with_other_maps(full[1]))
+    assert image.report.kspace_residual > 0.25
+
+
+def test_zero_filled_images_are_delivered_as_they_are(full):
+    assert load_reconstructor("zero-filled+sinc")(with_other_maps(full[1])).image.any()
+
+
+def test_own_lines_come_before_the_refusal(full, monkeypatch):
+    """Without the test of the maps beforehand, the contradiction itself leads to own lines."""
+    recon = load_reconstructor("cg-sense+sinc")
+    right = recon(full[1])
+    monkeypatch.setattr(own_lines, "LIMIT", 2.0)
+    image = recon(with_other_maps(full[1], own_lines_too=True))
+    assert torch.allclose(image.image, right.image, atol=1e-4 * float(right.magnitude.max()))
+    assert "contradicted the measurement" in image.report.warnings[0]
+
+
+def test_the_fallback_shows_the_whole_object_and_says_that_maps_contradict(full):
+    scan, slice_ = full
+    recon = load_reconstructor("jrsr-dc")
+
+    image = fallback_image(recon, with_other_maps(slice_), "because")
+    assert image.report.model == "zero-filled+sinc" and image.report.fallback == "because"
+    assert "cg-sense+sinc: image contradicts the measurement" in image.report.warnings[0]
+
+    good = fallback_image(recon, slice_, "because")
+    assert good.report.model == "cg-sense+sinc" and not good.report.warnings
+    assert good.report.kspace_residual < 2 * good.report.expected_residual
+    assert scan.truth.shape == good.magnitude.shape
+
+
+def volume_of(slice_):
+    planes = torch.stack([slice_.kspace, 0.5 * slice_.kspace])
+    acs = torch.stack([slice_.acs, 0.5 * slice_.acs])
+    return KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
+
+
+def test_volumes_obey_the_same_rule(full, monkeypatch):
+    recon = load_reconstructor("cg-sense+sinc")
+    right = reconstruct_volume(recon, volume_of(full[1]))
+    with pytest.raises(Contradiction, match="contradicts the measurement"):
+        reconstruct_volume(recon, volume_of(with_other_maps(full[1])))
+    monkeypatch.setattr(own_lines, "LIMIT", 2.0)
+    image = reconstruct_volume(recon, volume_of(with_other_maps(full[1], own_lines_too=True)))
+    assert torch.allclose(image.image, right.image, atol=1e-4 * float(right.magnitude.max()))
+    assert "contradicted the measurement" in image.report.warnings[0]
