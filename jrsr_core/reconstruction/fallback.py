@@ -1,8 +1,8 @@
 """The fallback image: a conventional reconstruction where the model cannot be used.
 
 CG-SENSE where coil maps can be estimated and explain the measurement, else the root sum of squares
-of the zero-filled coil images, which erases nothing; either is interpolated to the HR grid by zero-padding its k-space. The report of the image
-is marked with the reason.
+of the zero-filled coil images, which erases nothing. Either is interpolated to the HR grid by
+zero-padding its k-space. The report of the image is marked with the reason.
 
 The zero-filled image is the last resort and cannot fail: it needs no calibration, is computed on
 the CPU in double precision from k-space scaled to 1, and is finite for any samples.

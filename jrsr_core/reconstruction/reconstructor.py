@@ -193,6 +193,7 @@ class Reconstructor:
         """
         check_matrix(slice_.lr_shape, self.settings.kernel_width)
         check_samples(slice_.kspace)
+        start = time.perf_counter()
         moved = self.on_device(slice_)
 
         def coils() -> CoilCalibration:
@@ -200,7 +201,9 @@ class Reconstructor:
 
         is_shared = slice_.is_acs_shared
         found = self._shared.get(slice_.acs, slice_.mask, coils) if is_shared else coils()
-        return calibrate(moved, self.settings, coils_that_explain(moved, found, self.settings))
+        coils_found = coils_that_explain(moved, found, self.settings)
+        calibrated = calibrate(moved, self.settings, coils_found)
+        return dataclasses.replace(calibrated, seconds=time.perf_counter() - start)
 
     def coils_of_plane(
         self, volume: KSpaceVolume, x: int, *, own_lines: bool = False
