@@ -31,6 +31,11 @@ def convert_images(
 ) -> Exit:
     """Write all series of a file in every format, into `folder` or beside the file.
 
+    Returns
+    -------
+    Exit
+        FALLBACK if images were left out, DONE if not.
+
     Raises
     ------
     ScanError
@@ -45,7 +50,7 @@ def convert_images(
     place = folder or source.parent
     paths = {name: place / f"{source.stem}{ENDINGS[name]}" for name in formats}
     check_targets(paths, overwrite=overwrite)
-    n_images = 0
+    n_images, is_complete = 0, True
     try:
         images = ImageFile(source)
         with ExitStack() as stack:
@@ -56,11 +61,11 @@ def convert_images(
             for group, image in images.with_groups():
                 n_images += 1
                 for writer in writers:
-                    writer.write(image, group)
+                    is_complete &= writer.write(image, group)
             if not n_images:
                 raise BadScan("no ISMRMRD images in the file")
     except (OSError, ValueError) as error:
         raise ScanError(source.name, error) from error
     files = ", ".join(map(str, paths.values()))
     print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
-    return Exit.DONE
+    return Exit.DONE if is_complete else Exit.FALLBACK

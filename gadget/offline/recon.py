@@ -194,7 +194,7 @@ def reconstruct_scan(
         print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")
     slices = make_assembler(scan, found.plan, settings, _noise_beside(scan, found.plan))
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
-    summary = Summary(name)
+    summary, is_complete = Summary(name), True
     with ExitStack() as stack:
         writers = open_writers(stack, paths, job, overwrite=overwrite)
         tick = stack.enter_context(
@@ -204,11 +204,11 @@ def reconstruct_scan(
         for result in to_results(images, found.plan.header, settings):
             summary.add(result)
             for write in writers:
-                write(result)
+                is_complete &= write(result) is not False
     summary.print_warnings()
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
-    return Exit.FALLBACK if summary.n_fallback else Exit.DONE
+    return Exit.DONE if is_complete and not summary.n_fallback else Exit.FALLBACK
 
 
 def _noise_beside(scan: Scan, plan: ScanPlan) -> NoiseData | None:

@@ -102,10 +102,13 @@ def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
 
 def open_writers(
     stack: ExitStack, targets: dict[str, Path], job: ScanJob, *, overwrite: bool
-) -> list[Callable[[Result], None]]:
-    """Enter one writer per format on the stack; return the functions that add an image to each."""
+) -> list[Callable[[Result], bool | None]]:
+    """Enter one writer per format on the stack; return the functions that add an image to each.
 
-    def enter(name: str, path: Path) -> Callable[[Result], None]:
+    They return False if the format cannot hold the image, which is left out then.
+    """
+
+    def enter(name: str, path: Path) -> Callable[[Result], bool | None]:
         if name in SCAN_WRITERS:
             return stack.enter_context(SCAN_WRITERS[name](path, job, overwrite=overwrite)).write
         if name in PLANE_WRITERS:

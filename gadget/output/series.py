@@ -146,19 +146,24 @@ class PlaneWriter(Writer):
         self.store = PlaneStore(path.parent)
         self._on_exit.callback(self.store.close)
 
-    def write(self, image: ismrmrd.Image, group: str = "") -> None:
+    def write(self, image: ismrmrd.Image, group: str = "") -> bool:
         """Add the planes of an image that was read from this group of a file.
 
-        An image that has no place in space, or pixels that are not finite, is left out.
+        Returns
+        -------
+        bool
+            False if the image is left out: it has no place in space, several channels, or pixels
+            that are not finite.
         """
         self.n_images += 1
         try:
             planes = list(planes_of(image, group))
         except ValueError as error:
             self.left_out.append(error)
-            return
+            return False
         for plane in planes:
             self.store.add(plane)
+        return True
 
     def check_left_out(self) -> None:
         """Warn of images that were left out.

@@ -1,0 +1,268 @@
+"""Every kind of scan as DICOM, judged by readers of others: dcm2niix, dicom3tools, DCMTK, nibabel.
+
+The value of a plane is unique, so that a plane at a wrong place or time is seen.
+"""
+
+import json
+import math
+import shutil
+import subprocess
+import warnings
+from itertools import product
+from pathlib import Path
+
+import ismrmrd
+import numpy as np
+import pydicom
+import pytest
+
+from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
+from tests.helpers.other_images import SAGITTAL, an_image, read_folder, scale, values
+
+nibabel = pytest.importorskip("nibabel")
+
+VENDORS = ("SIEMENS", "GE MEDICAL SYSTEMS", "Philips Healthcare", "")
+WRITERS = {"classic": DicomWriter, "enhanced": EnhancedWriter}
+CORONAL = ((1, 0, 0), (0, 0, -1), (0, 1, 0))
+GAP = 7.0
+RAMP = 0.5 + np.arange(48).reshape(6, 8) / 96
+
+HEADER = """<ismrmrdHeader>
+<measurementInformation><initialSeriesNumber>4</initialSeriesNumber>
+<seriesDate>2024-05-06</seriesDate><seriesTime>10:24:00</seriesTime>
+<patientPosition>HFS</patientPosition></measurementInformation>
+<acquisitionSystemInformation><systemVendor>{vendor}</systemVendor>
+<systemFieldStrength_T>2.89362</systemFieldStrength_T></acquisitionSystemInformation>
+<experimentalConditions><H1resonanceFrequency_Hz>123250000</H1resonanceFrequency_Hz>
+</experimentalConditions>
+<sequenceParameters><TR>500</TR><TE>4.92</TE><TE>9.84</TE><TE>14.76</TE><TI>300</TI>
+<flipAngle_deg>20</flipAngle_deg></sequenceParameters></ismrmrdHeader>"""
+
+
+def stack(n_slices: int = 3, value: float = 100.0, **fields) -> list[ismrmrd.Image]:
+    """Parallel slices with unique values."""
+    return [
+        an_image((value + s) * RAMP, place=GAP * s, slice=s, image_index=0, **fields)
+        for s in range(n_slices)
+    ]
+
+
+def over(counter: str, n: int, **fields) -> list[ismrmrd.Image]:
+    """`n` stacks that differ by a counter."""
+    stacks = (stack(value=100.0 * (1 + i), **{counter: i}, **fields) for i in range(n))
+    return [image for images in stacks for image in images]
+
+
+def volume(value: float = 100.0, **fields) -> ismrmrd.Image:
+    pixels = np.stack([(value + z) * RAMP for z in range(4)])
+    return an_image(pixels, shape=(4, 6, 8), image_index=0, **fields)
+
+
+PHASE = {"image_type": ismrmrd.IMTYPE_PHASE, "image_series_index": 2}
+FALLBACK = {"JRSR_model": "jrsr-dc", "JRSR_fallback": "acs is 2 x 2"}
+MAP = {"JRSR_model": "jrsr-dc", "JRSR_map": "hallucination"}
+
+KINDS: dict[str, tuple[list[ismrmrd.Image], list[tuple[int, int]]]] = {
+    "one slice": (stack(1), [(1, 1)]),
+    "slices": (stack(), [(3, 1)]),
+    "repetitions": (over("repetition", 3), [(3, 3)]),
+    "cine phases": (over("phase", 5), [(3, 5)]),
+    "sets": (over("set", 2), [(3, 2)]),
+    "averages": (over("average", 2), [(3, 2)]),
+    "echoes": (over("contrast", 3), [(3, 1)] * 3),
+    "repetitions of echoes": (
+        over("contrast", 2) + [i for n in (1, 2) for i in stack(3, 500.0 * n, contrast=n - 1, repetition=1)],
+        [(3, 2)] * 2,
+    ),
+    "phases of repetitions": (
+        [i for r, p in product(range(2), range(2)) for i in stack(3, 100.0 + 200 * r + 90 * p, repetition=r, phase=p)],
+        [(3, 4)],
+    ),
+    "magnitude and phase": (
+        stack() + [an_image(3 * RAMP - 2 - s / 9, place=GAP * s, slice=s, **PHASE) for s in range(3)],
+        [(3, 1), (3, 1)],
+    ),
+    "volume": ([volume()], [(4, 1)]),
+    "volumes": ([volume(100.0 * n, repetition=n) for n in (1, 2)], [(4, 2)]),
+    "encodings": (
+        stack() + [an_image((40 + s) * np.ones((4, 6)), shape=(4, 6), place=GAP * s, image_series_index=2) for s in range(3)],
+        [(3, 1), (3, 1)],
+    ),
+    "maps": (stack() + stack(value=5.0, image_series_index=101, meta=MAP), [(3, 1), (3, 1)]),
+    "fallback images": (stack(meta=FALLBACK), [(3, 1)]),
+    "planes of a localiser": (
+        stack() + [an_image(50.0 * (1 + i) * RAMP, axes=a, place=3.0, slice=3 + i) for i, a in enumerate((SAGITTAL, CORONAL))],
+        [(3, 1), (1, 1), (1, 1)],
+    ),
+    "an interrupted repetition": (stack() + stack(1, 500.0, repetition=1), [(3, 1), (1, 1)]),
+    "an interrupted cine": (over("phase", 2) + stack(2, 900.0, phase=2), [(3, 2), (2, 1)]),
+}  # fmt: skip
+"""Images, and the stacks (slices, volumes) that a converter finds in them."""
+
+
+def written(folder: Path, images, layout: str, vendor: str = "SIEMENS") -> list[Path]:
+    writer = WRITERS[layout](folder / layout, HEADER.format(vendor=vendor))
+    with writer:
+        for image in images:
+            writer.write(image)
+    return sorted(writer.path.iterdir())
+
+
+def converted(folder: Path, source: Path) -> list[tuple["nibabel.Nifti1Image", dict, str]]:
+    """Convert with dcm2niix: images, their descriptions, and their names."""
+    target = folder / "nifti"
+    target.mkdir()
+    command = ["dcm2niix", "-b", "y", "-f", "%s_%d", "-o", target, source]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return [
+        (nibabel.load(p), json.loads(p.with_suffix(".json").read_text()), p.stem)
+        for p in sorted(target.glob("*.nii"))
+    ]
+
+
+def size(image: "nibabel.Nifti1Image") -> tuple[int, int]:
+    shape = (*image.shape, 1, 1)
+    return shape[2], shape[3]
+
+
+needs_dcm2niix = pytest.mark.skipif(not shutil.which("dcm2niix"), reason="PyPI's dcm2niix missing")
+
+
+@needs_dcm2niix
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_dcm2niix_finds_every_stack_in_its_order(tmp_path, kind, vendor, layout):
+    images, expected = KINDS[kind]
+    paths = written(tmp_path, images, layout, vendor)
+    made = converted(tmp_path, paths[0].parent)
+    assert sorted(size(nifti) for nifti, *_ in made) == sorted(expected)
+    if kind in ("encodings", "magnitude and phase", "planes of a localiser"):
+        return  # Values are not those of `stack`.
+    n_found = 0
+    for nifti, *_ in made:
+        data = nifti.get_fdata()
+        data = data if data.ndim == 4 else data[..., None]
+        means = data.mean((0, 1))
+        assert (np.diff(means, axis=1) > 0).all(), "volumes in the order of time"
+        along = (nifti.affine @ np.array([0, 0, 1, 0]))[2]
+        assert (np.sign(np.diff(means, axis=0)) == np.sign(along)).all(), "slices by place"
+        n_found += means.size
+    assert n_found == sum(image.data.shape[1] for image in images)
+
+
+@needs_dcm2niix
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_echoes_have_their_times(tmp_path, vendor, layout):
+    images, _ = KINDS["echoes"]
+    paths = written(tmp_path, images, layout, vendor)
+    found = {}
+    for nifti, about, _ in converted(tmp_path, paths[0].parent):
+        found[about["EchoTime"]] = nifti.get_fdata().mean()
+        assert about["RepetitionTime"] == 0.5 and about["FlipAngle"] == 20
+        assert about["MagneticFieldStrength"] == pytest.approx(2.89362)
+        assert about["ImagingFrequency"] == pytest.approx(123.25)
+        assert "InversionTime" not in about
+    assert sorted(found) == pytest.approx([0.00492, 0.00984, 0.01476])
+    assert [found[t] for t in sorted(found)] == sorted(found.values())
+
+
+@needs_dcm2niix
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_converted_phase_is_recognised(tmp_path, vendor, layout):
+    images, _ = KINDS["magnitude and phase"]
+    paths = written(tmp_path, images, layout, vendor)
+    names = [name for *_, name in converted(tmp_path, paths[0].parent)]
+    assert sorted(name.endswith("_ph") for name in names) == [False, True]
+    assert all(name.startswith("4002") for name in names if name.endswith("_ph"))
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_dicom3tools_find_no_error(tmp_path, kind, layout):
+    paths = written(tmp_path, KINDS[kind][0], layout)
+    for path in paths:
+        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
+    run = subprocess.run(["dcentvfy", *paths], capture_output=True, text=True)
+    assert not run.stdout and not run.stderr, run.stderr
+
+
+@pytest.mark.skipif(not shutil.which("dcm2pnm"), reason="Debian's dcmtk not installed")
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e6])
+def test_dcmtk_shows_the_image_without_options(tmp_path, factor, layout):
+    """A Siemens scale of 1e-9 was black."""
+    image = an_image(factor * (RAMP - RAMP.min()))
+    (path,) = written(tmp_path, [image], layout)
+    run = subprocess.run(
+        ["dcm2pnm", path, tmp_path / "x.pgm"], capture_output=True, text=True, check=True
+    )
+    assert "modality transform" not in run.stderr
+    header, _, pixels = (tmp_path / "x.pgm").read_bytes().partition(b"\n255\n")
+    assert header.startswith(b"P")
+    text = header.split() if header.startswith(b"P5") else None
+    shown = np.frombuffer(pixels, np.uint8) if text else np.array(pixels.split(), int)
+    expected = 255 * (RAMP - RAMP.min()) / np.ptp(RAMP)
+    np.testing.assert_allclose(shown.reshape(6, 8), expected, atol=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nibabel_reads_every_enhanced_image(tmp_path, kind):
+    images, expected = KINDS[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from nibabel.nicom.dicomwrappers import MultiframeWrapper
+    found = []
+    for path in written(tmp_path, images, "enhanced"):
+        wrapper = MultiframeWrapper(pydicom.dcmread(path))
+        shape = (*wrapper.image_shape, 1, 1)
+        found.append((shape[2], shape[3]))
+        assert np.prod(wrapper.get_data().shape) == np.prod(wrapper.image_shape)
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_are_those_of_the_images_within_half_a_step(tmp_path, kind, layout):
+    images, _ = KINDS[kind]
+    for image in images:
+        image.data[:] *= np.float32(1e-9)
+    try:
+        made = read_folder(written(tmp_path, images, layout)[0].parent)
+        got = [p for ds in made for p in values(ds).reshape(-1, ds.Rows, ds.Columns)]
+        step = {
+            p.tobytes(): scale(ds)
+            for ds in made
+            for p in values(ds).reshape(-1, ds.Rows, ds.Columns)
+        }
+        wanted = [plane for image in images for plane in image.data[0]]
+        assert len(got) == len(wanted)
+        for plane in wanted:
+            alike = [p for p in got if p.shape == plane.shape]
+            best = min(alike, key=lambda p: float(abs(p - plane).max()))
+            assert abs(best - plane).max() <= 0.5001 * step[best.tobytes()]
+        for number in {ds.SeriesNumber for ds in made}:
+            top = max(
+                abs(ds.pixel_array.astype(int)).max() for ds in made if ds.SeriesNumber == number
+            )
+            assert top <= 4095
+    finally:
+        for image in images:
+            image.data[:] /= np.float32(1e-9)
+
+
+def test_a_series_uses_its_12_bits(tmp_path):
+    made = read_folder(written(tmp_path, over("repetition", 3), "classic")[0].parent)
+    assert max(ds.pixel_array.max() for ds in made) == 4095
+    assert len({scale(ds) for ds in made}) == 1, "images of a series can be compared"
+
+
+def test_phase_uses_the_whole_circle(tmp_path):
+    image = an_image(math.pi / 2 * (2 * RAMP - 1), **PHASE)
+    (ds,) = read_folder(written(tmp_path, [image], "classic")[0].parent)
+    assert scale(ds) == pytest.approx(math.pi / 2047)
