@@ -103,7 +103,8 @@ def _put_timing(ds: Dataset, plane: Plane, labels: Labels) -> None:
 
 
 def _put_times(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:
-    earliest = min((p for p in planes if p.acquired), key=lambda p: p.acquired, default=planes[0])
+    known = (p for p in planes if any(shared.clock.acquired(p)))
+    earliest = min(known, key=shared.clock.acquired, default=planes[0])
     put_times(ds, earliest, shared)
     date, time = (ds.get(f"Acquisition{what}", "") for what in ("Date", "Time"))
     for keyword in ("AcquisitionDate", "AcquisitionTime"):
