@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """0 done; 1 failed; 2 wrong usage or unsupported scan; 3 fallback images, or images left out."""
+    """0 done; 1 failed; 2 wrong usage or unsupported scan; 3 fallback or left-out images."""
 
     DONE = 0
     FAILED = 1
