@@ -13,6 +13,7 @@ from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import AcquiredSlice, to_low_resolution
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import scan_image
+from jrsr_core.tensors import is_finite
 
 from .manifest import Acquisition, Entry, Manifest
 from .scans import TrainingScan, calibrate_scan
@@ -54,6 +55,20 @@ def _fit_kspace(kspace: Tensor, limit: int) -> Tensor:
     ny, nx = kspace.shape[-2:]
     zoom = max(max(ny, nx) / limit, 1.0) if limit else 1.0
     return crop_or_pad(kspace, (_even(round(ny / zoom)), _even(round(nx / zoom))))
+
+
+def check_finite(data: Tensor) -> None:
+    """Refuse NaN and infinite values: one of them would reach every value of a loss.
+
+    Raises
+    ------
+    ValueError
+        The number of such values.
+    """
+    if not is_finite(data):
+        real = torch.view_as_real(data) if data.is_complex() else data
+        n_bad = int((~torch.isfinite(real)).sum())
+        raise ValueError(f"{n_bad} values are NaN or infinite: leave the file out, or repair it")
 
 
 def scan_seed(manifest: Manifest, entry: Entry) -> int:
@@ -110,13 +125,15 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     Raises
     ------
     ValueError
-        The scan cannot be calibrated; source and slice are named.
+        The slice has values that are not finite, or its scan cannot be calibrated; source and slice
+        are named.
     """
     acquisition = manifest.acquisition
     source = _source(manifest.paths[entry.source], manifest.sources[entry.source]["kind"])
     generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
     data = source.read(entry.slice)
     try:
+        check_finite(data)
         acquired = _acquire(data, acquisition, generator)
         return calibrate_scan(acquired, acquisition.truth_maps, acquisition.n_maps)
     except ValueError as error:

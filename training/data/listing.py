@@ -1,5 +1,6 @@
 """From sources to a manifest: chooses the usable slices and assigns subjects to splits."""
 
+import math
 import random
 
 from .manifest import Acquisition, Entry, Manifest
@@ -46,7 +47,17 @@ def _usable(source: Source) -> list[int]:
     """Return the slices with an object in them; all those of k-space."""
     if source.kind in KSPACE:
         return list(range(len(source)))
-    return [i for i in range(len(source)) if float(source.read(i).mean()) >= MIN_MEAN]
+    return [i for i in range(len(source)) if _mean(source, i) >= MIN_MEAN]
+
+
+def _mean(source: Source, index: int) -> float:
+    mean = float(source.read(index).mean())
+    if not math.isfinite(mean):
+        raise ValueError(
+            f"{source.path.name}: slice {index}: pixels are NaN or infinite: leave the file out, "
+            "or repair it"
+        )
+    return mean
 
 
 def build_manifest(
@@ -60,8 +71,8 @@ def build_manifest(
     Raises
     ------
     ValueError
-        A subject in two splits, no usable slice, no training slice to draw from, `variety` on
-        measured k-space.
+        A subject in two splits, no usable slice, pixels that are not finite, no training slice to
+        draw from, `variety` on measured k-space.
     """
     splits = assign_splits(sources, acquisition.seed)
     slices = [(s, i) for s, source in enumerate(sources) for i in _usable(source)]

@@ -4,6 +4,8 @@ import json
 import shutil
 from dataclasses import replace
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -371,3 +373,33 @@ def test_a_card_tells_the_range_of_scans_but_not_their_seed(images, tmp_path):
     assert "scans of" in text
     assert (told["protocol"], told["truth_maps"]) == ("brain-5x", "acs")
     assert "seed" not in told
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_kspace_that_is_not_finite_is_refused_by_name(value, tmp_path):
+    """One bad sample of one slice; nothing of it reaches the folder."""
+    kspace = fft2c(torch.randn(4, 64, 64, dtype=torch.complex64))
+    write_fastmri(tmp_path / "scan_train.h5", kspace, 64)
+    with h5py.File(tmp_path / "scan_train.h5", "a") as file:
+        file["kspace"][1, 2, 30, 31] = value
+    manifest = manifest_of(tmp_path / "scan_train.h5")
+    good, bad = manifest.split("train")
+    for tensor in make_scan(manifest, good).__dict__.values():
+        assert torch.isfinite(torch.view_as_real(tensor) if tensor.is_complex() else tensor).all()
+    folder = tmp_path / "out"
+    folder.mkdir()
+    words = "scan_train.h5: slice 1: . values are NaN or infinite: leave the file out, or repair it"
+    with pytest.raises(ValueError, match=words):
+        list(make_all(folder, manifest))
+    assert scan_path(folder, good).exists() and not scan_path(folder, bad).exists()
+
+
+def test_images_that_are_not_finite_are_refused_by_name(tmp_path):
+    path = write_images(tmp_path / "images_train.h5")
+    with h5py.File(path, "a") as file:
+        slices = file["slices"][()].astype(np.float32)
+        slices[3, 5, 5] = np.nan
+        del file["slices"]
+        file["slices"] = slices
+    with pytest.raises(ValueError, match=r"train\.h5: slice 3: pixels are NaN or infinite"):
+        manifest_of(path)

@@ -55,6 +55,31 @@ def test_fastmri_readout_oversampling_goes_and_the_name_is_hidden(tmp_path):
     assert torch.allclose(source.read(1), kspace, atol=1e-5)
 
 
+@pytest.mark.parametrize("told_by", ["header", "mask", "nothing"])
+@pytest.mark.parametrize("phase_first", [False, True])
+def test_fastmri_with_the_phase_encode_first(told_by, phase_first, tmp_path):
+    """48 readout samples, 24 after removal of oversampling, and another number of lines."""
+    kspace = coil_kspace()
+    oversampled = fft(fft(crop_or_pad(ifft2c(kspace), (48,)), -1), -2)
+    n_lines = oversampled.shape[-2]
+    path = tmp_path / "file1.h5"
+    write_fastmri(path, oversampled, 24)
+    with h5py.File(path, "a") as file:
+        if phase_first:
+            del file["kspace"]
+            file["kspace"] = oversampled.numpy()[None].repeat(2, 0)
+        if told_by == "mask":
+            file["mask"] = np.ones(n_lines, np.float32)
+        if told_by == "header":
+            text = file["ismrmrd_header"][()].decode()
+            encoded = "<encodedSpace><matrixSize><x>48</x></matrixSize></encodedSpace>"
+            del file["ismrmrd_header"]
+            file["ismrmrd_header"] = text.replace("<reconSpace>", encoded + "<reconSpace>")
+    read = open_source(path).read(1)
+    is_right = told_by != "nothing" or not phase_first
+    assert (read.shape == kspace.shape and torch.allclose(read, kspace, atol=1e-5)) == is_right
+
+
 def write_modl(path, n=3):
     image = torch.randn(n, 24, 20, dtype=torch.complex64)
     csm = torch.randn(n, 3, 24, 20, dtype=torch.complex64)

@@ -2,7 +2,9 @@
 
 Image stack  `slices` (n, readout, phase encode), `subject` (n); own format.
 fastMRI      `kspace` (slice, coil, readout, phase encode), `ismrmrd_header` (XML), attribute
-             `patient_id` (Zbontar et al., arXiv 1811.08839); readout oversampling is removed.
+             `patient_id` (Zbontar et al., arXiv 1811.08839); readout oversampling is removed. Of
+             files with the phase encode first the encoded matrix of the header says so, or `mask`,
+             which has one value per phase encode.
 MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `tst...`
              (Aggarwal et al., TMI 2019); four subjects of 90 slices to train, one to test.
 """
@@ -70,7 +72,8 @@ class FastMri(Source):
             if len(shape) != 4:
                 raise SourceError(f"{path.name}: kspace has shape {shape}, not multi-coil (4-D)")
             patient = file.attrs.get("patient_id", "")
-            self.n_readout = _recon_readout(file, shape[2])
+            self.is_transposed = _is_transposed(file, shape[2], shape[3])
+            self.n_readout = _recon_readout(file, shape[3 if self.is_transposed else 2])
         subject = anonymous(str(patient)) if patient else path.stem
         self.subjects = [subject] * shape[0]
         self.splits = [own_split(path)] * shape[0]
@@ -78,7 +81,8 @@ class FastMri(Source):
     def read(self, index: int) -> Tensor:
         """Return slice `index`, readout oversampling removed."""
         with open_hdf5(self.path) as file:
-            kspace = torch.from_numpy(file["kspace"][index]).to(torch.complex64).mT
+            kspace = torch.from_numpy(file["kspace"][index]).to(torch.complex64)
+        kspace = kspace if self.is_transposed else kspace.mT
         if kspace.shape[-1] != self.n_readout:
             kspace = fft(crop_or_pad(ifft(kspace, -1), (self.n_readout,)), -1)
         return kspace.contiguous()
@@ -86,12 +90,27 @@ class FastMri(Source):
 
 def _recon_readout(file: h5py.File, n_stored: int) -> int:
     """Return the readout size of the reconstructed image as the ISMRMRD header states it."""
+    n_recon = _matrix_x(file, "reconSpace")
+    return min(n_recon, n_stored) if n_recon else n_stored
+
+
+def _is_transposed(file: h5py.File, n_first: int, n_second: int) -> bool:
+    """Return whether the phase encode is stored before the readout."""
+    n_encoded = _matrix_x(file, "encodedSpace")
+    if n_encoded in (n_first, n_second) and n_first != n_second:
+        return n_encoded == n_second
+    n_lines = file["mask"].size if "mask" in file else 0
+    return n_first != n_second and n_lines == n_first
+
+
+def _matrix_x(file: h5py.File, space: str) -> int:
+    """Return the matrix size along the readout that the ISMRMRD header states, 0 without one."""
     if "ismrmrd_header" not in file:
-        return n_stored
+        return 0
     text = file["ismrmrd_header"][()]
     text = text.decode() if isinstance(text, bytes) else str(text)
-    found = re.search(r"<reconSpace>.*?<matrixSize>\s*<x>(\d+)</x>", text, re.DOTALL)
-    return min(int(found.group(1)), n_stored) if found else n_stored
+    found = re.search(rf"<{space}>.*?<matrixSize>\s*<x>(\d+)</x>", text, re.DOTALL)
+    return int(found.group(1)) if found else 0
 
 
 class Modl(Source):
