@@ -8,7 +8,7 @@ import numpy as np
 
 from .lines import LineSource
 from .plan import ScanPlan
-from .received import line_keys
+from .received import line_numbers
 
 N_COMPARED = 8
 """Lines of the image that are compared; equal noise in all of them is no coincidence."""
@@ -17,14 +17,12 @@ N_COMPARED = 8
 def are_copies(source: LineSource, plan: ScanPlan) -> bool:
     """Return whether all lines of the images are there several times, with equal samples."""
     lines = np.concatenate([*plan.groups.values()])
-    keys = line_keys(source.heads[lines])
-    distinct, member = np.unique(keys, return_inverse=True)
-    member = member.reshape(-1)
+    member = line_numbers(source.heads[lines])
     n_times = np.bincount(member)
-    if len(distinct) == len(lines) or (n_times != n_times[0]).any():
+    if n_times[0] == 1 or (n_times != n_times[0]).any():
         return False
-    order = np.argsort(member, kind="stable").reshape(len(distinct), n_times[0])
-    chosen = np.unique(np.linspace(0, len(distinct) - 1, N_COMPARED).round().astype(int))
+    order = np.argsort(member, kind="stable").reshape(len(n_times), n_times[0])
+    chosen = np.unique(np.linspace(0, len(n_times) - 1, N_COMPARED).round().astype(int))
     return all(_are_equal(source, lines[order[i]]) for i in chosen)
 
 

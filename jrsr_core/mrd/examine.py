@@ -72,7 +72,7 @@ def plan_source(
         As `plan_scan`; lines that run in opposite directions without a flag.
     """
     record = record or ScanRecord()
-    plan = plan_scan(header, source.heads, ScanFacts(record.spaces))
+    plan = plan_scan(header, source.heads, ScanFacts(record.spaces), record.patterns)
     has_copies = are_copies(source, plan)
     new = {}
     for number in plan.spaces:
@@ -82,6 +82,8 @@ def plan_source(
             record.n_tries[number] += 1
             new[number] = _examine_space(source, plan, number, is_cropped=is_cropped)
     record.spaces |= new
+    if not has_copies and not any(facts.changes_plan for facts in new.values()):
+        return plan
     facts = ScanFacts(dict(record.spaces), has_copies)
     return plan_scan(header, source.heads, facts, record.patterns)
 

@@ -40,6 +40,11 @@ class SpaceFacts:
     notes: tuple[str, ...] = ()
     is_certain: bool = True
 
+    @property
+    def changes_plan(self) -> bool:
+        """Whether a plan with these findings differs from one without."""
+        return bool(self.notes or self.echoes or self.broken_coils)
+
     def applied(self, encoding: Encoding) -> Encoding:
         """Return the encoding space with these findings in place of the header's numbers."""
         nz, ny, nx = encoding.encoding_matrix

@@ -55,7 +55,9 @@ def read_probe(source: LineSource, lines: np.ndarray) -> Probe:
     energy = np.zeros(len(lines))
     finite = np.ones((len(lines), n_coils), dtype=bool)
     for members, samples in read_alike(source, lines):
-        power = np.square(samples.real, dtype=np.float64) + np.square(samples.imag)
+        power = np.square(samples.real, dtype=np.float64) + np.square(
+            samples.imag, dtype=np.float64
+        )
         per_coil = power.sum(-1)
         finite[members] = np.isfinite(per_coil)
         energy[members] = np.where(finite[members], per_coil, 0.0).sum(-1)

@@ -9,16 +9,20 @@ from .lines import LINE_COUNTERS
 COPIES = "every line is in the scan several times, with equal samples: copies are left out"
 
 
-def line_keys(heads: np.ndarray) -> np.ndarray:
-    """Return a key per line that lines of equal counters have in common."""
+def line_numbers(heads: np.ndarray) -> np.ndarray:
+    """Return a number per line, from 0, that lines of equal counters have in common."""
     fields = [heads["encoding_space_ref"], *(heads["idx"][name] for name in LINE_COUNTERS)]
-    table = np.stack([f.astype("<u2") for f in fields], axis=-1)
-    return np.ascontiguousarray(table).view([("", "<u2")] * table.shape[1]).reshape(-1)
+    table = np.stack(fields, axis=-1)
+    order = np.lexsort(table.T)
+    is_new = (np.diff(table[order].astype(np.int64), axis=0) != 0).any(1)
+    numbers = np.empty(len(heads), np.int64)
+    numbers[order] = np.concatenate([[0], np.cumsum(is_new)])
+    return numbers
 
 
 def without_copies(heads: np.ndarray, lines: np.ndarray, rejected: dict[str, int]) -> np.ndarray:
     """Return the first line of each set of counters."""
-    _, first = np.unique(line_keys(heads[lines]), return_index=True)
+    _, first = np.unique(line_numbers(heads[lines]), return_index=True)
     rejected["copies of other lines"] = len(lines) - len(first)
     return lines[np.sort(first)]
 

@@ -209,6 +209,15 @@ def test_a_scan_that_is_declined(server, scan):
     assert not answer.images
 
 
+def test_a_trajectory_is_declined_by_the_header_although_no_line_follows(server, scan):
+    xml = scan.header.xml.replace(">cartesian<", ">spiral<")
+    peer = Peer.to(server.port)
+    peer.send_meanwhile(layouts.config(GADGETRON), layouts.header(xml), layouts.close())
+    answer = peer.finish()
+    assert "trajectory is spiral" in answer.errors[0] and answer.is_closed
+    assert not answer.images
+
+
 @pytest.mark.parametrize(
     ("xml", "words"),
     [

@@ -1,5 +1,7 @@
 """A scan that is going on gives the same images as its file, in whatever pieces it comes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -184,6 +186,9 @@ def test_a_scan_without_image_lines_says_so_at_its_end(tmp_path):
     with pytest.raises(UnsupportedScan, match="no image lines"):
         list(scan.finish())
     assert list(LiveScan(header, "slice", Assembler).finish()) == []
+    radial = replace(header, encodings=(replace(header.encodings[0], trajectory="radial"),))
+    with pytest.raises(UnsupportedScan, match="trajectory is radial, expected cartesian"):
+        LiveScan(radial, "slice", Assembler)
 
 
 @pytest.mark.parametrize("rule", ["slice", "repetition", "measurement", "bucket"])
