@@ -9,6 +9,7 @@ import torch
 from jrsr_core.calibration import fold_over
 from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import calibrate
+from jrsr_core.calibration.coils import calibrate_coils
 from jrsr_core.calibration.fold_over import LAMBDA, put_back, take_out
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
@@ -19,7 +20,7 @@ from jrsr_core.reconstruction.batch import stack_slices
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.volume import reconstruct_volume
-from tests.helpers.synthetic import coil_profiles, noise_like, phantom, unit_norm
+from tests.helpers.synthetic import coil_profiles, line_mask, noise_like, phantom, unit_norm
 from tests.laws import random_complex
 
 HR = (128, 112)
@@ -76,6 +77,70 @@ def test_an_object_within_the_field_of_view_is_left_alone(n_coils, snr_db, monke
     assert image.report.folded == 0.0 and not image.report.warnings
     without_fold_over(monkeypatch)
     assert torch.equal(image.image, recon(slice_).image)
+
+
+def shepp_logan(n):
+    """Ellipses of a Shepp-Logan phantom that fills 92 % of the field of view along y."""
+    y, x = ((torch.arange(n) - n // 2) * 2 / n for _ in range(2))
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    ellipses = [(1, 0.69, 0.92, 0, 0), (-0.8, 0.66, 0.874, 0, -0.018), (0.3, 0.21, 0.25, 0, 0.35)]
+    parts = [h * (((x - u) / a) ** 2 + ((y - v) / b) ** 2 < 1) for h, a, b, u, v in ellipses]
+    return torch.stack(parts).sum(0)
+
+
+def birdcage(n_coils, n):
+    """Sensitivities of a birdcage as the ISMRMRD generator makes them."""
+    y, x = torch.meshgrid(*[(torch.arange(n) - n / 2) * 2 / n] * 2, indexing="ij")
+    profiles = []
+    for c in range(n_coils):
+        angle = 2 * torch.pi * torch.tensor(c / n_coils)
+        dx, dy = x - 1.5 * angle.cos(), y - 1.5 * angle.sin()
+        profiles.append(torch.polar(1 / torch.hypot(dx, dy), torch.atan2(dx, -dy) - angle))
+    return torch.stack(profiles)
+
+
+def measured(images, noise_std, seed=1):
+    kspace = fft2c(images)
+    kspace = kspace + noise_like(kspace, noise_std, seed)
+    mask = line_mask(tuple(images.shape[-2:]), 2)
+    acs = cut_acs(kspace, mask)
+    return KSpaceSlice(kspace * mask, mask, acs, GEOMETRY, noise_std=noise_std)
+
+
+def within(kind, n_coils):
+    """Scans of objects within the field of view that have a second eigenvalue near 1."""
+    if kind == "shepp-logan":
+        return measured(birdcage(n_coils, 128) * shepp_logan(128), 0.05)
+    shape = (128, 96)
+    coils, (image, _) = coil_profiles(n_coils, shape), phantom(shape, (0.36, 0.3))
+    if kind == "two slices in one":
+        other = coil_profiles(n_coils, shape, seed=5) * phantom(shape, (0.3, 0.36))[0]
+        return measured(coils * image + other, 0.02)
+    noise = 0.5 * random_complex(1, *shape, seed=3)
+    return measured(torch.cat((coils * image, noise)), 0.02)
+
+
+@pytest.mark.parametrize("kind", ["shepp-logan", "two slices in one", "an element of noise"])
+@pytest.mark.parametrize("n_coils", [2, 4, 8])
+def test_a_second_eigenvalue_without_signal_at_the_edge_is_no_fold(kind, n_coils):
+    slice_ = within(kind, n_coils)
+    coils = calibrate_coils(slice_, CalibrationSettings())
+    assert coils.folded is None
+
+
+def test_such_scans_would_be_taken_for_folded_by_eigenvalues_alone(monkeypatch):
+    monkeypatch.setattr(fold_over, "reaches_edge", lambda *_: True)
+    kinds = ("shepp-logan", "two slices in one", "an element of noise")
+    scans = (within(kind, n_coils) for kind in kinds for n_coils in (4, 8))
+    found = [calibrate_coils(s, CalibrationSettings()).folded is not None for s in scans]
+    assert sum(found) >= 3
+
+
+@pytest.mark.parametrize("n_coils", [2, 4, 16])
+@pytest.mark.parametrize("tall", [150, 168, 200, 240])
+def test_a_fold_reaches_the_edge(n_coils, tall):
+    slice_, _ = scan(coil_images(n_coils, tall), 2)
+    assert fold_over.reaches_edge(slice_.acs, HR)
 
 
 @pytest.mark.parametrize("acceleration", [2, 3])
