@@ -134,6 +134,7 @@ def _put_order(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
     ds.AcquisitionNumber = ds.TemporalPositionIdentifier = position
     ds.NumberOfTemporalPositions = shared.n_positions
     if (trigger := shared.clock.triggered_ms(plane)) is not None:
+        ds.ScanOptions = "CG"  # Cardiac gating, without which there is no trigger time.
         ds.TriggerTime = decimal(trigger)
     if shared.n_phases > 1:
         ds.CardiacNumberOfImages = shared.n_phases

@@ -48,7 +48,8 @@ class StoredValues:
 
     def pixels(self, values: np.ndarray) -> np.ndarray:
         """Return pixel values as 16-bit integers."""
-        stored = np.clip(np.round(values / self.scale), *self.limits)
+        exact = np.asarray(values, np.float64) / self.scale
+        stored = np.clip(np.round(exact), *self.limits)
         return stored.astype("<i2" if self.is_signed else "<u2")
 
     def put_format(self, ds: Dataset) -> None:

@@ -16,6 +16,7 @@ import pydicom
 import pytest
 
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
+from tests.helpers.commands import FAST, jrsr
 from tests.helpers.other_images import SAGITTAL, an_image, read_folder, scale, values
 
 nibabel = pytest.importorskip("nibabel")
@@ -57,6 +58,13 @@ def volume(value: float = 100.0, **fields) -> ismrmrd.Image:
     return an_image(pixels, shape=(4, 6, 8), image_index=0, **fields)
 
 
+def at(acquired: int, triggered: int) -> dict:
+    return {
+        "acquisition_time_stamp": acquired,
+        "physiology_time_stamp": (triggered, 0, 0),
+    }
+
+
 PHASE = {"image_type": ismrmrd.IMTYPE_PHASE, "image_series_index": 2}
 SMALLER = {"shape": (4, 6), "image_series_index": 2}
 FALLBACK = {"JRSR_model": "jrsr-dc", "JRSR_fallback": "acs is 2 x 2"}
@@ -93,6 +101,13 @@ KINDS: dict[str, tuple[list[ismrmrd.Image], list[tuple[int, int]]]] = {
     "planes of a localiser": (
         stack() + [an_image(50.0 * RAMP, axes=axes, place=3.0) for axes in (SAGITTAL, CORONAL)],
         [(3, 1), (1, 1), (1, 1)],
+    ),
+    "gated cine": (
+        [
+            an_image(10.0 * (1 + p), phase=p, image_index=0, **at(5_000_000 + 90 * p, 20 * p + 4))
+            for p in range(3)
+        ],
+        [(1, 3)],
     ),
     "an interrupted repetition": (stack() + stack(1, 500.0, repetition=1), [(3, 1), (1, 1)]),
     "an interrupted cine": (over("phase", 2) + stack(2, 900.0, phase=2), [(3, 2), (2, 1)]),
@@ -192,6 +207,21 @@ def test_dicom3tools_find_no_error(tmp_path, kind, layout):
     assert not run.stdout and not run.stderr, run.stderr
 
 
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@pytest.mark.parametrize("layout", WRITERS)
+def test_dicom3tools_accept_an_inversion_sequence(tmp_path, layout):
+    kind = "<sequence_type>Flash</sequence_type></sequenceParameters>"
+    protocol = "<protocolName>t1_mprage</protocolName></measurementInformation>"
+    xml = HEADER.format(vendor="SIEMENS").replace("</sequenceParameters>", kind)
+    writer = WRITERS[layout](tmp_path / layout, xml.replace("</measurementInformation>", protocol))
+    with writer:
+        writer.write(volume())
+    for path in writer.path.iterdir():
+        assert pydicom.dcmread(path).InversionTime == 300
+        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
+
+
 @pytest.mark.skipif(not shutil.which("dcm2pnm"), reason="Debian's dcmtk not installed")
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("factor", [1e-9, 1.0, 1e6])
@@ -258,3 +288,32 @@ def test_phase_uses_the_whole_circle(tmp_path):
     image = an_image(math.pi / 2 * (2 * RAMP - 1), **PHASE)
     (ds,) = read_folder(written(tmp_path, [image], "classic")[0].parent)
     assert scale(ds) == pytest.approx(math.pi / 2047)
+
+
+SIMULATED = {
+    "everything counted": (
+        ("--slices", "2", "--contrasts", "2", "--phases", "2", "--repetitions", "2"),
+        (),
+        [(2, 4)] * 2,
+    ),
+    "sets": (("--slices", "2", "--sets", "3"), (), [(2, 3)]),
+    "two encodings": (("--slices", "2", "--second-encoding"), (), [(2, 1)] * 2),
+    "maps": (("--slices", "2",), ("--set", "maps=unmeasured"), [(2, 1)] * 2),
+    "fallback images": (("--slices", "2"), ("--set", "time_limit=1e-9"), [(2, 1)]),
+}  # fmt: skip
+"""Options of the simulation, of the reconstruction, and the stacks that a converter finds."""
+
+
+@needs_dcm2niix
+@pytest.mark.parametrize("kind", SIMULATED)
+def test_reconstructed_scans_are_converted(tmp_path, capfd, kind):
+    options, settings, expected = SIMULATED[kind]
+    scan = tmp_path / "scan.h5"
+    small = ("--matrix", "64x72", "--coils", "4", "--accel", "2", "--mask", "regular")
+    assert jrsr(capfd, "simulate", "-o", scan, *small, "--acs", "12", *options).code == 0
+    command = ("recon", scan, *FAST, *settings, "--format", "dicom,enhanced")
+    assert jrsr(capfd, *command).code == (3 if "fallback" in kind else 0)
+    for layout in ("dicom", "enhanced"):
+        (tmp_path / layout).mkdir()
+        made = converted(tmp_path / layout, tmp_path / f"scan_jrsr_{layout}")
+        assert sorted(size(nifti) for nifti, *_ in made) == sorted(expected), layout

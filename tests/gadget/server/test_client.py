@@ -61,6 +61,16 @@ def test_a_fallback_image_is_an_exit_code(server, scan, tmp_path, capfd):
     assert "3 images, 3 of them fallback images" in outcome.out
 
 
+def test_what_is_sent_and_converted_is_no_fallback_image(server, scan, tmp_path, capfd):
+    assert send(capfd, scan, tmp_path, server.port).code == 0
+    assert {i.meta["JRSR_fallback"] for i in images_of(tmp_path / "out.h5")} <= {"", None}
+    assert jrsr(capfd, "convert", tmp_path / "out.h5").code == 0
+    for path in (tmp_path / "out_dicom").iterdir():
+        ds = pydicom.dcmread(path)
+        assert ds.ImageType[-1] == "JRSR", ds.ImageType
+        assert "FALLBACK" not in ds.SeriesDescription + ds.DerivationDescription
+
+
 def test_health(server, capfd):
     outcome = jrsr(capfd, "health", "--port", server.port)
     assert outcome.code == 0 and outcome.out.startswith("up ") and "connections" in outcome.out
