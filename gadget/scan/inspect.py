@@ -13,14 +13,11 @@ from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examine import plan_source
-from jrsr_core.mrd.grid import line_counts, lines_outside
+from jrsr_core.mrd.grid import line_counts, lines_outside, sampling_pattern
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.mrd.readout import measured_share
-
-READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
-STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +118,7 @@ def _inspect_space(
     for counters, lines in plan.groups.items():
         if counters.encoding != number:
             continue
-        key = _pattern(heads[lines])
+        key = sampling_pattern(heads[lines])
         if key not in known:
             counts = line_counts(heads[lines], layout)
             acceleration = counts.size / int((counts > 0).sum())
@@ -160,9 +157,3 @@ def _plane(encoding: Encoding) -> tuple[int, int]:
     nz, ny, _ = encoding.encoding_matrix
     n_columns = nz if encoding.is_3d else encoding.lr_readout_size or encoding.readout_size
     return (ny, n_columns)
-
-
-def _pattern(heads: np.ndarray) -> bytes:
-    """Return a key that is equal for images with the same sampling."""
-    columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
-    return b"".join(column.tobytes() for column in columns)

@@ -12,6 +12,15 @@ from .encoding import Encoding, PhaseEncodeGrid
 from .errors import UnsupportedScan
 from .readout import LineLayout, measured_spans
 
+READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
+STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
+
+
+def sampling_pattern(heads: np.ndarray) -> bytes:
+    """Return a key that is equal for the lines of images with the same sampling."""
+    columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
+    return b"".join(column.tobytes() for column in columns)
+
 
 def line_offsets(heads: np.ndarray, grid: PhaseEncodeGrid) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of every line from k = 0 along ky and kz, int64."""

@@ -7,6 +7,7 @@ parted by place, anything else is declined.
 """
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,9 @@ MAX_SHIFT = 0.25
 
 MIN_SHARE = 0.5
 """Lines of a slice, relative to the slice with the most, that make it one."""
+
+MAX_PLACES = 1024
+"""Places at which the lines of one slice counter may lie: its slices, if it was left unset."""
 
 _COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
 _PLACE = ("position", "slice_dir", "read_dir")
@@ -92,10 +96,18 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     reach = max(encoding.recon_fov_mm[0] / 2, MIN_DISTANCE_MM)
     firsts: list[np.ndarray] = []
     slices = np.zeros(len(kinds), np.int64)
+    of_counter: dict[float, list[int]] = defaultdict(list)
     for i, kind in enumerate(kinds):
-        same = (n for n, first in enumerate(firsts) if _is_same_slice(first, kind, reach))
+        known = of_counter[float(kind[0])]
+        same = (n for n in known if _is_same_slice(firsts[n], kind, reach))
         slices[i] = next(same, len(firsts))
         if slices[i] == len(firsts):
+            if len(known) == MAX_PLACES:
+                number = int(kind[0])
+                raise UnsupportedScan(
+                    f"lines of slice counter {number} lie at more than {MAX_PLACES} places"
+                )
+            known.append(len(firsts))
             firsts.append(kind)
         else:
             _check_image(firsts[slices[i]], kind, encoding)
@@ -114,8 +126,6 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
 
 
 def _is_same_slice(first: np.ndarray, kind: np.ndarray, reach: float) -> bool:
-    if first[0] != kind[0]:
-        return False
     distance = kind[1:4] - first[1:4]
     normal = first[4:7]
     if not normal.any() or not kind[4:7].any():

@@ -11,7 +11,7 @@ from collections import defaultdict
 import numpy as np
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.grid import line_counts
+from jrsr_core.mrd.grid import line_counts, sampling_pattern
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from jrsr_core.mrd.readout import LineLayout
 
@@ -56,15 +56,20 @@ def choose_calibration_lines(
     first_line = {key: next(iter(frames.values()))[0] for key, frames in slices.items()}
     chosen: dict[tuple[int, int], CalibrationLines] = {}
     rejected: dict[str, int] = {}
+    of_space: dict[int, list[int]] = defaultdict(list)
+    for (space, _), line in first_line.items():
+        of_space[space].append(line)
+    images = {space: np.array(lines) for space, lines in of_space.items()}
+    scans = {s: ReferenceScan(heads, _nearest(heads, reference, s), layouts) for s in images}
+    sizes = _AcsSizes(heads)
     for key in sorted(slices):
         space, _ = key
-        others = np.array([line for (other, _), line in first_line.items() if other == space])
-        scan = ReferenceScan(heads, _nearest(heads, reference, space), layouts)
+        others, scan = images[space], scans[space]
         try:
             found = scan.lines_for(first_line[key], others)
         except Misplaced as error:
             found, rejected[str(error)] = None, len(reference)
-        chosen[key] = found or _of_frames(heads, layouts[space], slices[key])
+        chosen[key] = found or _of_frames(sizes, layouts[space], slices[key])
     return chosen, rejected
 
 
@@ -74,27 +79,43 @@ def _nearest(heads: np.ndarray, reference: np.ndarray, space: int) -> np.ndarray
     return reference[same] if same.any() else reference
 
 
-def _of_frames(heads: np.ndarray, layout: LineLayout, frames: Frames) -> CalibrationLines:
+class _AcsSizes:
+    """Sizes of the ACS that lines give; images of one sampling are looked at once."""
+
+    def __init__(self, heads: np.ndarray) -> None:
+        self.heads = heads
+        self._known: dict[tuple[LineLayout, bytes], tuple[int, int]] = {}
+
+    def of(self, lines: np.ndarray, layout: LineLayout) -> tuple[int, int]:
+        """Return the size for lines of an encoding space."""
+        heads = self.heads[lines]
+        key = (layout, sampling_pattern(heads))
+        if key not in self._known:
+            self._known[key] = acs_size(line_counts(heads, layout))
+        return self._known[key]
+
+
+def _of_frames(sizes: _AcsSizes, layout: LineLayout, frames: Frames) -> CalibrationLines:
     """Return the lines of the first repetitions that give an ACS, or of all that are known."""
     repetitions = sorted({c.repetition for c in frames})[:MAX_REPETITIONS]
     for last in repetitions:
         known = {c: lines for c, lines in frames.items() if c.repetition <= last}
-        chosen, size = _of_known_frames(heads, layout, known)
+        chosen, size = _of_known_frames(sizes, layout, known)
         if min(size) >= MIN_LINES:
             break
     return chosen
 
 
 def _of_known_frames(
-    heads: np.ndarray, layout: LineLayout, frames: Frames
+    acs_sizes: _AcsSizes, layout: LineLayout, frames: Frames
 ) -> tuple[CalibrationLines, tuple[int, int]]:
     """Return the best frame, or the average of the frames where each is undersampled."""
     encoding = layout.encoding
-    sizes = {c: acs_size(line_counts(heads[lines], layout)) for c, lines in frames.items()}
+    sizes = {c: acs_sizes.of(lines, layout) for c, lines in frames.items()}
     best = max(sizes, key=lambda c: math.prod(sizes[c]))
     if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
-        merged = _merged(heads, frames, best)
-        size = acs_size(line_counts(heads[merged], layout))
+        merged = _merged(acs_sizes.heads, frames, best)
+        size = acs_sizes.of(merged, layout)
         if math.prod(size) > math.prod(sizes[best]):
             return CalibrationLines("frames", merged, layout, encoding.grid, encoding), size
     shared = CalibrationLines("shared", frames[best], layout, encoding.grid, encoding)

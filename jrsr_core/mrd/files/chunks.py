@@ -28,7 +28,7 @@ class FileLimits:
     attributes of an image, `members` counts the objects of a group.
     """
 
-    lines: int = 2**24
+    lines: int = 2**20
     line: int = 2**26
     chunk: int = 2**28
     header: int = 2**24
