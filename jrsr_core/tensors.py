@@ -5,10 +5,40 @@ coil sensitivity maps ``(*batch, [map,] coil, y, x)``; x is the readout, y the p
 Everything is complex64; real channels exist only inside network layers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 
 EPS = 1e-8
+
+_waits: ContextVar[bool] = ContextVar("waits", default=True)
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let no solver and no clock wait for a GPU within the context.
+
+    Iterations then do all their steps: `all_true` does not look at its condition, because a branch
+    on a value waits until the GPU has computed it. Samples that have converged keep their result.
+    """
+    token = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
+def waits() -> bool:
+    """Return whether code may wait for a GPU; see `without_waiting`."""
+    return _waits.get()
+
+
+def all_true(condition: Tensor, *, unknown: bool = False) -> bool:
+    """Return whether a condition holds everywhere; `unknown` within `without_waiting`."""
+    return bool(condition.all()) if _waits.get() else unknown
 
 
 def to_channels(image: Tensor) -> Tensor:
@@ -41,8 +71,8 @@ def inner_product(a: Tensor, b: Tensor, n_dims: int) -> Tensor:
 
 
 def is_finite(x: Tensor) -> bool:
-    """Return whether all of a real or complex tensor is finite."""
-    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
+    """Return whether all of a real or complex tensor is finite; True within `without_waiting`."""
+    return all_true(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x), unknown=True)
 
 
 def norm(a: Tensor, n_dims: int) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from jrsr_core.cancellation import checkpoint
 from jrsr_core.physics.solvers import SolverReport
-from jrsr_core.tensors import is_finite, norm, relative_change
+from jrsr_core.tensors import all_true, is_finite, norm, relative_change, waits
 
 Map = Callable[[Tensor], Tensor]
 SOLVERS = ("picard", "anderson")
@@ -67,16 +67,22 @@ JACOBIAN_FREE = BackwardSettings()
 
 
 class _Best:
-    """The iterate of least residual, per sample, and whether all samples are there."""
+    """The iterate of least residual, per sample, and whether all samples are there.
 
-    def __init__(self, x0: Tensor, n_dims: int) -> None:
-        self.n_dims = n_dims
+    Within `without_waiting` a sample leaves the iteration once it is within the tolerance: its
+    iterate stays what it would be alone, however long the others take.
+    """
+
+    def __init__(self, x0: Tensor, n_dims: int, tolerance: float) -> None:
+        self.n_dims, self.tolerance = n_dims, tolerance
         self.x = x0
         self.residual = torch.full_like(norm(x0, n_dims), torch.inf)
 
     def update(self, x: Tensor, fx: Tensor) -> Tensor:
         residual = relative_change(x, fx, self.n_dims)
         better = residual < self.residual  # False for NaN: a diverged iterate is never kept
+        if not waits():
+            better &= self.residual > self.tolerance
         self.x = torch.where(better, fx, self.x)
         self.residual = torch.where(better, residual, self.residual)
         return residual
@@ -93,7 +99,10 @@ def _anderson_weights(residuals: Tensor, regularisation: float) -> Tensor:
     n = gram.shape[-1]
     diagonal = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None].clamp_min(1e-300)
     gram = gram / diagonal + regularisation * torch.eye(n, dtype=gram.dtype, device=gram.device)
-    weights = torch.linalg.solve(gram, torch.ones_like(gram[..., :1])).squeeze(-1)
+    ones = torch.ones_like(gram[..., :1])
+    # The check of `solve` waits for the GPU; a singular system gives weights that are not finite.
+    solve = torch.linalg.solve if waits() else lambda a, b: torch.linalg.solve_ex(a, b).result
+    weights = solve(gram, ones).squeeze(-1)
     return (weights / weights.sum(-1, keepdim=True)).to(residuals.dtype)
 
 
@@ -122,10 +131,11 @@ def solve_fixed_point(
 ) -> tuple[Tensor, SolverReport]:
     """Return x* ~ T(x*) from the start `x0`, every sample judged by its own residual.
 
-    Stops when the largest residual of the batch is below the tolerance. An Anderson step that is
-    not finite is replaced by the Picard step.
+    Stops when the largest residual of the batch is below the tolerance; within `without_waiting`
+    after `n_iter` steps. A sample keeps its iterate of least residual in either case. An Anderson
+    step that is not finite is replaced by the best iterate so far.
     """
-    best = _Best(x0, n_dims)
+    best = _Best(x0, n_dims, settings.tolerance)
     xs: list[Tensor] = []
     fs: list[Tensor] = []
     x = x0
@@ -135,7 +145,7 @@ def solve_fixed_point(
         fx = step(x)
         iteration += 1
         best.update(x, fx)
-        if bool((best.residual <= settings.tolerance).all()):
+        if all_true(best.residual <= settings.tolerance):
             stopped_by = "tolerance"
             break
         if settings.solver == "picard":
@@ -143,9 +153,20 @@ def solve_fixed_point(
             continue
         xs, fs = [*xs, x][-settings.memory :], [*fs, fx][-settings.memory :]
         x = _mix(xs, fs, settings, n_dims)
-        if not is_finite(x):
+        if not waits():
+            x = _finite_or(x, best.x, n_dims)
+        elif not is_finite(x):
             x, xs, fs = best.x, [], []
     return best.x, SolverReport(iteration, best.residual, stopped_by)
+
+
+def _finite_or(x: Tensor, other: Tensor, n_dims: int) -> Tensor:
+    """Return `x`, but `other` for samples that are not finite; the GPU is not waited for."""
+    dims = tuple(range(-n_dims, 0))
+    fine = torch.isfinite(x.abs()).all(dims[0], keepdim=True)
+    for dim in dims[1:]:
+        fine = fine.all(dim, keepdim=True)
+    return torch.where(fine, x, other)
 
 
 def differentiable(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import waits
 
 
 @dataclass
@@ -43,7 +44,10 @@ class ModelOutput:
 
 
 class Clock:
-    """Seconds of the parts of a model by name; on a GPU a lap includes the work in flight."""
+    """Seconds of the parts of a model by name; on a GPU a lap includes the work in flight.
+
+    Within `without_waiting` it does not, and is the time that launching the work took.
+    """
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
@@ -51,7 +55,7 @@ class Clock:
 
     def lap(self, name: str) -> None:
         """End the part `name`, which began with the construction or the lap before."""
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and waits():
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.laps[name] = now - self._last

@@ -17,8 +17,8 @@ from jrsr_core.physics.resolution import sinc_interpolate
 WIDTH = 24  # samples per axis: what every ACS holds
 
 
-def _hann(n: int, width: int) -> Tensor:
-    offset = torch.arange(n) - n // 2
+def _hann(n: int, width: int, device: torch.device) -> Tensor:
+    offset = torch.arange(n, device=device) - n // 2
     window = 0.5 + 0.5 * torch.cos(2 * math.pi * offset / width)
     return window * (offset.abs() < width / 2)
 
@@ -35,6 +35,7 @@ def smooth_phase(image: Tensor, hr_shape: tuple[int, int]) -> tuple[Tensor, Tens
     Treated as given: no gradient goes through the phase.
     """
     image = image.detach()
-    window = torch.outer(*(_hann(n, min(WIDTH, n)) for n in image.shape[-2:])).to(image.device)
+    windows = (_hann(n, min(WIDTH, n), image.device) for n in image.shape[-2:])
+    window = torch.outer(*windows)
     smooth = filter_kspace(image, window)
     return _unit(smooth), _unit(sinc_interpolate(smooth, hr_shape))

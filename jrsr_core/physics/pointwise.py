@@ -8,6 +8,8 @@ Source of C: Pruessmann et al., MRM 1999; several map sets (soft-SENSE): Uecker 
 
 from torch import Tensor
 
+from jrsr_core.tensors import all_true
+
 from .operator import LinearOperator, check_shape
 
 
@@ -43,8 +45,8 @@ class CoilOperator(LinearOperator):
 
 
 def whole_readouts(mask: Tensor) -> bool:
-    """Return whether a mask consists of fully sampled readout lines."""
-    return bool((mask == mask[..., :1]).all())
+    """Return whether a mask consists of fully sampled readout lines, if that may be waited for."""
+    return all_true(mask == mask[..., :1])
 
 
 class SamplingOperator(LinearOperator):

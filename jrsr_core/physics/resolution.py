@@ -46,18 +46,19 @@ def grid_scale(lr_shape: Shape, hr_shape: Shape) -> float:
     return math.sqrt(math.prod(lr_shape) / math.prod(hr_shape))
 
 
-def lr_to_hr_index(lr_size: int, hr_size: int) -> Tensor:
+def lr_to_hr_index(lr_size: int, hr_size: int, device: torch.device | None = None) -> Tensor:
     """Return the HR pixel of every LR pixel along an axis; `hr_size` is a multiple of `lr_size`."""
     factor, rest = divmod(hr_size, lr_size)
     if rest:
         raise ValueError(f"HR size {hr_size} is no multiple of LR size {lr_size}")
-    return factor * torch.arange(lr_size) + hr_size // 2 - factor * (lr_size // 2)
+    first = hr_size // 2 - factor * (lr_size // 2)
+    return factor * torch.arange(lr_size, device=device) + first
 
 
 def decimate(x: Tensor, lr_shape: Shape) -> Tensor:
     """Take the HR array ``(..., y, x)`` at the positions of the LR pixels."""
     for axis, m in zip((-2, -1), lr_shape, strict=True):
-        x = x.index_select(axis, lr_to_hr_index(m, x.shape[axis]).to(x.device))
+        x = x.index_select(axis, lr_to_hr_index(m, x.shape[axis], x.device))
     return x
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.cancellation import checkpoint
-from jrsr_core.tensors import inner_product, norm
+from jrsr_core.tensors import all_true, inner_product, norm
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def conjugate_gradient(
     threshold = (tolerance * scale).square()
     iteration, stopped_by = 0, "iterations"
     while iteration < n_iter:
-        if bool((rr <= threshold).all()):
+        if all_true(rr <= threshold):
             stopped_by = "tolerance"
             break
         checkpoint()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ from jrsr_core.validation import one_line, shortened
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 1 << 30
 MAX_TEXT = 1000
+INDEX_SUFFIX = ".safetensors.index.json"
+"""Of a file that lists the shards of weights too large for one file."""
 
 
 class CardError(ValueError):
@@ -88,6 +91,8 @@ class TrainingRange(TypedDict, total=False):
     masks: list[tuple[Line, float]]
     protocol_share: float
     tissue_phase: float
+    shapes: list[tuple[int, int]]
+    coil_counts: list[int]
 
 
 class WeightsCard(BaseModel):
@@ -100,9 +105,9 @@ class WeightsCard(BaseModel):
     preset: Line
     """Size that `build_model` takes."""
     file: Line
-    """safetensors file beside the card."""
+    """safetensors file beside the card, or the index of several."""
     sha256: Line = Field(pattern="^[0-9a-f]{64}$")
-    """Hash of the file."""
+    """Hash of the file, or of all shards one after the other in the order of their names."""
     architecture: dict[str, JsonValue]
     """Every size of the network; compared with what `build_model` builds."""
     training: dict[str, JsonValue] = {}
@@ -149,26 +154,75 @@ class WeightsCard(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
         write_bytes(path, text.encode(), overwrite=True)
 
-    def verified_bytes(self, folder: Path) -> bytes:
-        """Return the content of the weights file in the folder of the card.
+    def files(self, folder: Path) -> tuple[str, ...]:
+        """Return the names of the safetensors files beside the card, in the order of the hash.
 
         Raises
         ------
         CardError
-            The file is missing, larger than 1 GiB, or has another hash than the card states.
+            An index that is missing, not readable, or names files elsewhere.
         """
-        path = folder / self.file
-        if not path.is_file():
-            raise CardError(f"{self.file}: weights of {self.model} {self.preset} are missing")
-        if path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise CardError(f"{self.file}: {path.stat().st_size} bytes, limit {MAX_WEIGHTS_BYTES}")
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
+        if not self.file.endswith(INDEX_SUFFIX):
+            return (self.file,)
+        return tuple(sorted(set(read_index(self._existing(folder, self.file)).values())))
+
+    def verified_bytes(self, folder: Path) -> tuple[bytes, ...]:
+        """Return the content of the weights files in the folder of the card, shard by shard.
+
+        Raises
+        ------
+        CardError
+            A file is missing, all together are larger than 1 GiB, or have another hash than the
+            card states.
+        """
+        paths = [self._existing(folder, name) for name in self.files(folder)]
+        n_bytes = sum(path.stat().st_size for path in paths)
+        if n_bytes > MAX_WEIGHTS_BYTES:
+            raise CardError(f"{self.file}: {n_bytes} bytes, limit {MAX_WEIGHTS_BYTES}")
+        shards = tuple(path.read_bytes() for path in paths)
+        digest = hash_of(shards)
         if digest != self.sha256:
             raise CardError(
                 f"{self.file}: sha256 is {digest[:12]}..., the card states {self.sha256[:12]}..."
             )
-        return content
+        return shards
+
+    def _existing(self, folder: Path, name: str) -> Path:
+        if not (folder / name).is_file():
+            raise CardError(f"{name}: weights of {self.model} {self.preset} are missing")
+        return folder / name
+
+
+def hash_of(shards: Iterable[bytes]) -> str:
+    """Return the sha256 of shards one after the other; of one shard it is that of its file."""
+    digest = hashlib.sha256()
+    for shard in shards:
+        digest.update(shard)
+    return digest.hexdigest()
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Return the shard of every tensor that an index lists.
+
+    Raises
+    ------
+    CardError
+        Not an index, or one that names files elsewhere.
+    """
+    if path.stat().st_size > MAX_CARD_BYTES:
+        raise CardError(
+            f"{path.name}: index has {path.stat().st_size} bytes, limit {MAX_CARD_BYTES}"
+        )
+    try:
+        shards = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CardError(f"{path.name}: not an index of shards (no weight_map)") from None
+    if not isinstance(shards, dict) or not shards:
+        raise CardError(f"{path.name}: weight_map lists no tensor")
+    for name in shards.values():
+        if not isinstance(name, str) or Path(name).name != name:
+            raise CardError(f"{path.name}: shard {name!r} must lie beside the index")
+    return shards
 
 
 def _reason(error: ValidationError) -> str:

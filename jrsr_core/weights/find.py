@@ -20,7 +20,7 @@ from jrsr_core.models.names import (
     without_consistency,
 )
 
-from .card import CardError, WeightsCard
+from .card import INDEX_SUFFIX, CardError, WeightsCard
 
 Part = str | Path
 """Part of a system: its name where it has no weights, else the path of its card."""
@@ -38,11 +38,16 @@ def list_weights(folder: Path | None = None) -> list[WeightsCard]:
     """Return the cards of a folder, the shipped one where None; the hash of each is verified."""
     folder = folder or shipped_folder()
     cards = []
-    for path in sorted(folder.glob("*.json")):
+    for path in _cards(folder):
         card = WeightsCard.read(path)
         card.verified_bytes(folder)
         cards.append(card)
     return cards
+
+
+def _cards(folder: Path) -> list[Path]:
+    """Return the cards of a folder; the index of shards is no card."""
+    return sorted(p for p in folder.glob("*.json") if not p.name.endswith(INDEX_SUFFIX))
 
 
 def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> Path:
@@ -58,7 +63,7 @@ def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> P
         path = folder / f"{model}_{name}.json"
         if path.exists():
             return path
-    have = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
+    have = ", ".join(path.stem for path in _cards(folder)) or "none"
     raise CardError(
         f"no weights for {model} in preset {preset}; there are: {have} (or name a card, *.json)"
     )

@@ -1,25 +1,19 @@
-"""Reading weights into models, and writing those of a model; nothing is unpickled."""
+"""Reading weights into models; nothing is unpickled."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
-from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
-from jrsr_core.atomic import write_bytes
 from jrsr_core.models.consistent import Consistent
 from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
 from jrsr_core.models.names import CONSISTENT, RECONS, UPSAMPLES, without_consistency
-from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture, build_model
-from jrsr_core.validation import one_line
 
 from .card import CardError, WeightsCard
 from .find import Part, example_of_system, find_system, name_of
@@ -64,19 +58,25 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
             f"{path.name}: architecture differs in {key!r}: "
             f"card {stated.get(key)}, model {built.get(key)}"
         )
-    content = card.verified_bytes(path.parent)
-    n_bytes = int.from_bytes(content[:8], "little")
-    if n_bytes > MAX_HEADER_BYTES:
-        text = f"safetensors header of {n_bytes} bytes, limit {MAX_HEADER_BYTES}"
-        raise CardError(f"{card.file}: {text}")
-    try:
-        tensors = load_bytes(content)
-    except SafetensorError as error:
-        raise CardError(f"{card.file}: no safetensors file ({error})") from error
+    tensors: dict[str, Tensor] = {}
+    for shard in card.verified_bytes(path.parent):
+        tensors |= _tensors_of(shard, card.file)
     _check_tensors(card, model, tensors)
     model.load_state_dict({k: v.to(torch.float32) for k, v in tensors.items()})
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     return model.eval(), card
+
+
+def _tensors_of(content: bytes, name: str) -> dict[str, Tensor]:
+    """Return the tensors of one safetensors file, whose header must not be too long."""
+    n_bytes = int.from_bytes(content[:8], "little")
+    if n_bytes > MAX_HEADER_BYTES:
+        text = f"safetensors header of {n_bytes} bytes, limit {MAX_HEADER_BYTES}"
+        raise CardError(f"{name}: {text}")
+    try:
+        return load_bytes(content)
+    except SafetensorError as error:
+        raise CardError(f"{name}: no safetensors file ({error})") from error
 
 
 def _with_data_step(stated: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
@@ -156,34 +156,3 @@ def _assembled(parts: tuple[Part, ...], models: list[Model]) -> JointModel:
 
 def _wrong_part(part: Part, place: str, names: tuple[str, ...]) -> CardError:
     return CardError(f"{part}: the {place} part is one of {', '.join(names)}, got {name_of(part)}")
-
-
-def save_weights(model: nn.Module, folder: Path, name: str, preset: str, **fields: Any) -> Path:
-    """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the path of the card.
-
-    `fields` are further fields of the `WeightsCard`.
-
-    Raises
-    ------
-    CardError
-        A field that a card cannot have, such as a description of several lines.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    file = f"{name}_{preset}.safetensors"
-    state = model.state_dict()
-    content = save_bytes({k: v.detach().to(torch.float16).contiguous() for k, v in state.items()})
-    write_bytes(folder / file, content, overwrite=True)
-    try:
-        card = WeightsCard(
-            model=name,
-            preset=preset,
-            file=file,
-            sha256=hashlib.sha256(content).hexdigest(),
-            architecture=_as_json(architecture(name, preset, data_step_of(model))),
-            **fields,
-        )
-    except ValidationError as error:
-        raise CardError(f"{file}: card not written, {one_line(error, WeightsCard)}") from None
-    path = folder / f"{name}_{preset}.json"
-    card.write(path)
-    return path

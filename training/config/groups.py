@@ -62,6 +62,8 @@ class Scans(Group):
     truth_maps: Literal["acs", "full"] = "full"
     hr_limit: Size = 0  # longest side of the HR image [pixel]; 0: not limited
     n_coils: Size = 0  # simulated coils; 0: those of the protocol
+    vary: bool = False  # varied scans of a few shapes, made while training; see `data.fresh`
+    max_visits: Count = 8  # with `vary`, visits of a scan before a fresh one is waited for
 
 
 class Phases(Group):

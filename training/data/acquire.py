@@ -101,7 +101,10 @@ def _limited(variety: Variety, limit: int) -> Variety:
     if not limit:
         return variety
     smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
-    return replace(variety, hr_size=(smallest, largest))
+    longest = max((n for shape in variety.shapes for n in shape), default=0)
+    factor = min(limit / longest, 1.0) if longest else 1.0
+    shapes = tuple((_even(round(factor * y)), _even(round(factor * x))) for y, x in variety.shapes)
+    return replace(variety, hr_size=(smallest, largest), shapes=shapes)
 
 
 def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> AcquiredSlice:

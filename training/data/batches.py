@@ -5,7 +5,7 @@ Scan k of the run (k counts over all batches) is scan `k mod n` of the permutati
 With several processes each takes its share of every batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,10 +19,15 @@ from training.config import RunConfig, flat_settings
 from training.config.groups import Scans
 
 from .manifest import NAME, Acquisition, Entry, Manifest
+from .packed import PackedBatch, pack
 from .prepare import get_scan, open_folder
 from .scans import TrainingScan, collate, unpack_scan
+from .variety import COIL_COUNTS, SHAPES, Variety
 
 PREFETCH = 4
+ACQUIRED = ("truth_maps", "hr_limit", "n_coils")
+"""Keys of the group `scans` that a prepared folder has followed."""
+
 TINY_HR_LIMIT, TINY_N_COILS = 72, 6
 """For scans made on the fly for the preset tiny, so that a run takes seconds."""
 
@@ -56,6 +61,8 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
         that was made otherwise than the recipe says; and what `Manifest.read`, `open_folder` raise.
     """
     data = Path(config.data)
+    if (data / NAME).exists() and config.scans.vary:
+        raise ValueError(f"{config.data}: scans.vary needs images, these scans are prepared")
     if (data / NAME).exists():
         folder, manifest = data, Manifest.read(data)
         _check_acquisition(config, manifest)
@@ -68,6 +75,7 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
             n_coils=scans.n_coils or (TINY_N_COILS if is_tiny else 0),
             n_maps=n_maps,
             seed=config.seed,
+            variety=Variety(shapes=SHAPES, coil_counts=COIL_COUNTS) if scans.vary else None,
         )
         folder = Path(config.out) / "scans"
         manifest = open_folder([data], folder, acquisition)
@@ -77,7 +85,7 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
             f"{config.data}: prepared with {have} map set, {config.model} uses {n_maps}"
         )
     n = len(manifest.split("train"))
-    if n < config.optimizer.batch:
+    if not config.scans.vary and n < config.optimizer.batch:
         raise ValueError(
             f"{config.data}: {n} training scans, optimizer.batch is {config.optimizer.batch}"
         )
@@ -86,7 +94,7 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
 
 def acquired_settings(acquisition: Acquisition) -> dict[str, Any]:
     """Return how scans were made, by the dotted keys that scans made on the fly follow."""
-    scans = {f"scans.{name}": getattr(acquisition, name) for name in Scans.model_fields}
+    scans = {f"scans.{name}": getattr(acquisition, name) for name in ACQUIRED}
     return {"protocol": acquisition.protocol, **scans}
 
 
@@ -109,14 +117,14 @@ def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
     return indices
 
 
-def _join(items: list[tuple[str, dict[str, Tensor]]]) -> tuple[list[str], dict[str, Tensor]]:
-    return [name for name, _ in items], collate([scan for _, scan in items])
+def _join(items: list[tuple[str, dict[str, Tensor]]]) -> PackedBatch:
+    return pack([name for name, _ in items], collate([scan for _, scan in items]), pin=False)
 
 
 def train_batches(
     config: RunConfig, folder: Path, manifest: Manifest, first: int, rank: int = 0, world: int = 1
-) -> Iterator[tuple[list[str], TrainingScan]]:
-    """Yield names and scans of every batch from step `first` to the last; without end by time."""
+) -> Generator[PackedBatch]:
+    """Yield every batch of prepared scans from step `first` to the last; without end by time."""
     scans, workers = ScanFolder(folder, manifest, manifest.split("train")), config.machine.workers
     batch, seed = config.optimizer.batch, config.seed
     steps = count(first) if config.minutes else range(first, config.steps)
@@ -130,8 +138,7 @@ def train_batches(
         multiprocessing_context="spawn" if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
-    for names, tensors in loader:
-        yield names, unpack_scan(tensors)
+    yield from loader
 
 
 def validation_scans(

@@ -84,8 +84,9 @@ class Manifest:
         """Hash over everything but the paths."""
         facts = {k: v for k, v in asdict(self).items() if k != "paths"}
         variety = facts["acquisition"]["variety"]
-        if variety and not variety["tissue_phase"]:
-            del variety["tissue_phase"]  # Older manifests do not have it.
+        for key in ("tissue_phase", "shapes", "coil_counts") if variety else ():
+            if not variety[key]:
+                del variety[key]  # Older manifests do not have it.
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def split(self, name: str) -> list[Entry]:

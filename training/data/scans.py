@@ -151,14 +151,18 @@ def calibrate_scan(scan: AcquiredSlice, truth_maps: str = "acs", n_maps: int = 1
     )
 
 
-def save_scan(path: Path, scan: TrainingScan) -> None:
-    """Write a scan whole or not at all, complex numbers as pairs of float16."""
+def half_precision(scan: TrainingScan) -> dict[str, Tensor]:
+    """Return the tensors of a scan, complex numbers as pairs of float16; the noise in float32."""
     tensors = {}
     for name, value in vars(scan).items():
         real = torch.view_as_real(value) if value.is_complex() else value
         tensors[name] = real.to(torch.float32 if name == "noise_std" else torch.float16)
-    content = save({k: v.contiguous() for k, v in tensors.items()})
-    write_bytes(path, content, overwrite=True)
+    return {k: v.contiguous() for k, v in tensors.items()}
+
+
+def save_scan(path: Path, scan: TrainingScan) -> None:
+    """Write a scan in half precision, whole or not at all."""
+    write_bytes(path, save(half_precision(scan)), overwrite=True)
 
 
 def unpack_scan(tensors: dict[str, Tensor]) -> TrainingScan:
@@ -185,8 +189,8 @@ def collate(scans: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         if scan["kspace"].shape != first["kspace"].shape:
             shapes = [tuple(s["kspace"].shape[1:4]) for s in (first, scan)]
             raise ValueError(
-                f"scans of different shape in one batch, {shapes[0]} and {shapes[1]} "
-                "(coil, ky, kx): use batch=1"
+                f"scans of different shape in one batch, {shapes[0]} and {shapes[1]} (coil, ky, "
+                "kx): use optimizer.batch=1, or images and scans.vary=true"
             )
     batch = {k: torch.cat([s[k] for s in scans]) for k in first if k != "mask"}
     masks = [s["mask"] for s in scans]

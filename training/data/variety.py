@@ -38,6 +38,11 @@ class Variety:
     box of the object, `hr_size` limits the HR matrix along either axis. `masks` are kinds with
     their probability. `protocol_share` of the scans have the matrix of the image and the mask of
     the protocol; in `tissue_phase` of the scans the phase jumps from tissue to tissue.
+
+    Scans of one batch have one shape. With `shapes` the HR matrix is the smallest of these that
+    covers the field of view that was drawn, the largest where none does; with `coil_counts` fewer
+    coils than the largest of them become the largest count that is not above them. The object then
+    has more or less air around it; nothing is padded after the acquisition.
     """
 
     n_coils: tuple[int, int] = (4, 32)
@@ -55,6 +60,20 @@ class Variety:
     )
     protocol_share: float = 0.25
     tissue_phase: float = 0.6
+    shapes: tuple[Shape, ...] = ()
+    coil_counts: tuple[int, ...] = ()
+
+
+SHAPES: tuple[Shape, ...] = ((160, 160), (208, 208), (232, 256), (256, 232), (304, 304))
+COIL_COUNTS = (6, 12)
+"""Ten shapes at most: two of the protocol's matrix, three square ones up to the largest field of
+view; 12 virtual coils, and 6 for scans with fewer."""
+
+
+def _bucket(wanted: Shape, shapes: tuple[Shape, ...]) -> Shape:
+    """Return the smallest of the shapes that covers `wanted`, or the largest."""
+    fitting = [s for s in shapes if s[0] >= wanted[0] and s[1] >= wanted[1]]
+    return min(fitting or [max(shapes, key=lambda s: s[0] * s[1])], key=lambda s: s[0] * s[1])
 
 
 def _integer(limits: tuple[int, int], generator: Generator) -> int:
@@ -75,14 +94,17 @@ def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
 def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
     """Crop or pad to the bounding box of the object times a random margin, to even sizes."""
     object_ = object_mask(image)
-    sizes, starts = [], []
+    sizes, middles = [], []
     for axis in (0, 1):
         where = torch.nonzero(object_.any(1 - axis)).flatten()
         low, high = (int(where[0]), int(where[-1])) if len(where) else (0, image.shape[axis] - 1)
         wanted = (high - low + 1) * uniform(*variety.margin, generator)
         size = min(max(2 * round(wanted / 2), variety.hr_size[0]), variety.hr_size[1])
         sizes.append(size)
-        starts.append((low + high + 1) // 2 - size // 2)
+        middles.append((low + high + 1) // 2)
+    if variety.shapes:
+        sizes = list(_bucket((sizes[0], sizes[1]), variety.shapes))
+    starts = [middle - size // 2 for middle, size in zip(middles, sizes, strict=True)]
     padding = max(sizes)
     padded = functional.pad(image, (padding,) * 4)
     y, x = (s + padding for s in starts)
@@ -99,7 +121,8 @@ def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
     for axis in (0, 1):
         if torch.rand((), generator=generator) < 0.5:
             image = image.flip(axis)
-    if torch.rand((), generator=generator) < 0.4:
+    transposed = torch.rand((), generator=generator) < 0.4
+    if transposed and (not variety.shapes or tuple(image.T.shape) in variety.shapes):
         image = image.T
     image = (image / image.max().clamp_min(1e-6)) ** uniform(0.7, 1.3, generator)
     image = image * random_bias((image.shape[0], image.shape[1]), generator)
@@ -164,5 +187,8 @@ def draw_scan(
         image = vary_image(image, variety, generator)
         mask = draw_mask((image.shape[0] // 2, image.shape[1] // 2), variety, generator)
         n_coils = _integer(variety.n_coils, generator)
+        if variety.coil_counts and n_coils < max(variety.coil_counts):
+            counts = [n for n in variety.coil_counts if n <= n_coils]
+            n_coils = max(counts, default=min(variety.coil_counts))
         noise_db = uniform(*variety.noise_db, generator)
     return scan_varied(image, mask, n_coils, noise_db, generator, variety.tissue_phase)

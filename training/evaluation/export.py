@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jrsr_core.weights.load import save_weights
+from jrsr_core.weights.save import save_weights
 from training.data.batches import acquired_settings
 from training.data.manifest import NAME, Manifest
 from training.fit.initial_weights import SOURCES, averaged_model, mix_with_start

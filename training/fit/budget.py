@@ -8,7 +8,8 @@ runs in the same folder have spent.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from training.config import RunConfig
@@ -103,9 +104,11 @@ class Budget:
         """Return whether work of so many seconds ends before the training does."""
         return not self.is_timed or self.elapsed + seconds < self.training
 
-    def allows_step(self) -> bool:
-        """Return whether another step begins; called before its data is waited for."""
+    def allows_step(self, step: int) -> bool:
+        """Return whether a step begins; called before its data is waited for."""
         self._began_step = self.watch.elapsed
+        if not self.is_timed:
+            return step < self.config.steps
         return self.has_time(self.step_seconds)
 
     def end_step(self) -> None:
@@ -133,3 +136,27 @@ class Budget:
         """Return the decay of the moving average of the weights after a step."""
         share = self.step_seconds / self.training if self.is_timed else 0.0
         return average_decay(step, self.config, share)
+
+
+class Validations:
+    """When a run validates on its way: by steps, by minutes, and only if it is over in time."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self._last, self._seconds = budget.watch.now(), 0.0
+
+    def are_due(self, step: int) -> bool:
+        """Return whether to validate after a step; it is expected to take as long as before."""
+        log, budget = self.budget.config.log, self.budget
+        due = bool(log.validate_every) and step % log.validate_every == 0
+        if log.validate_minutes:
+            due |= budget.watch.now() - self._last > 60 * log.validate_minutes
+        return due and budget.has_time(self._seconds)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Note when the validation within the context ended, and how long it took."""
+        began = self.budget.watch.now()
+        yield
+        self._last = self.budget.watch.now()
+        self._seconds = self._last - began

@@ -13,19 +13,15 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from jrsr_core.atomic import write_bytes
-from jrsr_core.models.interfaces import ModelOutput
 from training.config import RunConfig
 
 from .checkpoint import RunState
-from .fixed_points import running_residual
+from .figures import PARTS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 NAME = "log.jsonl"
-PARTS = ("data", "forward", "losses", "backward", "optimizer")
-"""Laps that make up a step; `rec`, `sr` and `consistency` are parts of `forward`."""
-
 Row = dict[str, Any]
 
 
@@ -106,29 +102,19 @@ def read_log(folder: Path) -> list[Row]:
     return rows
 
 
-def add_step(
-    state: RunState, terms: dict[str, Tensor], output: ModelOutput, laps: dict[str, float]
-) -> None:
-    """Add the losses, the fixed point and the seconds of a step to the sums of `state`."""
-    values = {k: float(v.detach()) for k, v in terms.items()}
-    values["loss"] = sum(v for k, v in values.items() if k != "discriminator")
-    if output.residual is not None:
-        residual = float(output.residual.max())
-        values |= {"residual": residual, "iterations": float(output.iterations)}
-        state.residual = running_residual(state.residual, residual)
-    values |= {f"s_{k}": v for k, v in (output.seconds | laps).items()}
-    for key, value in values.items():
-        state.sums[key] = state.sums.get(key, 0.0) + value
-        state.counts[key] = state.counts.get(key, 0) + 1
-    state.seconds += sum(laps.get(name, 0.0) for name in PARTS)
-
-
 def take_row(state: RunState, config: RunConfig, phase: str, rate: float) -> Row:
     """Return the means since the last row, with an alarm if there is one, and start new sums.
+
+    `waiting` is the share of the time in which the step waited for its scans.
 
     Phase and learning rate are those of the last step.
     """
     row: Row = {k: v / state.counts[k] for k, v in state.sums.items()}
+    seconds = sum(state.sums.get(f"s_{name}", 0.0) for name in PARTS)
+    if seconds:
+        n_steps = state.counts["s_data"]
+        row["samples_per_second"] = n_steps * config.optimizer.batch / seconds
+        row["waiting"] = state.sums["s_data"] / seconds
     state.sums, state.counts = {}, {}
     row |= {"step": state.step, "seconds": round(state.seconds, 2)}
     row |= {"elapsed": round(state.elapsed, 2), "phase": phase, "rate": rate}

@@ -26,6 +26,17 @@ class Learner:
     name: str
     optimizer_name: str
 
+    def step(self, finite: Tensor) -> None:
+        """Take a step, or none where the gradient was not finite.
+
+        The fused Adam looks at `found_inf` where the gradients are, without waiting for them.
+        """
+        if self.optimizer.defaults["fused"]:
+            vars(self.optimizer).update(grad_scale=None, found_inf=(~finite).float())
+            self.optimizer.step()
+        elif finite:
+            self.optimizer.step()
+
 
 @dataclass(frozen=True, eq=False)
 class Networks:
@@ -137,4 +148,6 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
 def _adam(network: nn.Module, config: RunConfig) -> torch.optim.Adam:
     adam = config.optimizer
     betas = (adam.beta1, adam.beta2)
-    return torch.optim.Adam(network.parameters(), adam.learning_rate, betas, adam.eps)
+    parameters = list(network.parameters())
+    fused = parameters[0].is_cuda
+    return torch.optim.Adam(parameters, adam.learning_rate, betas, adam.eps, fused=fused or None)

@@ -7,10 +7,10 @@ All that a step of a run by steps depends on is its number, the seed and the che
 that was killed continues bit for bit as if it had not been. A run by `minutes` follows the clock.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -18,34 +18,34 @@ from torch import Generator, Tensor, nn
 
 from jrsr_core.models.interfaces import Clock, ModelOutput
 from jrsr_core.models.rec import data_step_of
+from jrsr_core.tensors import without_waiting
 from training.config import RunConfig
-from training.data.batches import open_data, train_batches
+from training.data.batches import open_data
+from training.data.fresh import CAPACITY
 from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
 from training.losses.perceptual import describe, make_perceptual
 
 from . import record
-from .budget import Budget, Stopwatch
+from .budget import Budget, Stopwatch, Validations
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
+from .feed import Feed
+from .figures import StepFigures
 from .fixed_points import FixedPoints, set_iterations
 from .generator import run_generator, select_trainable
 from .initial_weights import recorded_start, start_facts
-from .log import Row, RunLog, add_step, take_row
+from .log import Row, RunLog, take_row
 from .networks import Learner, build_networks
 from .parallel import (
     any_process,
-    average_gradients,
-    average_statistics,
     from_first,
     make_fabric,
 )
 from .process import Stopped, StopSignal, lock_folder
+from .update import update
 from .validate import validate
-
-CLIP_NORM = 1.0
-"""Largest norm of a gradient; longer ones are shortened to it."""
 
 BAD_STEPS = 3
 """Steps in a row without a finite gradient that end a run."""
@@ -124,12 +124,13 @@ class Run:
         if before:
             sha256 = self.manifest.sha256
             record.check_run(self.out, before, data_step, self.folder, sha256)
-        self.points = FixedPoints(config.fixed_point)
-        self.state = RunState()
+        limit = CAPACITY * config.optimizer.batch if config.scans.vary else 0
+        self.points = FixedPoints(config.fixed_point, limit)
+        self.state, self.figures = RunState(), StepFigures()
         if (self.out / CHECKPOINT).exists():
             tensors, self.state = read_checkpoint(self.out)
             self.networks.restore(tensors, str(self.out / CHECKPOINT))
-            self.points.points = part(tensors, "point")
+            self.points.points.update(part(tensors, "point"))
         self.budget.spent = self.state.elapsed
         self.budget.spent_per_step = self.state.elapsed / max(self.state.step, 1)
         if self.fabric.is_global_zero:
@@ -143,7 +144,7 @@ class Run:
             self.log = RunLog(self.out, self.state.step, tensorboard=tensorboard, on_row=on_row)
         self.clock = Clock()
         self._last_save = time.monotonic()
-        self._last_validation, self._validation_seconds = self.budget.watch.now(), 0.0
+        self.validations = Validations(self.budget)
 
     def _open_data(self) -> tuple[Path, Manifest]:
         # One process lists and hashes the inputs first; the others then find the folder.
@@ -158,19 +159,20 @@ class Run:
 
     def batches(self) -> Iterator[tuple[list[str], TrainingScan]]:
         """Yield the names and scans of the batches from the current step to the last."""
-        fabric, source = self.fabric, (self.config, self.folder, self.manifest, self.state.step)
-        batches = train_batches(*source, fabric.global_rank, fabric.world_size)
-        self.clock = Clock()
-        while not any_process(fabric, not self.budget.allows_step()):
-            names, scan = next(batches, (None, None))
-            if names is None or scan is None:
-                break
-            scan = scan if self.networks.n_maps > 1 else scan.with_one_map()
-            scan = scan.to(fabric.device)
-            self._begin_step()
-            self.clock.lap("data")
-            yield names, scan
+        source = (self.config, self.folder, self.manifest, self.state.step)
+        with Feed(*source, self.fabric) as self.feed:
             self.clock = Clock()
+            while not any_process(self.fabric, not self.budget.allows_step(self.state.step)):
+                batch = self.feed.next()
+                if batch is None:
+                    break
+                names, scan = batch
+                scan = scan if self.networks.n_maps > 1 else scan.with_one_map()
+                self._begin_step()
+                self.clock.lap("data")
+                yield names, scan
+                self.feed.pace()
+                self.clock = Clock()
 
     def _begin_step(self) -> None:
         seed = self.config.seed * 1_000_003 + self.state.step
@@ -181,6 +183,10 @@ class Run:
         self.networks.begin_step(self.rate)
         if self.config.phases.recon:
             select_trainable(self.networks.model, self.phase.name)
+
+    def on_device(self) -> AbstractContextManager[None]:
+        """Return the context of a step's work: on a GPU nothing in it waits for the result."""
+        return without_waiting() if self.fabric.device.type == "cuda" else nullcontext()
 
     def predict(self, names: list[str], scan: TrainingScan) -> tuple[ModelOutput, TrainingScan]:
         """Run the generator; return its output and the scan with the truth that goes with it."""
@@ -197,25 +203,11 @@ class Run:
         self.clock.lap("forward")
         return output, truth
 
-    def update(self, loss: Tensor, learner: Learner) -> bool:
-        """Backward, average over processes, clip, step; return whether the gradient was finite.
+    def update(self, loss: Tensor, learner: Learner) -> Tensor:
+        """Take a step of a learner; return whether the gradient was finite, see `update`."""
+        return update(self.fabric, loss, learner, self.clock)
 
-        A gradient that is not finite leaves weights and moments as they were.
-        """
-        self.clock.lap("losses")
-        loss.backward()
-        parameters = list(learner.network.parameters())
-        average_gradients(self.fabric, parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
-        self.clock.lap("backward")
-        finite = math.isfinite(norm)
-        if finite:
-            learner.optimizer.step()
-        average_statistics(self.fabric, learner.network)
-        self.clock.lap("optimizer")
-        return finite
-
-    def finish_step(self, terms: dict[str, Tensor], output: ModelOutput, finite: bool) -> None:
+    def finish_step(self, terms: dict[str, Tensor], output: ModelOutput, finite: Tensor) -> None:
         """Average the weights, count, log, validate and save.
 
         Raises
@@ -226,20 +218,19 @@ class Run:
             A signal came during the step; its result is saved.
         """
         state, log = self.state, self.config.log
-        if finite:
-            decay = from_first(self.fabric, self.budget.decay(state.step))
+        decay = from_first(self.fabric, self.budget.decay(state.step))
+        if finite.is_cuda or finite:  # On a GPU a step that was left out changed nothing.
             self.networks.update_average(decay)
         self.budget.end_step()
         state.step += 1
-        state.bad = 0 if finite else state.bad + 1
-        add_step(state, terms, output, self.clock.laps)
-        if state.bad >= BAD_STEPS:
-            self._give_up()
+        self.figures.add(terms, output, finite, self.clock.laps)
+        if not finite.is_cuda or state.step % log.every == 0:
+            self._read_figures()
         if state.step % log.every == 0 or (
             state.step == self.config.steps and not self.budget.is_timed
         ):
             self._write_row()
-        if self._is_validation_due():
+        if from_first(self.fabric, self.validations.are_due(state.step)):
             self._validate()
         if any_process(self.fabric, self._stop.came):
             self.save()
@@ -247,35 +238,31 @@ class Run:
         if time.monotonic() - self._last_save > 60 * log.checkpoint_minutes:
             self.save()
 
+    def _read_figures(self) -> None:
+        """Add the figures of the last steps to the state; a GPU is waited for here alone."""
+        self.figures.read(self.state)
+        if self.state.bad >= BAD_STEPS:
+            self._give_up()
+
     def _write_row(self) -> None:
         """Log the steps since the last row."""
+        self._read_figures()
         self.state.elapsed = self.budget.elapsed
         row = take_row(self.state, self.config, self.phase.name, self.rate)
         if self.log is not None:
-            self.log.write(row)
-
-    def _is_validation_due(self) -> bool:
-        """Return whether to validate after this step, alike in all processes."""
-        log, budget = self.config.log, self.budget
-        due = bool(log.validate_every) and self.state.step % log.validate_every == 0
-        if log.validate_minutes:
-            due |= budget.watch.now() - self._last_validation > 60 * log.validate_minutes
-        # It takes as long as the last one; the final one has a time of its own.
-        return bool(from_first(self.fabric, due and budget.has_time(self._validation_seconds)))
+            self.log.write(row | self.feed.facts())
 
     def _validate(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Judge the averaged weights on validation scans, in the process that logs."""
-        began = self.budget.watch.now()
-        if self.log is not None:
-            data = (self.config, self.folder, self.manifest, self.fabric.device)
-            row, pictures = validate(self.networks.average, *data, self.perceptual, goes_on)
-            if row:
-                self.log.write({"step": self.state.step, **row})
-            for name, picture in pictures.items():
-                self.log.write_picture(name, picture, self.state.step)
-        self.fabric.barrier()
-        self._last_validation = self.budget.watch.now()
-        self._validation_seconds = self._last_validation - began
+        with self.validations.timed():
+            if self.log is not None:
+                data = (self.config, self.folder, self.manifest, self.fabric.device)
+                row, pictures = validate(self.networks.average, *data, self.perceptual, goes_on)
+                if row:
+                    self.log.write({"step": self.state.step, **row})
+                for name, picture in pictures.items():
+                    self.log.write_picture(name, picture, self.state.step)
+            self.fabric.barrier()
 
     def _give_up(self) -> None:
         if all(bool(torch.isfinite(t).all()) for t in self._tensors().values()):
@@ -289,10 +276,13 @@ class Run:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return everything that training changes."""
-        return self.networks.tensors() | {f"point.{k}": v for k, v in self.points.points.items()}
+        # Fresh scans never come back, and neither do their fixed points.
+        points = {} if self.config.scans.vary else self.points.points
+        return self.networks.tensors() | {f"point.{k}": v for k, v in points.items()}
 
     def save(self) -> None:
         """Write a checkpoint, in one process."""
+        self.figures.read(self.state)
         self.state.elapsed = self.budget.elapsed
         if self.fabric.is_global_zero:
             write_checkpoint(self.out, self._tensors(), self.state)
@@ -300,6 +290,7 @@ class Run:
 
     def finish(self) -> nn.Module:
         """Save and return the averaged generator; before a deadline validate it as well."""
+        self._read_figures()
         if self.state.counts:
             self._write_row()
         self.save()

@@ -7,7 +7,7 @@ import torch
 
 from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
-from jrsr_core.weights.load import save_weights
+from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import assert_one_line, jrsr
 
 FAILED = 1

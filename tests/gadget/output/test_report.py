@@ -11,7 +11,7 @@ from gadget.output.report.chart import nice_top
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.find import find_card
-from jrsr_core.weights.load import save_weights
+from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 BRAIN = ("--matrix", "96x112", "--coils", "6", "--acs", "20", "--accel", "1.8")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jrsr_core.models.registry import build_model
-from jrsr_core.weights.load import save_weights
+from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import jrsr, write_small_scan
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

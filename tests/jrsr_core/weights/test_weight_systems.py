@@ -7,7 +7,8 @@ from jrsr_core.models.names import MODEL_NAMES, has_weights
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_card, find_system, system_name
-from jrsr_core.weights.load import load_system, save_weights
+from jrsr_core.weights.load import load_system
+from jrsr_core.weights.save import save_weights
 
 
 @pytest.fixture(scope="module")

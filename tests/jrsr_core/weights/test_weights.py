@@ -10,7 +10,8 @@ from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction import load
 from jrsr_core.weights.card import CardError, WeightsCard
 from jrsr_core.weights.find import find_card, list_weights
-from jrsr_core.weights.load import load_weights, save_weights
+from jrsr_core.weights.load import load_weights
+from jrsr_core.weights.save import save_weights
 from tests.helpers.paths import ROOT
 
 

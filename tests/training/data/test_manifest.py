@@ -231,7 +231,7 @@ def test_varied_scans_cannot_share_a_batch(images, tmp_path):
     folder = tmp_path
     list(make_all(folder, manifest))
     tensors = [load_file(scan_path(folder, e)) for e in manifest.split("train")[:2]]
-    with pytest.raises(ValueError, match="use batch=1"):
+    with pytest.raises(ValueError, match=r"use optimizer\.batch=1, or images and scans\.vary=true"):
         collate(tensors)
 
 

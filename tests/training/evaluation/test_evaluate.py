@@ -11,7 +11,7 @@ from PIL import Image
 from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.weights.load import save_weights
+from jrsr_core.weights.save import save_weights
 from tests.helpers.paths import ROOT
 from training.data.testset import find_slices, fitting_acs, scan_slice
 from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation

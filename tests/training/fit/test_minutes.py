@@ -34,7 +34,7 @@ def drive(config, seconds_of, spent=0.0, start=0):
     clock = HandClock()
     budget = Budget(config, Stopwatch(clock).started(), spent)
     rates, phases, step = [], [], start
-    while budget.allows_step():
+    while budget.allows_step(step):
         rates.append(budget.rate(step, budget.share))
         phases.append(budget.phase(step, budget.share).name)
         clock.t += seconds_of(step)

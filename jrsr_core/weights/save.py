@@ -1,0 +1,107 @@
+"""Writing the weights of a model, in one file or in shards with an index, and their card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from jrsr_core.atomic import write_bytes
+from jrsr_core.models.rec import data_step_of
+from jrsr_core.models.registry import architecture
+from jrsr_core.validation import one_line
+
+from .card import INDEX_SUFFIX, CardError, WeightsCard, hash_of
+
+SHARD_BYTES = 15 << 20
+"""Largest sum of the tensors of a file; with its header a file stays below 16 MiB."""
+
+
+def split_tensors(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
+    """Return tensors in groups of at most `limit` bytes, in their order.
+
+    Raises
+    ------
+    ValueError
+        A tensor that is larger than the limit alone.
+    """
+    groups: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if tensor.nbytes > limit:
+            raise ValueError(f"tensor {name!r} has {tensor.nbytes} bytes, a file {limit} at most")
+        if size + tensor.nbytes > limit:
+            groups.append({})
+            size = 0
+        groups[-1][name] = tensor
+        size += tensor.nbytes
+    return groups
+
+
+def _write_shards(groups: list[dict[str, Tensor]], folder: Path, stem: str) -> tuple[str, str]:
+    """Write the files; return the name of the single one or of the index, and the hash of all."""
+    contents = [save_bytes(group) for group in groups]
+    if len(groups) == 1:
+        names, main = [f"{stem}.safetensors"], f"{stem}.safetensors"
+    else:
+        numbers = range(1, len(groups) + 1)
+        names = [f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors" for i in numbers]
+        main = f"{stem}{INDEX_SUFFIX}"
+    for name, content in zip(names, contents, strict=True):
+        write_bytes(folder / name, content, overwrite=True)
+    if len(groups) > 1:
+        index = {key: name for name, group in zip(names, groups, strict=True) for key in group}
+        total = sum(t.nbytes for group in groups for t in group.values())
+        text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1)
+        write_bytes(folder / main, text.encode(), overwrite=True)
+    return main, hash_of(contents)
+
+
+def save_weights(
+    model: nn.Module,
+    folder: Path,
+    name: str,
+    preset: str,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    **fields: Any,
+) -> Path:
+    """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the path of the card.
+
+    Weights above `shard_bytes` are written as ``<name>_<preset>-00001-of-0000N.safetensors`` with
+    an index. `fields` are further fields of the `WeightsCard`.
+
+    Raises
+    ------
+    CardError
+        A field that a card cannot have, such as a description of several lines.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}_{preset}"
+    state = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
+    groups = [state] if _fits(state, shard_bytes) else split_tensors(state, shard_bytes)
+    file, sha256 = _write_shards(groups, folder, stem)
+    try:
+        card = WeightsCard(
+            model=name,
+            preset=preset,
+            file=file,
+            sha256=sha256,
+            architecture=json.loads(json.dumps(architecture(name, preset, data_step_of(model)))),
+            **fields,
+        )
+    except ValidationError as error:
+        raise CardError(f"{file}: card not written, {one_line(error, WeightsCard)}") from None
+    path = folder / f"{stem}.json"
+    card.write(path)
+    for old in folder.glob(f"{stem}-*-of-*.safetensors"):
+        if old.name not in card.files(folder):
+            old.unlink()  # Of other weights that had the same name.
+    return path
+
+
+def _fits(state: dict[str, Tensor], limit: int) -> bool:
+    return sum(tensor.nbytes for tensor in state.values()) <= limit

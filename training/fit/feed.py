@@ -1,0 +1,67 @@
+"""Batches on the device of a run: prepared scans or fresh ones, and no GPU that falls behind."""
+
+from collections import deque
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from training.config import RunConfig
+from training.data.batches import train_batches
+from training.data.fresh import FreshBatches
+from training.data.manifest import Manifest
+from training.data.packed import PackedBatch
+from training.data.scans import TrainingScan
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+STEPS_AHEAD = 2
+"""Steps that are launched at most before the GPU has finished the first of them."""
+
+
+class Feed:
+    """The batches of one process from a step on; a context that ends what makes them."""
+
+    def __init__(
+        self, config: RunConfig, folder: Path, manifest: Manifest, step: int, fabric: "Fabric"
+    ) -> None:
+        self.device = fabric.device
+        rank, world = fabric.global_rank, fabric.world_size
+        make = FreshBatches if config.scans.vary else train_batches
+        self._batches: FreshBatches | Generator[PackedBatch] = make(
+            config, folder, manifest, step, rank, world
+        )
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._batches.close()
+
+    def next(self) -> tuple[list[str], TrainingScan] | None:
+        """Return names and scans of the next batch, on the device; None after the last one."""
+        packed = next(self._batches, None)
+        return None if packed is None else (packed.names, packed.to(self.device))
+
+    def pace(self) -> None:
+        """Let a GPU be two steps behind at most, so that steps are timed and the deadline is met.
+
+        The step before the last one is waited for, not the work in flight.
+        """
+        if self.device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > STEPS_AHEAD:
+            self._events.popleft().synchronize()
+
+    def facts(self) -> dict[str, Any]:
+        """Return for the log how many fresh scans were made, and how often one was visited."""
+        if not isinstance(self._batches, FreshBatches):
+            return {}
+        pool = self._batches.pool
+        return {"fresh_scans": pool.made, "reuse": round(pool.reuse, 3)}
