@@ -17,5 +17,5 @@ def with_empty_texts(image: ismrmrd.Image) -> ismrmrd.Image:
 def _text(name: str, value: object) -> object:
     if isinstance(value, list):
         return [_text(name, entry) for entry in value]
-    is_none = value is None or (value == "None" and name.startswith("JRSR_"))
+    is_none = value is None or (value == "None" and str(name).startswith("JRSR_"))
     return "" if is_none else value
