@@ -6,12 +6,16 @@ from typing import Any
 
 from jrsr_core.mrd.xml import XmlError, parse_xml
 from jrsr_core.spelling import nearest
+from jrsr_core.validation import expected
 
 from .errors import UsageError
 from .settings import Settings
 
 NAMES = ("jrsr", "openrecon", "default")
 """Configuration names, with or without ``.xml``, that stand for the settings of the server."""
+
+MAX_NAME = 64
+"""Characters of the longest property name that is compared with the settings."""
 
 OF_OTHER_SERVERS = ("config", "customconfig")
 """Parameters of MRD clients that choose a module of another server."""
@@ -51,6 +55,7 @@ def _property(element: ET.Element) -> tuple[str, str]:
     value = element.get("value")
     if not name:
         raise UsageError("configuration has a property without a name")
+    _check_length(name.strip())
     return name.strip(), (element.findtext("value") or "" if value is None else value).strip()
 
 
@@ -74,8 +79,27 @@ def parameters_of(text: str) -> dict[str, Any]:
     if not isinstance(inner, dict):
         raise UsageError(f"parameters are {type(inner).__name__}, expected a JSON object")
     full = {name.replace("_", ""): name for name in Settings.model_fields}
-    values: dict[str, Any] = {name: v for name, v in inner.items() if name not in OF_OTHER_SERVERS}
-    return {full.get(name, name): value for name, value in values.items()}
+    values: dict[str, Any] = {n: v for n, v in inner.items() if n not in OF_OTHER_SERVERS}
+    values = {full.get(name, name): value for name, value in values.items()}
+    for name, value in values.items():
+        _check_length(name)
+        _check_type(name, value)
+    return values
+
+
+def _check_length(name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise UsageError(f"unknown property {name[:MAX_NAME]!r}... ({len(name)} characters)")
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Raise `UsageError` unless a JSON value has a type of its setting; text stands for any."""
+    field = Settings.model_fields.get(name)
+    if field is None or isinstance(value, str):
+        return
+    if field.annotation is str or not isinstance(value, bool | int | float):
+        shown = json.dumps(value)[:MAX_NAME]
+        raise UsageError(f"{name} is {shown} in JSON, expected {expected(field)}")
 
 
 def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:

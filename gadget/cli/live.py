@@ -40,10 +40,12 @@ def serve(
     ] = 60,
     idle_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds without data until a scan is aborted; 0: never.")
-    ] = 0,
+    ] = 600,
     max_memory: Annotated[
         float | None,
-        typer.Option(min=0.001, help="GiB for the lines of all scans; default half of the RAM."),
+        typer.Option(
+            min=0.001, help="GiB for lines and images of all scans; default half of the RAM."
+        ),
     ] = None,
     allow: Annotated[
         list[str] | None,

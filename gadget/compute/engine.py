@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gadget.settings import Settings
+from jrsr_core.cancellation import checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
 
 MAX_ENGINES = 4
 """Engines that a server keeps in memory."""
+
+MAX_LOADING = 2
+"""Engines that are made at the same time."""
 
 SCAN_ONLY = (
     "maps",
@@ -98,7 +102,8 @@ class EngineCache:
     """Keeps the engines of a server by the settings that they were made with.
 
     Scans with the same settings share an engine; the engine that was unused for longest is
-    dropped when there are more than `MAX_ENGINES`.
+    dropped when there are more than `MAX_ENGINES`. While one is made, scans with other settings go
+    on.
 
     Parameters
     ----------
@@ -109,30 +114,59 @@ class EngineCache:
     def __init__(self, make: Callable[[Settings], Engine]) -> None:
         self._make = make
         self._kept: OrderedDict[tuple, Engine] = OrderedDict()
-        self._lock = threading.Lock()
+        self._loading: set[tuple] = set()
+        self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, settings: Settings) -> Engine:
-        """Return the engine of these settings; raises what making one raises."""
+        """Return the engine of these settings, which may have to be made.
+
+        Raises
+        ------
+        Exception
+            What making the engine raises, and what the watch of this thread raises.
+        """
         names = (name for name in Settings.model_fields if name not in SCAN_ONLY)
         # "none" and "" are the same maps.
         key = (*(getattr(settings, name) for name in names), tuple(settings.map_names))
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = self._make(settings)
-                while len(self._kept) > MAX_ENGINES:
-                    self._kept.popitem(last=False)
+        engine = self._kept_or_begin(key)
+        return engine if engine is not None else self._load(key, settings)
+
+    def _kept_or_begin(self, key: tuple) -> Engine | None:
+        """Return an engine that is kept; None if this thread has to make it, once it may."""
+        with self._changed:
+            while key not in self._kept:
+                if key not in self._loading and len(self._loading) < MAX_LOADING:
+                    self._loading.add(key)
+                    return None
+                self._changed.wait(0.05)
+                checkpoint()
             self._kept.move_to_end(key)
             return self._kept[key]
 
-    # Both without the lock, which is held while a model is loaded: a health query is answered then.
+    def _load(self, key: tuple, settings: Settings) -> Engine:
+        try:
+            engine = self._make(settings)
+            with self._changed:
+                self._kept[key] = engine
+                while len(self._kept) > MAX_ENGINES:
+                    self._kept.popitem(last=False)
+            return engine
+        finally:
+            with self._changed:
+                self._loading.discard(key)
+                self._changed.notify_all()
+
+    def _engines(self) -> list[Engine]:
+        with self._changed:
+            return list(self._kept.values())
 
     def n_waiting(self) -> int:
         """Return the number of slices that wait in all queues."""
-        return sum(engine.n_waiting for engine in list(self._kept.values()))
+        return sum(engine.n_waiting for engine in self._engines())
 
     def notes(self) -> list[str]:
         """Return the notes of all engines, each once."""
-        return list(dict.fromkeys(n for engine in list(self._kept.values()) for n in engine.notes))
+        return list(dict.fromkeys(n for engine in self._engines() for n in engine.notes))

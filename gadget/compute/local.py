@@ -35,7 +35,10 @@ class LocalEngine:
     """
 
     def __init__(self, load: Load, devices: list[str], *, batch_size: int = 4) -> None:
-        self._workers = [DeviceWorker(name, load, batch_size) for name in devices]
+        self._workers: list[DeviceWorker] = []
+        for name in devices:
+            checkpoint()
+            self._workers.append(DeviceWorker(name, load, batch_size))
         self._free = deque(self._workers)
         self._queue: deque[SliceTask] = deque()
         self._changed = Condition()

@@ -4,9 +4,11 @@ A task is an image that can be assembled. Tasks come from a file (`file_tasks`) 
 other, from a running scan (`jrsr_core.mrd.live`); the stages are the same for both.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NoReturn
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from jrsr_core.mrd.plan import ScanPlan
 from jrsr_core.reconstruction.volume import Tick
 
 from .failed_scans import save_lines
+
+log = logging.getLogger("jrsr")
 
 
 def make_assembler(
@@ -111,11 +115,27 @@ class _Assembled:
 
 
 def reconstruct(
-    tasks: Iterable[Task], engine: Engine, settings: Settings, tick: Tick = lambda: None
+    tasks: Iterable[Task],
+    engine: Engine,
+    settings: Settings,
+    tick: Tick = lambda: None,
+    *,
+    at_once: int | None = None,
+    failures: list[Exception] | None = None,
 ) -> Iterator[ReconImage]:
     """Yield one image per task, in order; a fallback image for one that fails.
 
-    `tick` is called for every slice, and for every readout position of a volume.
+    An image for which even the fallback fails does not take the others with it: its error is raised
+    after their images were yielded.
+
+    Parameters
+    ----------
+    tick
+        Called for every slice, and for every readout position of a volume.
+    at_once
+        Images that are assembled together; as many as the engine asks for by default.
+    failures
+        Receives the errors of images without a fallback image; they are not raised then.
 
     Raises
     ------
@@ -123,21 +143,36 @@ def reconstruct(
         The first failure, with ``on_failure=stop``.
     Cancelled
         Nobody waits for the images any more.
+    Exception
+        The first image that could neither be assembled nor replaced by a fallback image.
     """
-    assembled = map(_assemble, tasks)
-    while batch := list(islice(assembled, engine.slices_at_once)):
-        for item, outcome in zip(batch, _outcomes(batch, engine, settings, tick), strict=True):
-            if isinstance(outcome, Exception):
-                yield _fallback(item, outcome, engine, settings, tick)
-            else:
+    tasks, errors = iter(tasks), list[Exception]() if failures is None else failures
+    while batch := list(islice(tasks, at_once or engine.slices_at_once)):
+        items = [item for task in batch if (item := _assemble(task, settings, errors))]
+        for item, outcome in zip(items, _outcomes(items, engine, settings, tick), strict=True):
+            if not isinstance(outcome, Exception):
                 yield outcome
+            elif settings.on_failure == "stop":
+                _stop(item, outcome, settings)
+            elif (image := _fallback(item, outcome, engine, settings, tick, errors)) is not None:
+                yield image
+    if failures is None and errors:
+        raise errors[0]
 
 
-def _assemble(task: Task) -> _Assembled:
+def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Assembled | None:
+    """Return the k-space of a task; None after a failure, which is added to the others."""
     try:
         return _Assembled(task, task.assemble())
     except PartialImage as error:
         return _Assembled(task, error.rest, error)
+    except Cancelled:
+        raise
+    except Exception as error:
+        if settings.on_failure == "stop":
+            raise
+        failures.append(error)
+        return None
 
 
 def _outcomes(
@@ -166,15 +201,38 @@ def _volume(
 
 
 def _fallback(
-    item: _Assembled, error: Exception, engine: Engine, settings: Settings, tick: Tick
-) -> ReconImage:
-    """Save the lines of an image that failed; return its fallback image, or raise."""
+    item: _Assembled,
+    error: Exception,
+    engine: Engine,
+    settings: Settings,
+    tick: Tick,
+    failures: list[Exception],
+) -> ReconImage | None:
+    """Return the fallback image of an image that failed; None if it fails as well."""
+    _give_up(item, error, settings)
+    try:
+        return engine.fallback(item.data, describe(error), tick)
+    except Cancelled:
+        raise
+    except Exception as failed:
+        number = item.data.counters.slice
+        text = f"slice {number}: {describe(error)}; no fallback image: {describe(failed)}"
+        log.error("%s", text, exc_info=True)
+        failures.append(ValueError(text))
+        return None
+
+
+def _give_up(item: _Assembled, error: Exception, settings: Settings) -> None:
+    """Save the lines of an image that failed, or raise if nobody waits for it."""
     if isinstance(error, Cancelled):
         raise error
     if settings.spool_dir:
         save_lines(item.task, settings.spool_dir)
-    if settings.on_failure == "fallback":
-        return engine.fallback(item.data, describe(error), tick)
+
+
+def _stop(item: _Assembled, error: Exception, settings: Settings) -> NoReturn:
+    """Save the lines of an image that failed, and raise its error."""
+    _give_up(item, error, settings)
     if error is item.error:
         raise error
     number = item.data.counters.slice

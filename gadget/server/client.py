@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ismrmrd
 import numpy as np
+from ismrmrd.hdf5 import image_header_dtype
 
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
@@ -39,6 +40,7 @@ from jrsr_core.atomic import check_target
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.xml import parse_xml
 
 CONNECT_SECONDS = 10.0
 
@@ -211,9 +213,9 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
                 writer.write(image)
                 tick()
             elif isinstance(item, Text):
-                print_warning(f"server: {item.text}")
                 if "ERROR" in item.text:
                     raise ServerFailure(f"{scan.path.name}: the server failed: {item.text}")
+                print_warning(f"server: {item.text}")
         if not n_images:
             raise ServerFailure(f"{scan.path.name}: the server returned no image")
     return n_images, n_fallback
@@ -221,10 +223,20 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
 
 def _image(message: ForwardedMessage, name: str) -> ismrmrd.Image:
     try:
+        _check_attributes(message.payload)
         return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
     except Exception as error:
         reason = describe(error)
         raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
+
+
+def _check_attributes(payload: bytes | bytearray) -> None:
+    """Raise `XmlError` if the attributes of an image are XML that must not be parsed."""
+    start = image_header_dtype.itemsize + UINT64.size
+    (n_bytes,) = UINT64.unpack_from(payload, image_header_dtype.itemsize)
+    text = bytes(payload[start : start + n_bytes]).rstrip(b"\0")
+    if text.strip():
+        parse_xml(text)
 
 
 def _messages(stream: Stream, request: SendRequest) -> Iterator[Message]:

@@ -9,12 +9,15 @@ from typing import Any
 
 from gadget.compute.engine import Engine, EngineCache
 from gadget.configuration import named_properties, parameters_of, properties_of
+from gadget.console import plain
 from gadget.errors import Exit, UsageError, describe
 from gadget.server.protocol.connection import Handshake, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.memory import MemoryBudget
-from gadget.server.protocol.messages import Query, response_message
+from gadget.server.protocol.messages import Query, read_query, response_message
 from gadget.server.protocol.wire import (
+    UINT16,
+    Id,
     PeerDisconnected,
     ProtocolError,
     Stream,
@@ -25,12 +28,18 @@ from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 
 from .session import Outcome, Session
-from .sockets import is_mrd_client, refuse
+from .sockets import REFUSAL_SECONDS, first_id, refuse
 
 log = logging.getLogger("jrsr")
 
 HANDSHAKE_SECONDS = 30.0
 """From the connection to the end of the header, also if they arrive slowly."""
+
+IDLE_SECONDS = 2.0
+"""Silence after which a peer without a header may lose its place to another one."""
+
+IDLE_SCAN_SECONDS = 60.0
+"""Silence after which a peer whose scan waits for it may lose its place to another one."""
 
 FILES = ("spool_dir", "noise_file", "weights")
 """Settings that are paths on this machine; `model` is one if it names a card."""
@@ -47,14 +56,14 @@ class ServerLimits:
     memory
         Memory of all scans together.
     idle_timeout
-        Seconds without a byte from or to a peer before its scan is given up; 0 for no limit.
+        Seconds that a scan waits for its peer before it is given up; 0 for no limit.
     peer_files
         Whether a peer may name files and folders of this machine.
     """
 
     wire: WireLimits = field(default_factory=WireLimits)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
-    idle_timeout: float = 0.0
+    idle_timeout: float = 600.0
     peer_files: bool = False
 
 
@@ -86,6 +95,7 @@ class ServedConnection:
         self._engines = engines
         self._health_line = health_line
         self._limits = limits
+        self._stream = Stream(sock, limits.wire)
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
         self._was_queried = False
         self._session: Session | None = None
@@ -95,17 +105,42 @@ class ServedConnection:
         """Whether the handshake is complete."""
         return self._session is not None
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when the peer has been silent; None unless that is long, and it is our turn."""
+        session = self._session
+        since = self._stream.last_received if session is None else session.idle_since
+        seconds = IDLE_SECONDS if session is None else IDLE_SCAN_SECONDS
+        return None if since is None or time.monotonic() - since < seconds else since
+
+    def answer_query(self) -> bool:
+        """Answer a peer that only asks for the health; return whether it was one."""
+        self._sock.settimeout(REFUSAL_SECONDS)
+        if first_id(self._sock) != Id.QUERY:
+            return False
+        self._stream.deadline = time.monotonic() + REFUSAL_SECONDS
+        try:
+            self._stream.number(UINT16)
+            self._answer(read_query(self._stream))
+        except (ProtocolError, PeerDisconnected, TimeoutError) as error:
+            log.warning("%s: %s", self.name, describe(error))
+        return True
+
+    def refuse(self, reason: str) -> None:
+        """Send the peer why it is not served."""
+        refuse(self._sock, reason, first_id(self._sock) == Id.CONFIG_FILE)
+
     def run(self) -> Outcome | None:
         """Serve the peer; return None for a peer without a scan."""
         self._sock.settimeout(HANDSHAKE_SECONDS)
-        is_client = is_mrd_client(self._sock)
-        stream = Stream(self._sock, self._limits.wire)
+        is_client = first_id(self._sock) == Id.CONFIG_FILE
+        stream = self._stream
         stream.deadline = self._deadline
         try:
-            peer = Handshake(stream, self._answer).run()
+            peer = Handshake(stream, lambda _, query: self._answer(query)).run()
         except ProtocolError as error:
             log.error("%s: %s", self.name, error)
-            refuse(self._sock, describe(error), is_client)
+            refuse(self._sock, plain(describe(error)), is_client)
             return Outcome(Exit.FAILED, error=describe(error))
         except (PeerDisconnected, TimeoutError) as error:
             if not self._was_queried:
@@ -115,7 +150,7 @@ class ServedConnection:
         self._sock.settimeout(self._limits.idle_timeout or None)
         log.info("%s: %s", self.name, "Gadgetron" if peer.is_gadgetron else "MRD client")
         inbox = Inbox(peer, keeps_open=peer.is_gadgetron, memory=self._limits.memory)
-        self._session = Session(peer, inbox, answer=lambda query: self._answer(stream, query))
+        self._session = Session(peer, inbox, answer=self._answer)
         return self._session.run(lambda: self._prepare(peer, inbox))
 
     def abort(self, reason: str) -> None:
@@ -124,9 +159,9 @@ class ServedConnection:
             self._session.abort(reason)
         shut_down(self._sock)
 
-    def _answer(self, stream: Stream, query: Query) -> None:
+    def _answer(self, query: Query) -> None:
         self._was_queried = True
-        stream.write(response_message(query.correlation, self._health_line()))
+        self._stream.write(response_message(query.correlation, self._health_line()))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
         groups = [properties_of(peer.config)]
@@ -139,17 +174,35 @@ class ServedConnection:
         if not self._limits.peer_files:
             for group in groups:
                 _refuse_files(group, self._settings)
-        settings = self._settings.override(*groups)
+        settings = _with_own_devices(self._settings.override(*groups), self._settings)
         return settings, self._engines.get(settings)
+
+
+def _with_own_devices(settings: Settings, own: Settings) -> Settings:
+    """Return settings with devices of the server: "auto" stands for all of them.
+
+    Raises
+    ------
+    UsageError
+        A device that the server does not use, or one named twice.
+    """
+    if settings.device == "auto":
+        return settings.override({"device": own.device})
+    wanted = settings.devices
+    if settings.device != own.device and not (
+        set(wanted) <= set(own.devices) and len(set(wanted)) == len(wanted)
+    ):
+        raise UsageError(f"device is {plain(settings.device, 40)!r}, the server has {own.device}")
+    return settings
 
 
 def _refuse_files(properties: dict[str, Any], own: Settings) -> None:
     """Raise `UsageError` for paths that differ from the server's own."""
-    named = [name for name in FILES if properties.get(name)]
+    named = [name for name in FILES if properties.get(name, "") != ""]
     if ".json" in str(properties.get("model", "")):
         named.append("model")
     for name in named:
-        if properties[name] != getattr(own, name):
+        if str(properties[name]) != getattr(own, name):
             raise UsageError(
                 f"{name} names a file of the server, which peers may not choose "
                 "(jrsr serve --peer-files)"

@@ -14,9 +14,11 @@ import torch
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
+from gadget.console import PlainFormatter
 from gadget.errors import Exit
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
+from jrsr_core.reconstruction.load import pick_device
 
 from .server import Server
 
@@ -51,13 +53,11 @@ def serve_until_stopped(
     UsageError
         The model, the cluster or the address cannot be used.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s [%(threadName)s] %(message)s",
-        force=True,
-    )
-    with _engine_maker(settings, cluster, gpus_per_worker) as make:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s [%(threadName)s] %(message)s"))
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    with _engines(settings, cluster, gpus_per_worker) as (settings, make):
         server = Server(settings, make, host=host, port=port, **options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
@@ -69,17 +69,23 @@ def serve_until_stopped(
 
 
 @contextmanager
-def _engine_maker(
+def _engines(
     settings: Settings, cluster: str, gpus_per_worker: float | None
-) -> Iterator[Callable[[Settings], Engine]]:
-    """Yield a function that makes engines of this machine, or of one pool of a cluster."""
+) -> Iterator[tuple[Settings, Callable[[Settings], Engine]]]:
+    """Yield the settings with the devices there are, and a function that makes engines.
+
+    The engines are those of this machine, or of one pool of a cluster.
+    """
     if not cluster:
-        yield make_engine
+        if settings.device == "auto":
+            settings = settings.override({"device": pick_device("auto").type})
+        yield settings, make_engine
         return
     module = import_cluster()
     check_model(settings)
     with module.Pool(cluster, device=settings.device, gpus_per_worker=gpus_per_worker) as pool:
-        yield partial(module.ClusterEngine, pool=pool, is_resident=True)
+        settings = settings.override({"device": pool.share.device})
+        yield settings, partial(module.ClusterEngine, pool=pool, is_resident=True)
 
 
 def warm_up(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gadget.compute.engine import Engine, EngineCache
 from gadget.errors import Exit
@@ -19,12 +19,12 @@ from gadget.settings import Settings
 
 from .connection import ServedConnection, ServerLimits
 from .session import Outcome
-from .sockets import REFUSAL_SECONDS, Network, is_allowed, is_mrd_client, listen, refuse
+from .sockets import Network, is_allowed, listen
 
 log = logging.getLogger("jrsr")
 
 MAX_REFUSALS = 32
-"""Connections beyond `max_connections` that are told why they are refused, at the same time."""
+"""Connections beyond `max_connections` that receive the health, or why they are refused."""
 
 
 class Health:
@@ -74,7 +74,8 @@ class Server:
     host, port
         Where to listen: a name stands for all its addresses, IPv4 and IPv6; port 0 for any.
     max_connections
-        Connections served at a time; further ones are refused.
+        Connections served at a time. A further one takes the place of the peer that has been
+        silent for longest, if one has been for long enough, and is refused otherwise.
     grace
         Seconds that running scans have to finish after `stop`.
     allow
@@ -110,6 +111,8 @@ class Server:
         self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
         self._open: dict[threading.Thread, ServedConnection] = {}
+        # Those of the open connections that have one of the `max_connections` places.
+        self._served: set[ServedConnection] = set()
         self._lock = threading.Lock()
 
     @property
@@ -161,9 +164,7 @@ class Server:
             sock.close()
             return
         if len(self._open) >= self.max_connections + MAX_REFUSALS:
-            log.warning("%s: too many connections, closed without an answer", name)
-            sock.close()
-            return
+            self._close_oldest()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = ServedConnection(
             sock, name, self.settings, self.engines, self.health_line, self._limits
@@ -177,13 +178,15 @@ class Server:
 
     def _serve(self, sock: socket.socket, connection: ServedConnection) -> None:
         outcome = None
+        self.health.opened()
         try:
-            if self.health.opened() > self.max_connections:
-                reason = f"{self.max_connections} connections are served already"
-                sock.settimeout(REFUSAL_SECONDS)
-                refuse(sock, reason, is_mrd_client(sock))
-            else:
+            if self._take_place(connection):
                 outcome = connection.run()
+            elif not connection.answer_query():
+                if self._take_place(connection, instead_of_idle=True):
+                    outcome = connection.run()
+                else:
+                    connection.refuse(f"{self.max_connections} connections are served already")
         except Exception:
             log.exception("%s: connection failed", connection.name)
         finally:
@@ -191,8 +194,32 @@ class Server:
             sock.close()
             with self._lock:
                 del self._open[threading.current_thread()]
+                self._served.discard(connection)
             self.health.closed(outcome)
             log.info("health: %s", self.health_line())
+
+    def _take_place(self, connection: ServedConnection, *, instead_of_idle: bool = False) -> bool:
+        """Give a connection one of the places; return False if there is none for it."""
+        with self._lock:
+            idle = None
+            if len(self._served) >= self.max_connections:
+                idle = _idle_longest(self._served) if instead_of_idle else None
+                if idle is None:
+                    return False
+                self._served.remove(idle)
+            self._served.add(connection)
+        if idle is not None:
+            log.warning("%s: closed for %s, silent for too long", idle.name, connection.name)
+            idle.abort("no data for too long, and another peer needs the connection")
+        return True
+
+    def _close_oldest(self) -> None:
+        """Close the connection that has waited longest for a place, to make room for another."""
+        with self._lock:
+            waiting = [c for c in self._open.values() if c not in self._served]
+        if waiting:
+            log.warning("%s: too many connections, closed without an answer", waiting[0].name)
+            waiting[0].abort("")
 
     def _finish(self) -> None:
         for listening in self._sockets:
@@ -210,6 +237,12 @@ class Server:
         for woken in (self._wake, self._woken):
             woken.close()
         log.info("stopped: %s", self.health_line())
+
+
+def _idle_longest(connections: Iterable[ServedConnection]) -> ServedConnection | None:
+    """Return the connection whose peer has been silent for longest; None if none is idle."""
+    idle = [(since, c.name, c) for c in connections if (since := c.idle_since) is not None]
+    return min(idle, key=lambda entry: entry[:2])[2] if idle else None
 
 
 def _was_stopped_twice(woken: socket.socket) -> bool:

@@ -7,11 +7,13 @@ nothing          the peer has disconnected: the computation stops at its next it
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gadget.compute.engine import Engine
+from gadget.console import plain
 from gadget.errors import Exit, describe, exit_code
+from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
 from gadget.server.protocol.connection import Message, PeerConnection
 from gadget.server.protocol.inbox import Inbox
@@ -25,9 +27,10 @@ from gadget.server.protocol.messages import (
 )
 from gadget.server.protocol.wire import UINT16, Id, PeerDisconnected
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.cancellation import Cancelled, checkpoint, watched
+from jrsr_core.data import ReconImage
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.numbering import Numbering
 
@@ -39,6 +42,9 @@ ABORT_SECONDS = 1.0
 
 DRAIN_SECONDS = 600.0
 """How long a peer may go on sending after an error was sent to it."""
+
+MAX_LOGGED_TEXTS = 100
+"""Texts of a peer that are logged."""
 
 
 @dataclass
@@ -74,6 +80,13 @@ class Session:
         self._connection = connection
         self._inbox = inbox
         self._answer = answer
+        self._n_texts = 0
+        self._expected_bytes = 0
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the scan began to wait for its peer; None if it does not."""
+        return self._inbox.idle_since
 
     def run(self, prepare: Callable[[], tuple[Settings, Engine]]) -> Outcome:
         """Serve the peer to its end; every error becomes the outcome.
@@ -89,14 +102,15 @@ class Session:
             if outcome.n_fallback:
                 outcome.code = Exit.FALLBACK
         except (PeerDisconnected, Cancelled) as error:
-            outcome.code, outcome.error = Exit.FAILED, describe(error)
+            outcome.code, outcome.error = Exit.FAILED, plain(describe(error))
             log.error("peer disconnected: %s", error)
         except Exception as error:
-            outcome.code, outcome.error = exit_code(error), describe(error)
+            outcome.code, outcome.error = exit_code(error), plain(describe(error))
             log.error("%s", outcome.error, exc_info=outcome.code == Exit.FAILED)
             self._fail(outcome.error)
         finally:
             self._inbox.release()
+            self._expect(0)
         return outcome
 
     def _serve(self, settings: Settings, engine: Engine) -> None:
@@ -105,16 +119,13 @@ class Session:
         # A chain of Gadgetron removes oversampling and leaves the header as it was.
         scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
-        numbering = Numbering(header.encodings)
-        for tasks in self._tasks(scan):
-            images = reconstruct(tasks, engine, settings)
-            for result in to_results(images, header, settings, numbering):
-                self._connection.send(result.mrd)
-                self.outcome.n_images += 1
-                if result.is_fallback:
-                    self.outcome.n_fallback += 1
-                    where = f"image {result.mrd.image_index}"
-                    log.warning("%s: fallback: %s", where, result.image.report.fallback)
+        memory = MemoryCheck(header, settings, self._inbox.memory.limit)
+        numbering, failures = Numbering(header.encodings), list[Exception]()
+        for tasks in self._tasks(scan, memory):
+            at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
+            with self._inbox.memory.image(memory.largest.of(at_once)):
+                images = reconstruct(tasks, engine, settings, at_once=at_once, failures=failures)
+                self._send(images, header, settings, numbering)
         self.outcome.n_lines = scan.n_lines
         seconds = time.perf_counter() - start
         log.info(
@@ -124,18 +135,47 @@ class Session:
             self.outcome.n_fallback,
             seconds,
         )
+        if failures:
+            raise failures[0]
         if scan.n_late:
             raise BadScan(
                 f"{scan.n_late} of {scan.n_lines} lines came after their image was made with "
                 f"trigger={settings.trigger} and are not in it; trigger=measurement waits for all"
             )
 
-    def _tasks(self, scan: LiveScan) -> Iterator[list[Task]]:
+    def _send(
+        self,
+        images: Iterable[ReconImage],
+        header: ScanHeader,
+        settings: Settings,
+        numbering: Numbering,
+    ) -> None:
+        for result in to_results(images, header, settings, numbering):
+            self._connection.send(result.mrd)
+            self.outcome.n_images += 1
+            if result.is_fallback:
+                self.outcome.n_fallback += 1
+                where = f"image {result.mrd.image_index}"
+                log.warning("%s: fallback: %s", where, result.image.report.fallback)
+
+    def _expect(self, n_bytes: int) -> None:
+        """Keep room for an image of this size, instead of the one expected so far."""
+        memory, before = self._inbox.memory, self._expected_bytes
+        self._expected_bytes = n_bytes
+        if n_bytes:
+            memory.expect(n_bytes)
+        if before:
+            memory.forget(before)
+
+    def _tasks(self, scan: LiveScan, memory: MemoryCheck) -> Iterator[list[Task]]:
         for items in self._inbox.batches():
             tasks: list[Task] = []
             failure = None
             try:
                 for item in items:
+                    checkpoint()
+                    if isinstance(item, Lines) and memory.add(item.lines.heads):
+                        self._expect(memory.largest.total)
                     tasks.extend(self._take(item, scan))
             except ValueError as error:
                 # Images that were complete before are sent all the same.
@@ -145,7 +185,8 @@ class Session:
                 yield tasks
             if failure is not None:
                 raise failure
-        yield list(scan.finish())
+        if tasks := list(scan.finish()):
+            yield tasks
 
     def _take(self, item: Message, scan: LiveScan) -> Iterator[Task]:
         """Use or forward a message; yield the images that its lines complete."""
@@ -156,7 +197,9 @@ class Session:
         elif isinstance(item, ForwardedMessage):
             self._connection.send(item)
         elif isinstance(item, Text):
-            log.info("text from the peer: %s", item.text)
+            self._n_texts += 1
+            if self._n_texts <= MAX_LOGGED_TEXTS:
+                log.info("text from the peer: %s", plain(item.text))
         elif isinstance(item, Query):
             self._answer(item)
 

@@ -65,12 +65,13 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def is_mrd_client(sock: socket.socket) -> bool:
-    """Return whether the first message is one that MRD clients alone send."""
+def first_id(sock: socket.socket) -> int | None:
+    """Return the id of the first message, which stays unread; None if none comes."""
     try:
-        return sock.recv(2, socket.MSG_PEEK) == UINT16.pack(Id.CONFIG_FILE)
+        data = sock.recv(UINT16.size, socket.MSG_PEEK)
     except OSError:
-        return False
+        return None
+    return UINT16.unpack(data)[0] if len(data) == UINT16.size else None
 
 
 def refuse(sock: socket.socket, reason: str, is_client: bool) -> None:

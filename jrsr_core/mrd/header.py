@@ -23,6 +23,9 @@ MAX_ENCODINGS = 256
 SMALLEST_FOV_MM = 1.0
 """A field of view below it along both axes is taken for one in metres."""
 
+MAX_INTEGER = 2**31 - 1
+"""Largest magnitude of a whole number."""
+
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
@@ -196,6 +199,8 @@ def _numbers(element: ET.Element, path: str) -> tuple[float, ...]:
 
 def _integer(element: ET.Element, path: str) -> int | None:
     value = _number(element, path)
+    if value is not None and abs(value) > MAX_INTEGER:
+        raise BadScan(f"header: {path} is {value:g}, expected at most {MAX_INTEGER}")
     return None if value is None else round(value)
 
 

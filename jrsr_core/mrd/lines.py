@@ -72,6 +72,15 @@ REJECTED = {
 """Flags that keep a line out of the image, with the name under which it is counted."""
 
 
+LINE_BYTES = 2200
+"""Memory of a line of a running scan beyond its samples: header, arrays around both, counters."""
+
+
+def line_bytes(data: list[np.ndarray]) -> int:
+    """Return the memory of lines with these samples while they are kept in a running scan."""
+    return LINE_BYTES * len(data) + sum(line.nbytes for line in data)
+
+
 class LineSource(Protocol):
     """Source of lines: a file, a bucket, a simulation."""
 

@@ -17,7 +17,15 @@ from .errors import BadScan
 from .examine import ScanRecord, plan_source
 from .header import ScanHeader
 from .kinds import check_header
-from .lines import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, REJECTED, LineList, flag_bits
+from .lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    NOISE,
+    REJECTED,
+    LineList,
+    flag_bits,
+    line_bytes,
+)
 from .plan import ScanPlan
 from .trigger import Trigger, Unit, unit_of
 
@@ -142,9 +150,9 @@ class LiveScan:
             unit = unit_of(head)
         self._units.append(unit)
         self._heads.append(record)
-        # Of a rejected line only the header is counted.
-        self._data.append(data[:, :0] if flags & _REJECTED else data)
-        self.n_bytes += record.nbytes + self._data[-1].nbytes
+        # Of a rejected line only the header is counted; a view would keep its samples.
+        self._data.append(data[:, :0].copy() if flags & _REJECTED else data)
+        self.n_bytes += line_bytes(self._data[-1:])
 
     def _is_image(self, flags: int, space: int) -> bool:
         """Return whether a line may belong to an image; `plan_source` decides in the end."""
@@ -192,7 +200,7 @@ class LiveScan:
         self._heads = [heads[stays]]
         self._data = [self._data[i] for i in stays]
         self._units = [self._units[i] for i in stays]
-        self.n_bytes = self._heads[0].nbytes + sum(line.nbytes for line in self._data)
+        self.n_bytes = line_bytes(self._data)
 
 
 def _unit(plan: ScanPlan, counters: Counters) -> Unit:

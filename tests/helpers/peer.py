@@ -174,15 +174,41 @@ class Child:
     def wait_for_log(self, words: str) -> None:
         wait_until(lambda: words in self.log.read_text(errors="replace"), words)
 
-    def seconds_to_end(self) -> float:
-        """Wait for the process; return how long that took."""
-        return seconds_to_end(self.process)
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used, also of one that has just ended."""
+        return cpu_seconds(self.process.pid)
+
+    def wait_for_work(self, seconds: float) -> None:
+        """Wait until the process has computed for so long."""
+        end = self.cpu_seconds() + seconds
+        wait_until(lambda: self.cpu_seconds() > end, "work")
+
+    def cpu_seconds_to_end(self) -> float:
+        """Wait for the process; return what it has computed since: no matter how loaded we are."""
+        before = self.cpu_seconds()
+        wait_until(lambda: stat_of(self.process.pid)[0] == "Z", "end of the process")
+        after = self.cpu_seconds()
+        self.process.wait(PATIENCE)
+        return after - before
 
 
-def seconds_to_end(process: subprocess.Popen) -> float:
-    start = time.monotonic()
-    process.wait(PATIENCE)
-    return time.monotonic() - start
+def stat_of(pid: int) -> list[str]:
+    """Fields of a process from its state on (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process."""
+    user, system = stat_of(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Port at which nothing listens, and which nobody else can take meanwhile."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 def environment(path: Path | None = None) -> dict[str, str]:

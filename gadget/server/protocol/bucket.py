@@ -64,11 +64,14 @@ def _read_lines(stream: Stream, part: str, sizes: list[int]) -> tuple[np.ndarray
     _agree(part, "trajectories", trajectory_bytes, int(4 * (n_samples * n_dims).sum()))
     _agree(part, "samples", data_bytes, int(8 * (n_samples * n_coils).sum()))
     stream.read(trajectory_bytes)
-    samples = np.frombuffer(stream.read(data_bytes), "<c8")
-    ends = np.cumsum(n_samples * n_coils)
-    pieces = np.split(samples, ends[:-1]) if count else []
+    # Each line has memory of its own: a view would keep the bucket until its last line is used.
     shapes = zip(n_coils.tolist(), n_samples.tolist(), strict=True)
-    return heads, [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    return heads, [_samples(stream, *shape) for shape in shapes]
+
+
+def _samples(stream: Stream, n_coils: int, n_samples: int) -> np.ndarray:
+    data = stream.read(8 * n_coils * n_samples)
+    return np.frombuffer(data, "<c8").reshape(n_coils, n_samples)
 
 
 def _skip_statistics(stream: Stream, size: int) -> None:

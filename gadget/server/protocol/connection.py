@@ -15,6 +15,7 @@ from jrsr_core.mrd.xml import XmlError, parse_xml
 from .arrays import read_image_array, read_recon_data
 from .bucket import read_bucket
 from .messages import (
+    MESSAGE_BYTES,
     ForwardedMessage,
     Lines,
     Query,
@@ -163,10 +164,11 @@ class Handshake:
 
     def _texts_and_header(self) -> tuple[list[Text], bytes]:
         texts: list[Text] = []
-        limit = self._stream.limits.text
+        n_bytes, limit = 0, self._stream.limits.text
         while (number := self._id_or_query()) == Id.TEXT:
             texts.append(read_text(self._stream))
-            checked("texts before the header", sum(text.n_bytes + 2 for text in texts), limit)
+            n_bytes += MESSAGE_BYTES + texts[-1].n_bytes
+            checked("texts before the header", n_bytes, limit)
         if number != Id.HEADER:
             raise ProtocolError(f"message id {number} came, expected the header")
         return texts, self._sized("header", limit)

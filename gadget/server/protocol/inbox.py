@@ -15,8 +15,8 @@ from jrsr_core.cancellation import Cancelled
 
 from .connection import Message, PeerConnection
 from .memory import MemoryBudget
-from .messages import Text
-from .wire import PeerDisconnected, ProtocolError
+from .messages import MESSAGE_BYTES, Text
+from .wire import PeerDisconnected, ProtocolError, checked
 
 MAX_BYTES = 2**30
 MEMORY_TIMEOUT = 60.0
@@ -35,7 +35,7 @@ class Inbox:
         Whether the peer keeps the connection open after its CLOSE until it receives ours, as
         Gadgetron does; a peer that does not has disconnected.
     memory
-        Shared with other connections.
+        Shared with other connections; it is an attribute as well.
     on_disconnect
         Called by the reading thread when the peer has disconnected.
     """
@@ -53,7 +53,7 @@ class Inbox:
         self._max_bytes = max_bytes
         self._keeps_open = keeps_open
         self._on_disconnect = on_disconnect
-        self._memory = memory or MemoryBudget()
+        self.memory = memory or MemoryBudget()
         self._items: deque[Message] = deque()
         # Bytes of unread messages, of the message that is arriving, and of what the scan holds.
         self._unread = self._arriving = self._held = 0
@@ -61,6 +61,7 @@ class Inbox:
         self._error: BaseException | None = None
         self._is_answered = False
         self._is_discarding = False
+        self._waiting_since: float | None = None
         self._changed = Condition()
         Thread(target=self._read, name="inbox", daemon=True).start()
 
@@ -69,8 +70,25 @@ class Inbox:
         """Number of messages that were read from the socket and not taken yet."""
         return len(self._items)
 
+    @property
+    def idle_since(self) -> float | None:
+        """When the scan began to wait for the peer, which sends nothing; None if it does not."""
+        since = self._waiting_since
+        return None if since is None else max(since, self._connection.stream.last_received)
+
+    def _may_be_silent(self) -> bool:
+        """Whether silence of the peer is excused: images are computed, or were until just now."""
+        since, timeout = self._waiting_since, self._connection.stream.socket.gettimeout()
+        return since is None or time.monotonic() - since < (timeout or 0.0)
+
+    def _wait(self) -> None:
+        """Wait for messages; to be called with the lock."""
+        self._waiting_since = self._waiting_since or time.monotonic()
+        self._changed.wait()
+
     def _read(self) -> None:
         self._connection.stream.reserve = self._reserve
+        self._connection.stream.may_be_silent = self._may_be_silent
         error: BaseException | None = None
         try:
             while True:
@@ -88,11 +106,11 @@ class Inbox:
             while self._unread > self._max_bytes and not self._is_discarding:
                 self._changed.wait()
             if self._is_discarding:
-                self._memory.add(-self._arriving)
+                self.memory.add(-self._arriving)
             else:
                 self._items.append(item)
-                self._unread += item.n_bytes
-                self._memory.add(item.n_bytes - self._arriving)
+                self._unread += _size(item)
+                self.memory.add(_size(item) - self._arriving)
             self._arriving = 0
             self._changed.notify_all()
 
@@ -106,32 +124,32 @@ class Inbox:
                 if own + n_bytes > limit:
                     text = f"{own + n_bytes} bytes of a scan without an image"
                     raise ProtocolError(f"{text}, at most {limit} are kept")
-                if self._memory.take(n_bytes):
+                if self.memory.take(n_bytes):
                     self._arriving += n_bytes
                     return
                 if self._items:
                     waiting_since = time.monotonic()
                 if time.monotonic() - waiting_since > MEMORY_TIMEOUT:
-                    raise ProtocolError(f"no memory for the scan: {self._memory}")
+                    raise ProtocolError(f"no memory for the scan: {self.memory}")
                 self._changed.wait(0.05)
 
     def set_held(self, n_bytes: int) -> None:
         """Set how many bytes the scan keeps of the messages it has taken."""
         with self._changed:
-            self._memory.add(n_bytes - self._held)
+            self.memory.add(n_bytes - self._held)
             self._held = n_bytes
 
     def release(self) -> None:
         """Return all memory, and discard what still comes."""
         with self._changed:
             self._discard()
-            self._memory.add(-(self._arriving + self._held))
+            self.memory.add(-(self._arriving + self._held))
             self._arriving = self._held = 0
 
     def _discard(self) -> None:
         self._is_discarding = True
         self._items.clear()
-        self._memory.add(-self._unread)
+        self.memory.add(-self._unread)
         self._unread = 0
         self._changed.notify_all()
 
@@ -171,24 +189,25 @@ class Inbox:
 
     def first_texts(self) -> list[Text]:
         """Return the texts that come before anything else, as soon as something else has come."""
+        texts: list[Text] = []
+        n_bytes, limit = 0, self._connection.stream.limits.text
         with self._changed:
-            while (
-                not self._is_finished
-                and self._unread <= self._max_bytes
-                and all(isinstance(item, Text) for item in self._items)
-            ):
-                self._changed.wait()
-            texts: list[Text] = []
-            while self._items and isinstance(first := self._items[0], Text):
-                texts.append(first)
-                self._items.popleft()
-            self._taken(texts)
-            return texts
+            while not self._is_finished or self._items:
+                if not self._items:
+                    self._wait()
+                elif isinstance(first := self._items[0], Text):
+                    texts.append(first)
+                    self._taken([self._items.popleft()])
+                    n_bytes = checked("texts after the header", n_bytes + _size(first), limit)
+                else:
+                    break
+            self._waiting_since = None
+        return texts
 
     def _taken(self, items: Sequence[Message]) -> None:
-        n_bytes = sum(item.n_bytes for item in items)
+        n_bytes = sum(map(_size, items))
         self._unread -= n_bytes
-        self._memory.add(-n_bytes)
+        self.memory.add(-n_bytes)
         self._changed.notify_all()
 
     def batches(self) -> Iterator[list[Message]]:
@@ -202,7 +221,8 @@ class Inbox:
         while True:
             with self._changed:
                 while not self._items and not self._is_finished:
-                    self._changed.wait()
+                    self._wait()
+                self._waiting_since = None
                 items = list(self._items)
                 self._items.clear()
                 self._taken(items)
@@ -223,6 +243,11 @@ class Inbox:
             self._changed.wait_for(lambda: self._is_finished, seconds)
         if self._error is not None and not isinstance(self._error, PeerDisconnected):
             drain_bytes(self._connection.stream.socket, seconds)
+
+
+def _size(item: Message) -> int:
+    """Return the memory of a message."""
+    return MESSAGE_BYTES + item.n_bytes
 
 
 def drain_bytes(sock: socket.socket, seconds: float) -> None:

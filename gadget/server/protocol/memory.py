@@ -1,11 +1,18 @@
 """The memory that all connections of a process may use for their scans."""
 
 import os
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+from jrsr_core.cancellation import checkpoint
 
 
 class MemoryBudget:
-    """Counts bytes in use; safe to use from any thread.
+    """Counts the bytes of lines and of images that are computed; safe to use from any thread.
+
+    Lines leave room for the largest image that any scan expects. One image may therefore always
+    be computed, after which its lines are dropped, and scans never wait for each other in a circle.
 
     Parameters
     ----------
@@ -15,27 +22,72 @@ class MemoryBudget:
     Attributes
     ----------
     n_bytes
-        Bytes in use.
+        Bytes of lines and other messages.
+    n_image_bytes
+        Bytes of the images that are being computed.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self.limit = limit or physical // 2
-        self.n_bytes = 0
-        self._lock = Lock()
+        self.n_bytes = self.n_image_bytes = 0
+        self._expected: list[int] = []
+        self._changed = Condition()
 
     def take(self, n_bytes: int) -> bool:
         """Count bytes that are about to be allocated; False if that would exceed the limit."""
-        with self._lock:
-            if self.n_bytes + n_bytes > self.limit:
+        with self._changed:
+            if self.n_bytes + n_bytes + self._image_room > self.limit:
                 return False
             self.n_bytes += n_bytes
             return True
 
+    @property
+    def _image_room(self) -> int:
+        return max(self.n_image_bytes, max(self._expected, default=0))
+
     def add(self, n_bytes: int) -> None:
         """Count bytes that are allocated already, or that were freed (negative)."""
-        with self._lock:
+        with self._changed:
             self.n_bytes += n_bytes
+            self._changed.notify_all()
+
+    def expect(self, n_bytes: int) -> None:
+        """Keep room for an image of this size, until `forget` is called with the same size."""
+        with self._changed:
+            self._expected.append(n_bytes)
+
+    def forget(self, n_bytes: int) -> None:
+        """End what `expect` began."""
+        with self._changed:
+            self._expected.remove(n_bytes)
+            self._changed.notify_all()
+
+    @contextmanager
+    def image(self, n_bytes: int) -> Iterator[None]:
+        """Count an image while it is computed, after waiting for memory that other images use.
+
+        Raises
+        ------
+        Exception
+            What the watch of this thread raises (`jrsr_core.cancellation.watched`).
+        """
+        with self._changed:
+            while not self._has_room(n_bytes):
+                self._changed.wait(0.05)
+                checkpoint()
+            self.n_image_bytes += n_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.n_image_bytes -= n_bytes
+                self._changed.notify_all()
+
+    def _has_room(self, n_bytes: int) -> bool:
+        if not self.n_image_bytes:
+            return True
+        return self.n_bytes + self.n_image_bytes + n_bytes <= self.limit
 
     def __str__(self) -> str:
-        return f"{self.n_bytes} of {self.limit} bytes are in use"
+        return f"{self.n_bytes + self._image_room} of {self.limit} bytes are in use"

@@ -7,7 +7,7 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype, waveform_header_dtype
 
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+from jrsr_core.mrd.lines import HEAD_DTYPE, LineList, line_bytes
 
 from .wire import UINT32, UINT64, Id, ProtocolError, Stream, checked
 
@@ -15,6 +15,9 @@ WAVEFORM_HEAD = np.dtype(
     [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names or ()], align=True
 )
 """Layout of the C++ structure: 40 bytes."""
+
+MESSAGE_BYTES = 500
+"""Memory of a message beyond its payload, also of an empty one."""
 
 PIXEL_BYTES = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4, 6: 8, 7: 8, 8: 16}
 """Size of a pixel by `data_type`."""
@@ -48,8 +51,7 @@ class Lines:
     @property
     def n_bytes(self) -> int:
         """Size in memory."""
-        samples = sum(line.nbytes for line in self.lines.data)
-        return self.lines.heads.nbytes + samples + sum(w.n_bytes for w in self.waveforms)
+        return line_bytes(self.lines.data) + sum(w.n_bytes for w in self.waveforms)
 
 
 @dataclass(frozen=True)

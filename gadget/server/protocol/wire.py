@@ -84,6 +84,10 @@ class Stream:
         Called with a number of bytes before they are allocated; it may wait, or raise.
     deadline
         Time (`time.monotonic`) after which reading raises `TimeoutError`; None for no deadline.
+    may_be_silent
+        Called when the timeout of the socket has passed; whether reading goes on all the same.
+    last_received
+        When data came last (`time.monotonic`).
     """
 
     def __init__(self, sock: socket.socket, limits: WireLimits | None = None) -> None:
@@ -91,6 +95,8 @@ class Stream:
         self.limits = limits or WireLimits()
         self.reserve: Callable[[int], None] = lambda n_bytes: None
         self.deadline: float | None = None
+        self.may_be_silent: Callable[[], bool] = lambda: False
+        self.last_received = time.monotonic()
         self._unreserved = 0
         self._lock = Lock()
 
@@ -124,7 +130,7 @@ class Stream:
         try:
             if self.deadline is not None:
                 self.socket.settimeout(max(self.deadline - time.monotonic(), 1e-3))
-            n = self.socket.recv_into(target)
+            n = self._receive_into(target)
         except TimeoutError:
             raise TimeoutError("no data from the peer for too long") from None
         except OSError as error:
@@ -135,7 +141,16 @@ class Stream:
         if n == 0:
             text = f"connection ended without CLOSE after {done} of {n_bytes} bytes"
             raise PeerDisconnected(text)
+        self.last_received = time.monotonic()
         return n
+
+    def _receive_into(self, target: memoryview) -> int:
+        while True:
+            try:
+                return self.socket.recv_into(target)
+            except TimeoutError:
+                if self.deadline is not None or not self.may_be_silent():
+                    raise
 
     def number(self, kind: struct.Struct) -> int:
         """Return one number."""

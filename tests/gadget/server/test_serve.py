@@ -25,7 +25,7 @@ def jrsr(*arguments: object) -> subprocess.Popen:
 
 def test_sigterm_under_load_answers_every_slice_that_was_received(scan, tmp_path):
     opening = layouts.config(layouts.properties()) + layouts.header(scan.header.xml)
-    with serving(tmp_path) as (process, port, log):
+    with serving(tmp_path, "--grace", "1000") as (process, port, log):
         peers = [Peer.to(port) for _ in range(3)]
         for peer in peers:
             peer.send_meanwhile(opening, *scan.lines_alone)

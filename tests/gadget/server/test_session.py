@@ -8,8 +8,8 @@ import pytest
 
 from gadget.server.protocol.connection import READERS, Handshake
 from gadget.server.protocol.inbox import Inbox
-from gadget.server.protocol.messages import ForwardedMessage, Text
-from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream
+from gadget.server.protocol.messages import MESSAGE_BYTES, ForwardedMessage, Text
+from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream, WireLimits
 from gadget.server.session import Session
 from jrsr_core.cancellation import Cancelled
 from tests.helpers import layouts, messages
@@ -26,12 +26,16 @@ class Connected:
     """A peer, and our end of its connection behind configuration and header."""
 
     def __init__(
-        self, *first: bytes, config: bytes = layouts.config(""), **options: object
+        self,
+        *first: bytes,
+        config: bytes = layouts.config(""),
+        limits: WireLimits | None = None,
+        **options: object,
     ) -> None:
         near, far = socket.socketpair()
         self.peer = Peer(near)
         self.peer.send(config, layouts.header("<xml/>"))
-        self.connection = Handshake(Stream(far)).run()
+        self.connection = Handshake(Stream(far, limits)).run()
         self.gone = threading.Event()
         self.inbox = Inbox(self.connection, on_disconnect=self.gone.set, **options)
         self.sender = self.peer.send_meanwhile(*first)
@@ -60,11 +64,10 @@ def test_everything_comes_in_its_order():
 
 def test_a_fast_peer_is_held_back_and_nothing_is_lost():
     big = layouts.image(np.zeros((1, 1, 256, 256), "<f4"))
-    with Connected(max_bytes=2 * len(big)) as here:
+    with Connected(max_bytes=3 * len(big)) as here:
         sender = here.peer.send_meanwhile(*[big] * 40, layouts.close())
         wait_until(lambda: here.inbox.n_unread > 2)
         # The socket's own buffers hold a few; the rest has to wait.
-        sender.join(0.3)
         assert sender.is_alive()
         assert here.inbox.n_unread <= 4
         assert len(here.everything()) == 40
@@ -118,19 +121,20 @@ def test_after_our_close_the_peer_may_go():
 
 
 def test_texts_that_come_first():
-    with Connected(
-        layouts.text("a"), layouts.text("b"), image_number(1), layouts.text("c")
-    ) as here:
+    messages_ = [layouts.text("a"), layouts.text("b"), image_number(1), layouts.text("c")]
+    with Connected(*messages_, layouts.close()) as here:
         assert [t.text for t in here.inbox.first_texts()] == ["a", "b"]
-        here.peer.send(layouts.close())
         rest = here.everything()
         assert isinstance(rest[0], ForwardedMessage) and rest[1] == Text("c", 1)
     with Connected(layouts.text("a"), layouts.close()) as here:
         assert [t.text for t in here.inbox.first_texts()] == ["a"]
         assert here.everything() == []
-    with Connected(layouts.text("long"), layouts.text("text"), max_bytes=3) as here:
-        # Nobody fills our memory with texts.
-        assert here.inbox.first_texts()
+    limits = WireLimits(text=3 * MESSAGE_BYTES)
+    for max_bytes in (3, 2**20):
+        with Connected(*[layouts.text("")] * 4, limits=limits, max_bytes=max_bytes) as here:
+            # Nobody fills our memory with texts, not even with empty ones.
+            with pytest.raises(ProtocolError, match="texts after the header of 2000 bytes"):
+                here.inbox.first_texts()
 
 
 def serve_and_fail(here: Connected, error: Exception):
