@@ -49,7 +49,7 @@ def test_the_client_of_a_server_that_is_killed_is_told(scan, tmp_path):
         # Stopped, the server takes connections and does not answer.
         process.send_signal(signal.SIGSTOP)
         sending = jrsr("send", scan.path, "-o", out, "--port", port)
-        wait_until(lambda: list(tmp_path.glob(".out*")), "the file that is written")
+        wait_until(lambda: [p for p in tmp_path.iterdir() if p.name.startswith(".")], "the file that is written")
         process.send_signal(signal.SIGKILL)
         _, words = sending.communicate(timeout=PATIENCE)
         assert sending.returncode == 1
