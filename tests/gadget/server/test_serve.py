@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from jrsr_core.temporaries import PREFIX
 from tests.helpers import layouts
 from tests.helpers.peer import PATIENCE, Peer, environment, serving, wait_until
 from tests.helpers.served_scans import assert_images, serve
@@ -49,7 +50,7 @@ def test_the_client_of_a_server_that_is_killed_is_told(scan, tmp_path):
         # Stopped, the server takes connections and does not answer.
         process.send_signal(signal.SIGSTOP)
         sending = jrsr("send", scan.path, "-o", out, "--port", port)
-        wait_until(lambda: [p for p in tmp_path.iterdir() if p.name.startswith(".")], "the file that is written")
+        wait_until(lambda: list(tmp_path.glob(f"{PREFIX}*")), "the file that is written")
         process.send_signal(signal.SIGKILL)
         _, words = sending.communicate(timeout=PATIENCE)
         assert sending.returncode == 1
