@@ -98,4 +98,6 @@ def make_config(values: Mapping[str, Any], where: str = "settings") -> RunConfig
     try:
         return RunConfig(**nested)
     except ValidationError as error:
-        raise ValueError(f"{where}: {one_line(error, RunConfig, 'key')}") from None
+        first = error.errors()[0]
+        hint = f" (give {first['loc'][-1]}=...)" if first["type"] == "missing" else ""
+        raise ValueError(f"{where}: {one_line(error, RunConfig, 'key')}{hint}") from None
