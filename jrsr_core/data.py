@@ -225,13 +225,21 @@ class ReconReport:
         return flat | {f"seconds_{k}": v for k, v in self.seconds.items()}
 
 
+UNITLESS_MAPS = ("hallucination",)
+"""Maps that count multiples of what is to be expected; the others are in the units of the image."""
+
+MAP_ALARM = 3.0
+"""Value of `UNITLESS_MAPS` above which a place deserves a look."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReconImage:
     """A finished image.
 
     `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
     on the LR grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
-    `maps` holds the requested maps of `quality.MAP_NAMES`, float32, in shape and scale of `image`.
+    `maps` holds the requested maps of `quality.MAP_NAMES`, float32, in the shape of `image`
+    and, but for `UNITLESS_MAPS`, in its scale.
     """
 
     image: Tensor

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 import ismrmrd
 import numpy as np
 
-from jrsr_core.data import Counters, ReconImage, ReconReport, Vector
+from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, Counters, ReconImage, ReconReport, Vector
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .header import ScanHeader
@@ -121,12 +121,19 @@ def to_mrd_map(
 ) -> ismrmrd.Image:
     """Return the map `name` of an image, float32 in its units, with the header of the image.
 
-    Its window ends at `WHITE` of that of the image, so that maps of all slices can be compared.
+    Its window ends at the alarm level, or at `WHITE` of that of the image where it is in units of
+    the image, so that maps of all slices can be compared.
     """
-    top = WHITE * window(image)[1]
+    is_unitless = name in UNITLESS_MAPS
+    top = MAP_ALARM if is_unitless else WHITE * window(image)[1]
+    white = (
+        f"white is {MAP_ALARM:g} times what is expected"
+        if is_unitless
+        else f"white is {WHITE:g} of the image's"
+    )
     as_image = replace(image, image=image.maps[name], maps={})
     mrd = to_mrd_image(as_image, header, series_index=series_index, image_index=image_index)
-    comment = [f"MAP, not an image: {MEANING[name]}", f"white is {WHITE:g} of the image's"]
+    comment = [f"MAP, not an image: {MEANING[name]}", white]
     series = f"JRSR_{image.report.model}_{name}"
     meta = mrd.meta
     changes = {

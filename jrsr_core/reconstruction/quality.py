@@ -11,23 +11,29 @@ is the image of the networks, x the delivered image:
 
     taken_back = |x_SR - x|,                        x = argmin |A x - b|^2 + mu |x - x_SR|^2
     unmeasured = |mu (A^H A + mu)^-1 x_SR|
-    hallucination = taken_back + excess(unmeasured)
+    hallucination = (taken_back + excess(unmeasured)) / level,    level^2 = E|noise|^2 + tau^2
 
 `taken_back` contradicts the measurement: for a true x_SR it is noise. A system without data
 consistency delivers x_SR itself, contradictions included. `unmeasured` is the share of x that comes
 from x_SR and not from the samples: all of it where nothing was measured, mu / (A^H A + mu) of it
 where something was, which is much where the noise is high. It contains the edges of the object as
 well and need not be wrong; its excess is the part stronger than the measured detail around allows,
-see `detail`. So `hallucination` is noise for a true x_SR too. Exactly x = (A^H A + mu)^-1 A^H b +
-mu (A^H A + mu)^-1 x_SR. All in image units. A magnitude image is given the smooth phase of the LR
-reconstruction first.
+see `detail`. It is taken with a weight of at most `EXCESS_WEIGHT`, since with the larger ones of
+noisy scans it is a share of everything. `level` is what is to be expected at a place without an
+invention: the noise of `taken_back`, (A^H A + mu)^-1 A^H n, measured with seeded noise n, and the
+error tau of the networks that the training found, mu = sigma^2 / (CAUTION tau)^2. So
+`hallucination` is a number, about 1 for a faithful x_SR, and above `MAP_ALARM` at few places of it.
+Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. The other maps are in image units. A
+magnitude image is given the smooth phase of the LR reconstruction first.
 """
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
-from jrsr_core.models.consistency import DataConsistency
+from jrsr_core.data import UNITLESS_MAPS
+from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
@@ -36,6 +42,11 @@ from jrsr_core.physics.solvers import conjugate_gradient
 from .detail import excess_detail
 
 MAP_NAMES = ("hallucination", "taken_back", "unmeasured")
+EXCESS_WEIGHT = 0.003
+NOISE_DRAWS = 2
+NOISE_WINDOW = 9
+"""Width in pixels over which the power of the seeded noise is averaged."""
+
 N_ITER = 12
 TOLERANCE = 1e-4
 
@@ -57,7 +68,7 @@ def expected_residual(calibrated: CalibratedSlice) -> float:
 
 
 def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
-    """Return the maps of `MAP_NAMES`, float32 ``(batch, y, x)``, in the units of the output."""
+    """Return the maps of `MAP_NAMES`, float32 ``(batch, y, x)``, in their units."""
     sense = calibrated.sense.single_map()
     if output.prior is None or output.prior_weight is None:
         prior = _with_phase(output.image, output, calibrated)
@@ -68,9 +79,34 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
         prior, consistent, mu = output.prior, output.image, output.prior_weight
     taken_back = (prior - consistent).abs()
     unmeasured = _solve(sense, mu, mu * prior)
-    excess = excess_detail(unmeasured, consistent, sense.kspace_shape)
-    maps = (taken_back + excess, taken_back, unmeasured.abs())
+    weak = mu.clamp_max(EXCESS_WEIGHT)
+    excess = excess_detail(_solve(sense, weak, weak * prior), consistent, sense.kspace_shape)
+    suspect = (taken_back + excess) / expected_level(calibrated, mu)
+    maps = (suspect, taken_back, unmeasured.abs())
     return dict(zip(MAP_NAMES, maps, strict=True))
+
+
+def unit_of(name: str, scale: float) -> float:
+    """Return the factor that brings a map to the scale of the scanner's images."""
+    return 1.0 if name in UNITLESS_MAPS else scale
+
+
+def expected_level(calibrated: CalibratedSlice, mu: Tensor) -> Tensor:
+    """Return the root mean square of `taken_back` without an invention, float32 ``(batch, y, x)``.
+
+    `mu` ``(batch, 1, 1)`` is the weight of the image of the networks.
+    """
+    sense, std = calibrated.sense.single_map(), calibrated.noise_std[:, None, None]
+    generator = torch.Generator().manual_seed(0)
+    power = torch.zeros((), device=mu.device)
+    for _ in range(NOISE_DRAWS):
+        noise = torch.randn(calibrated.kspace.shape, dtype=torch.complex64, generator=generator)
+        seen = _solve(sense, mu, sense.adjoint(noise.to(mu.device) * sense.mask))
+        power = power + (std * seen.abs()).square() / NOISE_DRAWS
+    half = NOISE_WINDOW // 2
+    power = avg_pool2d(power, NOISE_WINDOW, stride=1, padding=half, count_include_pad=False)
+    tau = std / (CAUTION * mu.sqrt())
+    return (power + tau.square()).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def _solve(sense: SenseOperator, mu: Tensor, rhs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from jrsr_core.weights.card import WeightsCard
 
 from .batch import sample_of, stack_slices
 from .contradiction import contradiction
-from .quality import hallucination_maps
+from .quality import hallucination_maps, unit_of
 from .report import ReportFigures
 
 SMALLEST = 1e-37
@@ -151,7 +151,7 @@ class Reconstructor:
         image = (scale * whole.image[0]).cpu()
         if not is_finite(image):
             raise ValueError(f"{self.name} gave an image that is not finite in the scanner's scale")
-        scaled = {name: (scale * value[0]).cpu() for name, value in maps.items()}
+        scaled = {name: (unit_of(name, scale) * v[0]).cpu() for name, v in maps.items()}
         figures = ReportFigures()
         figures.add(output, calibrated, whole)
         report = figures.report(

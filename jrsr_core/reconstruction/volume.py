@@ -22,6 +22,7 @@ from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
 from .contradiction import contradiction
+from .quality import unit_of
 from .reconstructor import Reconstructor, with_folded
 from .report import ReportFigures
 
@@ -136,7 +137,7 @@ class VolumeImage:
         self.low_resolution[positions] = (scale * low_resolution).to("cpu", torch.complex64)
         for name, value in (maps or {}).items():
             whole = self.maps.setdefault(name, torch.zeros(self.image.shape))
-            whole[positions] = (scale * value).cpu()
+            whole[positions] = (unit_of(name, scale) * value).cpu()
 
     def finished(self, volume: KSpaceVolume, report: ReconReport) -> ReconImage:
         """Return the image with axes ``(z, y, x)``, the order of an image array."""

@@ -8,7 +8,8 @@ the networks, before data consistency, at random places inside the object; then,
 curve: the probability that the mean of a map over the disc is larger with the disc than without it,
 over all places. `left` is what remains of its contrast in the delivered image. Then the mean of
 each map inside the object where the network's image is the truth itself, over that of `taken_back`
-there, which is noise; and the correlation of each map with the true error inside the object, beside
+there, which is noise (`hallucination` as it is, in multiples of what is expected); and the
+correlation of each map with the true error inside the object, beside
 that of the spread of four reconstructions of flipped k-space (an uncertainty map at four times the
 cost).
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from jrsr_core.data import UNITLESS_MAPS
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
@@ -134,7 +136,8 @@ class Scores:
         maps = hallucination_maps(delivered(model, truth * phase, calibrated), calibrated)
         noise = maps["taken_back"][0][inside].mean()
         for name in MAP_NAMES:
-            value = float(maps[name][0][inside].mean() / noise)
+            unit = 1.0 if name in UNITLESS_MAPS else noise
+            value = float(maps[name][0][inside].mean() / unit)
             self.faithful.setdefault(name, []).append(value)
 
     def add_agreement(self, model, output, truth, calibrated, inside):

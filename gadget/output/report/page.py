@@ -20,8 +20,8 @@ from gadget.output.picture import (
     indexed_picture,
     to_grey,
 )
-from jrsr_core.data import ReconReport
-from jrsr_core.mrd.images import WHITE, software_version
+from jrsr_core.data import MAP_ALARM, ReconReport
+from jrsr_core.mrd.images import software_version
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
 
 from .chart import Chart, line_chart
@@ -241,7 +241,7 @@ class ScanPage:
                 indexed_picture(self.coverage, np.array([color for _, color in COVERAGE]))
             ),
             heat_colors=[f"rgb({r},{g},{b})" for r, g, b in heat_palette()[::51]],
-            white=WHITE,
+            alarm=MAP_ALARM,
             version=software_version(),
         )
 
@@ -252,7 +252,7 @@ class ScanPage:
     def _heat(self, values: np.ndarray) -> str:
         """Return the address of a picture of a map."""
         # 32 steps are enough for a map, and halve the size of the file.
-        steps = to_grey(values, WHITE * self.top) // 8 * 8
+        steps = to_grey(values, MAP_ALARM) // 8 * 8
         return _data_uri(indexed_picture(steps, heat_palette()))
 
     def _seconds(self, key: str) -> float:

@@ -12,6 +12,7 @@ import pytest
 from gadget.compute.model import make_engine
 from gadget.server.server import Server
 from gadget.settings import Settings
+from jrsr_core.data import MAP_ALARM
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 from .test_recon import images_of
@@ -37,7 +38,8 @@ def test_maps_are_series_of_their_own(tmp_path, capfd):
         assert meta["JRSR_map"] == "hallucination" and meta["DataRole"] == "Map"
         assert "MAP, not an image" in meta["ImageComments"]
         width = float(image.meta["WindowWidth"])
-        assert float(meta["WindowWidth"]) == pytest.approx(0.2 * width)
+        assert float(meta["WindowWidth"]) == MAP_ALARM
+        assert float(second.meta["WindowWidth"]) == pytest.approx(0.2 * width)
         size = np.linalg.norm(second.data) / np.linalg.norm(image.data)
         assert float(image.meta["JRSR_unmeasured"]) == pytest.approx(size, rel=1e-3)
 
