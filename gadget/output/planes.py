@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 import ismrmrd
 import numpy as np
 
+from jrsr_core.mrd.geometry import MAX_COSINE
+
 MOMENTS = ("repetition", "set", "phase", "average")
 """Counters that order the images of a place and contrast in time, the slowest first."""
 
 COUNTERS = ("slice", "contrast", "phase", "repetition", "set", "average")
-MAX_COSINE = 1e-2
-"""Largest cosine of read and phase direction that counts as rounding."""
-
 PARTS = {
     ismrmrd.IMTYPE_PHASE: "PHASE",
     ismrmrd.IMTYPE_REAL: "REAL",

@@ -5,6 +5,11 @@ import numpy as np
 from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
 
 from .encoding import Encoding
+from .errors import BadScan
+
+LARGEST_MM = 1e6
+MAX_COSINE = 1e-2
+"""Largest cosine of read and phase direction that counts as rounding."""
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
@@ -22,6 +27,24 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
         fov_mm=(z if encoding.is_3d else encoding.recon_fov_mm[0], y, x),
         patient_table_position_mm=_vector(head["patient_table_position"]),
     )
+
+
+def check_places(heads: np.ndarray) -> None:
+    """Raise `BadScan` unless images of these lines lie somewhere: DICOM and NIfTI need a place.
+
+    Position and directions have to be numbers, readout and phase encode perpendicular.
+    """
+    for name in ("position", "read_dir", "phase_dir", "slice_dir"):
+        wrong = ~(np.abs(heads[name]) < LARGEST_MM).all(-1)
+        if wrong.any():
+            value = heads[name][int(wrong.argmax())].tolist()
+            raise BadScan(f"{int(wrong.sum())} lines have no usable {name}: {value}")
+    read, phase = (heads[name].astype(np.float64) for name in ("read_dir", "phase_dir"))
+    lengths = np.linalg.norm(read, axis=-1) * np.linalg.norm(phase, axis=-1)
+    cosine = np.abs((read * phase).sum(-1)) / np.where(lengths > 0, lengths, 1.0)
+    if (cosine > MAX_COSINE).any():
+        text = f"read_dir and phase_dir are not perpendicular, their cosine is {cosine.max():.3f}"
+        raise BadScan(f"{int((cosine > MAX_COSINE).sum())} lines: {text}")
 
 
 def acquisition_stamp(head: np.void) -> AcquisitionStamp:

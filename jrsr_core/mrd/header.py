@@ -25,6 +25,8 @@ SMALLEST_FOV_MM = 1.0
 
 MAX_INTEGER = 2**31 - 1
 """Largest magnitude of a whole number."""
+LARGEST_MM = 1e6
+"""Largest length of a field of view; the smallest is its reciprocal."""
 
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
@@ -165,6 +167,9 @@ def _fov(element: ET.Element, path: str, where: str, thickness: float) -> Vector
             mm = thickness
         if mm is None or not mm > 0:
             raise BadScan(f"header: {where}, {path}/{axis} is {_shown(mm)}, expected above 0 mm")
+        if not 1 / LARGEST_MM <= mm <= LARGEST_MM:
+            wanted = f"{1 / LARGEST_MM:g} to {LARGEST_MM:g}"
+            raise BadScan(f"header: {where}, {path}/{axis} is {mm:g} mm, expected {wanted}")
         return mm
 
     z, y, x = size("z"), size("y"), size("x")

@@ -132,5 +132,10 @@ def sort_lines(heads: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, int
         keep &= ~hit
         if flag != NOISE and hit.any():
             rejected[name] = int(hit.sum())
+    n_kept = heads["number_of_samples"].astype(np.int64)
+    n_kept -= heads["discard_pre"].astype(np.int64) + heads["discard_post"]
+    if (empty := keep & (n_kept <= 0)).any():
+        keep &= ~empty
+        rejected["without samples"] = int(empty.sum())
     noise = has_flag(heads, NOISE)
     return np.flatnonzero(keep), np.flatnonzero(noise), rejected

@@ -18,6 +18,7 @@ from .completeness import Patterns, incomplete_images
 from .encoding import Encoding
 from .errors import BadScan, UnsupportedScan
 from .facts import NO_FACTS, ScanFacts
+from .geometry import check_places
 from .header import ScanHeader
 from .kinds import check_encoding, flatten_encodings
 from .lines import (
@@ -126,6 +127,7 @@ def plan_scan(
             + (f", {counts})" if counts else ")")
         )
     _check_spaces(header, heads[lines])
+    check_places(heads[lines])
     lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
     if facts.has_copies:
         lines = without_copies(heads, lines, rejected)
