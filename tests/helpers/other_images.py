@@ -86,7 +86,8 @@ def window(ds: pydicom.Dataset) -> tuple[float, float]:
     shown = group if group is ds else group.FrameVOILUTSequence[0]
     assert shown.VOILUTFunction == "LINEAR"
     center, width = float(shown.WindowCenter), float(shown.WindowWidth)
-    assert center == int(center) and width == int(width) >= 1
+    texts = (str(shown.WindowCenter), str(shown.WindowWidth))
+    assert texts == (f"{center:.0f}", f"{width:.0f}") and width >= 1
     # PS3.3 C.11.2.1.2.1.
     low, high = center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2
     return low * scale(ds), high * scale(ds)

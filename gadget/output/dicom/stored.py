@@ -59,7 +59,7 @@ class StoredValues:
 
     def put_window(self, ds: Dataset) -> None:
         """Set the display window; the item of a functional group takes the same attributes."""
-        ds.WindowCenter, ds.WindowWidth = self.window
+        ds.WindowCenter, ds.WindowWidth = map(str, self.window)
         ds.VOILUTFunction = "LINEAR"
 
     def real_world(self) -> Dataset:
