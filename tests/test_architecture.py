@@ -67,6 +67,7 @@ ARROWS = {
     "training.fit": "data losses config errors",
     "training.evaluation": "fit data",
     "training.cli": "evaluation fit data config errors",
+    "training.slot": "evaluation fit config",
     "training.__main__": "cli",
 }
 """Room -> rooms of the same package that it may import."""

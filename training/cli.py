@@ -92,6 +92,8 @@ def fit(
 
     minutes=8 takes the place of steps: the command ends after eight minutes, exported.
     """
+    # Imported before the run, so that no time of its last part is lost.
+    from training.evaluation.export import export as write
     from training.fit import fit as run
     from training.fit.budget import Stopwatch
     from training.fit.process import Stopped
@@ -113,8 +115,6 @@ def fit(
         return f"step {step}, {watch.elapsed / 60:.2f} of {config.minutes:g} min"
 
     def export_weights() -> None:
-        from training.evaluation.export import export as write
-
         if export_to is not None:
             typer.echo(str(write(Path(config.out), export_to)))
 

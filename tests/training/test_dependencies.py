@@ -23,12 +23,16 @@ torch.set_num_threads(1)
 from pathlib import Path
 from training.config import RunConfig
 from training.data.sources import SourceError, open_source
+from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export
 from training.fit import fit
 config = RunConfig.model_validate_json(sys.argv[2])
 fit(config)
-print(export(Path(config.out), Path(config.out) / "weights"))
-for name in sys.argv[3:]:
+card = export(Path(config.out), Path(config.out) / "weights")
+print(card)
+rows = Evaluation([f"new={card}"], "brain-5x", Path(sys.argv[3]), Path(config.out) / "rows.csv", 1)
+print([row["model"] for row in rows])
+for name in sys.argv[4:]:
     try:
         open_source(Path(name))
     except SourceError as error:
@@ -36,25 +40,31 @@ for name in sys.argv[3:]:
 """
 
 
-def test_training_needs_no_reader_of_other_formats(tmp_path):
+@pytest.mark.parametrize("by", ["steps", "minutes"])
+def test_training_needs_no_reader_of_other_formats(tmp_path, by):
     images = tmp_path / "images"
     images.mkdir()
     write_images(images / "x_train.h5", 2, "ab")
     write_images(images / "x_val.h5", 1, "c")
-    config = tiny(images, tmp_path / "run", steps=5, log__validate_every=5)
+    test = write_images(tmp_path / "x_test.h5", 1, "d")
+    changes = {"steps": 5, "log__validate_every": 5, "scans__vary": True}
+    if by == "minutes":
+        changes = {"minutes": 0.15, "scans__vary": True}
+    config = tiny(images, tmp_path / "run", **changes)
     (tmp_path / "t1.nii").touch()
     (tmp_path / "dicom").mkdir()
     (tmp_path / "dicom" / "1.dcm").write_bytes(bytes(128) + b"DICM")
     call = [sys.executable, "-c", FIT_AND_EXPORT, ",".join(BLOCKED), config.model_dump_json()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [*call, str(tmp_path / "t1.nii"), str(tmp_path / "dicom")],
+        [*call, str(test), str(tmp_path / "t1.nii"), str(tmp_path / "dicom")],
         capture_output=True,
         text=True,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    card, nifti, dicom = done.stdout.splitlines()
+    card, rows, nifti, dicom = done.stdout.splitlines()
+    assert rows == "['new']"
     assert card.endswith("jrsr_tiny.json")
     assert nifti == "t1.nii: reading NIfTI needs the package nibabel"
     assert dicom == "1.dcm: reading DICOM needs the package pydicom"

@@ -136,9 +136,13 @@ class FreshBatches:
             raise self._error or StopIteration
         return batch
 
-    def close(self) -> None:
-        """Stop the threads and the workers."""
+    def stop(self) -> None:
+        """Let the threads and the workers end after what they are doing."""
         self._stop.set()
+
+    def close(self) -> None:
+        """Stop, and wait for the threads and the workers."""
+        self.stop()
         for thread in self._threads:
             thread.join()
 

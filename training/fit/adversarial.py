@@ -37,29 +37,30 @@ def fit(
         if adversary is None:
             raise ValueError(f"loop is {config.loop}, the adversarial loop needs a discriminator")
         discriminator = adversary.network
-        for names, scan in run.batches():
-            # Generator.
-            adversarial = run.phase.name == "full"
-            output, truth = run.predict(names, scan)
-            with run.fabric.autocast():
-                terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
-                if adversarial:
-                    discriminator.requires_grad_(False)
-                    pair = magnitudes(output, truth)
-                    terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
-                    terms |= adversarial_terms(discriminator, pair, config.loss)
-            loss = torch.stack(list(terms.values())).sum()
-            finite = run.update(loss, run.networks.generator)
-
-            # Discriminator, on the same images.
-            if adversarial and finite:
-                discriminator.requires_grad_(True)
+        with run.budget.watched():
+            for names, scan in run.batches():
+                # Generator.
+                adversarial = run.phase.name == "full"
+                output, truth = run.predict(names, scan)
                 with run.fabric.autocast():
-                    shown = pair.without_flat(config.loss.discriminator.flat_threshold)
-                    fake, _ = discriminator(shown.image.detach(), shown.zero_filled)
-                    real, _ = discriminator(shown.target, shown.zero_filled)
-                loss = discriminator_loss(fake, real, config.loss.discriminator.gan)
-                run.update(loss, adversary)
-                terms["discriminator"] = loss
-            run.finish_step(terms, output, finite)
+                    terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
+                    if adversarial:
+                        discriminator.requires_grad_(False)
+                        pair = magnitudes(output, truth)
+                        terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
+                        terms |= adversarial_terms(discriminator, pair, config.loss)
+                loss = torch.stack(list(terms.values())).sum()
+                finite = run.update(loss, run.networks.generator)
+
+                # Discriminator, on the same images.
+                if adversarial and finite:
+                    discriminator.requires_grad_(True)
+                    with run.fabric.autocast():
+                        shown = pair.without_flat(config.loss.discriminator.flat_threshold)
+                        fake, _ = discriminator(shown.image.detach(), shown.zero_filled)
+                        real, _ = discriminator(shown.target, shown.zero_filled)
+                    loss = discriminator_loss(fake, real, config.loss.discriminator.gan)
+                    run.update(loss, adversary)
+                    terms["discriminator"] = loss
+                run.finish_step(terms, output, finite)
         return run.finish()

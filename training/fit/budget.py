@@ -1,17 +1,18 @@
 """How long a run goes on: to its last step, or to a deadline on a clock.
 
 A run by `minutes` ends its training early enough for validation and export, `log.final_minutes`
-before the deadline but at most a tenth of `minutes`, and begins no step that would not be over by
-then. Everything that its schedule depends on is the time since its beginning, with what earlier
-runs in the same folder have spent.
+before the deadline but at most a tenth of `minutes`. It begins no step that would not be over by
+then, and leaves one out that takes longer than those before it. Everything that its schedule
+depends on is the time since its beginning, with what earlier runs in the same folder have spent.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from jrsr_core.cancellation import watched
 from training.config import RunConfig
 
 from .schedule import (
@@ -27,8 +28,13 @@ FINAL_SHARE = 0.1
 EXPORT_SHARE = 0.25
 """Largest share of `minutes` for validation and export; share of these for export alone."""
 
-N_DURATIONS = 3
-"""The next step is expected to take as long as the longest of so many before it."""
+N_DURATIONS = 20
+"""The next step is expected to take as long as the longest of so many before it: batches differ in
+shape."""
+
+
+class OutOfTime(Exception):
+    """The time of training is over within a step, which is left out."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,20 @@ class Budget:
         if self._began_step is not None:
             self._durations.append(self.watch.elapsed - self._began_step)
 
-    def has_time_to_validate(self) -> bool:
+    def has_time_to_validate(self, slice_seconds: float = 0.0) -> bool:
         """Return whether the final validation goes on; the rest of the time is for the export."""
-        return self.total - self.elapsed > EXPORT_SHARE * self.final
+        return self.total - self.elapsed > EXPORT_SHARE * self.final + slice_seconds
+
+    def check(self) -> None:
+        """Raise `OutOfTime` at the end of the training; solvers call this at every iteration."""
+        if self.is_timed and self.elapsed > self.training:
+            raise OutOfTime
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Leave the context at the end of the training, even in the middle of a step."""
+        with suppress(OutOfTime), watched(self.check):
+            yield
 
     # The schedule.
 
@@ -160,3 +177,15 @@ class Validations:
         yield
         self._last = self.budget.watch.now()
         self._seconds = self._last - began
+
+    def until_export(self, stopped: Callable[[], bool]) -> Callable[[], bool]:
+        """Return whether there is time for another slice, each as long as the longest before."""
+        budget = self.budget
+        seconds, last = budget.step_seconds / budget.config.optimizer.batch, budget.elapsed
+
+        def goes_on() -> bool:
+            nonlocal seconds, last
+            seconds, last = max(seconds, budget.elapsed - last), budget.elapsed
+            return budget.has_time_to_validate(seconds) and not stopped()
+
+        return goes_on

@@ -22,7 +22,7 @@ STEPS_AHEAD = 2
 
 
 class Feed:
-    """The batches of one process from a step on; a context that ends what makes them."""
+    """The batches of one process from a step on; no more are made after its context."""
 
     def __init__(
         self, config: RunConfig, folder: Path, manifest: Manifest, step: int, fabric: "Fabric"
@@ -39,6 +39,11 @@ class Feed:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if isinstance(self._batches, FreshBatches):
+            self._batches.stop()
+
+    def close(self) -> None:
+        """Wait until everything has ended that makes batches."""
         self._batches.close()
 
     def next(self) -> tuple[list[str], TrainingScan] | None:

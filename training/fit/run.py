@@ -88,6 +88,7 @@ class Run:
         self._lock = lock_folder(self.out) if self.fabric.is_global_zero else None
         self._stop = StopSignal()
         self.log: RunLog | None = None
+        self.feed: Feed | None = None
         try:
             self._open(on_row)
         except BaseException:
@@ -103,6 +104,8 @@ class Run:
         self._release()
 
     def _release(self) -> None:
+        if self.feed is not None:
+            self.feed.close()
         if self.log is not None:
             self.log.close()
         if self._lock is not None:
@@ -159,8 +162,8 @@ class Run:
 
     def batches(self) -> Iterator[tuple[list[str], TrainingScan]]:
         """Yield the names and scans of the batches from the current step to the last."""
-        source = (self.config, self.folder, self.manifest, self.state.step)
-        with Feed(*source, self.fabric) as self.feed:
+        source = (self.config, self.folder, self.manifest, self.state.step, self.fabric)
+        with Feed(*source) as self.feed:
             self.clock = Clock()
             while not any_process(self.fabric, not self.budget.allows_step(self.state.step)):
                 batch = self.feed.next()
@@ -185,7 +188,7 @@ class Run:
             select_trainable(self.networks.model, self.phase.name)
 
     def on_device(self) -> AbstractContextManager[None]:
-        """Return the context of a step's work: on a GPU nothing in it waits for the result."""
+        """Return the context of a step, in which nothing waits for a GPU."""
         return without_waiting() if self.fabric.device.type == "cuda" else nullcontext()
 
     def predict(self, names: list[str], scan: TrainingScan) -> tuple[ModelOutput, TrainingScan]:
@@ -194,17 +197,16 @@ class Run:
         if warm_start:
             x0, n_iter = self.points.start(names, scan)
             set_iterations(model, n_iter)
+        settings = (self.config, self.phase.name, self.rng, x0)
         with self.fabric.autocast():
-            output, truth, points = run_generator(
-                model, scan, self.config, self.phase.name, self.rng, x0
-            )
+            output, truth, points = run_generator(model, scan, *settings)
         if warm_start:
             self.points.keep(names, points)
         self.clock.lap("forward")
         return output, truth
 
     def update(self, loss: Tensor, learner: Learner) -> Tensor:
-        """Take a step of a learner; return whether the gradient was finite, see `update`."""
+        """Take a step of a learner; see `update`."""
         return update(self.fabric, loss, learner, self.clock)
 
     def finish_step(self, terms: dict[str, Tensor], output: ModelOutput, finite: Tensor) -> None:
@@ -226,9 +228,8 @@ class Run:
         self.figures.add(terms, output, finite, self.clock.laps)
         if not finite.is_cuda or state.step % log.every == 0:
             self._read_figures()
-        if state.step % log.every == 0 or (
-            state.step == self.config.steps and not self.budget.is_timed
-        ):
+        is_last = state.step == self.config.steps and not self.budget.is_timed
+        if state.step % log.every == 0 or is_last:
             self._write_row()
         if from_first(self.fabric, self.validations.are_due(state.step)):
             self._validate()
@@ -250,7 +251,7 @@ class Run:
         self.state.elapsed = self.budget.elapsed
         row = take_row(self.state, self.config, self.phase.name, self.rate)
         if self.log is not None:
-            self.log.write(row | self.feed.facts())
+            self.log.write(row | (self.feed.facts() if self.feed else {}))
 
     def _validate(self, goes_on: Callable[[], bool] = lambda: True) -> None:
         """Judge the averaged weights on validation scans, in the process that logs."""
@@ -295,6 +296,6 @@ class Run:
             self._write_row()
         self.save()
         if self.budget.is_timed:
-            self._validate(lambda: self.budget.has_time_to_validate() and not self._stop.came)
+            self._validate(self.validations.until_export(lambda: self._stop.came))
             self.save()
         return self.networks.average

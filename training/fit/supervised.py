@@ -48,15 +48,16 @@ def fit(
     """
     with Run(config, on_row, watch) as run:
         _check_losses(run)
-        for names, scan in run.batches():
-            with run.on_device():
-                output, truth = run.predict(names, scan)
-                with run.fabric.autocast():
-                    terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
-                    if run.phase.name == "full":
-                        pair = magnitudes(output, truth)
-                        terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
-                loss = torch.stack(list(terms.values())).sum()
-                finite = run.update(loss, run.networks.generator)
-            run.finish_step(terms, output, finite)
+        with run.budget.watched():
+            for names, scan in run.batches():
+                with run.on_device():
+                    output, truth = run.predict(names, scan)
+                    with run.fabric.autocast():
+                        terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
+                        if run.phase.name == "full":
+                            pair = magnitudes(output, truth)
+                            terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
+                    loss = torch.stack(list(terms.values())).sum()
+                    finite = run.update(loss, run.networks.generator)
+                run.finish_step(terms, output, finite)
         return run.finish()

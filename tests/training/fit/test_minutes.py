@@ -10,11 +10,13 @@ import time
 import pytest
 import torch
 
+from jrsr_core.models import rec
 from jrsr_core.weights.load import load_weights
 from tests.training.conftest import changed, tiny
 from training.fit import fit, run
 from training.fit.budget import Budget, Stopwatch
 from training.fit.checkpoint import read_checkpoint
+from training.fit.initial_weights import averaged_model
 from training.fit.log import read_log
 from training.fit.schedule import last_phase
 
@@ -155,6 +157,24 @@ def test_a_run_ends_at_its_deadline_validated_and_continues(scans, tmp_path, mon
     assert read_checkpoint(tmp_path / "a")[1].elapsed == 78.0
     fit(changed(config, minutes=1.5), watch=Stopwatch(clock))
     assert read_checkpoint(tmp_path / "a")[1].step == 13
+
+
+def test_a_step_that_takes_too_long_is_left_out(scans, tmp_path, monkeypatch):
+    config = tiny(scans, tmp_path / "a", model="jrsr-dc", minutes=1)
+    clock = with_steps_of(10.0, monkeypatch)
+    before = rec.RecModule.step
+
+    def slow(self, *args):
+        if clock.t >= 1030:
+            clock.t += 5.0  # The machine has become slow: one iteration of the fixed point.
+        return before(self, *args)
+
+    monkeypatch.setattr(rec.RecModule, "step", slow)
+    fit(config, watch=Stopwatch(clock))
+    state = read_checkpoint(tmp_path / "a")[1]
+    # It ends within one iteration of the end of the training, without the step.
+    assert 54 < state.elapsed <= 59.0 and state.step == 2
+    averaged_model(tmp_path / "a")
 
 
 def test_minutes_take_the_place_of_steps(scans, tmp_path, monkeypatch):

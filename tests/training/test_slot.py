@@ -1,0 +1,62 @@
+"""A slot: trained by minutes, exported, compared on both protocols, never worse weights kept."""
+
+from pathlib import Path
+
+import pytest
+
+from jrsr_core.weights.load import load_weights
+from tests.training.conftest import write_images
+from training import slot
+from training.slot import Comparison, best_card, next_slot, run_slot, slot_config
+
+RECIPE = "model: jrsr-dc\npreset: tiny\nsteps: 2\ndevice: cpu\n"
+RECIPE += "optimizer: {batch: 2}\nlog: {tensorboard: false}\n"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def test_better_weights_only(recipe, images, scans, tmp_path, monkeypatch):
+    folder = tmp_path / "slots"
+    folder.mkdir()
+    test = write_images(tmp_path / "x_test.h5", 2, "ab")
+    changes = [f"data={scans}"]
+    first, found = run_slot(recipe, folder, test, changes, 2)
+    assert first == folder / "slot-001" / "weights" / "jrsr-dc_tiny.json"
+    assert set(found.new) == set(slot.PROTOCOLS) and not found.before and found.is_better
+    assert best_card(folder) == first
+    # The second starts from the first and is judged beside it, on the same slices.
+    second, found = run_slot(recipe, folder, test, changes, 2)
+    assert load_weights(second)[1].training["init_sha256"] == load_weights(first)[1].sha256
+    assert set(found.before) == set(slot.PROTOCOLS)
+    expected = second if found.is_better else first
+    assert best_card(folder) == expected
+    # Worse in one protocol alone: not kept.
+    best = best_card(folder)
+    worse = Comparison({"brain-5x": 31.0, "wall-16x": 25.0}, {"brain-5x": 30.0, "wall-16x": 25.1})
+    monkeypatch.setattr(slot, "compare", lambda *_: worse)
+    third, _ = run_slot(recipe, folder, test, changes, 2)
+    assert best_card(folder) == best and third.exists() and best.exists()
+
+
+def test_is_better():
+    assert Comparison({"a": 2.0, "b": 2.0}, {"a": 1.0, "b": 1.9}).is_better
+    assert not Comparison({"a": 2.0, "b": 2.0}, {"a": 2.0, "b": 1.9}).is_better
+
+
+def test_slots_are_numbered(tmp_path):
+    assert next_slot(tmp_path).name == "slot-001"
+    (tmp_path / "slot-009").mkdir()
+    assert next_slot(tmp_path).name == "slot-010"
+
+
+def test_the_first_slot_grows_and_later_ones_continue(tmp_path):
+    recipe = Path(slot.__file__).parent / "recipes" / "jrsr-dc_paper.yaml"
+    first = slot_config(recipe, tmp_path, None, ["data=d"])
+    assert first.start.grow_from.endswith("jrsr-dc_compact.json") and not first.start.init
+    later = slot_config(recipe, tmp_path, Path("best.json"), ["data=d"])
+    assert later.start.init == "best.json" and not later.start.grow_from

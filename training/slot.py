@@ -1,0 +1,130 @@
+"""What a rented or lent GPU does in its minutes: train, export, compare, keep the better weights.
+
+    python -m training.slot RECIPE FOLDER --train IMAGES --test IMAGES --minutes 8 [key=value ...]
+
+Every slot has a folder of its own, `FOLDER/slot-001` and so on, so that nothing is overwritten. A
+slot starts from the best weights so far with a new optimizer and a short warm-up; the first one as
+its recipe says, which is grown from smaller weights in `jrsr-dc_paper.yaml`. The new weights and
+those to beat (the best so far; at first the weights that the recipe grows from) are judged on the
+same slices of both protocols. `FOLDER/best.txt` names the slot of the best weights, and changes
+only where the new ones have the higher mean PSNR in every protocol.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from jrsr_core.atomic import write_bytes
+from training.config import RunConfig, load_recipe
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.export import export
+from training.evaluation.rows import summarise
+from training.fit import fit
+from training.fit.budget import Stopwatch
+from training.fit.process import Stopped
+
+PROTOCOLS = ("brain-5x", "wall-16x")
+BEST = "best.txt"
+NEW, BEFORE = "new", "before"
+"""Labels of the weights in the CSV of a slot."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean PSNR of the new weights and of those before, by protocol."""
+
+    new: dict[str, float]
+    before: dict[str, float]
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the new weights are better in every protocol; true where none were before."""
+        return all(self.new[p] > value for p, value in self.before.items())
+
+
+def best_card(folder: Path) -> Path | None:
+    """Return the card of the best weights of earlier slots."""
+    path = folder / BEST
+    return folder / path.read_text().strip() if path.exists() else None
+
+
+def next_slot(folder: Path) -> Path:
+    """Return the folder of a new slot."""
+    taken = [int(p.name.removeprefix("slot-")) for p in folder.glob("slot-*")]
+    return folder / f"slot-{max(taken, default=0) + 1:03d}"
+
+
+def slot_config(recipe: Path, slot: Path, best: Path | None, changes: list[str]) -> RunConfig:
+    """Return the run of a slot, from the best weights where there are some."""
+    start = [f"start.init={best}", "start.grow_from="] if best else []
+    return load_recipe(recipe, [*changes, *start, f"out={slot / 'run'}"])
+
+
+def compare(new: Path, before: str, test: Path, out: Path, n_slices: int) -> Comparison:
+    """Judge weights on slices of both protocols; the rows are in `out`."""
+    models = [f"{NEW}={new}"] + ([f"{BEFORE}={before}"] if before else [])
+    for protocol in PROTOCOLS:
+        for _ in Evaluation(models, protocol, test, out, n_slices):
+            pass
+    means: dict[str, dict[str, float]] = {NEW: {}, BEFORE: {}}
+    for entry in summarise(out):
+        means[entry["model"]][entry["protocol"]] = entry["psnr"][0]
+    return Comparison(means[NEW], means[BEFORE])
+
+
+def run_slot(
+    recipe: Path,
+    folder: Path,
+    test: Path,
+    changes: list[str],
+    n_slices: int = 40,
+    watch: Stopwatch | None = None,
+) -> tuple[Path, Comparison]:
+    """Train, export, compare; return the card of the new weights and the figures.
+
+    A signal ends the training; its weights are compared all the same.
+    """
+    slot, best = next_slot(folder), best_card(folder)
+    config = slot_config(recipe, slot, best, changes)
+    try:
+        fit(config, None, watch)
+    except Stopped:
+        sys.stderr.write("slot: training stopped by a signal\n")
+    card = export(Path(config.out), slot / "weights")
+    before = str(best or config.start.grow_from or config.start.init)
+    found = compare(card, before, test, slot / "rows.csv", n_slices)
+    if found.is_better:
+        name = card.relative_to(folder).as_posix()
+        write_bytes(folder / BEST, name.encode(), overwrite=True)
+    return card, found
+
+
+def main() -> None:
+    """Run one slot and print its figures."""
+    began = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--train", type=Path, required=True, help="images: a file or a folder")
+    parser.add_argument("--test", type=Path, required=True, help="test slices: HDF5")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of training, with its export")
+    parser.add_argument("--slices", type=int, default=40)
+    parser.add_argument("changes", nargs="*", metavar="key=value")
+    given = parser.parse_intermixed_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    changes = [f"data={given.train}", f"minutes={given.minutes}", "scans.vary=true"]
+    changes += ["scans.truth_maps=acs", *given.changes]
+    watch = Stopwatch(began=began)
+    card, found = run_slot(given.recipe, given.folder, given.test, changes, given.slices, watch)
+    for protocol, psnr in found.new.items():
+        before = found.before.get(protocol)
+        against = f", before {before:.3f} dB" if before is not None else ""
+        sys.stdout.write(f"{protocol}: {psnr:.3f} dB{against}\n")
+    kept = "the best so far" if found.is_better else "not better, the best so far are kept"
+    sys.stdout.write(f"{card}: {kept}; {watch.elapsed:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()
