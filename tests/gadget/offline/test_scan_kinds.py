@@ -1,7 +1,5 @@
 """`jrsr simulate`, `check` and `recon` on every kind of scan, and geometry across them."""
 
-from dataclasses import replace
-
 import h5py
 import ismrmrd
 import numpy as np
@@ -103,7 +101,7 @@ def test_check_shows_it_on_one_screen_and_recon_does_it(kind, tmp_path, capfd):
     options, words = KINDS[kind]
     scan, true = tmp_path / "scan.h5", tmp_path / "truth.h5"
     if isinstance(options, dict):
-        write_simulation(replace(SMALL_REQUEST, **options), scan, true)
+        write_simulation(SMALL_REQUEST.override(**options), scan, true)
     else:
         made = jrsr(capfd, "simulate", "-o", scan, "--truth", true, *options)
         assert made.code == 0, made.err
@@ -171,7 +169,7 @@ def test_every_encoding_space_has_a_series_of_its_own(tmp_path, capfd):
 @pytest.mark.parametrize("command", ["check", "recon"])
 def test_declined_with_the_reason(command, options, words, tmp_path, capfd):
     scan = tmp_path / "scan.h5"
-    write_simulation(replace(SMALL_REQUEST, **options), scan)
+    write_simulation(SMALL_REQUEST.override(**options), scan)
     assert_one_line(jrsr(capfd, command, scan, *FAST), 2, words)
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 
@@ -202,17 +200,17 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
     [
         (("--calibration", "embeded"), "did you mean 'embedded'?"),
         (("--order", "random"), "order is 'random'"),
-        (("--partial-fourier", "0.3"), "partial_fourier is 0.3, expected 0.5 to 1"),
+        (("--partial-fourier", "0.3"), "partial_fourier is 0.3, expected a number from 0.5 to 1"),
         (("--matrix", "96"), "matrix is '96', expected two sizes"),
         (("--calibration", "interleaved", "--repetitions", "1"), "needs 2 repetitions, not 1"),
         (("--protocol", "wall-16x", "--slices", "2"), "slices is 2"),
         (("--protocol", "wall-16x", "--readout-pixel", "0.5"), "readout_pixel is 0.5"),
-        (("--phase-fov", "0.4"), "phase_fov is 0.4, expected 0.5 to 1"),
+        (("--phase-fov", "0.4"), "phase_fov is 0.4, expected a number from 0.5 to 1"),
         (
             ("--phase-fov", "0.8", "--phase-oversampling", "1.2"),
             "phase_fov is 0.8, phase_oversampling 1.2: one of them must be 1",
         ),
-        (("--readout-pixel", "0.3"), "readout_pixel is 0.3, expected 0.5 to 1"),
+        (("--readout-pixel", "0.3"), "readout_pixel is 0.3, expected a number from 0.5 to 1"),
         (("--calibration", "volume"), "volume needs at least 2 slices, not 1"),
         (("--protocol", "wall-16x", "--calibration", "volume"), "volume is for 2-D slices"),
     ],
