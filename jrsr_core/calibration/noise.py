@@ -17,9 +17,10 @@ R is made in double precision: its eigenvalues span the dynamic range of k-space
 Between 20 and 60 dB, 2 to 32 coils: right within 4 % where the ACS spans the readout (1-D masks; 2
 coils above 50 dB within 10 %), mostly within 10 % and 25 % at worst for a square ACS of 24 x 24. A
 single coil has no redundancy but the empty margin of its field of view; what comes out there is an
-upper bound.
+upper bound, and the power of its outermost samples is another one: the smaller of both is taken.
 """
 
+import math
 from functools import lru_cache
 
 import torch
@@ -43,6 +44,11 @@ MAX_DIMENSIONS = 200
 
 WINDOWS_PER_DIMENSION = 3
 FRACTION = 0.1
+
+OUTER = 0.8
+"""Distance from k = 0, 1 at the ends of either axis, beyond which samples are outermost."""
+
+MIN_OUTER = 100
 
 
 def noise_std_of(slice_: KSpaceSlice) -> float:
@@ -88,7 +94,23 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     if peak == 0:
         return 0.0
     covariance = _window_covariance(acs.cpu() / peak, width)
-    return peak * _noise_power(covariance, *_unit_noise(shape, width)) ** 0.5
+    found = peak * _noise_power(covariance, *_unit_noise(shape, width)) ** 0.5
+    return min(found, outer_noise_std(kspace, mask)) if n_coils == 1 else found
+
+
+def outer_noise_std(kspace: Tensor, mask: Tensor) -> float:
+    """Return an upper bound of sqrt(E|n|^2), from the outermost measured samples.
+
+    The median of |n|^2 is sigma^2 ln 2; with signal among the samples it is larger. Samples that
+    are exactly zero were not measured. Infinite where fewer than `MIN_OUTER` samples are left.
+    """
+    y, x = ((torch.arange(n) - n // 2) * 2 / n for n in mask.shape)
+    is_outer = (y[:, None] ** 2 + x[None, :] ** 2 > OUTER**2).to(mask.device) & (mask > 0)
+    power = kspace[:, is_outer].abs().square()
+    power = power[power > 0]
+    if power.numel() < MIN_OUTER:
+        return math.inf
+    return (float(power.median()) / math.log(2)) ** 0.5
 
 
 def _kernel_width(shape: tuple[int, int, int]) -> int:

@@ -14,9 +14,9 @@ from jrsr_core.calibration.whitening import (
     whiten,
     whitening_matrix,
 )
-from jrsr_core.physics.fourier import ifft, ifft2c
+from jrsr_core.physics.fourier import fft2c, ifft, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad
-from tests.helpers.synthetic import line_mask, scan
+from tests.helpers.synthetic import grid, line_mask, noise_like, scan
 from tests.laws import assert_close, random_complex
 
 
@@ -295,3 +295,15 @@ def test_noise_std_needs_an_acs():
     mask = crop_or_pad(torch.ones(4, 4), (64, 64))
     with pytest.raises(ValueError, match="acs of 4x4 is too small to estimate the noise of 8"):
         estimate_noise_std(random_complex(8, 64, 64), mask)
+
+
+@pytest.mark.parametrize("snr_db", [10, 22, 30])
+def test_one_coil_whose_object_fills_the_field_of_view(snr_db):
+    """Without an empty margin the null space of the ACS holds signal; outer k-space does not."""
+    y, x = grid((128, 112))
+    image = 1 + 0.4 * torch.cos(9 * y + 2) * torch.cos(7 * x) + 0.3 * torch.sin(40 * x + 13 * y)
+    clean = fft2c(image.to(torch.complex64))[None]
+    std = float(clean.abs().square().mean().sqrt()) * 10 ** (-snr_db / 20)
+    mask = line_mask((128, 112), 2, 20)
+    kspace = (clean + noise_like(clean, std)) * mask
+    assert estimate_noise_std(kspace, mask) == pytest.approx(std, rel=0.1)
