@@ -31,8 +31,10 @@ ARROWS = {
     "jrsr_core.weights": "atomic validation models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
-    "jrsr_core.mrd": "data physics calibration mrd.acs",
+    "jrsr_core.mrd": "data physics calibration mrd.acs mrd.planning mrd.examination",
     "jrsr_core.mrd.acs": "data physics calibration mrd",
+    "jrsr_core.mrd.planning": "data mrd mrd.acs",
+    "jrsr_core.mrd.examination": "mrd mrd.planning",
     "jrsr_core.mrd.files": "atomic mrd",
     "jrsr_core.mrd.simulator": (
         "data atomic validation physics calibration simulation mrd mrd.files"
@@ -94,7 +96,8 @@ FOREIGN = {
 WITHOUT_TORCH = (
     "jrsr_core",
     "jrsr_core.data",
-    "jrsr_core.mrd.plan",
+    "jrsr_core.mrd.planning.plan",
+    "jrsr_core.mrd.examination.examine",
     "jrsr_core.mrd.files.scan",
     "jrsr_core.mrd.files.sandbox",
     "jrsr_core.mrd.simulator.request",

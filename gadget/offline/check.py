@@ -12,7 +12,7 @@ from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
-from jrsr_core.mrd.plan import NESTING, ScanPlan
+from jrsr_core.mrd.planning.plan import NESTING, ScanPlan
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name

@@ -22,7 +22,7 @@ from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.metrics.image import psnr, ssim
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation

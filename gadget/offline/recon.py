@@ -29,7 +29,7 @@ from gadget.scan.stages import (
 )
 from gadget.settings import Settings
 from jrsr_core.mrd.noise import NoiseData
-from jrsr_core.mrd.plan import ScanPlan
+from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .scans import Scan, noise_scan, open_scan
 from .summary import Summary

@@ -15,7 +15,7 @@ from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.plan import ScanPlan
+from jrsr_core.mrd.planning.plan import ScanPlan
 
 AWriter = TypeVar("AWriter", bound="Writer")
 

@@ -12,11 +12,11 @@ from jrsr_core.calibration.settings import SR_FACTOR, check_matrix, kernel_shape
 from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.grid import line_counts, lines_outside, sampling_pattern
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineSource
-from jrsr_core.mrd.plan import ScanPlan
+from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.mrd.readout import measured_share
 
 

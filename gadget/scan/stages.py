@@ -27,7 +27,7 @@ from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.numbering import Numbering
-from jrsr_core.mrd.plan import ScanPlan
+from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.volume import Tick
 
 from .failed_scans import save_lines

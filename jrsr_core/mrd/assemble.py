@@ -17,6 +17,7 @@ from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.acs.read import acs_of_block, read_block
+from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .accumulate import BrokenCoils, LineReader
 from .errors import BadSamples, IncompleteImage
@@ -27,7 +28,6 @@ from .lines import LineSource
 from .noise import NoiseData, Whitening, make_whitening, read_noise
 from .noise_lines import usable_noise
 from .notes import broken_note, dependent_note, silent_note
-from .plan import ScanPlan
 from .readout import measured_share
 
 

@@ -13,10 +13,10 @@ import ismrmrd
 import numpy as np
 
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, Counters, ReconImage, ReconReport, Vector
+from jrsr_core.mrd.planning.plan import NESTING
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .header import ScanHeader
-from .plan import NESTING
 
 RESEARCH_USE = "Research use only: image derived by a neural network"
 RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"

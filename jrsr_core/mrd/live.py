@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.mrd.examination.examine import ScanRecord, plan_source
+from jrsr_core.mrd.planning.kinds import check_header
+from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .assemble import Assembler, ScanMemory
 from .errors import BadScan
-from .examine import ScanRecord, plan_source
 from .header import ScanHeader
-from .kinds import check_header
 from .lines import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
@@ -26,7 +27,6 @@ from .lines import (
     flag_bits,
     line_bytes,
 )
-from .plan import ScanPlan
 from .trigger import Trigger, Unit, unit_of
 
 _NOISE = flag_bits(NOISE)

@@ -23,7 +23,7 @@ from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.scan.stages import file_tasks, make_assembler
 from gadget.settings import Settings
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 

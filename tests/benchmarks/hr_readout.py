@@ -19,7 +19,7 @@ from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.resolution import crop_or_pad

@@ -37,7 +37,7 @@ from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import shipped_folder
 from jrsr_core.weights.load import load_weights

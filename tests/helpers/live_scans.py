@@ -9,7 +9,7 @@ import torch
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import REJECTED, LineList, flag_bits

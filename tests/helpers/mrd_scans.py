@@ -10,7 +10,7 @@ from torch import Tensor
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, SliceGeometry, Vector
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import LineList, LineSource
 from jrsr_core.mrd.simulator.frames import make_frame

@@ -6,7 +6,7 @@ import pytest
 
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest, UnusualHeaders
 from tests.helpers.commands import assert_one_line, jrsr
 

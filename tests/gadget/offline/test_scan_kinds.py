@@ -11,7 +11,7 @@ from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_resul
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.images import crop_to_fov
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.header import ScanMetadata, slice_axes
 from jrsr_core.mrd.simulator.lines import scan_of_frames

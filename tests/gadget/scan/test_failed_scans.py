@@ -14,7 +14,7 @@ from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.mrd_scans import copied, noise_samples, small_scan
 from tests.helpers.peer import CHEAP
 

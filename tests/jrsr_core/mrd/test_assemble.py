@@ -11,7 +11,7 @@ from jrsr_core.mrd.errors import BadSamples, IncompleteImage, UnsupportedScan
 from jrsr_core.mrd.grid import line_places, lines_outside
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.header import ScanMetadata
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.simulation.masks import make_mask

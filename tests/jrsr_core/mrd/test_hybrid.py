@@ -15,7 +15,7 @@ from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
 from jrsr_core.mrd.lines import CALIBRATION, flag_bits
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame, reference_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.request import ScanRequest

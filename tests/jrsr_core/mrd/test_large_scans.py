@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
-from jrsr_core.mrd import positions
 from jrsr_core.mrd.acs import choose
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.scan import ROW_DTYPE, ScanFile
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning import positions
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.load import MAX_HEADER_BYTES, load_weights
 from tests.helpers.mrd_scans import small_scan

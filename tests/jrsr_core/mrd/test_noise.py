@@ -12,7 +12,7 @@ from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.noise import read_noise
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.reconstruction.load import load_reconstructor
 from tests.helpers.mrd_scans import (
     copied,

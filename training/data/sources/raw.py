@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 
 from .base import Source, SourceError, anonymous, own_split

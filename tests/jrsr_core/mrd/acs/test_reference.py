@@ -13,7 +13,7 @@ from jrsr_core.mrd.acs.read import resample_fov
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, LineList, flag_bits
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.simulation.masks import make_mask

@@ -13,7 +13,7 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame, reference_volume
 from jrsr_core.mrd.simulator.header import ScanMetadata
 from jrsr_core.mrd.simulator.lines import scan_of_frames

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .encoding import PhaseEncodeGrid
-from .grid import line_offsets
-from .lines import LineSource
-from .readout import readout_kinds
+from jrsr_core.mrd.encoding import PhaseEncodeGrid
+from jrsr_core.mrd.grid import line_offsets
+from jrsr_core.mrd.lines import LineSource
+from jrsr_core.mrd.readout import readout_kinds
 
 LINES_AT_ONCE = 64
 STRIP = 2

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import REVERSE, LineSource, has_flag
+from jrsr_core.mrd.planning.completeness import Patterns
+from jrsr_core.mrd.planning.findings import ScanFindings, SpaceFindings
+from jrsr_core.mrd.planning.plan import ScanPlan, plan_scan
+from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
+
 from .centers import find_peak
-from .completeness import Patterns
 from .copies import are_copies
-from .errors import UnsupportedScan
-from .facts import ScanFacts, SpaceFacts
-from .header import ScanHeader
-from .lines import REVERSE, LineSource, has_flag
-from .plan import ScanPlan, plan_scan
 from .probe import Probe, probe_lines, read_alike, read_probe
-from .readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
 from .readout_checks import OUTER_SHARE, is_alternating, outer_share, projections
 
 CENTRAL_LINES = 16
@@ -44,7 +45,7 @@ class ScanRecord:
         Sampling of the images so far.
     """
 
-    spaces: dict[int, SpaceFacts] = field(default_factory=dict)
+    spaces: dict[int, SpaceFindings] = field(default_factory=dict)
     n_tries: dict[int, int] = field(default_factory=dict)
     patterns: Patterns = field(default_factory=dict)
 
@@ -72,7 +73,7 @@ def plan_source(
         As `plan_scan`; lines that run in opposite directions without a flag.
     """
     record = record or ScanRecord()
-    plan = plan_scan(header, source.heads, ScanFacts(record.spaces), record.patterns)
+    plan = plan_scan(header, source.heads, ScanFindings(record.spaces), record.patterns)
     has_copies = are_copies(source, plan)
     new = {}
     for number in plan.spaces:
@@ -82,15 +83,15 @@ def plan_source(
             record.n_tries[number] += 1
             new[number] = _examine_space(source, plan, number, is_cropped=is_cropped)
     record.spaces |= new
-    if not has_copies and not any(facts.changes_plan for facts in new.values()):
+    if not has_copies and not any(findings.changes_plan for findings in new.values()):
         return plan
-    facts = ScanFacts(dict(record.spaces), has_copies)
-    return plan_scan(header, source.heads, facts, record.patterns)
+    findings = ScanFindings(dict(record.spaces), has_copies)
+    return plan_scan(header, source.heads, findings, record.patterns)
 
 
 def _examine_space(
     source: LineSource, plan: ScanPlan, number: int, *, is_cropped: bool
-) -> SpaceFacts:
+) -> SpaceFindings:
     """Examine the middle one of the images of an encoding space."""
     images = [counters for counters in plan.groups if counters.encoding == number]
     counters = images[len(images) // 2]
@@ -98,7 +99,7 @@ def _examine_space(
     lines = probe_lines(source.heads, plan.groups[counters], grid)
     probe = read_probe(source, lines)
     line, line_note, is_certain = _center(source, probe, plan, number, axis=1)
-    facts = SpaceFacts(
+    findings = SpaceFindings(
         center_line=line,
         broken_coils=probe.broken_coils,
         notes=line_note,
@@ -106,13 +107,13 @@ def _examine_space(
     )
     if layout.encoding.is_3d:
         partition, note, _ = _center(source, probe, plan, number, axis=2)
-        facts = replace(facts, center_partition=partition, notes=facts.notes + note)
+        findings = replace(findings, center_partition=partition, notes=findings.notes + note)
     if not is_certain:
-        return facts
+        return findings
     central = _central_lines(source.heads, probe, line or grid.center_line)
     _check_directions(source, central, probe.broken_coils)
-    facts = _with_echoes(facts, source, central, layout)
-    return _with_readout(facts, source, central, layout, is_cropped=is_cropped)
+    findings = _with_echoes(findings, source, central, layout)
+    return _with_readout(findings, source, central, layout, is_cropped=is_cropped)
 
 
 def _center(
@@ -170,8 +171,8 @@ def _check_directions(source: LineSource, central: np.ndarray, broken: frozenset
 
 
 def _with_echoes(
-    facts: SpaceFacts, source: LineSource, central: np.ndarray, layout: LineLayout
-) -> SpaceFacts:
+    findings: SpaceFindings, source: LineSource, central: np.ndarray, layout: LineLayout
+) -> SpaceFindings:
     """Add the samples of the echoes that `center_sample` gives wrongly, or not at all."""
     echoes: dict[EchoKey, int] = {}
     notes: list[str] = []
@@ -180,7 +181,7 @@ def _with_echoes(
         stated = readout.n_full // 2 - readout.start
         energy = np.zeros(kind.n_samples)
         for _, samples in read_alike(source, central[members]):
-            power = np.square(np.abs(_finite(samples, facts.broken_coils)), dtype=np.float64)
+            power = np.square(np.abs(_finite(samples, findings.broken_coils)), dtype=np.float64)
             energy += power.sum((0, 1))
         energy = energy[::-1] if kind.reverse else energy
         kept = np.arange(kind.n_samples)[kind.kept]
@@ -190,7 +191,7 @@ def _with_echoes(
         if peak.contradicts:
             echoes[kind.key] = peak.place
             notes.append(_echo_note(kind, peak.place))
-    return replace(facts, echoes=echoes, notes=(*facts.notes, *dict.fromkeys(notes)))
+    return replace(findings, echoes=echoes, notes=(*findings.notes, *dict.fromkeys(notes)))
 
 
 def _echo_note(kind: ReadoutKind, echo: int) -> str:
@@ -202,13 +203,13 @@ def _echo_note(kind: ReadoutKind, echo: int) -> str:
 
 
 def _with_readout(
-    facts: SpaceFacts,
+    findings: SpaceFindings,
     source: LineSource,
     central: np.ndarray,
     layout: LineLayout,
     *,
     is_cropped: bool,
-) -> SpaceFacts:
+) -> SpaceFindings:
     """Decide what field of view readouts have that are shorter than the encoded matrix.
 
     As many samples as the image needs are either a readout whose oversampling was removed, or one
@@ -218,18 +219,18 @@ def _with_readout(
     kinds = readout_kinds(source.heads[central])
     sizes = {kind.n_kept for kind in kinds}
     n = encoding.readout_size
-    is_central = all(kind.key not in facts.echoes and _is_central(kind) for kind in kinds)
+    is_central = all(kind.key not in findings.echoes and _is_central(kind) for kind in kinds)
     if is_cropped or sizes != {n} or n == encoding.encoding_matrix[2] or not is_central:
-        return facts
-    parts = [_finite(samples, facts.broken_coils) for _, samples in read_alike(source, central)]
+        return findings
+    parts = [_finite(samples, findings.broken_coils) for _, samples in read_alike(source, central)]
     share = float(np.mean([outer_share(projections(part)) for part in parts]))
     what = f"readouts have {n} samples, the encoded matrix {encoding.encoding_matrix[2]} along x"
     if share > OUTER_SHARE:
         note = f"{what}: the object fills them, so that they are taken as without oversampling"
-        return replace(facts, notes=(*facts.notes, note))
+        return replace(findings, notes=(*findings.notes, note))
     fov_mm = encoding.encoding_fov_mm[2]
     note = f"{what}: they are taken to cover the encoded field of view of {fov_mm:g} mm"
-    return replace(facts, n_encoded=n, notes=(*facts.notes, note))
+    return replace(findings, n_encoded=n, notes=(*findings.notes, note))
 
 
 def _is_central(kind: ReadoutKind) -> bool:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .encoding import Encoding
-from .errors import UnsupportedScan
-from .header import ScanHeader
+from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.header import ScanHeader
 
 
 def check_encoding(encoding: Encoding) -> None:

@@ -7,13 +7,13 @@ comes with a note, one sentence for the user, which becomes a warning of the ima
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .encoding import Encoding
-from .header import ScanHeader
-from .readout import EchoKey
+from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.readout import EchoKey
 
 
 @dataclass(frozen=True)
-class SpaceFacts:
+class SpaceFindings:
     """Findings about the lines of one encoding space; None where the header is followed.
 
     Attributes
@@ -58,16 +58,16 @@ class SpaceFacts:
 
 
 @dataclass(frozen=True)
-class ScanFacts:
+class ScanFindings:
     """Findings about a scan: by encoding space, and whether every line is there several times."""
 
-    spaces: Mapping[int, SpaceFacts] = field(default_factory=dict)
+    spaces: Mapping[int, SpaceFindings] = field(default_factory=dict)
     has_copies: bool = False
 
     @property
     def broken_coils(self) -> frozenset[int]:
         """Channels without a usable sample in some encoding space."""
-        return frozenset[int]().union(*(facts.broken_coils for facts in self.spaces.values()))
+        return frozenset[int]().union(*(findings.broken_coils for findings in self.spaces.values()))
 
     def applied(self, header: ScanHeader) -> ScanHeader:
         """Return the header with the findings in place of its numbers; its text stays."""
@@ -84,4 +84,4 @@ class ScanFacts:
         return self.spaces[space].echoes if space in self.spaces else {}
 
 
-NO_FACTS = ScanFacts()
+NO_FINDINGS = ScanFindings()

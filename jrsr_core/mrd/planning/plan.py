@@ -13,15 +13,11 @@ import numpy as np
 from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
-
-from .completeness import Patterns, incomplete_images
-from .encoding import Encoding
-from .errors import BadScan, UnsupportedScan
-from .facts import NO_FACTS, ScanFacts
-from .geometry import check_places
-from .header import ScanHeader
-from .kinds import check_encoding, flatten_encodings
-from .lines import (
+from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.geometry import check_places
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
     PHASE_CORRECTION,
@@ -29,8 +25,12 @@ from .lines import (
     has_flag,
     sort_lines,
 )
+from jrsr_core.mrd.readout import LineLayout
+
+from .completeness import Patterns, incomplete_images
+from .findings import NO_FINDINGS, ScanFindings
+from .kinds import check_encoding, flatten_encodings
 from .positions import split_slices
-from .readout import LineLayout
 from .received import COPIES, of_the_receiver, without_copies
 
 NESTING = ("repetition", "set", "phase", "contrast", "slice")
@@ -97,7 +97,7 @@ class ScanPlan:
 def plan_scan(
     header: ScanHeader,
     heads: np.ndarray,
-    facts: ScanFacts = NO_FACTS,
+    findings: ScanFindings = NO_FINDINGS,
     earlier: Patterns | None = None,
 ) -> ScanPlan:
     """Find the images of a scan.
@@ -107,7 +107,7 @@ def plan_scan(
 
     Parameters
     ----------
-    facts
+    findings
         Findings of `examine`, which are followed where they differ from the header.
     earlier
         Sampling of images whose lines are gone (a running scan); that of the others is added.
@@ -129,14 +129,14 @@ def plan_scan(
     _check_spaces(header, heads[lines])
     check_places(heads[lines])
     lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
-    if facts.has_copies:
+    if findings.has_copies:
         lines = without_copies(heads, lines, rejected)
         general.append(COPIES)
-    header, flattened = flatten_encodings(facts.applied(header), heads, lines)
+    header, flattened = flatten_encodings(findings.applied(header), heads, lines)
     is_reference = _find_reference(header, heads[lines])
     images = split_slices(heads, lines[~is_reference], header.encodings)
     heads = split_slices(images.heads, lines[is_reference], header.encodings).heads
-    layouts = _layouts(header, heads[lines], facts)
+    layouts = _layouts(header, heads[lines], findings)
     reference = lines[is_reference]
     same = heads["active_channels"][noise] == n_coils
     if not same.all():
@@ -153,9 +153,9 @@ def plan_scan(
         n_coils,
         rejected,
         calibration,
-        notes=_notes(groups, general, flattened, images.notes, facts),
+        notes=_notes(groups, general, flattened, images.notes, findings),
         incomplete=incomplete_images(heads, groups, layouts, earlier),
-        broken_coils=facts.broken_coils,
+        broken_coils=findings.broken_coils,
         line_slices=images.counters,
     )
 
@@ -165,14 +165,14 @@ def _notes(
     general: list[str],
     flattened: dict[int, str],
     split: dict[int, str],
-    facts: ScanFacts,
+    findings: ScanFindings,
 ) -> dict[int, tuple[str, ...]]:
     """Return the notes of every encoding space that has images."""
     notes = {}
     for space in sorted({counters.encoding for counters in groups}):
         own = [flattened[space]] if space in flattened else []
         own += [split[space]] if space in split else []
-        found = facts.spaces[space].notes if space in facts.spaces else ()
+        found = findings.spaces[space].notes if space in findings.spaces else ()
         notes[space] = (*general, *own, *found)
     return notes
 
@@ -183,10 +183,12 @@ def _check_spaces(header: ScanHeader, heads: np.ndarray) -> None:
         raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
 
 
-def _layouts(header: ScanHeader, heads: np.ndarray, facts: ScanFacts) -> tuple[LineLayout, ...]:
+def _layouts(
+    header: ScanHeader, heads: np.ndarray, findings: ScanFindings
+) -> tuple[LineLayout, ...]:
     space = heads["encoding_space_ref"]
     return tuple(
-        LineLayout.of_lines(encoding, heads[space == number], facts.echoes(number))
+        LineLayout.of_lines(encoding, heads[space == number], findings.echoes(number))
         for number, encoding in enumerate(header.encodings)
     )
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .errors import BadScan, UnsupportedScan
-from .header import ScanHeader
-from .lines import LINE_COUNTERS
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import LINE_COUNTERS
 
 COPIES = "every line is in the scan several times, with equal samples: copies are left out"
 

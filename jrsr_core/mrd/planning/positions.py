@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .encoding import Encoding
-from .errors import UnsupportedScan
+from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.errors import UnsupportedScan
 
 MAX_ANGLE_DEG = 10.0
 """Rotation that motion correction may apply to lines of one slice."""

@@ -6,9 +6,9 @@ copies. They are no averages: the noise of their mean is that of one.
 
 import numpy as np
 
-from .lines import LineSource
-from .plan import ScanPlan
-from .received import line_numbers
+from jrsr_core.mrd.lines import LineSource
+from jrsr_core.mrd.planning.plan import ScanPlan
+from jrsr_core.mrd.planning.received import line_numbers
 
 N_COMPARED = 8
 """Lines of the image that are compared; equal noise in all of them is no coincidence."""

@@ -9,7 +9,7 @@ import torch
 from jrsr_core.data import Counters
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.examine import plan_source
+from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, LineList, has_flag
 from jrsr_core.mrd.live import LiveScan

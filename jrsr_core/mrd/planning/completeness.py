@@ -13,9 +13,8 @@ from collections import Counter
 import numpy as np
 
 from jrsr_core.data import Counters
-
-from .grid import line_offsets
-from .readout import LineLayout
+from jrsr_core.mrd.grid import line_offsets
+from jrsr_core.mrd.readout import LineLayout
 
 MIN_SHARE = 0.6
 MIN_SIBLINGS = 3

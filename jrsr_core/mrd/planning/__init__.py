@@ -1,0 +1,1 @@
+"""The plan of a scan: which lines make which image, decided from the headers."""
