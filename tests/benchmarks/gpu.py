@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.gpu [--batch 16] [--n-hr 232x256] [--compile]
 
-Needs PyTorch and NumPy alone, writes nothing, and runs on a CPU as well (a rehearsal: give
+Needs what `training` needs, writes nothing, and runs on a CPU as well (a rehearsal: give
 `--preset tiny --batch 2 --n-hr 136x144 --slices 4`). SR in bfloat16, Rec in it for all but its last
 steps (`models.rec.N_HALF`), physics in complex64, untrained weights, as many fixed-point iterations
 as the trained models take at most (13 of brain-5x); the time does not depend on the values. Floors:
@@ -27,10 +27,24 @@ from jrsr_core.reconstruction.batch import stack_slices
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import PROTOCOLS as PROTOCOLS_OF_SCANS
 from jrsr_core.simulation.protocols import simulate_protocol
-from jrsr_core.tensors import to_channels
+from jrsr_core.tensors import to_channels, without_waiting
+from training.data.packed import pack
+from training.data.pool import shape_of
+from training.data.scans import calibrate_scan, collate, half_precision
+from training.data.variety import Variety, draw_scan
+from training.fit.fixed_points import set_iterations
+from training.fit.generator import compile_networks
+from training.losses.pixel import l1
+
+N_TRAINING = 8
+"""Iterations of a training step: `fixed_point.later_iterations` of the shipped recipes."""
 
 GEOMETRY = SliceGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (5.0, 200.0, 200.0))
+PAPER = {"brain-5x": 77.5, "wall-16x": 138.5}
+"""Milliseconds per slice that the paper states."""
+
 PROTOCOLS = {"brain-5x": (12, 13, 8.0), "wall-16x": (18, 13, 14.0)}
 """Coils, fixed-point iterations, reach in ms per slice."""
 
@@ -113,14 +127,20 @@ def slice_rows(bench, options, protocol):
     t_calibration = bench.median(lambda: [recon.calibrated(s) for s in slices])
     maps = calibrated[0].sense.csm
     field_bytes = 8 * maps.numel() * n_coils
-    yield f"{protocol}: calibration", field_bytes / bench.bandwidth * 1e3, t_calibration, per_slice
-    yield from model_rows(bench, recon, stack_slices(calibrated), protocol, n_iter, per_slice)
+    parts = [
+        (f"{protocol}: calibration", field_bytes / bench.bandwidth * 1e3, t_calibration, per_slice),
+        *model_rows(bench, recon, stack_slices(calibrated), protocol, n_iter, per_slice),
+    ]
+    total = sum(seconds for _, _, seconds, _ in parts)
+    for work, floor, part, factor in parts:
+        yield f"{work} ({part / total:.0%} of the parts)", floor, part, factor
 
     def whole():
         recon.batch(slices, [recon.calibrated(s) for s in slices])
 
     seconds = bench.median(whole)
-    yield f"{protocol}: all of it, reach {reach:g}", None, seconds, per_slice
+    name = f"{protocol}: all of it, reach {reach:g}, paper {PAPER[protocol]:g}"
+    yield f"{name}, {options.batch / seconds:.1f} slices/s", None, seconds, per_slice
 
 
 def model_rows(bench, recon, stack, protocol, n_iter, per_slice):
@@ -171,6 +191,60 @@ def single_row(bench, options):
     yield "one slice alone (server: 60)", None, seconds, 1e3
 
 
+def training_rows(bench, options):
+    """Yield the time to simulate a varied scan on one core, and that of a training step.
+
+    With `--compile` the step of compiled networks as well, and the seconds that compiling took.
+    """
+    image = brain_phantom(options.hr_shape)
+    generator, protocol = torch.Generator().manual_seed(1), PROTOCOLS_OF_SCANS["brain-5x"]
+    variety = Variety(shapes=(options.hr_shape,), coil_counts=(12,), protocol_share=0.0)
+    scans = []
+
+    def simulate():
+        scans.append(calibrate_scan(draw_scan(image, protocol, variety, generator), "acs"))
+
+    seconds = bench.median(simulate)
+    yield f"one varied scan on one core ({1 / seconds:.2f} scans/s)", None, seconds, 1e3
+    while len(scans) < options.batch:
+        simulate()
+    halves = [half_precision(scan) for scan in scans]
+    halves = [h for h in halves if shape_of(h) == shape_of(halves[0])]
+    batch = collate([halves[i % len(halves)] for i in range(options.batch)])
+    packed = pack([""] * options.batch, batch, pin=bench.is_gpu)
+    for compiled in (False, True) if options.compile else (False,):
+        begin = time.perf_counter()
+        step = training_step(bench, options, packed, compiled)
+        step()
+        bench.wait()
+        first = time.perf_counter() - begin
+        seconds = bench.median(step)
+        kind = "compiled" if compiled else "eager"
+        name = f"training step, batch {options.batch}, {kind}, first {first:.1f} s"
+        yield f"{name}, {options.batch / seconds:.1f} samples/s", None, seconds, 1e3
+
+
+def training_step(bench, options, packed, compiled):
+    """Return a function that does one step as a run does: transfer, forward, backward, Adam."""
+    model = build_model("jrsr-dc", preset=options.preset).to(memory_format=torch.channels_last)
+    model.to(bench.device).train()
+    set_iterations(model, N_TRAINING)
+    if compiled:
+        compile_networks(model, None, "inductor")
+    adam = torch.optim.Adam(model.parameters(), 1e-4, fused=bench.is_gpu or None)
+
+    def step():
+        adam.zero_grad(set_to_none=True)
+        with without_waiting(), networks_in("bf16", bench.device):
+            scan = packed.to(bench.device)
+            output = model(scan.kspace, scan.sense, scan.noise_std)
+            loss = l1(output.image, scan.target) + l1(output.low_resolution, scan.lr_target)
+            loss.backward()
+        adam.step()
+
+    return step
+
+
 def volume_row(bench, options):
     """Yield the time of a 3-D scan of `slices` readout positions; reach 6000 ms for 336."""
     n_coils, n_iter, _ = PROTOCOLS["brain-5x"]
@@ -202,7 +276,8 @@ def main():
     out.write(f"TFLOP/s, copy {bench.bandwidth / 1e9:.0f} GB/s\n\n")
     out.write("| work | floor [ms] | measured [ms] | measured / floor |\n|---|---|---|---|\n")
     parts = [slice_rows(bench, options, protocol) for protocol in PROTOCOLS]
-    for rows in (*parts, single_row(bench, options), volume_row(bench, options)):
+    others = (single_row(bench, options), volume_row(bench, options), training_rows(bench, options))
+    for rows in (*parts, *others):
         for work, floor, seconds, factor in rows:
             ms = seconds * factor
             cells = ("", "") if floor is None else (f"{floor:.3f}", f"{ms / floor:.1f}")

@@ -104,12 +104,9 @@ class Run:
         self._release()
 
     def _release(self) -> None:
-        if self.feed is not None:
-            self.feed.close()
-        if self.log is not None:
-            self.log.close()
-        if self._lock is not None:
-            self._lock.close()
+        for opened in (self.feed, self.log, self._lock):
+            if opened is not None:
+                opened.close()
 
     # Beginning, or continuing from a checkpoint.
 
