@@ -128,6 +128,7 @@ def test_kinds_split_by_what_differs():
 
 def test_lines_are_sorted_by_flag_and_counted():
     heads = np.zeros(6, HEAD_DTYPE)
+    heads["number_of_samples"] = 8
     heads["flags"] = [
         0,
         flag_bits(19),

@@ -21,7 +21,7 @@ from tests.helpers.mrd_scans import (
 )
 from tests.helpers.paths import ROOT
 
-MODULES = ("trigger", "plan", "files.scan", "files.sandbox")
+MODULES = ("trigger", "planning.plan", "files.scan", "files.sandbox")
 
 
 @pytest.mark.parametrize("oversampling", [True, False])
@@ -50,7 +50,7 @@ def test_reading_and_planning_a_file_import_neither_torch_nor_ismrmrd(tmp_path):
     code = "import sys\n" + "".join(f"import jrsr_core.mrd.{name}\n" for name in MODULES)
     code += f"""
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.plan import plan_scan
+from jrsr_core.mrd.planning.plan import plan_scan
 with ScanFile({str(tmp_path / "scan.h5")!r}) as scan:
     plan = plan_scan(scan.header, scan.heads)
     scan.samples(plan.groups.popitem()[1])
