@@ -83,5 +83,5 @@ def check_matrix(lr_shape: tuple[int, int], kernel_width: int) -> None:
     if max(ny, nx) < smallest or min(ny, nx) < 2:
         raise ValueError(
             f"matrix {ny} x {nx} is too small for a kernel of {kernel_width}: "
-            f"at least 2 x {smallest} is needed"
+            f"one axis needs at least {smallest}, the other 2"
         )

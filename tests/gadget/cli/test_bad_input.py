@@ -64,7 +64,7 @@ SCANS = {
     "EPI": (xml_changed(">cartesian<", ">epi<"), DECLINED, ("echo-planar",), {}),
     "no image lines": (noise_only, DECLINED, ("no image lines",), {"noise": noise_samples()}),
     "mixed coils": (one_coil_less, DECLINED, ("mixed coil counts: 3, 4",), {}),
-    "tiny matrix": (None, DECLINED, ("8 x 8 is too small for a kernel of 6",), {"shape": (8, 16)}),
+    "tiny matrix": (None, DECLINED, ("8 x 9 is too small for a kernel of 6",), {"shape": (8, 16)}),
     "header without sizes": (
         xml_changed("<matrixSize>", "<matrix>"),
         FAILED,
