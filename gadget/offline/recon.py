@@ -142,7 +142,7 @@ def _engine(request: ReconRequest) -> Iterator[tuple[Callable[[], Engine], int]]
         # The model is loaded when the first scan has passed its inspection.
         yield cache(partial(make_engine, request.settings, with_maps=with_maps)), 1
         return
-    cluster = import_cluster()
+    cluster = import_cluster(request.cluster)
     with cluster.Pool(
         request.cluster, device=request.settings.device, gpus_per_worker=request.gpus_per_worker
     ) as pool:

@@ -81,7 +81,7 @@ def _engines(
             settings = settings.override({"device": pick_device("auto").type})
         yield settings, make_engine
         return
-    module = import_cluster()
+    module = import_cluster(cluster)
     check_model(settings)
     with module.Pool(cluster, device=settings.device, gpus_per_worker=gpus_per_worker) as pool:
         settings = settings.override({"device": pool.share.device})

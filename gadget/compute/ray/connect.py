@@ -8,7 +8,6 @@ import socket
 import threading
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 
@@ -100,10 +99,7 @@ def _check_address(address: str) -> None:
 
 
 def _join(address: str) -> None:
-    options: dict[str, Any] = {}
-    if address == "local":
-        # Whoever reaches the ports of a cluster may run code on it: this one is for this machine.
-        options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    options = {"include_dashboard": False} if address == "local" else {}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():

@@ -282,3 +282,43 @@ def test_no_cluster_there(address, words):
         )
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"jrsr: no cluster at {address}: {words}\n"
+
+
+LISTENING = """
+import os
+from contextlib import suppress
+from pathlib import Path
+from gadget.compute.ray import import_cluster
+module = import_cluster("local")
+with module.Pool("local", device="cpu"):
+    rows = [(name, row.split()) for name in ("tcp", "tcp6")
+            for row in Path("/proc/net", name).read_text().splitlines()[1:]]
+    places = {row[9]: row[1].rpartition(":")[0] for _, row in rows if row[3] == "0A"}
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    ours = {os.getpid()}
+    while more := {p for p, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    for process in ours:
+        with suppress(OSError):
+            for link in Path(f"/proc/{process}/fd").iterdir():
+                with suppress(OSError):
+                    number = os.readlink(link).removeprefix("socket:[").rstrip("]")
+                    if number in places:
+                        print("place", places[number])
+"""
+
+
+def test_a_local_cluster_listens_on_the_loopback_address_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    places = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("place")}
+    # 127.0.0.1 and ::ffff:127.0.0.1, as the kernel writes them.
+    assert places and places <= {"0100007F", "0000000000000000FFFF00000100007F"}
