@@ -1,0 +1,95 @@
+"""Healthy images are never lost with a sick one."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from gadget.scan.stages import reconstruct
+from gadget.settings import Settings
+from jrsr_core.cancellation import Cancelled
+from tests.gadget.compute.test_engine import slice_number
+
+
+class Task:
+    """Assembles the slice of a number, or raises."""
+
+    def __init__(self, number, error=None):
+        self.number, self.error = number, error
+
+    def assemble(self):
+        if self.error is not None:
+            raise self.error
+        return slice_number(self.number)
+
+
+class Engine:
+    """Images are numbers; some slices fail, and of some of these the fallback fails as well."""
+
+    slices_at_once = 4
+
+    def __init__(self, sick=(), hopeless=(), error=None):
+        self.sick, self.hopeless = sick, hopeless
+        self.error = error or ValueError("sick")
+        self.batches = []
+
+    def run(self, slices, time_limit=0.0):
+        numbers = [s.counters.slice for s in slices]
+        self.batches.append(numbers)
+        return [self.error if n in self.sick else n for n in numbers]
+
+    def fallback(self, data, reason, tick):
+        number = data.counters.slice
+        if number in self.hopeless:
+            raise RuntimeError("no memory")
+        return SimpleNamespace(fallback=number)
+
+
+def images(*arguments, **options):
+    """Images that came, and the error at the end."""
+    came = []
+    try:
+        for image in reconstruct(*arguments, **options):
+            came.append(image if isinstance(image, int) else ("fallback", image.fallback))
+    except Exception as error:
+        return came, str(error)
+    return came, ""
+
+
+def tasks(n, broken=()):
+    return [Task(i, OSError("unreadable") if i in broken else None) for i in range(n)]
+
+
+def test_a_slice_without_a_fallback_image_costs_no_other():
+    engine = Engine(sick=(1, 2, 6), hopeless=(1,))
+    came, error = images(tasks(8), engine, Settings())
+    assert came == [0, ("fallback", 2), 3, 4, 5, ("fallback", 6), 7]
+    assert error == "slice 1: sick; no fallback image: RuntimeError: no memory"
+
+
+def test_a_slice_that_cannot_be_assembled_costs_no_other():
+    assert images(tasks(6, broken=(0, 4)), Engine(), Settings()) == ([1, 2, 3, 5], "unreadable")
+
+
+def test_failures_are_collected_where_a_scan_goes_on():
+    failures = []
+    engine = Engine(sick=(1,), hopeless=(1,))
+    came, error = images(tasks(3, broken=(2,)), engine, Settings(), failures=failures)
+    assert came == [0] and error == "" and len(failures) == 2
+
+
+def test_stop_means_the_first_failure():
+    stop = Settings(on_failure="stop")
+    assert images(tasks(3), Engine(sick=(1,)), stop) == ([0], "slice 1: sick")
+    assert images(tasks(3, broken=(1,)), Engine(), stop) == ([], "unreadable")
+
+
+def test_cancelled_ends_at_once():
+    with pytest.raises(Cancelled):
+        list(reconstruct(tasks(3), Engine(sick=(0,), error=Cancelled("gone")), Settings()))
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_images_at_once(at_once):
+    engine = Engine()
+    assert images(tasks(6), engine, Settings(), at_once=at_once) == (list(range(6)), "")
+    assert max(map(len, engine.batches)) == at_once
