@@ -331,7 +331,7 @@ def test_a_prepared_folder_is_not_what_the_recipe_says(scans, tmp_path, key, val
 def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
     fit(tiny(fixed_batch("wall-16x"), tmp_path, steps=1))  # the recipe says nothing
     card = WeightsCard.read(export(tmp_path, tmp_path / "weights"))
-    assert (card.range["protocol"], card.range["n_coils"]) == ("wall-16x", 4)
+    assert (card.range["protocol"], card.range["n_coils"]) == ("wall-16x", (4, 4))
     assert (
         not {"protocol", "scans.truth_maps", "scans.hr_limit", "scans.n_coils"}
         & card.training.keys()
