@@ -89,11 +89,11 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     if not is_finite(acs):
         raise ValueError("acs has samples that are not finite")
     shape = (n_coils, acs.shape[-2], acs.shape[-1])
-    width = _kernel_width(shape)
+    width = kernel_width(shape)
     peak = float(acs.abs().amax())
     if peak == 0:
         return 0.0
-    covariance = _window_covariance(acs.cpu() / peak, width)
+    covariance = window_covariance(acs.cpu() / peak, width)
     found = peak * _noise_power(covariance, *_unit_noise(shape, width)) ** 0.5
     return min(found, outer_noise_std(kspace, mask)) if n_coils == 1 else found
 
@@ -113,7 +113,7 @@ def outer_noise_std(kspace: Tensor, mask: Tensor) -> float:
     return (float(power.median()) / math.log(2)) ** 0.5
 
 
-def _kernel_width(shape: tuple[int, int, int]) -> int:
+def kernel_width(shape: tuple[int, int, int]) -> int:
     """Widest kernel that leaves enough windows per dimension, and stays affordable."""
     n_coils, ny, nx = shape
     for width in range(min(MAX_KERNEL, ny, nx), 0, -1):
@@ -125,7 +125,8 @@ def _kernel_width(shape: tuple[int, int, int]) -> int:
     raise ValueError(f"acs of {ny}x{nx} is too small to estimate the noise of {n_coils} coils")
 
 
-def _window_covariance(acs: Tensor, width: int) -> Tensor:
+def window_covariance(acs: Tensor, width: int) -> Tensor:
+    """Return R, complex128 ``(coil k k, coil k k)``, coils first, of an ACS ``(coil, y, x)``."""
     windows = calibration_matrix(acs.to(torch.complex128), (width, width))
     return windows @ windows.mH / windows.shape[1]
 
@@ -135,7 +136,7 @@ def _unit_noise(shape: tuple[int, int, int], width: int) -> tuple[Tensor, Tensor
     """Covariance of the windows of unit noise, and its eigenvalues."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(shape, dtype=torch.complex64, generator=generator)
-    covariance = _window_covariance(noise, width)
+    covariance = window_covariance(noise, width)
     return covariance, torch.linalg.eigvalsh(covariance)
 
 

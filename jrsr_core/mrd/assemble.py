@@ -5,13 +5,13 @@ lines like any other. Files, buckets and raw lines are assembled by the same cla
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jrsr_core.calibration.compression import CoilCompressor
+from jrsr_core.calibration.loud_coils import coil_weights, weighed
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
@@ -25,29 +25,11 @@ from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
-from .noise import NoiseData, Whitening, make_whitening, read_noise
+from .memory import ScanMemory
+from .noise import NoiseData, make_whitening, read_noise
 from .noise_lines import usable_noise
-from .notes import broken_note, dependent_note, silent_note
+from .notes import broken_note, dependent_note, loud_note, silent_note
 from .readout import measured_share
-
-
-@dataclass
-class ScanMemory:
-    """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
-
-    `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and
-    hybrid ACS are kept by (encoding space, slice). `broken_coils` are the channels that are not
-    used, `noise_note` says what is wrong with noise lines.
-    """
-
-    is_whitening_known: bool = False
-    whitening: Whitening | None = None
-    noise_note: str = ""
-    broken_coils: frozenset[int] = frozenset()
-    acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
-        default_factory=dict
-    )
 
 
 class Assembler:
@@ -94,8 +76,8 @@ class Assembler:
         if coils - memory.broken_coils:
             memory.broken_coils |= coils
             memory.is_whitening_known = False
-            memory.acs.clear()
-            memory.hybrid.clear()
+            for known in (memory.acs, memory.weights, memory.hybrid):
+                known.clear()
             self._block = None
         if not memory.is_whitening_known:
             if self._prewhiten:
@@ -140,6 +122,9 @@ class Assembler:
                 notes.append(silent_note(channels[i] for i in silent))
             if dependent:
                 notes.append(dependent_note(channels[i] for i in dependent))
+        weights = memory.weights.get(counters.slice_key)
+        if weights is not None:
+            notes.append(loud_note(self._channels(), weights.tolist()))
         return tuple(notes)
 
     def __len__(self) -> int:
@@ -210,10 +195,12 @@ class Assembler:
         heads = self.source.heads[lines[finite]]
         counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
+        acs = self._shared_acs(counters)
+        weights = self._memory.weights.get(counters.slice_key)
         slice_ = KSpaceSlice(
-            kspace,
+            weighed(kspace, weights),
             mask=(counts > 0).to(torch.float32),
-            acs=self._shared_acs(counters),
+            acs=acs,
             noise_std=self._noise_std(counts, heads, scale),
             lr_readout=encoding.lr_readout_size,
             **self._about(counters, lines, finite),
@@ -223,7 +210,8 @@ class Assembler:
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
         layout = self.plan.layout_of(counters)
         acs, compressor = self._hybrid_acs(counters)
-        hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor)
+        weights = self._memory.weights.get(counters.slice_key)
+        hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor, weights)
         heads = self.source.heads[lines[finite]]
         volume = KSpaceVolume(
             hybrid,
@@ -270,7 +258,12 @@ class Assembler:
             chosen, scale = self.plan.calibration[key], self.plan.encoding_of(counters).lr_scale
             block = self._read_block(chosen)
             acs = acs_of_block(block, chosen) if block.numel() else block
-            known[key] = acs if scale == 1 else scale * acs
+            acs = acs if scale == 1 else scale * acs
+            if self._prewhiten and self.whitening is None and acs.numel():
+                # Of a 3-D scan the central partition.
+                weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
+                self._memory.weights[key], acs = weights, weighed(acs, weights)
+            known[key] = acs
         return known[key]
 
     def _read_block(self, chosen: CalibrationLines) -> Tensor:

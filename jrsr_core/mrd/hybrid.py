@@ -52,8 +52,9 @@ def read_hybrid(
     lines: np.ndarray,
     layout: LineLayout,
     compressor: CoilCompressor | None,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Read the lines of a volume.
+    """Read the lines of a volume, each coil times its weight ``(coil,)``.
 
     Returns
     -------
@@ -62,7 +63,11 @@ def read_hybrid(
         boolean per line: whether it is finite.
     """
     grid = layout.encoding.grid
+    if weights is not None and compressor is not None:
+        compressor = CoilCompressor(compressor.matrices * weights, compressor.is_geometric)
     total, finite = _sum(reader, lines, layout, compressor)
+    if weights is not None and compressor is None:
+        total *= weights[:, None]
     counts = torch.from_numpy(plane_counts(reader.source.heads[lines[finite]], grid))
     total /= counts.clamp_min(1).reshape(-1, 1, 1)
     return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, finite

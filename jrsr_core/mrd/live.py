@@ -15,7 +15,7 @@ from jrsr_core.mrd.examination.examine import ScanRecord, plan_source
 from jrsr_core.mrd.planning.kinds import check_header
 from jrsr_core.mrd.planning.plan import ScanPlan
 
-from .assemble import Assembler, ScanMemory
+from .assemble import Assembler
 from .errors import BadScan
 from .header import ScanHeader
 from .lines import (
@@ -27,6 +27,7 @@ from .lines import (
     flag_bits,
     line_bytes,
 )
+from .memory import ScanMemory
 from .trigger import Trigger, Unit, unit_of
 
 _NOISE = flag_bits(NOISE)

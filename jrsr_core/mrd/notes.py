@@ -1,6 +1,6 @@
-"""Sentences about channels that are left out; they become warnings of the images."""
+"""Sentences about channels that are left out or weighed; they become warnings of the images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def broken_note(channels: Iterable[int]) -> str:
@@ -16,6 +16,13 @@ def silent_note(channels: Iterable[int]) -> str:
 def dependent_note(channels: Iterable[int]) -> str:
     """Return the note about channels whose noise is a combination of that of others."""
     return f"channels whose noise is that of others (copies) are not used: {_numbers(channels)}"
+
+
+def loud_note(channels: Sequence[int], weights: Sequence[float]) -> str:
+    """Return the note about channels whose noise is far above that of the others."""
+    loud = [(c, 1 / w) for c, w in zip(channels, weights, strict=True) if w < 1]
+    found = ", ".join(f"{c} ({ratio:.0f} times)" for c, ratio in loud)
+    return f"no noise lines, and channels noisier than the others are weighed down: {found}"
 
 
 def _numbers(channels: Iterable[int]) -> str:

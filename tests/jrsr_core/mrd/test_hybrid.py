@@ -26,7 +26,7 @@ from jrsr_core.reconstruction.load import load_reconstructor
 from jrsr_core.reconstruction.volume import map_sources, reconstruct_volume
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import copied, joined, select
-from tests.helpers.synthetic import coil_profiles, phantom
+from tests.helpers.synthetic import coil_profiles, noise_like, phantom
 from tests.laws import random_complex
 
 FOV = (60.0, 72.0, 40.0)
@@ -361,3 +361,21 @@ def test_averages_of_full_and_partial_echoes_are_means_of_every_sample(n_average
     with pytest.raises(BadSamples, match="in 1 of") as caught:
         assembled(xml, broken)
     close(caught.value.rest.hybrid, expected_hybrid(kspace, mask))
+
+
+@pytest.mark.parametrize("n_virtual", [4, 8])
+def test_a_loud_coil_of_a_volume_is_weighed_before_compression(n_virtual):
+    clean = volume_kspace((24, 40, 32), n_coils=8)
+    noise = noise_like(clean, 0.02 * float(clean.abs().square().mean().sqrt()))
+    kspace = clean + torch.where(torch.arange(8) == 2, 40.0, 1.0)[:, None, None, None] * noise
+    mask = make_mask("random", (40, 24), 2, n_acs=16).mT
+    volume = assembled(*scan(kspace, mask), n_virtual_coils=n_virtual)
+    (note,) = [n for n in volume.notes if "noisier" in n]
+    assert "down: 2 (" in note
+    ay, az = volume.acs.shape[2:]
+    rows, columns = slice(20 - ay // 2, 20 - ay // 2 + ay), slice(12 - az // 2, 12 - az // 2 + az)
+    close(volume.acs, volume.hybrid[:, :, rows, columns])
+    weighed = kspace.clone()
+    weighed[2] = clean[2] / 40 + noise[2]
+    energy = expected_hybrid(weighed, mask).abs().square().sum()
+    assert float(volume.hybrid.abs().square().sum() / energy) == pytest.approx(1, abs=0.05)

@@ -1,0 +1,30 @@
+"""What the images of a scan share."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from jrsr_core.calibration.compression import CoilCompressor
+
+from .noise import Whitening
+
+
+@dataclass
+class ScanMemory:
+    """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
+
+    `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and
+    hybrid ACS are kept by (encoding space, slice), and so are the weights of coils that are loud in
+    a scan without noise data, by which the ACS is multiplied. `broken_coils` are the channels that
+    are not used, `noise_note` says what is wrong with noise lines.
+    """
+
+    is_whitening_known: bool = False
+    whitening: Whitening | None = None
+    noise_note: str = ""
+    broken_coils: frozenset[int] = frozenset()
+    acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    weights: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
+    hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
+        default_factory=dict
+    )

@@ -1,0 +1,105 @@
+"""Coils of far more noise than the others, without noise lines: found, weighed, said."""
+
+import pytest
+import torch
+
+from jrsr_core.calibration.loud_coils import coil_weights
+from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.physics.fourier import fft2c
+from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.simulation.acquisition import noise_std_for
+from jrsr_core.simulation.masks import make_mask
+from tests.helpers.mrd_scans import assembled, scan_of_kspace
+from tests.helpers.synthetic import coil_profiles, noise_like, phantom
+
+LOUD_COIL = 2
+
+
+def kspace_of(n_coils, db, shape=(96, 104), loud=1.0, gain=1.0):
+    """Fully sampled k-space of the phantom; one coil has `loud` times the noise."""
+    image, _ = phantom(shape)
+    clean = fft2c(coil_profiles(n_coils, shape) * image).to(torch.complex64)
+    levels = torch.ones(n_coils)
+    levels[LOUD_COIL % n_coils] = loud
+    clean[LOUD_COIL % n_coils] *= gain
+    noise = noise_like(clean, noise_std_for(clean, db))
+    return clean + levels[:, None, None] * noise
+
+
+def acs_of(kspace):
+    return crop_or_pad(kspace, (24, kspace.shape[-1]))
+
+
+@pytest.mark.parametrize("db", [15, 25, 35, 50])
+@pytest.mark.parametrize("n_coils", [2, 4, 12, 32])
+def test_coils_of_equal_noise_are_left_as_they_are(n_coils, db):
+    assert coil_weights(acs_of(kspace_of(n_coils, db))) is None
+
+
+@pytest.mark.parametrize("n_coils", [2, 4, 12, 32])
+def test_what_is_no_measure_of_noise_weighs_nothing(n_coils):
+    clean = kspace_of(n_coils, 300)
+    assert coil_weights(acs_of(clean)) is None
+    assert coil_weights(0 * acs_of(clean)) is None
+    assert coil_weights(acs_of(clean)[:1]) is None
+    assert coil_weights(crop_or_pad(clean, (2, 2))) is None
+    assert coil_weights(acs_of(clean) * torch.tensor(float("nan"))) is None
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0])
+@pytest.mark.parametrize("db", [15, 25, 35])
+@pytest.mark.parametrize("n_coils", [8, 16, 32])
+def test_a_loud_coil_gets_the_noise_of_the_others(n_coils, db, gain):
+    weights = coil_weights(acs_of(kspace_of(n_coils, db, loud=25.0, gain=gain)))
+    expected = torch.ones(n_coils)
+    expected[LOUD_COIL] = 1 / 25
+    torch.testing.assert_close(weights, expected, rtol=0.35, atol=0)
+    assert int((weights != 1).sum()) == 1
+
+
+def test_empty_coils_are_no_measure_of_the_others():
+    kspace = kspace_of(12, 25)
+    kspace[3:10] = 0
+    assert coil_weights(acs_of(kspace)) is None
+
+
+def test_weights_do_not_depend_on_the_unit():
+    acs = acs_of(kspace_of(8, 25, loud=25.0))
+    torch.testing.assert_close(coil_weights(1e-12 * acs), coil_weights(acs))
+
+
+def loud_scan(shape=(96, 104), loud=25.0, noise=None, n_coils=12):
+    """Header and lines of an undersampled scan one coil of which is noise alone."""
+    kspace = kspace_of(n_coils, 25, shape, loud, gain=0.0 if loud > 1 else 1.0)
+    mask = make_mask("regular", shape, 2, n_acs=24)
+    request = ScanRequest(oversampling=False)
+    return scan_of_kspace((mask * kspace)[None], mask, noise=noise, request=request)
+
+
+def test_a_noise_only_coil_costs_nothing():
+    """The image is that of the other coils, which keep their samples bit by bit."""
+    recon = load_reconstructor("cg-sense+sinc", accept_contradictions=True)
+    (made,) = assembled(*loud_scan())
+    (raw,) = assembled(*loud_scan(), prewhiten=False)
+    truth = phantom((96, 104))[0].abs()
+
+    def psnr(slice_):
+        image = recon(slice_).low_resolution.abs()
+        image = image * (image * truth).sum() / image.square().sum()
+        return float(10 * torch.log10(truth.max() ** 2 / (image - truth).square().mean()))
+
+    kept = [c for c in range(12) if c != LOUD_COIL]
+    without = type(raw)(raw.kspace[kept], raw.mask, raw.acs[kept], raw.geometry)
+    assert psnr(made) == pytest.approx(psnr(without), abs=0.1)
+    assert psnr(made) > psnr(raw) + 3
+    assert torch.equal(made.kspace[kept], raw.kspace[kept])
+    assert [n for n in made.notes if "2 (2" in n and "noisier than the others" in n]
+    assert not raw.notes
+
+
+def test_with_noise_lines_the_covariance_decides():
+    noise = noise_like(torch.zeros(12, 4096, dtype=torch.complex64), 1.0)
+    (made,) = assembled(*loud_scan(noise=noise))
+    assert made.noise_std is not None
+    assert not [n for n in made.notes if "noisier" in n]
