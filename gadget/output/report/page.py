@@ -21,7 +21,7 @@ from gadget.output.picture import (
     to_grey,
 )
 from jrsr_core.data import MAP_ALARM, ReconReport
-from jrsr_core.mrd.images import software_version
+from jrsr_core.mrd.images import WHITE, software_version
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
 
 from .chart import Chart, line_chart
@@ -242,6 +242,7 @@ class ScanPage:
             ),
             heat_colors=[f"rgb({r},{g},{b})" for r, g, b in heat_palette()[::51]],
             alarm=MAP_ALARM,
+            map_white=WHITE,
             version=software_version(),
         )
 
@@ -249,10 +250,14 @@ class ScanPage:
         """Return the address of a grey picture, by default on the scale of all images."""
         return _data_uri(grey_picture(image, self.top if top is None else top))
 
-    def _heat(self, values: np.ndarray) -> str:
-        """Return the address of a picture of a map."""
+    def _heat(self, values: np.ndarray, name: str) -> str:
+        """Return the address of a picture of the map of this name.
+
+        The hallucination map counts multiples of what is expected; the others are images.
+        """
+        white = MAP_ALARM if name == "hallucination" else WHITE * self.top
         # 32 steps are enough for a map, and halve the size of the file.
-        steps = to_grey(values, MAP_ALARM) // 8 * 8
+        steps = to_grey(values, white) // 8 * 8
         return _data_uri(indexed_picture(steps, heat_palette()))
 
     def _seconds(self, key: str) -> float:

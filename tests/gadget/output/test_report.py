@@ -65,6 +65,23 @@ def test_it_needs_nothing_but_itself(report):
     )
 
 
+def test_pictures_do_not_depend_on_the_scale_of_the_scanner(tmp_path, capfd):
+    def louder(xml, lines):
+        lines.data[:] = [1024 * line for line in lines.data]
+        return xml, lines
+
+    pictures = []
+    for name, change in (("plain", None), ("loud", louder)):
+        write_small_scan(tmp_path / f"{name}.h5", change)
+        out = tmp_path / f"{name}.html"
+        assert (
+            jrsr(capfd, "recon", tmp_path / f"{name}.h5", "-o", out, "--format", "report").code == 0
+        )
+        pictures.append([a["src"] for tag, a in Page(out.read_text()).tags if tag == "img"])
+    assert pictures[0] == pictures[1]
+    assert len(set(pictures[0])) > 4
+
+
 def test_it_says_what_happened(report):
     text = Page(report.read_text()).text
     card = WeightsCard.read(find_card("jrsr-dc"))
