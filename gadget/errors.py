@@ -17,7 +17,7 @@ class UsageError(ValueError):
 
 
 class ScanError(Exception):
-    """A failure together with the name of the file in which it happened."""
+    """A failure together with the name of the file or of the image in which it happened."""
 
     def __init__(self, name: str, cause: Exception) -> None:
         super().__init__(f"{name}: {describe(cause)}")

@@ -41,6 +41,7 @@ def reconstruct(connection: Any) -> None:
 
 
 def _serve(connection: Any) -> int:
+    _log_plainly()
     from gadget.compute.process import prepare_process
 
     prepare_process()
@@ -64,6 +65,15 @@ def _serve(connection: Any) -> int:
     outcome = Session(peer, inbox).run(prepare)
     peer.stream.close()
     return int(outcome.code)
+
+
+def _log_plainly() -> None:
+    """Escape what a peer has put into records, in the format of Gadgetron's module."""
+    from gadget.console import PlainFormatter
+
+    for handler in logging.getLogger().handlers:
+        given = handler.formatter or logging.Formatter()
+        handler.setFormatter(PlainFormatter(given._fmt, given.datefmt))
 
 
 def _exit_soon() -> None:

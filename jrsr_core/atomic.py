@@ -5,6 +5,7 @@ error or an interrupt nothing is left, and an existing target is untouched.
 """
 
 import ctypes
+import errno
 import os
 import shutil
 import tempfile
@@ -18,6 +19,9 @@ from .temporaries import NEW, OLD, hidden_folder
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
 
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of a disk, a quota or a limit of file sizes that is reached."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Parameters of `renameat2` (Linux)."""
@@ -84,10 +88,11 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises
     ------
     OSError
-        As `check_target`, on entering and, if the target appeared meanwhile, on leaving.
+        As `check_target`, on entering and, if the target appeared meanwhile, on leaving; or the
+        disk is full.
     """
     check_target(path, overwrite=overwrite)
-    with _hidden(path) as temporary:
+    with _full_disk(path), _hidden(path) as temporary:
         temporary.touch(exist_ok=False)
         yield temporary
         if overwrite:
@@ -117,10 +122,10 @@ def whole_folder(path: Path, is_ours: IsOurs, *, overwrite: bool) -> Iterator[Pa
     Raises
     ------
     OSError
-        As `check_target`, on entering and on leaving.
+        As `check_target`, on entering and on leaving; or the disk is full.
     """
     check_target(path, overwrite=overwrite, is_ours=is_ours)
-    with _hidden(path) as temporary:
+    with _full_disk(path), _hidden(path) as temporary:
         temporary.mkdir()
         yield temporary
         check_target(path, overwrite=overwrite, is_ours=is_ours)
@@ -174,6 +179,43 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, sync: bool = False)
         if sync:
             file.flush()
             os.fsync(file.fileno())
+
+
+def write_together(contents: dict[Path, bytes]) -> None:
+    """Write or replace several files; none takes its name before all of them are on the disk."""
+    with ExitStack() as files:
+        for path, data in contents.items():
+            files.enter_context(whole_file(path, overwrite=True)).write_bytes(data)
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Append to a file, which is made if it does not exist; after an error it is as it was.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written, or the disk is full.
+    """
+    with _full_disk(path), path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except BaseException:
+            file.truncate(end)
+            raise
+
+
+@contextmanager
+def _full_disk(path: Path) -> Iterator[None]:
+    """Name the target, instead of the hidden file or nothing, in the error of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(f"{path} cannot be written: {error.strerror}") from None
 
 
 @contextmanager

@@ -55,7 +55,7 @@ ARROWS = {
         "server.protocol scan compute compute.ray configuration settings errors console"
     ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
-    "gadget.handler": "server server.protocol compute configuration settings",
+    "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
         "offline server server.protocol compute compute.ray output settings errors console"
     ),

@@ -5,6 +5,7 @@ name when its last image is complete; an error or an interrupt leaves nothing be
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -183,6 +184,8 @@ def reconstruct_scan(
     ------
     BadScan, UnsupportedScan
         The scan is broken, or of a kind that is not supported.
+    ScanError, ValueError
+        No image could be made; why the first one could not.
     OSError
         A target cannot be written.
     """
@@ -194,21 +197,27 @@ def reconstruct_scan(
         print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")
     slices = make_assembler(scan, found.plan, settings, _noise_beside(scan, found.plan))
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
-    summary, is_complete = Summary(name), True
+    summary, is_complete, failures = Summary(name), True, list[Exception]()
     with ExitStack() as stack:
         writers = open_writers(stack, paths, job, overwrite=overwrite)
         tick = stack.enter_context(
             progress(slices.n_steps, name) if show_progress else nullcontext(lambda: None)
         )
-        images = reconstruct(file_tasks(slices), engine, settings, tick)
+        images = reconstruct(file_tasks(slices), engine, settings, tick, failures=failures)
         for result in to_results(images, found.plan.header, settings):
             summary.add(result)
             for write in writers:
                 is_complete &= write(result) is not False
+        if failures and not summary.n_images:
+            raise failures[0]
+    for reason, n in Counter(map(describe, failures)).items():
+        count = f", and {n - 1} more for the same reason" if n > 1 else ""
+        print_warning(f"{name}: image left out: {reason}{count}")
     summary.print_warnings()
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
-    return Exit.DONE if is_complete and not summary.n_fallback else Exit.FALLBACK
+    is_complete &= not failures and not summary.n_fallback
+    return Exit.DONE if is_complete else Exit.FALLBACK
 
 
 def _noise_beside(scan: Scan, plan: ScanPlan) -> NoiseData | None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from gadget.compute.engine import Engine
-from gadget.errors import UsageError, describe
+from gadget.errors import ScanError, UsageError, describe
 from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
 from jrsr_core.cancellation import Cancelled
@@ -172,7 +172,9 @@ def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Ass
     except Exception as error:
         if settings.on_failure == "stop":
             raise
-        failures.append(error)
+        failure = ScanError(f"slice {task.counters.slice}", error)
+        log.error("%s", failure, exc_info=True)
+        failures.append(failure)
         return None
 
 

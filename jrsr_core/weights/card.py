@@ -149,10 +149,14 @@ class WeightsCard(BaseModel):
             raise CardError(f"{path.name}: file {card.file!r} must lie beside the card")
         return card
 
+    def content(self) -> bytes:
+        """Return the content of the file of the card."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        return text.encode()
+
     def write(self, path: Path) -> None:
         """Write the card; an existing one is replaced when the new one is complete."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        write_bytes(path, text.encode(), overwrite=True)
+        write_bytes(path, self.content(), overwrite=True)
 
     def files(self, folder: Path) -> tuple[str, ...]:
         """Return the names of the safetensors files beside the card, in the order of the hash.

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.atomic import write_together
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture
 from jrsr_core.validation import one_line
@@ -41,8 +41,8 @@ def split_tensors(tensors: dict[str, Tensor], limit: int) -> list[dict[str, Tens
     return groups
 
 
-def _write_shards(groups: list[dict[str, Tensor]], folder: Path, stem: str) -> tuple[str, str]:
-    """Write the files; return the name of the single one or of the index, and the hash of all."""
+def _shards(groups: list[dict[str, Tensor]], stem: str) -> tuple[str, str, dict[str, bytes]]:
+    """Return the name of the single file or of the index, the hash, and all files by name."""
     contents = [save_bytes(group) for group in groups]
     if len(groups) == 1:
         names, main = [f"{stem}.safetensors"], f"{stem}.safetensors"
@@ -50,14 +50,13 @@ def _write_shards(groups: list[dict[str, Tensor]], folder: Path, stem: str) -> t
         numbers = range(1, len(groups) + 1)
         names = [f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors" for i in numbers]
         main = f"{stem}{INDEX_SUFFIX}"
-    for name, content in zip(names, contents, strict=True):
-        write_bytes(folder / name, content, overwrite=True)
+    files = dict(zip(names, contents, strict=True))
     if len(groups) > 1:
         index = {key: name for name, group in zip(names, groups, strict=True) for key in group}
         total = sum(t.nbytes for group in groups for t in group.values())
         text = json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=1)
-        write_bytes(folder / main, text.encode(), overwrite=True)
-    return main, hash_of(contents)
+        files[main] = text.encode()
+    return main, hash_of(contents), files
 
 
 def save_weights(
@@ -72,18 +71,20 @@ def save_weights(
     """Write ``<name>_<preset>.safetensors`` (float16) and its card; return the path of the card.
 
     Weights above `shard_bytes` are written as ``<name>_<preset>-00001-of-0000N.safetensors`` with
-    an index. `fields` are further fields of the `WeightsCard`.
+    an index. `fields` are further fields of the `WeightsCard`. Weights and card of the same name
+    are replaced together.
 
     Raises
     ------
     CardError
         A field that a card cannot have, such as a description of several lines.
+    OSError
+        The folder cannot be written, or its disk is full; what it held is untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     stem = f"{name}_{preset}"
     state = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     groups = [state] if _fits(state, shard_bytes) else split_tensors(state, shard_bytes)
-    file, sha256 = _write_shards(groups, folder, stem)
+    file, sha256, contents = _shards(groups, stem)
     try:
         card = WeightsCard(
             model=name,
@@ -96,7 +97,8 @@ def save_weights(
     except ValidationError as error:
         raise CardError(f"{file}: card not written, {one_line(error, WeightsCard)}") from None
     path = folder / f"{stem}.json"
-    card.write(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_together({folder / k: v for k, v in contents.items()} | {path: card.content()})
     for old in folder.glob(f"{stem}-*-of-*.safetensors"):
         if old.name not in card.files(folder):
             old.unlink()  # Of other weights that had the same name.

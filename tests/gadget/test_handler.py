@@ -1,8 +1,12 @@
 """The `<execute>` target as Gadgetron starts it: a process at the other end of a socket."""
 
+import io
+import logging
+
 import numpy as np
 import pytest
 
+from gadget.handler import _log_plainly
 from tests.helpers import layouts, messages
 from tests.helpers.peer import CHEAP, Child
 from tests.helpers.served_scans import Served, assert_images, serve
@@ -66,6 +70,23 @@ def test_a_module_that_cannot_be_imported(scan, tmp_path):
     assert answer.ids == [layouts.ERROR, layouts.CLOSE]
     assert answer.errors == ["ImportError: no kernel image for this device: Müller"]
     assert code == 1
+
+
+def test_what_a_peer_says_steers_no_log(monkeypatch):
+    """Neither a message nor the traceback below it; the format is that of Gadgetron's module."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("[ext. %(levelname)s] %(message)s"))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    _log_plainly()
+    try:
+        raise ValueError("\x9b31m\r")
+    except ValueError:
+        logging.getLogger("jrsr").error("\u202e\nforged", exc_info=True)
+    lines = stream.getvalue().split("\n")
+    assert lines[:2] == ["[ext. ERROR] \\u202e\\nforged", "Traceback (most recent call last):"]
+    assert any(line.startswith("ValueError: \\x9b31m") for line in lines)
+    assert all(line.isprintable() for line in lines)
 
 
 def test_a_slice_that_fails_on_a_machine_with_a_full_disk(scan, tmp_path):

@@ -7,6 +7,7 @@ them their columns are empty.
 """
 
 import csv
+import io
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.atomic import append_bytes, write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.metrics.image import nmse, psnr, ssim
 from jrsr_core.reconstruction.load import load_reconstructor
@@ -207,17 +208,20 @@ class Evaluation:
 
     def __iter__(self) -> Iterator[dict]:
         commit, warm = current_commit(), set()
-        with self.out.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            for address, labels in self.todo:
-                test = scan_slice(address, self.protocol)
-                for label in labels:
-                    if label not in warm:
-                        # The first call allocates and plans; its time would not be typical.
-                        self.systems[label](test)
-                        warm.add(label)
-                    row = evaluate_slice(label, self.systems[label], test, self.distances)
-                    row |= {"protocol": self.protocol, "commit": commit}
-                    writer.writerow(row)
-                    file.flush()
-                    yield row
+        for address, labels in self.todo:
+            test = scan_slice(address, self.protocol)
+            for label in labels:
+                if label not in warm:
+                    # The first call allocates and plans; its time would not be typical.
+                    self.systems[label](test)
+                    warm.add(label)
+                row = evaluate_slice(label, self.systems[label], test, self.distances)
+                row |= {"protocol": self.protocol, "commit": commit}
+                append_bytes(self.out, _as_line(row))
+                yield row
+
+
+def _as_line(row: dict) -> bytes:
+    line = io.StringIO(newline="")
+    csv.DictWriter(line, COLUMNS).writerow(row)
+    return line.getvalue().encode()

@@ -5,6 +5,7 @@ stand PSNR and, if the weights of their networks are given, LPIPS and the Squeez
 Images share one grey scale; errors have a colour scale that ends at 1 / `ERROR_GAIN` of it.
 """
 
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from jrsr_core.atomic import check_target, whole_file
+from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.metrics.image import psnr
 from training.data.testset import find_slices, scan_slice
 
@@ -175,8 +176,11 @@ def lay_out(panels: list[Panel], part: Part) -> Figure:
 
 def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
     """Write a figure in the format of the file name; `dpi` are the pixels per inch of a PNG."""
-    with whole_file(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata=METADATA[path.suffix.lower()])
+    ending = path.suffix.lower()
+    # In memory: on a full disk, matplotlib ends a PDF with an error of its own.
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=ending[1:], dpi=dpi, metadata=METADATA[ending])
+    write_bytes(path, drawn.getvalue(), overwrite=True)
 
 
 def check_figure(path: Path) -> None:

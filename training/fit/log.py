@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.atomic import append_bytes, write_bytes
 from training.config import RunConfig
 
 from .checkpoint import RunState
@@ -58,8 +58,7 @@ class RunLog:
 
     def write(self, row: Row) -> None:
         """Append a row; it has a `step`."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_bytes(self.path, (json.dumps(row) + "\n").encode())
         if self._board is not None:
             for key, value in row.items():
                 if key != "step" and isinstance(value, (int, float)):

@@ -39,10 +39,12 @@ def find_peak(places: np.ndarray, energy: np.ndarray, stated: int, tolerance: in
         Centre by the header.
     tolerance
         Distance up to which peak and stated centre agree, where the stated centre was measured.
+
+    Energy that overflows tells nothing about its peak.
     """
     k, member = np.unique(places, return_inverse=True)
     total = np.bincount(member.reshape(-1), weights=energy)
-    if len(k) < MIN_PLACES or not total.max() > 0:
+    if len(k) < MIN_PLACES or not 0 < total.max() < np.inf:
         return Peak(stated, is_certain=False, contradicts=False)
     level = np.log(total + 1e-12 * total.max())
     smooth = _smoothed(level)

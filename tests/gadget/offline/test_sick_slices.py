@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from jrsr_core.mrd.assemble import Assembler
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 
 FORMATS = "mrd,dicom,enhanced,nifti,png,report"
@@ -65,3 +66,43 @@ def test_the_others_are_whole(factor, reason, healthy, tmp_path, capfd):
         assert ds.pixel_array.dtype == np.uint16
     texts = re.sub('src="[^"]*"', "", (tmp_path / "s_jrsr.html").read_text())
     assert not re.search(r"\b(nan|inf)\b", texts)
+
+
+class BrokenAt:
+    """Raises an error that nobody expected while the k-space of some slices is put together."""
+
+    def __init__(self, *numbers):
+        self.numbers, self.whole = numbers, Assembler._slice
+
+    def __get__(self, assembler, owner):
+        def assemble(counters, lines):
+            if counters.slice in self.numbers:
+                raise ZeroDivisionError("division by zero")
+            return self.whole(assembler, counters, lines)
+
+        return assemble
+
+
+@pytest.mark.parametrize("names", ["mrd", FORMATS])
+def test_an_image_that_cannot_be_assembled_is_left_out(
+    names, healthy, tmp_path, capfd, monkeypatch
+):
+    pytest.importorskip("nibabel")
+    write(tmp_path / "s.h5", 1.0)
+    monkeypatch.setattr(Assembler, "_slice", BrokenAt(1))
+    outcome = jrsr(capfd, "recon", tmp_path / "s.h5", "--format", names, *FAST)
+    words = "jrsr: s.h5: image left out: slice 1: ZeroDivisionError: division by zero\n"
+    assert (outcome.code, outcome.err) == (3, words)
+    assert outcome.out.startswith("s.h5: 2 images")
+    np.testing.assert_array_equal(pixels(tmp_path / "s_jrsr.h5"), healthy[[0, 2]])
+    if names == FORMATS:
+        assert len(list((tmp_path / "s_jrsr_dicom").iterdir())) == 2
+
+
+def test_a_scan_without_any_image_has_failed(tmp_path, capfd, monkeypatch):
+    write(tmp_path / "s.h5", 1.0)
+    monkeypatch.setattr(Assembler, "_slice", BrokenAt(0, 1, 2))
+    outcome = jrsr(capfd, "recon", tmp_path / "s.h5", *FAST)
+    words = "jrsr: s.h5: slice 0: ZeroDivisionError: division by zero\n"
+    assert (outcome.code, outcome.err) == (1, words)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]

@@ -7,6 +7,7 @@ import pytest
 from gadget.scan.stages import reconstruct
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled
+from jrsr_core.data import Counters
 from tests.gadget.compute.test_engine import slice_number
 
 
@@ -15,6 +16,7 @@ class Task:
 
     def __init__(self, number, error=None):
         self.number, self.error = number, error
+        self.counters = Counters(slice=number)
 
     def assemble(self):
         if self.error is not None:
@@ -67,7 +69,8 @@ def test_a_slice_without_a_fallback_image_costs_no_other():
 
 
 def test_a_slice_that_cannot_be_assembled_costs_no_other():
-    assert images(tasks(6, broken=(0, 4)), Engine(), Settings()) == ([1, 2, 3, 5], "unreadable")
+    came, error = images(tasks(6, broken=(0, 4)), Engine(), Settings())
+    assert (came, error) == ([1, 2, 3, 5], "slice 0: unreadable")
 
 
 def test_failures_are_collected_where_a_scan_goes_on():
