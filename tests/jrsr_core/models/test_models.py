@@ -10,7 +10,7 @@ from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
 from jrsr_core.models.names import MODEL_NAMES, PRESETS, TRAINABLE
 from jrsr_core.models.phase import smooth_phase
-from jrsr_core.models.rec import RecConfig, RecModule
+from jrsr_core.models.rec import QUIETEST, RecConfig, RecModule, condition_maps
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import upsample_nearest
 from jrsr_core.physics.sense import SenseOperator
@@ -317,3 +317,14 @@ def test_smooth_phase_is_of_modulus_one_and_follows_a_ramp():
     assert float(difference[:, 6:-6, 6:-6].max()) < 0.1
     empty, _ = smooth_phase(torch.zeros_like(image), (64, 80))
     assert torch.isfinite(empty.abs()).all()
+
+
+def test_less_noise_than_in_training_is_told_as_the_least_of_training():
+    _, sense, *_ = scan()
+
+    def level(*noise):
+        return condition_maps(torch.tensor(noise), sense, (2, 2))[:, 0, 0, 0]
+
+    assert torch.equal(level(1e-5), level(QUIETEST))
+    assert torch.equal(level(0.0), level(QUIETEST))
+    torch.testing.assert_close(level(0.01, 0.02, 0.16), torch.tensor([0.0, 0.25, 1.0]))
