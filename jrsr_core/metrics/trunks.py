@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .trunk_files import read_trunk
 from .trunk_networks import TRUNKS, TrunkError, trunk_spec
 
-__all__ = ["TRUNKS", "Trunk", "TrunkError", "load_trunk", "random_trunk"]
+__all__ = ["TRUNKS", "Trunk", "TrunkError", "load_trunk"]
 
 
 class Trunk(nn.Module):
@@ -84,17 +84,4 @@ def load_trunk(
     trunk = Trunk(name, tuple(spec.layers) if layers is None else layers)
     features = trunk.features
     features.load_state_dict(read_trunk(name, Path(path), features.state_dict(), sha256))
-    return trunk
-
-
-def random_trunk(name: str, seed: int = 0, *, layers: tuple[str, ...] | None = None) -> Trunk:
-    """Return a trunk with random weights (He), which depend on the seed alone."""
-    trunk = Trunk(name, tuple(trunk_spec(name).layers) if layers is None else layers)
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in trunk.features.parameters():
-        if parameter.ndim == 4:
-            std = (2 / parameter[0].numel()) ** 0.5
-            parameter.data.copy_(std * torch.randn(parameter.shape, generator=generator))
-        else:
-            parameter.data.zero_()
     return trunk

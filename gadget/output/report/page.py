@@ -20,7 +20,7 @@ from gadget.output.picture import (
     indexed_picture,
     to_grey,
 )
-from jrsr_core.data import MAP_ALARM, ReconReport
+from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
 from jrsr_core.mrd.images import WHITE, software_version
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
 
@@ -253,9 +253,9 @@ class ScanPage:
     def _heat(self, values: np.ndarray, name: str) -> str:
         """Return the address of a picture of the map of this name.
 
-        The hallucination map counts multiples of what is expected; the others are images.
+        `UNITLESS_MAPS` count multiples of what is expected; the others are images.
         """
-        white = MAP_ALARM if name == "hallucination" else WHITE * self.top
+        white = MAP_ALARM if name in UNITLESS_MAPS else WHITE * self.top
         # 32 steps are enough for a map, and halve the size of the file.
         steps = to_grey(values, white) // 8 * 8
         return _data_uri(indexed_picture(steps, heat_palette()))

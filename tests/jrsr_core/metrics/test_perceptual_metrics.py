@@ -12,9 +12,10 @@ from jrsr_core.metrics.perceptual import (
     lpips_weights,
     squeezenet_distance,
 )
-from jrsr_core.metrics.trunks import TrunkError, random_trunk
+from jrsr_core.metrics.trunks import TrunkError
 from jrsr_core.simulation.phantoms import brain_phantom
 from tests.helpers.paths import SHARED
+from tests.helpers.trunks import random_trunk
 
 WEIGHTS = SHARED / "weights"
 

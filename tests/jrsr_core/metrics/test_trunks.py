@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from jrsr_core.metrics.trunk_files import tensors_sha256
-from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk, random_trunk
+from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk
 from tests.helpers.paths import SHARED
+from tests.helpers.trunks import random_trunk
 
 SQUEEZENET = SHARED / "weights" / "squeezenet.safetensors"
 

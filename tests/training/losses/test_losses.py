@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import softplus
 
-from jrsr_core.metrics.trunks import TrunkError, random_trunk
+from jrsr_core.metrics.trunks import TrunkError
 from jrsr_core.physics.resolution import sinc_interpolate
+from tests.helpers.trunks import random_trunk
 from training.config.groups import (
     DiscriminatorName,
     DiscriminatorNorm,
