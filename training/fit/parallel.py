@@ -7,6 +7,7 @@ given two batches. Running statistics of normalisation layers are averaged as we
 processes stay equal.
 """
 
+import atexit
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,15 @@ def make_fabric(config: RunConfig) -> "Fabric":
         precision="32-true" if config.machine.precision == "32" else config.machine.precision,
     )
     fabric.launch()
+    if fabric.world_size > 1:
+        # Its threads have to end before the interpreter does. Lightning sees to that for NCCL alone.
+        atexit.register(_leave_group)
     return fabric
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @torch.no_grad()
