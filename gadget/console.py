@@ -31,6 +31,9 @@ _shown = logging.getLogger("jrsr.console")
 _shown.propagate = False
 _shown.addHandler(logging.NullHandler())
 
+_quiet = False
+"""Whether results and progress are not printed."""
+
 _bars: list["Progress"] = []
 """Progress bars on the terminal, the innermost last."""
 
@@ -91,7 +94,8 @@ def print_line(text: str = "") -> None:
     """
     line = plain(text)
     try:
-        _write(sys.stdout, line)
+        if not _quiet:
+            _write(sys.stdout, line)
     except OSError as error:
         _discard(sys.stdout)
         if error.errno != errno.EPIPE:
@@ -133,6 +137,23 @@ def _discard(stream: TextIO | None) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+@contextmanager
+def quietly(on: bool = True) -> Iterator[None]:
+    """Print no results and no progress, only warnings and errors; a log file contains all."""
+    global _quiet
+    before = _quiet
+    _quiet = before or on
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet() -> bool:
+    """Return whether only warnings and errors are printed."""
+    return _quiet
 
 
 @contextmanager
@@ -218,6 +239,9 @@ def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
     Callable
         To be called after every step.
     """
+    if _quiet:
+        yield lambda: None
+        return
     if not sys.stderr.isatty():
         yield _plain_progress(total, name)
         return

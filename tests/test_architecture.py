@@ -19,6 +19,7 @@ ARROWS = {
     "jrsr_core.data": "",
     "jrsr_core.tensors": "",
     "jrsr_core.cancellation": "",
+    "jrsr_core.version": "",
     "jrsr_core.temporaries": "",
     "jrsr_core.atomic": "temporaries",
     "jrsr_core.spelling": "",
@@ -31,7 +32,7 @@ ARROWS = {
     "jrsr_core.weights": "atomic validation models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
-    "jrsr_core.mrd": "data physics calibration mrd.acs mrd.planning mrd.examination",
+    "jrsr_core.mrd": "data version physics calibration mrd.acs mrd.planning mrd.examination",
     "jrsr_core.mrd.acs": "data physics calibration mrd",
     "jrsr_core.mrd.planning": "data mrd mrd.acs",
     "jrsr_core.mrd.examination": "mrd mrd.planning",

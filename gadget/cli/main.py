@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -10,8 +11,17 @@ from gadget.compute.process import prepare_process
 from gadget.console import PlainFormatter, open_standard_streams, print_warning
 from gadget.errors import Exit, describe, exit_code
 
-from . import files, listing, live, simulate  # noqa: F401  (each adds its commands to `app`)
 from .options import app
+
+COMMANDS = (
+    *("recon", "convert", "demo", "check", "simulate"),
+    *("serve", "send", "health"),
+    *("models", "settings"),
+)
+"""Modules of this package, each with the command of its name, in the order of the help."""
+
+for _name in COMMANDS:
+    import_module(f"{__package__}.{_name}")
 
 INTERRUPTED = 130
 
@@ -31,8 +41,11 @@ def run(arguments: list[str]) -> int:
     """Run a command in this process and return its exit code."""
     try:
         code = app(arguments or ["--help"], "jrsr", standalone_mode=False) or Exit.DONE
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:
         code = INTERRUPTED
+    except SystemExit as end:
+        # The shell's completion has been printed or installed.
+        return end.code if isinstance(end.code, int) else Exit.DONE
     except Exception as error:
         return _explain(error)
     if code == INTERRUPTED:

@@ -4,16 +4,23 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
+from . import completion
+from .application import Application
+
+app = Application(
     name="jrsr",
     help="Joint MR image reconstruction and super-resolution. Research use only.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
-Model = Annotated[str | None, typer.Option("--model", help="Name, card, or RECON+UPSAMPLE.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Name, card, or RECON+UPSAMPLE.", autocompletion=completion.models
+    ),
+]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:n.")]
 Untrusted = Annotated[
     bool,
@@ -33,7 +40,10 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print details.")
 Pairs = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set an option (repeatable); `jrsr settings` lists them."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set an option (repeatable); `jrsr settings` lists them.",
+        autocompletion=completion.pairs,
     ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]

@@ -14,7 +14,7 @@ import torch
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
-from gadget.console import PlainFormatter
+from gadget.console import PlainFormatter, is_quiet
 from gadget.errors import Exit
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
@@ -55,7 +55,7 @@ def serve_until_stopped(
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s [%(threadName)s] %(message)s"))
-    level = logging.DEBUG if verbose else logging.INFO
+    level = logging.DEBUG if verbose else logging.WARNING if is_quiet() else logging.INFO
     logging.basicConfig(level=level, handlers=[handler], force=True)
     with _engines(settings, cluster, gpus_per_worker) as (settings, make):
         server = Server(settings, make, host=host, port=port, **options)

@@ -7,7 +7,6 @@ their own.
 """
 
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 import ismrmrd
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, Counters, ReconImage, ReconReport, Vector
 from jrsr_core.mrd.planning.plan import NESTING
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.version import software_version
 
 from .header import ScanHeader
 
@@ -29,14 +29,6 @@ MEANING = {
     "taken_back": "what the network drew against the measurement",
     "unmeasured": "what the network, not the samples, stands for",
 }
-
-
-def software_version() -> str:
-    """Return the version of the installed distribution."""
-    try:
-        return version("gadgetron-jrsr")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def is_derived_by_network(report: ReconReport) -> bool:

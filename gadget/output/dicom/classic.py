@@ -12,7 +12,7 @@ from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from gadget.output.planes import Plane
-from jrsr_core.mrd.images import software_version
+from jrsr_core.version import software_version
 
 from .identifiers import make_uid
 from .labels import Labels

@@ -11,7 +11,8 @@ from pydicom.valuerep import DSfloat
 
 from gadget.output.planes import Plane
 from gadget.output.series import PlaneStore, Series
-from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL, software_version
+from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL
+from jrsr_core.version import software_version
 
 from .identifiers import digest, make_uid, study_and_frame
 from .labels import Labels

@@ -21,8 +21,9 @@ from gadget.output.picture import (
     to_grey,
 )
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
-from jrsr_core.mrd.images import WHITE, software_version
+from jrsr_core.mrd.images import WHITE
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
+from jrsr_core.version import software_version
 
 from .chart import Chart, line_chart
 from .views import View

@@ -1,6 +1,6 @@
-"""Commands that read and write files: recon, convert, demo, check.
+"""The command `jrsr recon`.
 
-What a command needs is imported when it runs, so that `jrsr --help` starts without torch.
+What it needs is imported when it runs, so that `jrsr --help` starts without torch.
 """
 
 from pathlib import Path
@@ -84,53 +84,3 @@ def recon(
     )
     with log_to(log_file, verbose=verbose):
         return reconstruct_files(request)
-
-
-@app.command()
-def convert(
-    images: Annotated[Path, typer.Argument(help="ISMRMRD images, as written by recon and send.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
-    overwrite: Overwrite = False,
-) -> int:
-    """Convert ISMRMRD images, also of Gadgetron, to DICOM or NIfTI."""
-    from gadget.offline.convert import convert_images, parse_convertible
-
-    return convert_images(images, output, parse_convertible(formats), overwrite=overwrite)
-
-
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.")] = Path("jrsr-demo"),
-    model: Model = None,
-    device: Device = None,
-    pairs: Pairs = None,
-    overwrite: Overwrite = False,
-) -> int:
-    """Simulate and reconstruct a scan.
-
-    A table, a picture and a report compare the images with CG-SENSE + bicubic interpolation.
-    """
-    settings = read_settings(pairs or [], model=model, device=device)
-    from gadget.offline.demo import run_demo
-
-    return run_demo(output, settings, overwrite=overwrite)
-
-
-@app.command()
-def check(
-    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
-    model: Model = None,
-    device: Device = None,
-    pairs: Pairs = None,
-    untrusted: Untrusted = False,
-    dataset: Dataset = "",
-) -> int:
-    """Print what a scan contains and how it would be reconstructed.
-
-    Nothing is reconstructed. Exit code: 0 supported, 1 broken, 2 unsupported.
-    """
-    from gadget.offline.check import check_scan
-
-    settings = read_settings(pairs or [], model=model, device=device)
-    return check_scan(scan, settings, untrusted=untrusted, dataset=dataset)

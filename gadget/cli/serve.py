@@ -1,30 +1,16 @@
-"""Commands of the resident server and its clients: serve, send, health.
+"""The command `jrsr serve`.
 
-What a command needs is imported when it runs, so that `jrsr --help` starts without torch.
+What it needs is imported when it runs, so that `jrsr --help` starts without torch.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gadget.compute.ray import check_share
-from gadget.console import print_line
-from gadget.errors import Exit
-from gadget.settings import read_settings, split_pairs
+from gadget.settings import read_settings
 
-from .options import (
-    Cluster,
-    Device,
-    GpusPerWorker,
-    Host,
-    Model,
-    Overwrite,
-    Pairs,
-    Port,
-    Verbose,
-    app,
-)
+from .options import Cluster, Device, GpusPerWorker, Host, Model, Pairs, Port, Verbose, app
 
 
 @app.command()
@@ -85,34 +71,3 @@ def serve(
         gpus_per_worker=gpus_per_worker,
         verbose=verbose,
     )
-
-
-@app.command()
-def send(
-    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File for the images.")],
-    host: Host = "127.0.0.1",
-    port: Port = 18000,
-    chain: Annotated[Path | None, typer.Option(help="Chain file to send to the server.")] = None,
-    config: Annotated[str, typer.Option(help="Name of a configuration on the server.")] = "jrsr",
-    pairs: Pairs = None,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for an answer.")] = 600,
-    overwrite: Overwrite = False,
-) -> int:
-    """Send a scan to a Gadgetron or MRD server and write its images."""
-    from gadget.server.client import SendRequest, send_scan
-
-    parameters = split_pairs(pairs or [])
-    request = SendRequest(
-        scan, output, host, port, chain, config, parameters, timeout, overwrite=overwrite
-    )
-    return send_scan(request)
-
-
-@app.command()
-def health(host: Host = "127.0.0.1", port: Port = 18000) -> int:
-    """Print the server's status; exit code 1 if it does not answer."""
-    from gadget.server.client import ask_health
-
-    print_line(ask_health(host, port))
-    return Exit.DONE

@@ -1,0 +1,92 @@
+"""A Typer application whose every command has --version, -h and --quiet.
+
+Typer draws options from the signature of a function, so the shared ones are added to it here, once.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from gadget.console import print_line, quietly
+from jrsr_core.version import software_version
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"jrsr {software_version()}, Python {sys.version.split()[0]}")
+        raise typer.Exit()
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
+
+SHARED = {"version": Version, "quiet": Quiet}
+"""Options of every command."""
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose one-line summaries are printed whole in the help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Print a table of commands and the first paragraph of their help."""
+        rows = [
+            (name, (command.help or "").partition("\n\n")[0].replace("\n", " ").strip())
+            for name in self.list_commands(ctx)
+            if (command := self.get_command(ctx, name)) is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Application(typer.Typer):
+    """The commands of `jrsr`; -h, --version and --quiet belong to each of them."""
+
+    def __init__(self, **options: Any) -> None:
+        context = {"help_option_names": ["-h", "--help"]}
+        super().__init__(cls=CommandGroup, context_settings=context, **options)
+        self.callback()(_take_shared)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Return a decorator that adds a function as a command with the shared options."""
+        register = super().command(name, **options)
+
+        def add(function: Function) -> Function:
+            register(_with_shared_options(function))
+            return function
+
+        return add
+
+
+def _take_shared(ctx: typer.Context, version: Version = False, quiet: Quiet = False) -> None:
+    ctx.with_resource(quietly(quiet))
+
+
+def _with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of the same parameters, and of the shared options after them."""
+
+    @wraps(function)
+    def run(*, version: bool, quiet: bool, **values: Any) -> Any:
+        with quietly(quiet):
+            return function(**values)
+
+    signature = inspect.signature(function)
+    added = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in SHARED.items()
+    ]
+    setattr(  # noqa: B010
+        run, "__signature__", signature.replace(parameters=[*signature.parameters.values(), *added])
+    )
+    run.__annotations__ = {**function.__annotations__, **SHARED}
+    return run

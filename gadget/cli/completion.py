@@ -1,0 +1,33 @@
+"""Values that the shell completes: models, formats, settings and their values."""
+
+from collections.abc import Iterator
+
+from gadget.settings import Settings
+from jrsr_core.models.names import MODEL_NAMES
+from jrsr_core.validation import choices_of
+
+
+def models(incomplete: str) -> list[str]:
+    """Return the systems whose names begin like this."""
+    return [name for name in MODEL_NAMES if name.startswith(incomplete)]
+
+
+def setting_names(incomplete: str) -> list[str]:
+    """Return the settings whose names begin like this."""
+    return [name for name in Settings.model_fields if name.startswith(incomplete)]
+
+
+def pairs(incomplete: str) -> list[str]:
+    """Return ``key=``, or ``key=value`` for every value of a setting that has a choice."""
+    key, equals, _ = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in setting_names(key)]
+    return [pair for value in _values(key) if (pair := f"{key}={value}").startswith(incomplete)]
+
+
+def _values(key: str) -> Iterator[str]:
+    field = Settings.model_fields.get(key)
+    if key == "model":
+        yield from MODEL_NAMES
+    elif field is not None:
+        yield from choices_of(field) or map(str, field.examples or ())

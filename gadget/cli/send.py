@@ -1,0 +1,35 @@
+"""The command `jrsr send`.
+
+What it needs is imported when it runs, so that `jrsr --help` starts without torch.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gadget.settings import split_pairs
+
+from .options import Host, Overwrite, Pairs, Port, app
+
+
+@app.command()
+def send(
+    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for the images.")],
+    host: Host = "127.0.0.1",
+    port: Port = 18000,
+    chain: Annotated[Path | None, typer.Option(help="Chain file to send to the server.")] = None,
+    config: Annotated[str, typer.Option(help="Name of a configuration on the server.")] = "jrsr",
+    pairs: Pairs = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for an answer.")] = 600,
+    overwrite: Overwrite = False,
+) -> int:
+    """Send a scan to a Gadgetron or MRD server and write its images."""
+    from gadget.server.client import SendRequest, send_scan
+
+    parameters = split_pairs(pairs or [])
+    request = SendRequest(
+        scan, output, host, port, chain, config, parameters, timeout, overwrite=overwrite
+    )
+    return send_scan(request)
