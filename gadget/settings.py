@@ -48,7 +48,8 @@ class Settings(BaseModel):
     )
 
     model: str = "jrsr-dc"
-    """System by name, by card (*.json), or RECON+UPSAMPLE, each a name or a card."""
+    """System by name (NAME, or NAME@SET for the weights of one of the sets that `jrsr models`
+    lists), by card (*.json), or RECON+UPSAMPLE, each a name or a card."""
     preset: Literal["auto", "largest", "paper", "compact", "tiny"] = "auto"
     """Size of the system: auto is compact on a CPU and the largest available one on a GPU."""
     weights: str = ""

@@ -247,7 +247,9 @@ def tune(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a run, or with --rows a weights card (*.json).")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for weights and card.")],
     data: Annotated[
         str, typer.Option(help="Description of the data; default from the manifest.")
@@ -262,9 +264,15 @@ def export(
         float, typer.Option(help="Share of the weights it started from (start.init) to mix in.")
     ] = 0.0,
 ) -> None:
-    """Write float16 weights and their card."""
+    """Write float16 weights and their card; of a card, the same weights with new figures."""
+    from training.evaluation.export import add_figures
     from training.evaluation.export import export as run
 
+    if folder.suffix == ".json":
+        if rows is None:
+            raise ValueError(f"{folder} is a card, give --rows with the figures to add to it")
+        typer.echo(str(add_figures(folder, out, rows)))
+        return
     card = run(folder, out, data=data, rows=rows, commit=commit, start_share=start_share)
     typer.echo(str(card))
 

@@ -10,15 +10,16 @@ from .options import app
 
 @app.command()
 def models() -> int:
-    """List shipped and local weights, verified against their cards."""
-    from jrsr_core.weights.find import list_weights
+    """List shipped weights, verified against their cards: NAME, and NAME@SET for those of a set."""
+    from jrsr_core.weights.sets import list_shipped
 
-    cards = list_weights()
-    for card in cards:
-        print_line(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
+    cards = list_shipped()
+    for name, card in cards.items():
+        print_line(f"{name} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
         print_line(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
-        for protocol, figures in card.metrics.items():
-            print_line(f"  {protocol}: {_figures(figures)}")
+        samples = card.training.get("samples_seen", "unknown")
+        for protocol, figures in card.own_metrics.items():
+            print_line(f"  {protocol}, {samples} samples seen: {_figures(figures)}")
     if not cards:
         print_warning("no weights found")
     return Exit.DONE

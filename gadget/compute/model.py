@@ -9,6 +9,7 @@ from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, PARTS
 from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_system
+from jrsr_core.weights.sets import split_set
 
 if TYPE_CHECKING:
     from jrsr_core.reconstruction.reconstructor import Reconstructor
@@ -26,7 +27,7 @@ def check_model(settings: Settings) -> None:
     CardError
         The weights are missing.
     """
-    base = settings.model.removesuffix(CONSISTENT)
+    base = split_set(settings.model)[0].removesuffix(CONSISTENT)
     if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
         raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
     try:

@@ -149,6 +149,16 @@ class WeightsCard(BaseModel):
             raise CardError(f"{path.name}: file {card.file!r} must lie beside the card")
         return card
 
+    @property
+    def own_metrics(self) -> dict[str, dict[str, float]]:
+        """The figures of this system, by protocol."""
+        found = {}
+        for protocol, systems in self.metrics.items():
+            own = systems.get(self.model) if isinstance(systems, dict) else None
+            if isinstance(own, dict):
+                found[protocol] = {k: v for k, v in own.items() if isinstance(v, int | float)}
+        return found
+
     def content(self) -> bytes:
         """Return the content of the file of the card."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"

@@ -1,11 +1,11 @@
 """From the text of ``--model`` to weights cards; reads cards only and imports no torch.
 
-    SYSTEM = NAME | CARD | RECON+UPSAMPLE,    each with or without +dc behind it
+    SYSTEM = NAME | NAME@SET | CARD | RECON+UPSAMPLE,    NAME, CARD, UPSAMPLE with or without +dc
 
 NAME is one of `MODEL_NAMES`, CARD the path of a weights card (``*.json``), RECON and UPSAMPLE the
 name of a part or the card of one: ``modl.json+medsrgan.json``, ``cg-sense+bebygan.json``. A name
-takes the shipped weights: of the whole system, else of its parts. The reconstruction always comes
-first.
+takes the shipped weights: of the whole system, else of its parts; ``NAME@SET`` takes those of one
+of the sets in `sets`. The reconstruction always comes first.
 """
 
 from pathlib import Path
@@ -20,7 +20,8 @@ from jrsr_core.models.names import (
     without_consistency,
 )
 
-from .card import INDEX_SUFFIX, CardError, WeightsCard
+from .card import CardError, WeightsCard
+from .sets import SEPARATOR, cards_in, set_folders, shipped_folder, split_set
 
 Part = str | Path
 """Part of a system: its name where it has no weights, else the path of its card."""
@@ -29,41 +30,35 @@ PREFERRED = {"auto": ("compact", "paper", "tiny"), "largest": ("paper", "compact
 """Presets in the order in which they are tried; "auto" suits a CPU."""
 
 
-def shipped_folder() -> Path:
-    """Return the folder of the weights inside the package."""
-    return Path(__file__).parent
-
-
 def list_weights(folder: Path | None = None) -> list[WeightsCard]:
     """Return the cards of a folder, the shipped one where None; the hash of each is verified."""
     folder = folder or shipped_folder()
     cards = []
-    for path in _cards(folder):
+    for path in cards_in(folder):
         card = WeightsCard.read(path)
         card.verified_bytes(folder)
         cards.append(card)
     return cards
 
 
-def _cards(folder: Path) -> list[Path]:
-    """Return the cards of a folder; the index of shards is no card."""
-    return sorted(p for p in folder.glob("*.json") if not p.name.endswith(INDEX_SUFFIX))
-
-
-def find_card(model: str, preset: str = "auto", folder: Path | None = None) -> Path:
+def find_card(model: str, preset: str = "auto", *folders: Path) -> Path:
     """Return the card of a model in a preset, or the first one found of `PREFERRED`.
+
+    The folders are searched one after the other; those of a plain name where none is given.
 
     Raises
     ------
     CardError
-        No such card in the folder, the shipped one where None.
+        No such card in any of the folders.
     """
-    folder = folder or shipped_folder()
-    for name in PREFERRED.get(preset, (preset,)):
-        path = folder / f"{model}_{name}.json"
-        if path.exists():
-            return path
-    have = ", ".join(path.stem for path in _cards(folder)) or "none"
+    folders = folders or set_folders("")
+    for folder in folders:
+        for name in PREFERRED.get(preset, (preset,)):
+            path = folder / f"{model}_{name}.json"
+            if path.exists():
+                return path
+    stems = dict.fromkeys(path.stem for folder in folders for path in cards_in(folder))
+    have = ", ".join(stems) or "none"
     raise CardError(
         f"no weights for {model} in preset {preset}; there are: {have} (or name a card, *.json)"
     )
@@ -77,16 +72,20 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     Raises
     ------
     ValueError
-        Unknown name; a trainable system without weights; `weights` of another system.
+        Unknown name or set; a trainable system without weights; `weights` of another system, or
+        together with a set.
     FileNotFoundError
         `weights` does not exist.
     """
-    base, consistent = without_consistency(system)
+    name, chosen = split_set(system)
+    base, consistent = without_consistency(name)
+    if weights and chosen:
+        raise CardError(f"model is {system}, weights is {weights}: give only one of set and card")
     if weights:
         parts = _parts_of_text(weights)
         named = "+".join(name_of(part) for part in parts)
-        if named not in (base, system):
-            raise CardError(f"{weights}: card is for {named}, model asked for is {system}")
+        if named not in (base, name):
+            raise CardError(f"{weights}: card is for {named}, model asked for is {name}")
         return parts
     if ".json" in base:
         return _parts_of_text(base)
@@ -94,10 +93,13 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     if base not in MODEL_NAMES:
         example = example_of_system(base, base)
         raise ValueError(f"{base} is a part, a system has two, for instance {example}")
+    folders = set_folders(chosen)
     if not has_weights(base):
+        if chosen:
+            raise CardError(f"{base} has no weights, leave out {SEPARATOR}{chosen}")
         return names
     whole = (f"{base}{CONSISTENT}", base) if consistent else (base,)
-    return _shipped(whole, names, preset)
+    return _shipped(whole, names, preset, folders)
 
 
 def system_cards(
@@ -118,7 +120,7 @@ def system_name(system: str) -> str:
     ValueError
         A card that is not readable.
     """
-    base, consistent = without_consistency(system)
+    base, consistent = without_consistency(split_set(system)[0])
     parts = _parts_of_text(base) if ".json" in base else (base,)
     name = "+".join(name_of(part) for part in parts)
     return name + CONSISTENT if consistent and not name.endswith(CONSISTENT) else name
@@ -149,13 +151,15 @@ def _parts_of_text(text: str) -> tuple[Part, ...]:
     return (Path(text),)
 
 
-def _shipped(whole: tuple[str, ...], names: tuple[str, ...], preset: str) -> tuple[Part, ...]:
+def _shipped(
+    whole: tuple[str, ...], names: tuple[str, ...], preset: str, folders: tuple[Path, ...]
+) -> tuple[Part, ...]:
     """Return the first shipped card of the names in `whole`, else one per part."""
     for name in whole:
         try:
-            return (find_card(name, preset),)
+            return (find_card(name, preset, *folders),)
         except CardError as error:
             missing = error
     if len(names) == 1:
         raise missing
-    return tuple(find_card(n, preset) if has_weights(n) else n for n in names)
+    return tuple(find_card(n, preset, *folders) if has_weights(n) else n for n in names)

@@ -17,6 +17,7 @@ from jrsr_core.models.registry import architecture, build_model
 
 from .card import CardError, WeightsCard
 from .find import Part, example_of_system, find_system, name_of
+from .sets import split_set
 
 Model = JointModel | ReconModel | UpsampleModel
 
@@ -120,7 +121,7 @@ def load_system(system: str, *, preset: str = "auto", weights: str = "") -> Load
     ValueError
         As `find_system`; a card that does not exist or match, or is of the wrong kind of part.
     """
-    _, consistent = without_consistency(system)
+    _, consistent = without_consistency(split_set(system)[0])
     parts = find_system(system, preset=preset, weights=weights)
     models, cards = [], []
     for part in parts:

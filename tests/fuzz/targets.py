@@ -39,8 +39,8 @@ from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.weights.card import CardError
-from jrsr_core.weights.find import shipped_folder
 from jrsr_core.weights.load import load_weights
+from jrsr_core.weights.sets import shipped_folder
 from tests.helpers import layouts, messages
 from tests.helpers.commands import write_small_scan
 from tests.helpers.mrd_scans import noise_samples, small_scan

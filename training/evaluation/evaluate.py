@@ -31,6 +31,9 @@ from training.data.testset import (
 from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
 
 Distance = Callable[[Tensor, Tensor], Tensor]
+SHORT_HASH = 12
+"""Digits of the hash of weights in a row."""
+
 Key = tuple[str, str, Place]
 """System, protocol and slice of a row."""
 
@@ -51,8 +54,8 @@ def current_commit() -> str:
 
 
 def short_hash(recon: Reconstructor) -> str:
-    """Return twelve digits of the hash of the weights, of each part of a sequence."""
-    return "+".join(card.sha256[:12] for card in recon.cards)
+    """Return the first digits of the hash of the weights, of each part of a sequence."""
+    return "+".join(card.sha256[:SHORT_HASH] for card in recon.cards)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
+from jrsr_core.weights.sets import split_set
 from training.data.batches import acquired_settings
 from training.data.manifest import NAME, Manifest
 from training.fit.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.fit.log import read_log
 
-from .evaluate import current_commit
+from .evaluate import SHORT_HASH, current_commit
 from .rows import summarise
+
+CARD_DIGITS = {"psnr": 3, "ssim": 4, "lpips": 4, "seconds_total": 2}
+"""Figures on a card, and how many digits of each."""
 
 PRIVATE = (
     *("data", "out", "device", "data_folder", "data_sha256", "loss.perceptual.file"),
@@ -38,16 +43,46 @@ def describe_data(manifest: Manifest) -> tuple[str, dict[str, Any]]:
     return f"{len(scans)} scans of {n_subjects} subjects from {inputs}", ranges
 
 
-def metrics_of(rows: Path) -> dict[str, Any]:
-    """Return the figures of a CSV of `jrsr-train evaluate` per protocol and model, for the card."""
+def metrics_of(rows: Path, weights_sha256: str = "") -> dict[str, Any]:
+    """Return the figures of a CSV of `jrsr-train evaluate` per protocol and model, for the card.
+
+    With `weights_sha256` only those of the system with these weights, under its name without set.
+
+    Raises
+    ------
+    ValueError
+        No row of these weights.
+    """
+    wanted = weights_sha256[:SHORT_HASH]
     figures: dict[str, Any] = {}
     for entry in summarise(rows):
-        figures.setdefault(entry["protocol"], {})[entry["model"]] = {
-            "slices": entry["slices"],
-            "psnr": round(entry["psnr"][0], 3),
-            "ssim": round(entry["ssim"][0], 4),
-        }
+        name = entry["model"]
+        if wanted:
+            if entry["weights_sha256"] != wanted:
+                continue
+            name = split_set(name)[0]
+        found = {k: round(entry[k][0], n) for k, n in CARD_DIGITS.items() if entry[k] is not None}
+        figures.setdefault(entry["protocol"], {})[name] = {"slices": entry["slices"]} | found
+    if not figures:
+        raise ValueError(f"{rows}: no row of weights {wanted or 'at all'}")
     return figures
+
+
+def add_figures(card: Path, out: Path, rows: Path) -> Path:
+    """Write published weights again with the figures of a CSV on their card; return its path.
+
+    The tensors stay as they are, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        A card that does not match its weights, or no row of these weights.
+    """
+    model, found = load_weights(card)
+    fields = found.model_dump(mode="json", exclude={"model", "preset", "file", "architecture"})
+    for protocol, figures in metrics_of(rows, fields.pop("sha256")).items():
+        fields["metrics"][protocol] = fields["metrics"].get(protocol, {}) | figures
+    return save_weights(model, out, found.model, found.preset, **fields)
 
 
 def last_validation(folder: Path) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def summarise(path: Path) -> list[dict]:
     for (model, protocol), mine in groups.items():
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
         entry |= {"bound": any(map(is_bound, mine)), "places": {place_of(r) for r in mine}}
+        entry["weights_sha256"] = mine[0]["weights_sha256"]
         entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean) for c in SUMMARISED}
         entry["seconds_total"] = _centre_and_sd([r["seconds_total"] for r in mine], np.median)
         table.append(entry)

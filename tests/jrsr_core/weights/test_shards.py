@@ -42,9 +42,9 @@ def test_shards_are_read_as_one_file_is(model, tmp_path):
     shards = sorted((tmp_path / "many").glob("*.safetensors"))
     assert card.sha256 == hashlib.sha256(b"".join(p.read_bytes() for p in shards)).hexdigest()
     assert list_weights(tmp_path / "many") == [card]
-    assert find_card("jrsr-dc", folder=tmp_path / "many") == path
+    assert find_card("jrsr-dc", "auto", tmp_path / "many") == path
     with pytest.raises(CardError, match=r"there are: jrsr-dc_tiny \("):
-        find_card("jrsr", folder=tmp_path / "many")
+        find_card("jrsr", "auto", tmp_path / "many")
 
 
 def test_one_file_where_it_suffices(model, tmp_path):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from jrsr_core.models.names import MODEL_NAMES, has_weights
 from jrsr_core.models.registry import build_model
-from jrsr_core.weights.card import CardError
+from jrsr_core.weights.card import CardError, WeightsCard
 from jrsr_core.weights.find import find_card, find_system, system_name
 from jrsr_core.weights.load import load_system
 from jrsr_core.weights.save import save_weights
+from jrsr_core.weights.sets import list_shipped, shipped_folder
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +68,49 @@ def test_weights_for_a_name(folder):
     assert load_system("t2net", weights=card(folder, "t2net")).name == "t2net"
     dc = load_system("t2net+dc", weights=card(folder, "t2net"))
     assert dc.name == "t2net+dc"
+    with pytest.raises(CardError, match="give only one of set and card"):
+        find_system("t2net@wall-16x", weights=card(folder, "t2net"))
     with pytest.raises(CardError, match="card is for modl\\+medsrgan, model asked for is t2net"):
         find_system("t2net", weights=both)
 
 
-def test_every_trainable_system_without_weights_is_refused_in_one_line():
-    for name in MODEL_NAMES:
-        if name in ("jrsr", "jrsr-dc") or not has_weights(name):
-            assert find_system(name)
-            continue
-        with pytest.raises(CardError, match="no weights for") as caught:
-            find_system(name)
-        assert "\n" not in str(caught.value)
+def test_systems_without_weights_are_refused_in_one_line():
     with pytest.raises(CardError, match="no weights for modl in preset auto; there are: jrsr-dc"):
-        find_system("modl+bicubic")
+        find_system("modl+sinc")
+    with pytest.raises(CardError, match="no weights for t2net in preset paper") as caught:
+        find_system("t2net", preset="paper")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_takes_the_first_weights_and_a_set_its_own():
+    root = shipped_folder()
+    assert find_system("jrsr-dc") == (root / "jrsr-dc_compact.json",)
+    assert find_system("t2net") == (root / "brain-5x" / "t2net_compact.json",)
+    for chosen in ("brain-5x", "wall-16x"):
+        for name in ("jrsr-dc", "t2net", "modl+medsrgan", "recon-sr"):
+            expected = (root / chosen / f"{name}_compact.json",)
+            assert find_system(f"{name}@{chosen}") == expected
+    (path,) = find_system("t2net+dc@wall-16x")
+    assert path == root / "wall-16x" / "t2net_compact.json"
+    assert load_system("t2net+dc@wall-16x").name == system_name("t2net+dc@wall-16x") == "t2net+dc"
+
+
+def test_two_names_of_a_system_with_a_set_in_its_path(folder):
+    # "@" of a path is no set.
+    path = folder / "me@home"
+    path.mkdir()
+    for name in ("t2net_tiny.json", "t2net_tiny.safetensors"):
+        (path / name).write_bytes((folder / name).read_bytes())
+    assert load_system(str(path / "t2net_tiny.json")).name == "t2net"
+
+
+def test_shipped_systems_are_listed_by_the_name_that_selects_them():
+    listed = list_shipped()
+    assert list(listed)[:2] == ["jrsr-dc", "jrsr"]
+    for name, card in listed.items():
+        (path,) = find_system(name)
+        assert WeightsCard.read(path) == card
+        assert card.own_metrics, name
 
 
 @pytest.mark.parametrize(
@@ -97,6 +126,9 @@ def test_every_trainable_system_without_weights_is_refused_in_one_line():
         ("nowhere+there.json", "nowhere\\+there.json: no such weights card"),
         ("modl+bicubik", "unknown model 'modl\\+bicubik', did you mean 'modl\\+bicubic'"),
         ("jrsr-dc+dc", "leave out \\+dc"),
+        ("jrsr@wall-16", "no set of weights 'wall-16', did you mean 'wall-16x'"),
+        ("jrsr@", "unknown model 'jrsr@'"),
+        ("cg-sense+bicubic@wall-16x", "has no weights, leave out @wall-16x"),
         (f"{find_card('jrsr-dc')}+dc", "leave out \\+dc"),
     ],
 )

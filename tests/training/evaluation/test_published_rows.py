@@ -1,57 +1,62 @@
-"""Published weights of the rows of the paper's tables: whole, of one budget, and those judged."""
-
-from pathlib import Path
+"""Shipped weights of every row of the paper's tables: whole, of one budget, and those judged."""
 
 import pytest
 
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.models.names import has_weights
 from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.find import find_card
+from jrsr_core.weights.load import load_system
+from jrsr_core.weights.save import save_weights
+from jrsr_core.weights.sets import list_shipped, set_folders
 from tests.helpers.paths import ROOT
 from training.config.former_keys import with_current_keys
-from training.evaluation.rows import read_rows
+from training.evaluation.export import add_figures
+from training.evaluation.rows import read_rows, summarise
+from training.evaluation.tables import ABLATION, COMPARISON
 
 RESULTS = ROOT / "training" / "results"
-STEPS = {"brain-5x": 1500, "wall-16x": 600, "wall-16x_1200": 600}
-"""Of the last training; the rows of ``wall-16x_1200`` start from those of ``wall-16x``."""
-CARDS = sorted((RESULTS / "weights").glob("*/*.json"))
+STEPS = {"brain-5x": 1500, "wall-16x": 600}
+PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
+ROWS = [(p, name) for p in STEPS for name in PAPER if has_weights(name)]
 
 
-def row_of(card: Path) -> str:
-    """Return the name of the row: jrsr of ``jrsr_compact.json``."""
-    return card.stem.removesuffix("_compact")
-
-
-@pytest.mark.parametrize("path", CARDS, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_weights_are_those_of_their_card(path):
-    recon = load_reconstructor(str(path), device="cpu")
-    (card,) = recon.cards
-    assert card.model == row_of(path) == recon.name
+@pytest.mark.parametrize("protocol, name", ROWS)
+def test_every_row_has_weights_of_one_budget(protocol, name):
+    system = load_system(f"{name}@{protocol}")
+    (card,) = system.cards
+    assert card.model == system.name == name
     # The two parts of Recon-SR are trained one after the other.
-    n_trainings = 2 if recon.name == "recon-sr" else 1
+    n_trainings = 2 if name == "recon-sr" else 1
     training = with_current_keys(card.training)
-    assert training["steps"] == n_trainings * STEPS[path.parent.name]
+    assert training["steps"] == n_trainings * STEPS[protocol]
     assert training["optimizer.batch"] == 1 and training["optimizer.learning_rate"] == 4e-4
     assert training["phases.psnr"] == 1.0
     assert card.commit and "+" not in card.commit
+    assert card.range["protocol"] == protocol
 
 
-@pytest.mark.parametrize("path", [p for p in CARDS if p.parent.name == "wall-16x_1200"])
-def test_longer_training_went_on_from_the_published_weights(path):
-    before = WeightsCard.read(path.parents[1] / "wall-16x" / path.name)
-    assert WeightsCard.read(path).training["init_sha256"] == before.sha256
-
-
-@pytest.mark.parametrize(
-    "folder, n_rows", [("brain-5x", 16), ("wall-16x", 16), ("wall-16x_1200", 2)]
-)
-def test_figures_are_of_these_weights(folder, n_rows):
+@pytest.mark.parametrize("protocol", STEPS)
+def test_figures_of_the_cards_are_those_of_these_weights(protocol):
+    path = RESULTS / f"{protocol}_published_rows.csv"
     judged = {}
-    for row in read_rows(RESULTS / f"{folder}_published_rows.csv"):
-        assert row["protocol"] == folder.removesuffix("_1200")
+    for row in read_rows(path):
+        assert row["protocol"] == protocol
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
-    trained = {name: hashes for name, hashes in judged.items() if hashes != {""}}
-    cards = {row_of(path): path for path in CARDS if path.parent.name == folder}
-    assert trained.keys() == cards.keys()
-    assert len(trained) == n_rows
-    for name, hashes in trained.items():
-        assert hashes == {WeightsCard.read(cards[name]).sha256[:12]}, name
+    means = {entry["model"]: entry for entry in summarise(path)}
+    for name in (name for p, name in ROWS if p == protocol):
+        card = list_shipped()[f"{name}@{protocol}"]
+        assert judged[name] == {card.sha256[:12]}, name
+        figures = card.own_metrics[protocol]
+        assert figures["psnr"] == pytest.approx(means[name]["psnr"][0], abs=6e-4)
+        assert figures["lpips"] == pytest.approx(means[name]["lpips"][0], abs=6e-5)
+
+
+def test_figures_are_added_without_a_change_of_the_weights(tmp_path):
+    source = find_card("modl+bicubic", "compact", *set_folders("brain-5x"))
+    before = WeightsCard.read(source)
+    rows = RESULTS / "brain-5x_published_rows.csv"
+    card = WeightsCard.read(add_figures(source, tmp_path, rows))
+    assert card == before
+    path = save_weights(load_system("sr").model, tmp_path, "sr", "compact")
+    with pytest.raises(ValueError, match="no row of weights"):
+        add_figures(path, tmp_path, RESULTS / "wall-16x_published_rows.csv")
