@@ -29,7 +29,7 @@ ARROWS = {
     "jrsr_core.calibration": "data tensors physics",
     "jrsr_core.simulation": "physics spelling",
     "jrsr_core.models": "tensors cancellation physics spelling",
-    "jrsr_core.weights": "atomic validation models",
+    "jrsr_core.weights": "atomic validation spelling models",
     "jrsr_core.reconstruction": "data tensors cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data version physics calibration mrd.acs mrd.planning mrd.examination",
