@@ -69,7 +69,8 @@ ARROWS = {
     "training.losses": "data config",
     "training.fit": "data losses config errors",
     "training.evaluation": "fit data",
-    "training.cli": "evaluation fit data config errors",
+    "training.images_command": "data",
+    "training.cli": "images_command evaluation fit data config errors",
     "training.slot": "evaluation fit config",
     "training.__main__": "cli",
 }

@@ -1,4 +1,4 @@
-"""The `jrsr-train` command: prepare, fit, evaluate, table, figure, tune, export.
+"""The `jrsr-train` command: images, prepare, fit, evaluate, table, figure, tune, export.
 
 Modules that import torch are imported inside the commands, so that `--help` answers at once.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .errors import TrainingDiverged
+from .images_command import images
 
 BEGAN = time.monotonic()
 """When the command began; the minutes of a run count from here."""
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(images)
 
 ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
 

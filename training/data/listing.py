@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Collection, Iterable
 
 from .manifest import Acquisition, Entry, Manifest
 from .sources import Source
@@ -33,14 +34,19 @@ def assign_splits(sources: list[Source], seed: int) -> dict[str, str]:
                 raise ValueError(
                     f"{source.path.name}: subject {subject!r} is in {own[subject]} and in {split}"
                 )
-    drawn = sorted(free - set(own))
+    return own | draw_splits(free - set(own), own.values(), seed)
+
+
+def draw_splits(subjects: Iterable[str], own: Collection[str], seed: int) -> dict[str, str]:
+    """Return a random split for every subject; of the held-out ones those that `own` lacks."""
+    drawn = sorted(subjects)
     random.Random(seed).shuffle(drawn)
     n_out = round(HELD_OUT * len(drawn))
-    n_val = max(n_out, 1) if len(drawn) > 1 and "val" not in own.values() else 0
-    n_test = max(n_out, 1) if len(drawn) > 2 and "test" not in own.values() else 0
+    n_val = max(n_out, 1) if len(drawn) > 1 and "val" not in own else 0
+    n_test = max(n_out, 1) if len(drawn) > 2 and "test" not in own else 0
     names = ["val"] * n_val + ["test"] * n_test
     names += ["train"] * (len(drawn) - len(names))
-    return own | dict(zip(drawn, names, strict=True))
+    return dict(zip(drawn, names, strict=True))
 
 
 def _usable(source: Source) -> list[int]:

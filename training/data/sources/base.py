@@ -9,6 +9,7 @@ from torch import Tensor
 SPLITS = ("train", "val", "test")
 _FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
 _BIDS_SUBJECT = re.compile(r"(?:^|_)(sub-[A-Za-z0-9]+)(?:_|$)")
+_FOLDER_SUBJECT = re.compile(r"(?:patient|subject)[_-]?\d+", re.IGNORECASE)
 _FOLDER_SPLIT = re.compile(r"(?:multicoil_|singlecoil_)?(train|val|test)")
 
 
@@ -72,15 +73,18 @@ def own_split(path: Path) -> str:
 
 
 def named_subject(path: Path) -> str:
-    """Return the subject of a volume: `sub-XXX` of BIDS, else the name of the file.
+    """Return the subject: `sub-XXX` of BIDS, a folder `patient01`, else the name of the file.
 
     So all contrasts and sessions of a person are one subject, whether the file states it
-    (`sub-01_ses-2_T1w.nii.gz`) or a folder above it (`sub-01/anat/T1w.nii.gz`).
+    (`sub-01_ses-2_T1w.nii.gz`) or a folder above it (`sub-01/anat/T1w.nii.gz`,
+    `patient01/study1_T1W.nii.gz`).
     """
     name = path.name.removesuffix(".gz").removesuffix(".nii")
     for part in (name, *(folder.name for folder in path.absolute().parents)):
         if found := _BIDS_SUBJECT.search(part):
             return found.group(1)
+        if _FOLDER_SUBJECT.fullmatch(part):
+            return part
     return name
 
 

@@ -62,6 +62,46 @@ def read_nifti(path: Path) -> np.ndarray:
     SourceError
         nibabel is not installed, or the file is not NIfTI, cut off, or no magnitude volume.
     """
+    image, volume = _load(path)
+    if not _is_oriented(image):
+        return volume
+    axes, signs = _orientation(image)
+    flipped = tuple(axis for axis, sign in enumerate(signs) if sign < 0)
+    volume = np.flip(volume, flipped)
+    return volume.swapaxes(0, 1) if axes[0] > axes[1] else volume
+
+
+def read_oriented(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Return a volume, float32, with axes to the right, anterior and superior, and its voxel in mm.
+
+    Raises
+    ------
+    SourceError
+        As `read_nifti`, or the header states no orientation.
+    """
+    image, volume = _load(path)
+    if not _is_oriented(image):
+        raise SourceError(f"{path.name}: the header states no orientation (qform and sform are 0)")
+    axes, signs = _orientation(image)
+    volume = np.flip(volume, tuple(axis for axis, sign in enumerate(signs) if sign < 0))
+    order = tuple(int(i) for i in np.argsort(axes))
+    x, y, z = (float(image.header.get_zooms()[i]) for i in order)
+    return volume.transpose(order), (x, y, z)
+
+
+def _is_oriented(image: "Nifti1Image") -> bool:
+    return bool(image.header["sform_code"] or image.header["qform_code"])
+
+
+def _orientation(image: "Nifti1Image") -> np.ndarray:
+    """Return, per stored axis, the axis of RAS that it follows, and its sign."""
+    import nibabel
+
+    return nibabel.io_orientation(image.affine).T
+
+
+def _load(path: Path) -> tuple["Nifti1Image", np.ndarray]:
+    """Return a NIfTI image and its volume ``(i, j, k)`` as float32, scaled as its header says."""
     try:
         import nibabel
     except ImportError as error:
@@ -78,13 +118,7 @@ def read_nifti(path: Path) -> np.ndarray:
     except (*damaged, EOFError, OSError, ValueError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"{path.name}: not a NIfTI file, or cut off ({reason})") from error
-    volume = volume.reshape((*volume.shape[:3], 1)[:3])
-    if not (image.header["sform_code"] or image.header["qform_code"]):
-        return volume
-    axes, signs = nibabel.io_orientation(image.affine).T
-    flipped = tuple(axis for axis, sign in enumerate(signs) if sign < 0)
-    volume = np.flip(volume, flipped)
-    return volume.swapaxes(0, 1) if axes[0] > axes[1] else volume
+    return image, volume.reshape((*volume.shape[:3], 1)[:3])
 
 
 def _check_volume(path: Path, image: "Nifti1Image") -> None:
