@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calibration.acs import find_acs
+    from .acs import find_acs
     from .calibration.compression import CoilCompressor
     from .calibration.espirit import espirit_maps
     from .calibration.whitening import whitening_matrix
@@ -76,7 +76,7 @@ _MODULES = {
     "build_model": "models.registry",
     "conjugate_gradient": "physics.solvers",
     "espirit_maps": "calibration.espirit",
-    "find_acs": "calibration.acs",
+    "find_acs": "acs",
     "load_weights": "weights.load",
     "nmse": "metrics.image",
     "psnr": "metrics.image",

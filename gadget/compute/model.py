@@ -58,17 +58,17 @@ def make_reconstructor(
         The weights do not match their card, or the device does not exist.
     """
     # Deferred: `jrsr check` calls `check_model` without torch.
-    from jrsr_core.reconstruction.load import load_reconstructor
+    from jrsr_core.reconstruction.load import load_model
 
     check_model(settings)
-    return load_reconstructor(
+    return load_model(
         settings.model,
         preset=settings.preset,
         weights=settings.weights or None,
         device=device or settings.devices[0],
         calibration=settings.calibration,
         precision=settings.precision,
-        with_maps=with_maps or bool(settings.map_names),
+        maps=with_maps or bool(settings.map_names),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import ismrmrd
 import numpy as np
 
-from jrsr_core.mrd.geometry import MAX_COSINE
+from jrsr_core.data import orthonormal_axes
 
 MOMENTS = ("repetition", "set", "phase", "average")
 """Counters that order the images of a place and contrast in time, the slowest first."""
@@ -175,20 +175,7 @@ def _axes(head: ismrmrd.ImageHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray
         np.array([float(v) for v in getattr(head, name)])
         for name in ("read_dir", "phase_dir", "slice_dir")
     )
-    # Simulated files may leave the directions empty; viewers then assume an axial slice.
-    if not read.any() and not phase.any():
-        axial = np.eye(3)
-        return axial[0], axial[1], axial[2]
-    if not (read.any() and phase.any()):
-        raise ValueError(f"image {head.image_index}: read_dir is {read}, phase_dir is {phase}")
-    read, phase = read / np.linalg.norm(read), phase / np.linalg.norm(phase)
-    if abs(read @ phase) > MAX_COSINE:
-        raise ValueError(
-            f"image {head.image_index}: read_dir and phase_dir are not perpendicular, "
-            f"their cosine is {read @ phase:.3f}"
-        )
-    phase = phase - (phase @ read) * read
-    phase /= np.linalg.norm(phase)
-    normal = np.cross(read, phase)
-    # Left-handed axes occur; planes of a volume then run against the normal.
-    return read, phase, -normal if through @ normal < 0 else normal
+    try:
+        return orthonormal_axes(read, phase, through)
+    except ValueError as error:
+        raise ValueError(f"image {head.image_index}: {error}") from None

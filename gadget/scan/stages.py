@@ -22,13 +22,14 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.images import crop_to_fov, to_mrd_image, to_mrd_map
+from jrsr_core.mrd.images import to_mrd_image, to_mrd_map
 from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.memory import ScanMemory
 from jrsr_core.mrd.noise import NoiseData, read_noise
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.plan import ScanPlan
+from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.reconstruction.volume import Tick
 
 from .failed_scans import save_lines

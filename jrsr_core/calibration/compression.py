@@ -20,15 +20,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
+from jrsr_core.arrays import Array, as_samples, takes_array
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.reprs import describe
 from jrsr_core.tensors import is_finite
 
 GCC_WINDOW = 5
 """Readout positions that share one estimate: 24 ACS lines alone may be fewer than the coils."""
 
 
-@dataclass(frozen=True, eq=False)
+AXES = ("coil", "ay", "ax")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class CoilCompressor:
     """Callable ``(*batch, coil, ky, kx)`` -> ``(*batch, virtual coil, ky, kx)``.
 
@@ -47,7 +52,7 @@ class CoilCompressor:
     is_geometric: bool
 
     @classmethod
-    def scc(cls, acs: Tensor, n_virtual: int) -> "CoilCompressor":
+    def scc(cls, acs: Array, n_virtual: int) -> "CoilCompressor":
         """Return one matrix for all of k-space, valid for any sampling pattern.
 
         Parameters
@@ -57,12 +62,12 @@ class CoilCompressor:
         n_virtual
             Virtual coils; with as many as coils, or more, the result is a lossless unitary mix.
         """
-        samples = _near_one(acs).flatten(1)
+        samples = _near_one(as_samples(acs, "acs", AXES)).flatten(1)
         return cls(_leading_rows((samples @ samples.mH)[None], n_virtual), is_geometric=False)
 
     @classmethod
     def gcc(
-        cls, acs: Tensor, n_virtual: int, readout_size: int, *, window: int = GCC_WINDOW
+        cls, acs: Array, n_virtual: int, readout_size: int, *, window: int = GCC_WINDOW
     ) -> "CoilCompressor":
         """Return one matrix per readout position; the readout kx has to be fully sampled.
 
@@ -75,11 +80,16 @@ class CoilCompressor:
         window
             Odd number of neighbouring positions whose samples are used for one matrix.
         """
+        acs = as_samples(acs, "acs", AXES)
         if acs.shape[-1] > readout_size:
             raise ValueError(f"acs has {acs.shape[-1]} samples along kx, readout {readout_size}")
         hybrid = ifft(crop_or_pad(_near_one(acs), (readout_size,)), -1).permute(2, 0, 1)
         gram = _sliding_mean(hybrid @ hybrid.mH, window)
         return cls(_align(_leading_rows(gram, n_virtual)), is_geometric=True)
+
+    def __repr__(self) -> str:
+        kind = "geometric" if self.is_geometric else "single"
+        return f"CoilCompressor({kind}, matrices {describe(self.matrices)})"
 
     @property
     def n_coils(self) -> int:
@@ -91,6 +101,7 @@ class CoilCompressor:
         """Virtual coils."""
         return self.matrices.shape[-2]
 
+    @takes_array
     def __call__(self, kspace: Tensor) -> Tensor:
         """Return the virtual coils' k-space."""
         n_coils, n_readout = kspace.shape[-3], kspace.shape[-1]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import Array, as_samples
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 
@@ -35,7 +36,7 @@ precision mixes the kernels at the cut, and maps of one scan read in two ways di
 
 
 def espirit_maps(
-    acs: Tensor,
+    acs: Array,
     image_shape: tuple[int, int],
     *,
     kernel_width: int | Shape = 6,
@@ -76,6 +77,7 @@ def espirit_maps(
     ValueError
         ACS smaller than the kernel, zero or not finite; more maps than coils.
     """
+    acs = as_samples(acs, "acs", ("coil", "y", "x"))
     n_coils = acs.shape[0]
     if not 1 <= n_maps <= n_coils:
         raise ValueError(f"n_maps is {n_maps}, {n_coils} coils allow 1 to {n_coils}")

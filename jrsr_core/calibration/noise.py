@@ -26,10 +26,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from jrsr_core.acs import cut_acs, find_acs
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.tensors import is_finite
 
-from .acs import cut_acs, find_acs
 from .espirit import calibration_matrix
 
 MIN_OWN_LINES = 6

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, decimate
 
-from .acs import cut_acs
 from .coils import CoilCalibration, calibrate_coils, compress_acs
 from .noise import noise_std_of
 from .settings import CalibrationSettings

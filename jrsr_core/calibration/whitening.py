@@ -19,6 +19,7 @@ deviation grows with the square root of the receiver bandwidth.
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import Array, as_samples
 from jrsr_core.tensors import is_finite
 
 from .settings import MIN_NOISE_SAMPLES
@@ -38,7 +39,7 @@ def noise_covariance(noise: Tensor) -> Tensor:
     return n @ n.mH / n.shape[-1]
 
 
-def whitening_matrix(noise: Tensor) -> Tensor:
+def whitening_matrix(noise: Array) -> Tensor:
     """Return W with W Psi W^H = I.
 
     Parameters
@@ -58,6 +59,7 @@ def whitening_matrix(noise: Tensor) -> Tensor:
     ValueError
         Too few samples for the number of coils, non-finite samples, or no live channel.
     """
+    noise = as_samples(noise, "noise", ("coil", "samples"))
     n_coils, n_samples = noise.shape
     if n_samples < MIN_NOISE_SAMPLES * n_coils:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Metrics of a magnitude image x against the truth t, one number per slice.
+"""Metrics of the magnitude x of an image against that of the truth t, one number per slice.
 
     MSE = mean |x - t|^2,    PSNR = 10 log10(MAX^2 / MSE),    NMSE = sum |x - t|^2 / sum |t|^2
     SSIM = mean_r (2 mu_x mu_t + C1)(2 s_xt + C2) / ((mu_x^2 + mu_t^2 + C1)(s_x^2 + s_t^2 + C2))
@@ -15,50 +15,56 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from jrsr_core.arrays import Array, as_tensor
+from jrsr_core.data import ReconImage
+
 SIGMA = 1.5
 RADIUS = 5
 K1, K2 = 0.01, 0.03
 
+Image = ReconImage | Array
 
-def psnr(image: Tensor, target: Tensor) -> Tensor:
+
+def psnr(image: Image, target: Image) -> Tensor:
     """Return the PSNR in dB, float64 ``(*batch,)``; infinite for equal images.
 
     Parameters
     ----------
     image, target
-        real magnitudes ``(*batch, y, x)``, on the same intensity scale.
+        ``(*batch, y, x)`` on the same intensity scale: tensors, numpy arrays or `ReconImage`. The
+        magnitude of complex ones is taken.
 
     Raises
     ------
     ValueError
-        Complex input, different shapes, or a target whose maximum is not positive.
+        Different shapes, or a target whose maximum is not positive.
     """
-    image, target = _check(image, target)
-    mse = (image - target).square().mean((-2, -1))
-    return 10 * torch.log10(target.amax((-2, -1)).square() / mse)
+    x, t = _magnitudes(image, target)
+    mse = (x - t).square().mean((-2, -1))
+    return 10 * torch.log10(t.amax((-2, -1)).square() / mse)
 
 
-def nmse(image: Tensor, target: Tensor) -> Tensor:
+def nmse(image: Image, target: Image) -> Tensor:
     """Return squared error over squared truth, float64 ``(*batch,)``; arguments as in `psnr`."""
-    image, target = _check(image, target)
-    return (image - target).square().sum((-2, -1)) / target.square().sum((-2, -1))
+    x, t = _magnitudes(image, target)
+    return (x - t).square().sum((-2, -1)) / t.square().sum((-2, -1))
 
 
-def ssim(image: Tensor, target: Tensor) -> Tensor:
+def ssim(image: Image, target: Image) -> Tensor:
     """Return the structural similarity, float64 ``(*batch,)``; arguments and errors as in `psnr`.
 
     Images have to be at least 11 x 11.
     """
-    image, target = _check(image, target)
+    x, t = _magnitudes(image, target)
     width = 2 * RADIUS + 1
-    if min(image.shape[-2:]) < width:
-        raise ValueError(f"ssim needs {width}x{width} pixels or more, got {tuple(image.shape)}")
-    peak = target.amax((-2, -1), keepdim=True)
+    if min(x.shape[-2:]) < width:
+        raise ValueError(f"ssim needs {width}x{width} pixels or more, got {tuple(x.shape)}")
+    peak = t.amax((-2, -1), keepdim=True)
     c1, c2 = (K1 * peak).square(), (K2 * peak).square()
-    mu_x, mu_t = _smooth(image), _smooth(target)
-    var_x = _smooth(image * image) - mu_x * mu_x
-    var_t = _smooth(target * target) - mu_t * mu_t
-    cov = _smooth(image * target) - mu_x * mu_t
+    mu_x, mu_t = _smooth(x), _smooth(t)
+    var_x = _smooth(x * x) - mu_x * mu_x
+    var_t = _smooth(t * t) - mu_t * mu_t
+    cov = _smooth(x * t) - mu_x * mu_t
     similarity = (2 * mu_x * mu_t + c1) * (2 * cov + c2)
     return (similarity / ((mu_x**2 + mu_t**2 + c1) * (var_x + var_t + c2))).mean((-2, -1))
 
@@ -73,12 +79,16 @@ def _smooth(image: Tensor) -> Tensor:
     return flat.reshape(*image.shape[:-2], *flat.shape[-2:])
 
 
-def _check(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    for name, value in (("image", image), ("target", target)):
-        if value.is_complex():
-            raise ValueError(f"{name} is {value.dtype}, metrics take magnitudes")
-    if image.shape != target.shape:
-        raise ValueError(f"image is {tuple(image.shape)}, target is {tuple(target.shape)}")
-    if not bool((target.amax((-2, -1)) > 0).all()):
+def _magnitudes(image: Image, target: Image) -> tuple[Tensor, Tensor]:
+    x, t = _magnitude(image), _magnitude(target)
+    if x.shape != t.shape:
+        raise ValueError(f"image is {tuple(x.shape)}, target is {tuple(t.shape)}")
+    if not bool((t.amax((-2, -1)) > 0).all()):
         raise ValueError("target has no positive pixel")
-    return image.to(torch.float64), target.to(torch.float64)
+    return x, t.to(x.device)
+
+
+def _magnitude(image: Image) -> Tensor:
+    """Return float64: real values as they are, the magnitude of complex ones."""
+    values = image.magnitude if isinstance(image, ReconImage) else as_tensor(image)
+    return (values.abs() if values.is_complex() else values).to(torch.float64)

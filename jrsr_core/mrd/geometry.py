@@ -3,13 +3,12 @@
 import numpy as np
 
 from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
+from jrsr_core.data.geometry import MAX_COSINE
 
 from .encoding import Encoding
 from .errors import BadScan
 
 LARGEST_MM = 1e6
-MAX_COSINE = 1e-2
-"""Largest cosine of read and phase direction that counts as rounding."""
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:

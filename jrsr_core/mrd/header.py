@@ -7,7 +7,7 @@ required. Errors name the element.
 
 import math
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jrsr_core.data import Vector
 
@@ -38,7 +38,7 @@ class ScanHeader:
     `coil_names` are in the order of the channels; empty unless every coil has a name of its own.
     """
 
-    xml: str
+    xml: str = field(repr=False)
     encodings: tuple[Encoding, ...]
     n_coils: int | None = None
     protocol_name: str = ""

@@ -8,6 +8,8 @@ F is unitary: F^H = F^(-1), so F^H F is the identity.
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import takes_array
+
 from .operator import LinearOperator
 
 
@@ -58,14 +60,17 @@ def filter_overwriting(image: Tensor, weights: Tensor, dim: tuple[int, ...]) -> 
 class FourierOperator(LinearOperator):
     """F: centred orthonormal FFT over the last two axes."""
 
+    @takes_array
     def forward(self, x: Tensor) -> Tensor:
         """Return F x."""
         return fft2c(x)
 
+    @takes_array
     def adjoint(self, y: Tensor) -> Tensor:
         """Return F^H y = F^(-1) y."""
         return ifft2c(y)
 
+    @takes_array
     def gram(self, x: Tensor) -> Tensor:
         """Return x: F is unitary."""
         return x

@@ -23,6 +23,13 @@ class LinearOperator(nn.Module):
         """Return A^H A x."""
         return self.adjoint(self.forward(x))
 
+    def _facts(self) -> str:
+        """Return what the `repr` says of the operator."""
+        return ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._facts()})"
+
     @property
     def H(self) -> "LinearOperator":
         """The adjoint operator."""
@@ -40,6 +47,9 @@ class AdjointOperator(LinearOperator):
         super().__init__()
         self.operator = operator
 
+    def __repr__(self) -> str:
+        return f"{self.operator!r}.H"
+
     def forward(self, x: Tensor) -> Tensor:
         """Return A^H x."""
         return self.operator.adjoint(x)
@@ -56,6 +66,9 @@ class ComposedOperator(LinearOperator):
         super().__init__()
         self.outer = outer
         self.inner = inner
+
+    def __repr__(self) -> str:
+        return f"{self.outer!r} @ {self.inner!r}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return A B x."""

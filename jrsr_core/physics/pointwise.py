@@ -8,6 +8,8 @@ Source of C: Pruessmann et al., MRM 1999; several map sets (soft-SENSE): Uecker 
 
 from torch import Tensor
 
+from jrsr_core.arrays import Array, as_tensor, takes_array
+from jrsr_core.reprs import describe
 from jrsr_core.tensors import all_true
 
 from .operator import LinearOperator, check_shape
@@ -26,17 +28,22 @@ class CoilOperator(LinearOperator):
 
     csm: Tensor
 
-    def __init__(self, csm: Tensor, *, has_map_axis: bool = False) -> None:
+    def __init__(self, csm: Array, *, has_map_axis: bool = False) -> None:
         super().__init__()
         self.has_map_axis = has_map_axis
-        self.register_buffer("csm", csm, persistent=False)
+        self.register_buffer("csm", as_tensor(csm), persistent=False)
 
+    def _facts(self) -> str:
+        return f"maps {describe(self.csm)}"
+
+    @takes_array
     def forward(self, x: Tensor) -> Tensor:
         """Return the coil images of x."""
         check_shape("image", x.shape, tuple(self.csm.shape[-2:]))
         coil_images = self.csm * x.unsqueeze(-3)
         return coil_images.sum(-4) if self.has_map_axis else coil_images
 
+    @takes_array
     def adjoint(self, y: Tensor) -> Tensor:
         """Return the coil images combined with the conjugate maps."""
         check_shape("coil images", y.shape, tuple(self.csm.shape[-3:]))
@@ -57,15 +64,20 @@ class SamplingOperator(LinearOperator):
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor) -> None:
+    def __init__(self, mask: Array) -> None:
         super().__init__()
-        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("mask", as_tensor(mask), persistent=False)
 
+    def _facts(self) -> str:
+        return f"mask {describe(self.mask)}"
+
+    @takes_array
     def forward(self, x: Tensor) -> Tensor:
         """Return M x."""
         check_shape("kspace", x.shape, tuple(self.mask.shape[-2:]))
         return self.mask * x
 
+    @takes_array
     def adjoint(self, y: Tensor) -> Tensor:
         """Return M y."""
         return self.forward(y)

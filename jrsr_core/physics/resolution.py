@@ -13,6 +13,8 @@ import math
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import takes_array
+
 from .fourier import fft, fft2c, ifft, ifft2c
 from .operator import LinearOperator, check_shape
 
@@ -83,11 +85,16 @@ class KSpaceCropOperator(LinearOperator):
         if any(m > n for m, n in zip(lr_shape, hr_shape, strict=True)):
             raise ValueError(f"LR grid {self.lr_shape} exceeds HR grid {self.hr_shape}")
 
+    def _facts(self) -> str:
+        return f"HR {self.hr_shape}, LR {self.lr_shape}"
+
+    @takes_array
     def forward(self, x: Tensor) -> Tensor:
         """Return H x."""
         check_shape("kspace", x.shape, self.hr_shape)
         return crop_or_pad(x, self.lr_shape)
 
+    @takes_array
     def adjoint(self, y: Tensor) -> Tensor:
         """Return H^H y."""
         check_shape("kspace", y.shape, self.lr_shape)

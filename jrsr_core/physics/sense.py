@@ -11,6 +11,9 @@ centre is the LR grid, and g is that of the LR grid, so that LR and wide k-space
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import Array, as_tensor, takes_array
+from jrsr_core.reprs import describe
+
 from .fourier import filter_kspace
 from .gram import FastGram
 from .operator import LinearOperator
@@ -40,13 +43,14 @@ class SenseOperator(LinearOperator):
 
     def __init__(
         self,
-        csm: Tensor,
-        mask: Tensor,
+        csm: Array,
+        mask: Array,
         *,
         has_map_axis: bool = False,
         lr_shape: Shape | None = None,
     ) -> None:
         super().__init__()
+        csm, mask = as_tensor(csm), as_tensor(mask)
         self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
         self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
         self.lr_shape: Shape = self.kspace_shape if lr_shape is None else lr_shape
@@ -60,6 +64,9 @@ class SenseOperator(LinearOperator):
         same_readout = self.image_shape[1] == self.kspace_shape[1]
         self._lines_only = same_readout and whole_readouts(mask)
         self._fast_gram: FastGram | None = None
+
+    def _facts(self) -> str:
+        return f"image {self.image_shape}, maps {describe(self.csm)}, mask {self.kspace_shape}"
 
     @property
     def csm(self) -> Tensor:
@@ -76,14 +83,17 @@ class SenseOperator(LinearOperator):
         """Number of axes of one image: 2, or 3 with a map axis."""
         return 3 if self.coils.has_map_axis else 2
 
+    @takes_array
     def forward(self, x: Tensor) -> Tensor:
         """Return A x."""
         return self.scale * self._chain(x)
 
+    @takes_array
     def adjoint(self, y: Tensor) -> Tensor:
         """Return A^H y; on the acquired grid this is the zero-filled image."""
         return self.scale * self._chain.adjoint(y)
 
+    @takes_array
     def gram(self, x: Tensor) -> Tensor:
         """Return A^H A x = g^2 C^H [F^H (H^H M H) F] C x, the bracket as one k-space filter.
 

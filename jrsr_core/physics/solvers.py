@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import Array, as_tensor
 from jrsr_core.cancellation import checkpoint
 from jrsr_core.tensors import all_true, inner_product, norm
 
@@ -21,10 +22,10 @@ class SolverReport:
 
 def conjugate_gradient(
     normal: Callable[[Tensor], Tensor],
-    rhs: Tensor,
+    rhs: Array,
     *,
-    x0: Tensor | None = None,
-    normal_x0: Tensor | None = None,
+    x0: Array | None = None,
+    normal_x0: Array | None = None,
     n_iter: int = 30,
     tolerance: float = 1e-5,
     n_dims: int = 2,
@@ -49,11 +50,12 @@ def conjugate_gradient(
     """
     if n_iter < 0:
         raise ValueError(f"n_iter is {n_iter}, at least 0 is needed")
-    x = torch.zeros_like(rhs) if x0 is None else x0
+    rhs = as_tensor(rhs)
+    x = torch.zeros_like(rhs) if x0 is None else as_tensor(x0)
     if x0 is None:
         r = rhs
     else:
-        r = rhs - (normal(x0) if normal_x0 is None else normal_x0)
+        r = rhs - (normal(x) if normal_x0 is None else as_tensor(normal_x0))
     p = r
     rr = inner_product(r, r, n_dims)
     scale = norm(rhs, n_dims).clamp_min(torch.finfo(rr.dtype).tiny)

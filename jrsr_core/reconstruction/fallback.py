@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.cancellation import Cancelled, checkpoint
@@ -26,13 +26,13 @@ from jrsr_core.tensors import is_finite
 
 from .contradiction import contradiction
 from .quality import expected_residual
-from .reconstructor import Reconstructor
+from .slices import SliceReconstructor
 from .volume import VolumeImage
 
 
 @torch.inference_mode()
 def fallback_image(
-    recon: Reconstructor,
+    recon: SliceReconstructor,
     measured: KSpaceSlice | KSpaceVolume,
     reason: str,
     *,
@@ -78,7 +78,7 @@ def fallback_image(
     return target.finished(measured, report)
 
 
-def _images(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
+def _images(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
     """Return HR and LR image ``(y, x)``, finite, and a report with the name of the method."""
     warnings: tuple[str, ...] = ()
     try:
@@ -97,7 +97,7 @@ def _images(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, 
     return (*_zero_filled(slice_), ReconReport(model="zero-filled+sinc", warnings=warnings))
 
 
-def _cg_sense(recon: Reconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
+def _cg_sense(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
     calibrated = recon.calibrated(slice_)
     central = calibrated.sense.low_resolution_kspace(calibrated.kspace)
     sense = calibrated.sense.single_map().at_low_resolution()

@@ -1,24 +1,29 @@
-"""Loading a `Reconstructor` by the name of its system, and choosing the device it computes on."""
+"""Loading a `Reconstructor`: by the name of a system, by its card, or around an own network."""
 
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.weights.load import load_system
+from jrsr_core.models.cg_sense import CgSense
+from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
+from jrsr_core.models.interpolation import BicubicUpsample
+from jrsr_core.weights.load import LoadedSystem, load_system
 
 from .reconstructor import Reconstructor
 
 
-def load_reconstructor(
-    model: str = "jrsr-dc",
+def load_model(
+    model: str | Path | nn.Module = "jrsr-dc",
     *,
+    maps: bool = False,
     preset: str = "auto",
     weights: str | Path | None = None,
     device: str = "auto",
     calibration: CalibrationSettings | None = None,
-    with_maps: bool = False,
     precision: str = "auto",
+    on_failure: str = "stop",
     accept_contradictions: bool = False,
 ) -> Reconstructor:
     """Return the `Reconstructor` of a system, loaded with its weights.
@@ -26,7 +31,12 @@ def load_reconstructor(
     Parameters
     ----------
     model
-        Name, weights card (``*.json``), or two parts joined by "+"; see `weights.find`.
+        Name, weights card (``*.json``), or two parts joined by "+" (see `weights.find`); or an own
+        network: a `JointModel`, a `ReconModel` (bicubic interpolation follows) or an
+        `UpsampleModel` (CG-SENSE precedes). Any other module is used as an `UpsampleModel` is: it
+        takes the complex image ``(batch, y, x)`` and returns the HR image ``(batch, 2 y, 2 x)``.
+    maps
+        Whether images come with the maps of `quality`.
     preset
         Size of the networks; "auto" is the smallest shipped one on a CPU and the largest on a GPU,
         "largest" the largest on both.
@@ -36,32 +46,75 @@ def load_reconstructor(
         "auto", "cpu", "cuda" or "cuda:n".
     calibration
         Coil compression and ESPIRiT; the defaults where None.
-    with_maps
-        Whether images come with the maps of `quality`.
     precision
         Of the networks, see `models.precision`.
+    on_failure
+        "stop" raises the error of an image that the model cannot make, "fallback" returns a marked
+        conventional reconstruction.
     accept_contradictions
         Whether images that contradict their measurement are returned instead of raising an error.
 
     Raises
     ------
     ValueError
-        Unknown model, preset, device or precision; no weights; a card that does not match.
+        Unknown model, preset, device or precision; no weights; a card that does not match; an own
+        network together with `weights`, which it has itself.
     """
     where = pick_device(device)
-    if preset == "auto" and where.type == "cuda":
-        preset = "largest"
-    system = load_system(model, preset=preset, weights=str(weights or ""))
+    if isinstance(model, nn.Module):
+        if weights:
+            raise ValueError(f"weights is {weights}, but {type(model).__name__} has its own")
+        system = LoadedSystem(as_joint_model(model), type(model).__name__, ())
+    else:
+        if preset == "auto" and where.type == "cuda":
+            preset = "largest"
+        system = load_system(str(model), preset=preset, weights=str(weights or ""))
     return Reconstructor(
         system.model,
         name=system.name,
         cards=system.cards,
         settings=calibration,
         device=where,
-        with_maps=with_maps,
+        with_maps=maps,
         precision=precision,
+        on_failure=on_failure,
         accept_contradictions=accept_contradictions,
     )
+
+
+def as_joint_model(module: nn.Module) -> JointModel:
+    """Return a network as a joint model, completed as `load_model` says."""
+    if isinstance(module, JointModel):
+        return module
+    if isinstance(module, ReconModel):
+        return TwoStage(module, BicubicUpsample())
+    upsample = module if isinstance(module, UpsampleModel) else OwnUpsample(module)
+    return TwoStage(CgSense(), upsample)
+
+
+class OwnUpsample(UpsampleModel):
+    """A module of another project as an `UpsampleModel`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return ``(batch, 2 y, 2 x)`` for an image ``(batch, y, x)``.
+
+        Raises
+        ------
+        ValueError
+            The module returned something of another shape; the message has both.
+        """
+        found = self.module(image)
+        batch, ny, nx = image.shape
+        wanted = (batch, 2 * ny, 2 * nx)
+        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        if shape != wanted:
+            name = type(self.module).__name__
+            raise ValueError(f"{name} returned {shape} for {tuple(image.shape)}, expected {wanted}")
+        return found
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,242 +1,92 @@
-"""`Reconstructor`: one slice of k-space in, one HR image out. No files, no sockets.
+"""`Reconstructor`: k-space of a slice or a volume in, one finished image out.
 
-Steps: calibrate, run the model, return to the scanner's own scale. `fallback` is the reconstruction
-where the model cannot be used, `volume` the one of 3-D scans.
+`slices` reconstructs a slice, `volume` a 3-D scan, `fallback` what the model cannot.
 """
 
-import dataclasses
-import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
-from jrsr_core.calibration.coils import CoilCache, CoilCalibration, calibrate_coils
-from jrsr_core.calibration.fold_over import put_back
-from jrsr_core.calibration.own_lines import coils_of_own_lines, coils_that_explain
-from jrsr_core.calibration.settings import CalibrationSettings, check_matrix
+from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.models.interfaces import JointModel, ModelOutput
-from jrsr_core.models.precision import networks_in, pick_precision
-from jrsr_core.tensors import is_finite
-from jrsr_core.weights.card import WeightsCard
 
-from .batch import sample_of, stack_slices
-from .contradiction import contradiction
-from .quality import hallucination_maps, unit_of
-from .report import ReportFigures
+from .fallback import fallback_image
+from .field_of_view import crop_to_fov
+from .slices import SliceReconstructor
+from .volume import reconstruct_volume
 
-SMALLEST = 1e-37
-"""Smallest peak of k-space: below it, single precision loses digits one by one."""
+ON_FAILURE = ("stop", "fallback")
+"""Behaviour for an image that the model cannot make: raise the error, or return a fallback."""
 
 
-class Reconstructor:
-    """Callable `KSpaceSlice` -> `ReconImage`.
+class Reconstructor(SliceReconstructor):
+    """Callable `KSpaceSlice` or `KSpaceVolume` -> `ReconImage`; `load_model` makes one.
 
     Parameters
     ----------
-    model
-        A joint model, or a reconstruction and an upsampling in sequence.
-    name
-        Its name, for reports.
-    cards
-        Cards of its weights: none, one, or one per part.
-    settings
-        Coil compression and ESPIRiT; the defaults where None. `n_maps` is that of the model.
-    device
-        Where the model and the calibration are computed.
-    with_maps
-        Whether images come with the maps of `quality`.
-    precision
-        Of the networks, see `models.precision`.
-    accept_contradictions
-        Whether images that contradict their measurement are returned, to be judged, instead of
-        raising `Contradiction`; always so for systems that do not seek agreement (zero-filled).
+    on_failure
+        One of `ON_FAILURE`.
+    options
+        Those of `SliceReconstructor`.
+
+    Raises
+    ------
+    ValueError
+        An unknown `on_failure`, or an option that is not possible.
     """
 
-    def __init__(
-        self,
-        model: JointModel,
-        *,
-        name: str,
-        cards: tuple[WeightsCard, ...] = (),
-        settings: CalibrationSettings | None = None,
-        device: str | torch.device = "cpu",
-        with_maps: bool = False,
-        precision: str = "32",
-        accept_contradictions: bool = False,
-    ) -> None:
-        self.with_maps = with_maps
-        self.accept_contradictions = accept_contradictions or not model.explains_measurement
-        self.device = torch.device(device)
-        self.precision = precision
-        self._arithmetic = pick_precision(precision, self.device)
-        self.model = model.to(self.device).eval()
-        self.name = name
-        self.cards = cards
-        settings = settings or CalibrationSettings()
-        self.settings = dataclasses.replace(settings, n_maps=model.n_maps)
-        self._shared = CoilCache()
+    def __init__(self, *model: Any, on_failure: str = "stop", **options: Any) -> None:
+        if on_failure not in ON_FAILURE:
+            known = ", ".join(ON_FAILURE)
+            raise ValueError(f"on_failure is {on_failure!r}, known: {known}")
+        super().__init__(*model, **options)
+        self.on_failure = on_failure
 
-    @torch.inference_mode()
-    def __call__(self, slice_: KSpaceSlice) -> ReconImage:
-        """Return the image of one slice.
+    def __call__(
+        self, data: KSpaceSlice | KSpaceVolume, *, tick: Callable[[], None] | None = None
+    ) -> ReconImage:
+        """Return the image, cropped to the field of view that the scanner would deliver.
+
+        Parameters
+        ----------
+        data
+            A slice or a 3-D scan.
+        tick
+            Called once per readout position of a 3-D scan, for progress.
 
         Raises
         ------
         ValueError
             No usable ACS, k-space not finite or empty, matrix too small, an image that is not
-            finite, or a `Contradiction`; the message is one line.
+            finite or contradicts its measurement. With ``on_failure="fallback"`` a marked
+            conventional reconstruction is returned instead; `ReconReport.fallback` is the reason.
+        TypeError
+            Neither a slice nor a volume.
         """
-        return self.batch([slice_], [self.calibrated(slice_)])[0]
+        if not isinstance(data, KSpaceSlice | KSpaceVolume):
+            raise TypeError(
+                f"a reconstructor takes a KSpaceSlice or a KSpaceVolume, got "
+                f"{type(data).__name__}: KSpaceSlice.from_array(kspace, mask) makes one of arrays"
+            )
+        try:
+            image = self._image_of(data, tick)
+        except Cancelled:
+            raise
+        except Exception as error:
+            if self.on_failure == "stop":
+                raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            image = fallback_image(self, data, reason, tick=tick)
+        origin = data.origin
+        return replace(crop_to_fov(image, origin.recon_fov_mm), origin=origin) if origin else image
 
-    @torch.inference_mode()
-    def batch(
-        self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
-    ) -> list[ReconImage]:
-        """Return the images of slices of one mask, computed together.
-
-        The fixed point is sought until the last of them has converged, so that an image may differ
-        within the tolerance of the solver from the one computed alone. An image that contradicts
-        its measurement is computed again with the maps of its own lines. Raises as a call does.
-        """
-        images = self._images(slices, calibrated)
-        return [self._agreeing(s, image) for s, image in zip(slices, images, strict=True)]
-
-    def _agreeing(self, slice_: KSpaceSlice, image: ReconImage) -> ReconImage:
-        """Return the image if it agrees with its measurement, else one of its own lines."""
-        error = None if self.accept_contradictions else contradiction(image.report)
-        if error is None:
-            return image
-        moved = self.on_device(slice_)
-        coils = coils_of_own_lines(moved, self.settings)
-        if coils is None:
-            raise error
-        (image,) = self._images([slice_], [calibrate(moved, self.settings, coils)])
-        error = contradiction(image.report)
-        if error is not None:
-            raise error
-        return image
-
-    def _images(
-        self, slices: list[KSpaceSlice], calibrated: list[CalibratedSlice]
-    ) -> list[ReconImage]:
-        start = time.perf_counter()
-        output = self.model_output(stack_slices(calibrated))
-        if not is_finite(output.image):
-            raise ValueError(f"{self.name} gave an image that is not finite")
-        seconds = (time.perf_counter() - start) / len(slices)
-        parts = [sample_of(output, i) for i in range(len(slices))]
-        return [
-            self._image(slice_, own, part, own.seconds + seconds)
-            for slice_, own, part in zip(slices, calibrated, parts, strict=True)
-        ]
-
-    def model_output(self, calibrated: CalibratedSlice) -> ModelOutput:
-        """Return the output of the model, in its precision, on the scale of calibrated k-space."""
-        with networks_in(self._arithmetic, self.device):
-            output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
-        image = output.image if output.image.is_complex() else output.image.float()
-        return dataclasses.replace(output, image=image)
-
-    def maps(self, output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
-        """Return the maps of `quality`; none unless the reconstructor is to make them."""
-        return hallucination_maps(output, calibrated) if self.with_maps else {}
-
-    def _image(
-        self, slice_: KSpaceSlice, calibrated: CalibratedSlice, output: ModelOutput, seconds: float
+    def _image_of(
+        self, data: KSpaceSlice | KSpaceVolume, tick: Callable[[], None] | None
     ) -> ReconImage:
-        whole = with_folded(output, calibrated)
-        scale, maps = calibrated.scale, self.maps(output, calibrated)
-        image = (scale * whole.image[0]).cpu()
-        if not is_finite(image):
-            raise ValueError(f"{self.name} gave an image that is not finite in the scanner's scale")
-        scaled = {name: (unit_of(name, scale) * v[0]).cpu() for name, v in maps.items()}
-        figures = ReportFigures()
-        figures.add(output, calibrated, whole)
-        report = figures.report(
-            slice_,
-            model=self.name,
-            cards=self.cards,
-            noise_std=float(calibrated.noise_std) * scale,
-            image=image,
-            maps=scaled,
-            seconds=seconds,
-        )
-        return ReconImage(
-            image=image,
-            low_resolution=(scale * whole.low_resolution[0]).cpu(),
-            geometry=slice_.geometry,
-            counters=slice_.counters,
-            stamp=slice_.stamp,
-            report=report,
-            maps=scaled,
-        )
+        if isinstance(data, KSpaceVolume):
+            return reconstruct_volume(self, data, tick=tick)
+        return super().__call__(data)
 
-    def on_device(self, slice_: KSpaceSlice) -> KSpaceSlice:
-        """Return the slice with its arrays on the device of the reconstructor."""
-        return dataclasses.replace(
-            slice_,
-            kspace=slice_.kspace.to(self.device),
-            mask=slice_.mask.to(self.device),
-            acs=slice_.acs.to(self.device),
-        )
-
-    @torch.inference_mode()
-    def calibrated(self, slice_: KSpaceSlice) -> CalibratedSlice:
-        """Check and calibrate a slice; slices that share their ACS share maps that explain them.
-
-        Raises
-        ------
-        ValueError
-            No usable ACS, k-space not finite or empty, or a matrix too small.
-        """
-        check_matrix(slice_.lr_shape, self.settings.kernel_width)
-        check_samples(slice_.kspace)
-        start = time.perf_counter()
-        moved = self.on_device(slice_)
-
-        def coils() -> CoilCalibration:
-            return calibrate_coils(moved, self.settings)
-
-        is_shared = slice_.is_acs_shared
-        found = self._shared.get(slice_.acs, slice_.mask, coils) if is_shared else coils()
-        coils_found = coils_that_explain(moved, found, self.settings)
-        calibrated = calibrate(moved, self.settings, coils_found)
-        return dataclasses.replace(calibrated, seconds=time.perf_counter() - start)
-
-    def coils_of_plane(
-        self, volume: KSpaceVolume, x: int, *, own_lines: bool = False
-    ) -> CoilCalibration:
-        """Calibrate one readout position of a 3-D scan; a shared calibration is computed once.
-
-        With `own_lines` maps come from the volume's own samples, where these suffice.
-        """
-        plane = self.on_device(volume.position(x))
-        own = coils_of_own_lines(plane, self.settings) if own_lines else None
-        if own is not None:
-            return own
-
-        def coils() -> CoilCalibration:
-            return calibrate_coils(plane, self.settings)
-
-        is_shared = volume.is_acs_shared
-        found = self._shared.get(volume.acs, volume.mask, coils, x) if is_shared else coils()
-        return coils_that_explain(plane, found, self.settings)
-
-
-def check_samples(kspace: Tensor) -> None:
-    """Raise `ValueError` unless k-space is finite and in the range of single precision."""
-    if not is_finite(kspace):
-        raise ValueError("kspace has samples that are not finite or too large to compute with")
-    peak = float(torch.view_as_real(kspace).abs().max()) if kspace.numel() else 0.0
-    if 0 < peak < SMALLEST:
-        raise ValueError(f"largest sample of kspace is {peak:.3g}, too small to compute with")
-
-
-def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:
-    """Return the images with what was folded onto them put back (`calibration.fold_over`)."""
-    image, low_resolution = (
-        put_back(x, calibrated.folded) for x in (output.image, output.low_resolution)
-    )
-    return dataclasses.replace(output, image=image, low_resolution=low_resolution)
+    def __repr__(self) -> str:
+        maps = ", maps" if self.with_maps else ""
+        return f"Reconstructor({self.name}, on {self.device}{maps})"

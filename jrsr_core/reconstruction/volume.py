@@ -23,8 +23,8 @@ from jrsr_core.tensors import is_finite
 from .batch import stack_slices
 from .contradiction import contradiction
 from .quality import unit_of
-from .reconstructor import Reconstructor, with_folded
 from .report import ReportFigures
+from .slices import SliceReconstructor, with_folded
 
 SIGNIFICANT = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
@@ -37,7 +37,11 @@ Tick = Callable[[], None]
 
 @torch.inference_mode()
 def reconstruct_volume(
-    recon: Reconstructor, volume: KSpaceVolume, *, batch_size: int = 4, tick: Tick | None = None
+    recon: SliceReconstructor,
+    volume: KSpaceVolume,
+    *,
+    batch_size: int = 4,
+    tick: Tick | None = None,
 ) -> ReconImage:
     """Return the image of a 3-D scan.
 
@@ -56,7 +60,7 @@ def reconstruct_volume(
     Raises
     ------
     ValueError
-        As `Reconstructor`: no usable ACS, k-space not finite or empty, matrix too small, or a
+        As `SliceReconstructor`: no usable ACS, k-space not finite or empty, matrix too small, or a
         `Contradiction`, also with maps of the volume's own samples.
     """
     image = _volume_image(recon, volume, batch_size, tick)
@@ -76,7 +80,7 @@ def reconstruct_volume(
 
 
 def _volume_image(
-    recon: Reconstructor,
+    recon: SliceReconstructor,
     volume: KSpaceVolume,
     batch_size: int,
     tick: Tick | None,
@@ -152,7 +156,7 @@ class VolumeImage:
         )
 
 
-def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[float, float]:
+def _common_scale(recon: SliceReconstructor, volume: KSpaceVolume) -> tuple[float, float]:
     """Return the noise level and the intensity scale of the position with the most signal."""
     # In double precision, where no square of a float32 leaves the range.
     energy = torch.stack([plane.abs().double().square().sum() for plane in volume.hybrid])
@@ -163,7 +167,11 @@ def _common_scale(recon: Reconstructor, volume: KSpaceVolume) -> tuple[float, fl
 
 
 def _calibrated_planes(
-    recon: Reconstructor, volume: KSpaceVolume, noise_std: float, scale: Tensor, own_lines: bool
+    recon: SliceReconstructor,
+    volume: KSpaceVolume,
+    noise_std: float,
+    scale: Tensor,
+    own_lines: bool,
 ) -> Iterator[CalibratedSlice]:
     """Yield the calibrated planes in order; the maps last computed are kept, shared ones longer."""
     coils: CoilCalibration | None = None

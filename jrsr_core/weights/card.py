@@ -127,6 +127,9 @@ class WeightsCard(BaseModel):
     range: TrainingRange = {}
     """Variety of the training scans: coils, noise, acceleration, matrix."""
 
+    def __repr__(self) -> str:
+        return f"WeightsCard({self.model}, {self.preset}, sha256 {self.sha256[:12]})"
+
     @classmethod
     def read(cls, path: Path) -> "WeightsCard":
         """Return the card in a JSON file.

@@ -21,7 +21,7 @@ from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
@@ -43,7 +43,7 @@ CHANGES = (
 
 def residuals(name):
     """Print one row per number of iterations."""
-    model = load_reconstructor(name).model
+    model = load_model(name).model
     phantom = simulate_protocol("brain-5x", brain_phantom(), n_coils=12)
     calibrated = calibrate(as_kspace_slice(phantom), CalibrationSettings())
     sense = calibrated.sense.at_low_resolution()
@@ -82,7 +82,7 @@ def judge(recon, made, full, tolerance):
 
 def tolerances(name, data, n_slices):
     """Print one row per kind of scan."""
-    recon, zero_filled = load_reconstructor(name), load_reconstructor("zero-filled+sinc")
+    recon, zero_filled = load_model(name), load_model("zero-filled+sinc")
     addresses = find_slices(data, n_slices)
     sys.stdout.write(f"\n| scan | {' | '.join(f'{t:g}' for t in TOLERANCES)} |\n")
     sys.stdout.write("|---" * (len(TOLERANCES) + 1) + "|\n")

@@ -18,7 +18,7 @@ import torch
 
 from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
 from training.data.variety import coarser_pixels
@@ -88,7 +88,7 @@ def main():
     parser.add_argument("--curves", nargs="+", choices=CURVES, default=list(CURVES))
     options = parser.parse_args()
     names = list(dict.fromkeys([FLOOR, *options.models.split(",")]))
-    recons = {name: load_reconstructor(name) for name in names}
+    recons = {name: load_model(name) for name in names}
     addresses = find_slices(options.data, options.slices)
     for curve in options.curves:
         sys.stdout.write(f"\n| {curve} | {' | '.join([*names, BOUND])} |\n")

@@ -17,7 +17,7 @@ import time
 
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.precision import networks_in

@@ -21,7 +21,7 @@ from jrsr_core.models.fixed_point import (
 )
 from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.rec import condition_maps
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import scan_image
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--model", default="jrsr")
     parser.add_argument("--size", type=int, default=128)
     options = parser.parse_args()
-    model = load_reconstructor(options.model).model
+    model = load_model(options.model).model
     image = brain_phantom((options.size, options.size))
     lr_shape = (options.size // 2, options.size // 2)
     protocol = Acquisition("brain-5x", n_coils=8).fitted(lr_shape)

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from gadget.output.picture import encode_png, grey_picture, montage
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 
 OUTERMOST, NEAR = 0.9, 0.7
 
@@ -98,7 +98,7 @@ def main():
     tiles = []
     for name in options.models.split(","):
         image, predicted = explain(
-            load_reconstructor(name, calibration=CalibrationSettings(len(kspace))), scan
+            load_model(name, calibration=CalibrationSettings(len(kspace))), scan
         )
         parts = (held_out, held_out & (distance < NEAR))
         found = [unexplained(kspace, predicted, part, noise_std) for part in parts]

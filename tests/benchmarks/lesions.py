@@ -25,7 +25,7 @@ from jrsr_core.data import UNITLESS_MAPS
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import MAP_NAMES, hallucination_maps
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
 
@@ -157,7 +157,7 @@ def main():
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--model", default="jrsr-dc")
     options = parser.parse_args()
-    recon, scores = load_reconstructor(options.model), Scores()
+    recon, scores = load_model(options.model), Scores()
     for address in find_slices(options.data, options.slices):
         test = scan_slice(address, "brain-5x")
         calibrated = recon.calibrated(as_kspace_slice(test.scan))

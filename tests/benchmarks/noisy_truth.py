@@ -15,7 +15,7 @@ import torch
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import (
     SimulatedSlice,
     noise_std_for,
@@ -67,7 +67,7 @@ def main():
     parser.add_argument("--models", default="jrsr,jrsr-dc")
     options = parser.parse_args()
     names = dict.fromkeys([FLOOR, *options.models.split(",")])
-    recons = {name: load_reconstructor(name) for name in names}
+    recons = {name: load_model(name) for name in names}
     addresses = find_slices(options.data, options.slices)
     sys.stdout.write(f"| noise [dB] | {' | '.join([*names, BOUND])} |\n")
     sys.stdout.write("|---" * (len(names) + 2) + "|\n")

@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 
 from gadget.output.picture import encode_png, grey_picture, montage
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import SimulatedSlice, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
 from training.data.testset import as_kspace_slice
@@ -108,8 +108,7 @@ def main():
         kspace = scanned_anew(truth[0], image, noise_std)
     names = dict.fromkeys([FLOOR, *options.models.split(",")])
     recons = {
-        name: load_reconstructor(name, calibration=CalibrationSettings(len(kspace)))
-        for name in names
+        name: load_model(name, calibration=CalibrationSettings(len(kspace))) for name in names
     }
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
     sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")

@@ -64,12 +64,12 @@ def _cg_sense(n_coils, shape, best, repeat):
 
 def _slices():
     """Yield the time until so many slices are done, after one that does not count."""
-    from jrsr_core.reconstruction.load import load_reconstructor
+    from jrsr_core.reconstruction.load import load_model
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from training.data.testset import as_kspace_slice
 
-    recon = load_reconstructor("jrsr-dc", preset="compact", device="cpu")
+    recon = load_model("jrsr-dc", preset="compact", device="cpu")
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
     recon(slice_)
     start = time.perf_counter()

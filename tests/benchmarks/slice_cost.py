@@ -35,7 +35,7 @@ def measure(name, preset, options, queue):
     from jrsr_core.models.fixed_point import FixedPointSettings
     from jrsr_core.models.rec import RecModule
     from jrsr_core.models.registry import build_model
-    from jrsr_core.reconstruction.load import load_reconstructor
+    from jrsr_core.reconstruction.load import load_model
     from jrsr_core.reconstruction.reconstructor import Reconstructor
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
@@ -45,9 +45,9 @@ def measure(name, preset, options, queue):
     torch.set_num_threads(options.threads)
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
     shipped = name if name in OWN else "jrsr"
-    iterations = load_reconstructor(shipped)(slice_).report.iterations
+    iterations = load_model(shipped)(slice_).report.iterations
     try:
-        recon = load_reconstructor(name, preset=preset, precision=options.precision)
+        recon = load_model(name, preset=preset, precision=options.precision)
     except CardError:
         model = build_model(name, preset=preset).to(memory_format=torch.channels_last)
         for module in model.modules():

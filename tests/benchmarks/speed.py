@@ -149,7 +149,7 @@ def cg_sense(folder, repeat):
 def networks(folder, repeat):
     """Yield the rows for the SR trunk and for a whole slice."""
     from jrsr_core.models.registry import build_model
-    from jrsr_core.reconstruction.load import load_reconstructor
+    from jrsr_core.reconstruction.load import load_model
     from jrsr_core.simulation.phantoms import brain_phantom
     from jrsr_core.simulation.protocols import simulate_protocol
     from training.data.testset import as_kspace_slice
@@ -164,7 +164,7 @@ def networks(folder, repeat):
     yield "SR module, paper, 128x116", best(module, repeat), None, None, 2.6, None
     slice_ = as_kspace_slice(simulate_protocol("brain-5x", brain_phantom(), n_coils=12))
     for name, precision in (("jrsr", "32"), ("jrsr-dc", "32"), ("jrsr-dc", "bf16")):
-        recon = load_reconstructor(name, preset="compact", device="cpu", precision=precision)
+        recon = load_model(name, preset="compact", device="cpu", precision=precision)
         seconds = best(lambda recon=recon: recon(slice_), repeat)
         note = f"{recon(slice_).report.iterations} iterations"
         yield f"whole slice, {name} compact, {precision}", seconds, None, None, 0.5, note

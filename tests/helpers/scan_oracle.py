@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.physics.fourier import ifft
 from jrsr_core.physics.resolution import crop_or_pad

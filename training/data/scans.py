@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from jrsr_core.acs import cut_acs
 from jrsr_core.atomic import write_bytes
-from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.espirit import espirit_maps

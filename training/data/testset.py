@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.simulation.acquisition import SimulatedSlice
 from jrsr_core.simulation.protocols import (

@@ -18,7 +18,7 @@ from torch import Tensor
 from jrsr_core.atomic import append_bytes, write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.metrics.image import nmse, psnr, ssim
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import (
     ScannedSlice,
@@ -115,9 +115,7 @@ def load_systems(models: list[str]) -> dict[str, System]:
         name = name if equals else label
         bound = name == BOUND
         # A system is judged as it is, however far its images are from the measurement.
-        recon = load_reconstructor(
-            "zero-filled+sinc" if bound else name, accept_contradictions=True
-        )
+        recon = load_model("zero-filled+sinc" if bound else name, accept_contradictions=True)
         systems[label] = System(recon, bound)
     return systems
 

@@ -13,10 +13,10 @@ from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
 from jrsr_core.reconstruction.fallback import fallback_image
+from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 
 

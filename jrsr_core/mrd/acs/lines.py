@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jrsr_core.calibration.acs import find_acs
+from jrsr_core.acs import find_acs
 from jrsr_core.data import Vector
 from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
 from jrsr_core.mrd.grid import plane_counts, sample_counts

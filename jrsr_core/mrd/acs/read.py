@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.acs import Block, find_acs
+from jrsr_core.acs import Block, find_acs
 from jrsr_core.data import Vector
 from jrsr_core.mrd.accumulate import LineReader
 from jrsr_core.mrd.grid import sample_counts

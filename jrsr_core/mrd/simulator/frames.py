@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.acs import find_acs
+from jrsr_core.acs import find_acs
 from jrsr_core.data import Counters
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 from jrsr_core.physics.fourier import fft

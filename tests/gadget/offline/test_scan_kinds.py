@@ -10,7 +10,6 @@ from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct, to_results
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.header import ScanMetadata, slice_axes
@@ -19,6 +18,7 @@ from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import sinc_interpolate
+from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.simulation.acquisition import to_low_resolution
 from tests.helpers.commands import FAST, assert_one_line, jrsr
 from tests.helpers.mrd_scans import geometry_of

@@ -21,10 +21,10 @@ from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.images import crop_to_fov
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
+from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from tests.helpers.scan_oracle import echo, slice_oracle, volume_oracle
 

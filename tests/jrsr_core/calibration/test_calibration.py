@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs, find_acs
+from jrsr_core.acs import cut_acs, find_acs
 from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.calibration.noise import estimate_noise_std

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration import fold_over
-from jrsr_core.calibration.acs import cut_acs
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.coils import calibrate_coils
 from jrsr_core.calibration.fold_over import LAMBDA, put_back, take_out
@@ -18,7 +18,7 @@ from jrsr_core.physics.resolution import crop_or_pad, grid_scale, sinc_interpola
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.reconstruction.batch import stack_slices
 from jrsr_core.reconstruction.fallback import fallback_image
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.volume import reconstruct_volume
 from tests.helpers.synthetic import coil_profiles, line_mask, noise_like, phantom, unit_norm
 from tests.laws import random_complex
@@ -72,7 +72,7 @@ def without_fold_over(monkeypatch):
 @pytest.mark.parametrize("n_coils", [2, 4, 8, 16])
 def test_an_object_within_the_field_of_view_is_left_alone(n_coils, snr_db, monkeypatch):
     slice_, _ = scan(coil_images(n_coils, HR[0]), 2, snr_db)
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     image = recon(slice_)
     assert image.report.folded == 0.0 and not image.report.warnings
     without_fold_over(monkeypatch)
@@ -147,7 +147,7 @@ def test_a_fold_reaches_the_edge(n_coils, tall):
 @pytest.mark.parametrize("n_coils", [8, 16])
 def test_a_folded_object_is_unfolded(n_coils, acceleration, monkeypatch):
     slice_, truth = scan(coil_images(n_coils, 168), acceleration)
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     image = recon(slice_)
     error = relative_error(image.magnitude, truth)
     assert error < 0.06
@@ -208,7 +208,7 @@ def test_put_back_adds_powers_and_keeps_the_phase():
 def test_slices_with_and_without_share_a_batch():
     settings = CalibrationSettings()
     slices = [scan(coil_images(8, tall), 2)[0] for tall in (168, HR[0])]
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     calibrated = [calibrate(s, settings) for s in slices]
     assert calibrated[0].folded is not None and calibrated[1].folded is None
     together = stack_slices(calibrated)
@@ -219,7 +219,7 @@ def test_slices_with_and_without_share_a_batch():
 
 def test_the_fallback_image_is_whole():
     slice_, truth = scan(coil_images(8, 168), 2)
-    image = fallback_image(load_reconstructor("zero-filled+sinc"), slice_, "asked for")
+    image = fallback_image(load_model("zero-filled+sinc"), slice_, "asked for")
     assert image.report.model == "cg-sense+sinc"
     assert relative_error(image.magnitude, truth) < 0.06
 
@@ -230,7 +230,7 @@ def test_a_slab_that_is_folded_over(tall):
     planes = torch.stack([slice_.kspace, 0.5 * slice_.kspace])
     acs = torch.stack([slice_.acs, 0.5 * slice_.acs])
     volume = KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
-    made = reconstruct_volume(load_reconstructor("cg-sense+sinc"), volume)
+    made = reconstruct_volume(load_model("cg-sense+sinc"), volume)
     assert (made.report.folded > 0) == (tall > HR[0])
     assert any("exceeds" in w for w in made.report.warnings) == (tall > HR[0])
     plane = made.magnitude.permute(2, 1, 0)[0]

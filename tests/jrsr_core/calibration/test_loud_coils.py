@@ -7,7 +7,7 @@ from jrsr_core.calibration.loud_coils import coil_weights
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import noise_std_for
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import assembled, scan_of_kspace
@@ -79,7 +79,7 @@ def loud_scan(shape=(96, 104), loud=25.0, noise=None, n_coils=12):
 
 def test_a_noise_only_coil_costs_nothing():
     """The image is that of the other coils, which keep their samples bit by bit."""
-    recon = load_reconstructor("cg-sense+sinc", accept_contradictions=True)
+    recon = load_model("cg-sense+sinc", accept_contradictions=True)
     (made,) = assembled(*loud_scan())
     (raw,) = assembled(*loud_scan(), prewhiten=False)
     truth = phantom((96, 104))[0].abs()

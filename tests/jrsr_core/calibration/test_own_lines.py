@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.coils import calibrate_coils
 from jrsr_core.calibration.own_lines import (
     LIMIT,
@@ -18,7 +18,7 @@ from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics.image import psnr
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from tests.helpers.synthetic import coil_profiles, grid, line_mask, noise_like, phantom
@@ -110,7 +110,7 @@ def test_a_later_frame_is_as_good_as_one_calibrated_alone(name):
     whole = brain_phantom((128, 112))
     half = whole * (torch.arange(112) < 56)
     (_, first), (scan, later) = brain_frame(half), brain_frame(whole)
-    recon = load_reconstructor(name)
+    recon = load_model(name)
     alone = float(psnr(recon(dataclasses.replace(later)).magnitude, scan.truth))
     recon(first)
     image = recon(dataclasses.replace(later, acs=first.acs))

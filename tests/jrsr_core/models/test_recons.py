@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.metrics.image import psnr
 from jrsr_core.models.dl_espirit import DlEspirit, DlEspiritConfig

@@ -13,7 +13,7 @@ from jrsr_core.data import Counters
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.images import crop_to_fov, to_mrd_image
+from jrsr_core.mrd.images import to_mrd_image
 from jrsr_core.mrd.lines import CALIBRATION, flag_bits
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame, reference_frame
@@ -22,7 +22,8 @@ from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.reconstruction import reconstructor as pipeline
 from jrsr_core.reconstruction.fallback import fallback_image
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.field_of_view import crop_to_fov
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.volume import map_sources, reconstruct_volume
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import copied, joined, select
@@ -137,7 +138,7 @@ def test_planes_are_2d_slices():
     """A 3-D scan of one readout position after another is the 2-D reconstruction of each."""
     kspace, mask = volume_kspace((24, 28, 6)), make_mask("random", (28, 24), 2, n_acs=12).mT
     volume = replace(assembled(*scan(kspace, mask)), noise_std=0.01)
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     ticks = []
     image = reconstruct_volume(recon, volume, batch_size=4, tick=lambda: ticks.append(1))
     assert len(ticks) == 6 and image.image.shape == (48, 56, 6)
@@ -150,7 +151,7 @@ def test_planes_are_2d_slices():
 def test_the_batch_size_does_not_matter(batch_size):
     kspace, mask = volume_kspace((24, 28, 6)), make_mask("random", (28, 24), 2, n_acs=12).mT
     volume = assembled(*scan(kspace, mask))
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     one = reconstruct_volume(recon, volume, batch_size=3).image
     close(reconstruct_volume(recon, volume, batch_size=batch_size).image, one)
 
@@ -172,7 +173,7 @@ def test_positions_without_signal_stay_zero():
     volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), ScanRequest(oversampling=False)))
     volume = replace(volume, noise_std=0.01)
     image = reconstruct_volume(
-        load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
+        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
     ).image
     assert image[..., :2].abs().max() < 1e-6 * image[..., 2:].abs().max()
 
@@ -182,7 +183,7 @@ def test_without_acs_every_plane_is_a_fallback():
     mask = torch.zeros(24, 28)
     mask[:, 1::3] = 1
     volume = assembled(*scan(kspace, mask))
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     with pytest.raises(ValueError, match="ACS"):
         reconstruct_volume(recon, volume)
     image = fallback_image(recon, volume, "because")
@@ -197,7 +198,7 @@ def test_slice_oversampling_is_cropped_and_the_header_follows():
         kspace, torch.ones(24, 28), fov=(60.0, 72.0, 40.0), recon_fov_mm=(45.0, 54.0, 40.0)
     )
     header = parse_header(xml)
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     image = reconstruct_volume(recon, assembled(xml, lines))
     cropped = crop_to_fov(image, header.encodings[0].recon_fov_mm)
     assert cropped.image.shape == (36, 42, 6)
@@ -213,7 +214,7 @@ def test_the_report_tells_the_time_of_the_whole_volume():
     volume = assembled(*scan(volume_kspace(), torch.ones(20, 24)))
     start = time.perf_counter()
     seconds = reconstruct_volume(
-        load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
+        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
     ).report.seconds
     assert 0 < seconds["calibration"] < seconds["total"] < time.perf_counter() - start
 
@@ -249,7 +250,7 @@ def test_contrasts_share_the_maps_of_every_position(max_bytes, monkeypatch):
     real = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or real(*a))
     monkeypatch.setattr(coils, "MAX_CACHE_BYTES", max_bytes)
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     first = reconstruct_volume(recon, one)
     n_first = len(calls)
     second = reconstruct_volume(recon, two)

@@ -13,7 +13,7 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.noise import read_noise
 from jrsr_core.mrd.planning.plan import plan_scan
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from tests.helpers.mrd_scans import (
     copied,
     joined,
@@ -94,7 +94,7 @@ def test_channels_of_pure_noise_do_no_harm():
     deaf[:, 4:] = 0
     deaf += std * torch.randn(deaf.shape, dtype=deaf.dtype, generator=generator)
     xml, lines = scan_of_kspace(deaf, mask)
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     (slice_,) = Assembler(lines, plan_scan(parse_header(xml), lines.heads))
     image = recon(slice_)
     four = scan_of_kspace(deaf[:, :4].contiguous(), mask)

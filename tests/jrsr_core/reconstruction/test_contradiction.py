@@ -9,7 +9,7 @@ from jrsr_core.calibration import own_lines
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.reconstruction.contradiction import Contradiction, contradicts
 from jrsr_core.reconstruction.fallback import fallback_image
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.volume import reconstruct_volume
 
 from .test_reconstructor import GEOMETRY, make_slice
@@ -51,18 +51,18 @@ def test_the_rule(residual, expected, is_one):
 @pytest.mark.parametrize("name", ["jrsr-dc", "jrsr", "cg-sense+sinc"])
 def test_an_image_of_foreign_maps_is_refused_by_name_and_figures(full, name):
     with pytest.raises(Contradiction, match=r"residual 0\.\d{3}, noise explains 0\.\d{3}"):
-        load_reconstructor(name)(with_other_maps(full[1]))
-    image = load_reconstructor(name, accept_contradictions=True)(with_other_maps(full[1]))
+        load_model(name)(with_other_maps(full[1]))
+    image = load_model(name, accept_contradictions=True)(with_other_maps(full[1]))
     assert image.report.kspace_residual > 0.25
 
 
 def test_zero_filled_images_are_delivered_as_they_are(full):
-    assert load_reconstructor("zero-filled+sinc")(with_other_maps(full[1])).image.any()
+    assert load_model("zero-filled+sinc")(with_other_maps(full[1])).image.any()
 
 
 def test_own_lines_come_before_the_refusal(full, monkeypatch):
     """Without the test of the maps beforehand, the contradiction itself leads to own lines."""
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     right = recon(full[1])
     monkeypatch.setattr(own_lines, "LIMIT", 2.0)
     image = recon(with_other_maps(full[1], own_lines_too=True))
@@ -72,7 +72,7 @@ def test_own_lines_come_before_the_refusal(full, monkeypatch):
 
 def test_the_fallback_shows_the_whole_object_and_says_that_maps_contradict(full):
     scan, slice_ = full
-    recon = load_reconstructor("jrsr-dc")
+    recon = load_model("jrsr-dc")
 
     image = fallback_image(recon, with_other_maps(slice_), "because")
     assert image.report.model == "zero-filled+sinc" and image.report.fallback == "because"
@@ -91,7 +91,7 @@ def volume_of(slice_):
 
 
 def test_volumes_obey_the_same_rule(full, monkeypatch):
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     right = reconstruct_volume(recon, volume_of(full[1]))
     with pytest.raises(Contradiction, match="contradicts the measurement"):
         reconstruct_volume(recon, volume_of(with_other_maps(full[1])))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.reconstruction import fallback
 from jrsr_core.reconstruction.fallback import fallback_image
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 
@@ -27,7 +27,7 @@ FAILURES = (
 
 @pytest.fixture(scope="module")
 def recon():
-    return load_reconstructor("zero-filled+sinc")
+    return load_model("zero-filled+sinc")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import (
     expected_level,
     expected_residual,
@@ -149,18 +149,18 @@ def test_residual_of_the_truth_is_what_noise_explains():
 @pytest.mark.parametrize("name", ["jrsr-dc", "cg-sense+sinc"])
 def test_maps_come_with_the_image_only_where_wanted(name):
     _, slice_ = make_slice()
-    image = load_reconstructor(name, with_maps=True)(slice_)
+    image = load_model(name, maps=True)(slice_)
     assert set(image.maps) == {"hallucination", "taken_back", "unmeasured"}
     for value in image.maps.values():
         assert value.shape == image.image.shape and value.dtype == torch.float32
     size = float(image.maps["taken_back"].norm() / image.image.norm())
     assert image.report.taken_back == pytest.approx(size, rel=1e-3)
-    plain = load_reconstructor(name)(slice_)
+    plain = load_model(name)(slice_)
     assert not plain.maps and torch.equal(plain.image, image.image)
     louder = dataclasses.replace(
         slice_, kspace=100 * slice_.kspace, acs=100 * slice_.acs, noise_std=100 * slice_.noise_std
     )
-    again = load_reconstructor(name, with_maps=True)(louder).maps
+    again = load_model(name, maps=True)(louder).maps
     for key, factor in (("taken_back", 100), ("hallucination", 1)):
         assert float(again[key].norm() / image.maps[key].norm()) == pytest.approx(factor, rel=0.05)
 
@@ -173,7 +173,7 @@ def test_few_places_of_a_faithful_scan_are_above_the_alarm(noise_db, n_coils):
         (128, 112), n_coils=n_coils, n_acs=20, acceleration=1.0, noise_db=noise_db
     )
     full = dataclasses.replace(slice_, kspace=scan.fully_sampled, mask=torch.ones_like(slice_.mask))
-    suspect = load_reconstructor("jrsr-dc", with_maps=True)(full).maps["hallucination"]
+    suspect = load_model("jrsr-dc", maps=True)(full).maps["hallucination"]
     inside = scan.truth > 0.25 * scan.truth.max()
     assert float((suspect[inside] > MAP_ALARM).float().mean()) < 0.05
     assert float(suspect[inside].median()) > 0.2

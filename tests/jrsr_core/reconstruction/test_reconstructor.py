@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
@@ -15,7 +15,7 @@ from jrsr_core.models.precision import pick_precision
 from jrsr_core.models.rec import IMPLICIT_EVALUATION
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.fallback import fallback_image
-from jrsr_core.reconstruction.load import load_reconstructor, pick_device
+from jrsr_core.reconstruction.load import load_model, pick_device
 from jrsr_core.reconstruction.quality import expected_residual
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
@@ -53,8 +53,8 @@ def half_pixel_shift(image, truth):
 @pytest.mark.parametrize("name", ["jrsr", "jrsr-dc", "cg-sense+sinc", "cg-sense+bicubic"])
 def test_better_than_zero_filled(name):
     scan, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, acceleration=2.5)
-    ours = psnr(load_reconstructor(name)(slice_).magnitude, scan.truth)
-    zero = psnr(load_reconstructor("zero-filled+sinc")(slice_).magnitude, scan.truth)
+    ours = psnr(load_model(name)(slice_).magnitude, scan.truth)
+    zero = psnr(load_model("zero-filled+sinc")(slice_).magnitude, scan.truth)
     assert float(ours) > float(zero) + 0.3
 
 
@@ -63,7 +63,7 @@ def test_better_than_zero_filled(name):
 def test_odd_matrices_without_a_shift(name, lr_shape):
     ny, nx = lr_shape
     scan, slice_ = make_slice((2 * ny, 2 * nx), n_coils=8, n_acs=24, acceleration=1.6)
-    image = load_reconstructor(name)(slice_).magnitude
+    image = load_model(name)(slice_).magnitude
     assert image.shape == (2 * ny, 2 * nx)
     assert float(half_pixel_shift(image, scan.truth).abs().max()) < 0.05
 
@@ -77,7 +77,7 @@ def test_the_shift_test_can_fail():
 @pytest.mark.parametrize("name", ["jrsr", "jrsr-dc", "cg-sense+bicubic"])
 def test_images_come_back_in_the_scanners_own_scale(name):
     _, slice_ = make_slice()
-    recon = load_reconstructor(name)
+    recon = load_model(name)
     once = recon(slice_).magnitude
     louder = dataclasses.replace(
         slice_,
@@ -90,7 +90,7 @@ def test_images_come_back_in_the_scanners_own_scale(name):
 
 def test_jrsr_dc_agrees_with_the_measurement():
     _, slice_ = make_slice(n_coils=8)
-    recon = load_reconstructor("jrsr-dc")
+    recon = load_model("jrsr-dc")
     report = recon(slice_).report
     expected = expected_residual(calibrate(slice_, CalibrationSettings()))
     assert report.kspace_residual < 1.3 * expected
@@ -99,7 +99,7 @@ def test_jrsr_dc_agrees_with_the_measurement():
 
 def test_noise_is_estimated_where_it_is_not_known():
     scan, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, known_noise=False)
-    report = load_reconstructor("cg-sense+sinc")(slice_).report
+    report = load_model("cg-sense+sinc")(slice_).report
     assert report.noise_std == pytest.approx(scan.noise_std, rel=0.25)
 
 
@@ -112,14 +112,14 @@ def test_compression_keeps_few_coils_as_they_are():
 
 def test_every_calibration_setting_changes_the_image():
     _, slice_ = make_slice(n_coils=8)
-    base = load_reconstructor("cg-sense+sinc")(slice_).magnitude
+    base = load_model("cg-sense+sinc")(slice_).magnitude
     for change in (
         {"n_virtual_coils": 4},
         {"kernel_width": 5},
         {"threshold": 0.2},
         {"crop": 0.99},
     ):
-        other = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(**change))(
+        other = load_model("cg-sense+sinc", calibration=CalibrationSettings(**change))(
             slice_
         ).magnitude
         assert not torch.equal(other, base), change
@@ -127,7 +127,7 @@ def test_every_calibration_setting_changes_the_image():
 
 def test_fallback_is_marked_and_looks_like_the_object():
     scan, slice_ = make_slice()
-    image = fallback_image(load_reconstructor("jrsr-dc"), slice_, "because")
+    image = fallback_image(load_model("jrsr-dc"), slice_, "because")
     assert image.report.fallback == "because"
     assert float(psnr(image.magnitude, scan.truth)) > 20
 
@@ -140,7 +140,7 @@ def test_fallback_without_acs_and_with_bad_samples():
     mask[16:32] = 0
     mask[24, :] = 1
     broken = dataclasses.replace(slice_, kspace=kspace, mask=mask, acs=kspace[:, :0, :0])
-    recon = load_reconstructor("jrsr-dc")
+    recon = load_model("jrsr-dc")
     with pytest.raises(ValueError, match="not finite"):
         recon(broken)
     image = fallback_image(recon, broken, "broken")
@@ -150,12 +150,12 @@ def test_fallback_without_acs_and_with_bad_samples():
 
 def test_refusals_are_one_line():
     _, slice_ = make_slice()
-    recon = load_reconstructor("cg-sense+sinc")
+    recon = load_model("cg-sense+sinc")
     tiny = dataclasses.replace(slice_, kspace=slice_.kspace[:, :8, :8], mask=slice_.mask[:8, :8])
     with pytest.raises(ValueError, match=r"8 x 8 .*: one axis needs at least 12, the other 2"):
         recon(tiny)
     with pytest.raises(ValueError, match="unknown model 'jsrs'"):
-        load_reconstructor("jsrs")
+        load_model("jsrs")
     with pytest.raises(ValueError, match="unknown device 'tpu'"):
         pick_device("tpu")
     with pytest.raises(ValueError, match="mask is"):
@@ -174,8 +174,8 @@ def test_compression_by_the_noisy_acs_does_not_raise_the_noise_level(n_coils):
 @pytest.mark.parametrize("name", ["jrsr", "jrsr-dc"])
 def test_bfloat16_moves_little(name):
     _, slice_ = make_slice()
-    full = load_reconstructor(name, precision="32")(slice_)
-    half = load_reconstructor(name, precision="bf16")(slice_)
+    full = load_model(name, precision="32")(slice_)
+    half = load_model(name, precision="bf16")(slice_)
     assert half.image.dtype == full.image.dtype
     assert half.report.fixed_point_residual <= IMPLICIT_EVALUATION.tolerance
     assert not torch.equal(half.low_resolution, full.low_resolution)
@@ -187,7 +187,7 @@ def test_bfloat16_moves_little(name):
 @pytest.mark.parametrize("name", ["jrsr", "cg-sense+bicubic"])
 def test_bfloat16_keeps_the_grey_levels(name):
     _, slice_ = make_slice()
-    magnitude = load_reconstructor(name, precision="bf16")(slice_).magnitude
+    magnitude = load_model(name, precision="bf16")(slice_).magnitude
     # bfloat16 has some two thousand values between 0 and 1 at all.
     assert len(magnitude.unique()) > 0.5 * magnitude.numel()
 
@@ -196,4 +196,4 @@ def test_precision_is_chosen_by_the_device():
     assert pick_precision("auto", torch.device("cpu")) == "32"
     assert pick_precision("bf16", torch.device("cpu")) == "bf16"
     with pytest.raises(ValueError, match="precision is 'half', known: auto, 32, bf16"):
-        load_reconstructor("jrsr", precision="half")
+        load_model("jrsr", precision="half")

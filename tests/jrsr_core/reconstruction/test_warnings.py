@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.warnings import (
     contradicts,
     not_converged,
@@ -69,7 +69,7 @@ def test_more_coils_and_more_calibration_lines_do_no_harm(card):
 @pytest.mark.parametrize("noise_db", [20.0, 30.0])
 def test_the_signal_to_noise_ratio_is_that_of_the_simulation(noise_db):
     _, slice_ = make_slice((232, 256), n_coils=8, n_acs=24, acceleration=2.0, noise_db=noise_db)
-    report = load_reconstructor("cg-sense+sinc")(slice_).report
+    report = load_model("cg-sense+sinc")(slice_).report
     assert report.snr_db == pytest.approx(noise_db, abs=0.5)
 
 
@@ -86,7 +86,7 @@ def test_contradiction_and_convergence():
 
 def test_the_report_of_an_unlike_scan_says_so():
     _, slice_ = make_slice((96, 112))
-    report = load_reconstructor("jrsr-dc")(slice_).report
+    report = load_model("jrsr-dc")(slice_).report
     assert "HR matrix size" in report.warnings[0]
     loud = dataclasses.replace(slice_, noise_std=100 * slice_.noise_std)
-    assert any("signal-to-noise" in w for w in load_reconstructor("jrsr-dc")(loud).report.warnings)
+    assert any("signal-to-noise" in w for w in load_model("jrsr-dc")(loud).report.warnings)

@@ -143,7 +143,7 @@ def test_a_gpu_takes_the_largest(device, given, expected, monkeypatch):
     monkeypatch.setattr(load, "pick_device", lambda _: torch.device(device))
     monkeypatch.setattr(load, "load_system", asked)
     with pytest.raises(Asked, match=f"^{expected}$"):
-        load.load_reconstructor("jrsr", preset=given)
+        load.load_model("jrsr", preset=given)
 
 
 def test_shipped_weights_are_whole_and_complete():

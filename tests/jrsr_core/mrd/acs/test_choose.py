@@ -7,7 +7,7 @@ import torch
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION_AND_IMAGING, flag_bits
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from tests.helpers.mrd_scans import (
     assembled,
     close,
@@ -63,7 +63,7 @@ def test_maps_are_estimated_once_for_all_frames(monkeypatch):
 
     estimate = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or estimate(*a))
-    recon = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
+    recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     first, again = (recon(s) for s in assembled(parse_header(xml), joined(lines, second)))
     assert len(calls) == 1
     assert torch.equal(first.image, again.image)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.calibration.acs import cut_acs
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.coils import compress_acs, make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.mrd.acs.read import resample_fov
@@ -15,7 +15,7 @@ from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import CALIBRATION, LineList, flag_bits
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.physics.fourier import fft2c
-from jrsr_core.reconstruction.load import load_reconstructor
+from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import (
     assembled,
@@ -159,9 +159,7 @@ def test_reference_without_its_own_centre_reconstructs():
     reference = reference_of(lines, np.arange(12, 36))
     thin = select(lines, np.arange(0, 48, 2))
     (slice_,) = assembled(with_encoding(xml, calibration_mode="separate"), joined(reference, thin))
-    image = load_reconstructor("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))(
-        slice_
-    )
+    image = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))(slice_)
     assert not image.report.fallback and image.report.acs_shape == (24, 64)
 
 

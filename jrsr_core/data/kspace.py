@@ -1,66 +1,29 @@
-"""Input and output of a reconstruction: one slice or volume of k-space, one image.
-
-Frozen dataclasses without behaviour beyond derived numbers. Sizes are ordered like array axes,
-``(z, y, x)``; lengths are in mm; times in ms; directions are unit vectors in DICOM patient
-coordinates (L, P, S), as in ISMRMRD. Importing this module does not import torch.
-"""
+"""K-space of one slice, and of a volume."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jrsr_core.reprs import describe
+
+from .geometry import SliceGeometry
+from .origin import AcquisitionStamp, Counters, ScanOrigin
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-Vector = tuple[float, float, float]
+    Array = Tensor | np.ndarray
+
+ASSUMED_GEOMETRY = "no geometry was given: LR pixels of 1 mm at the isocentre are assumed"
 
 
-@dataclass(frozen=True)
-class SliceGeometry:
-    """Place of an image: centre of the field of view, axes, extent ``(z, y, x)`` in mm."""
-
-    position_mm: Vector
-    read_dir: Vector
-    phase_dir: Vector
-    slice_dir: Vector
-    fov_mm: Vector
-    patient_table_position_mm: Vector = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Counters that identify an image of a scan; `encoding` is the encoding space of its lines."""
-
-    slice: int = 0
-    contrast: int = 0
-    phase: int = 0
-    repetition: int = 0
-    set: int = 0
-    average: int = 0
-    encoding: int = 0
-
-    @property
-    def slice_key(self) -> tuple[int, int]:
-        """Encoding space and slice number, which all images of one slice have in common."""
-        return (self.encoding, self.slice)
-
-
-@dataclass(frozen=True)
-class AcquisitionStamp:
-    """Fields an image header copies from the line nearest the k-space centre."""
-
-    measurement_uid: int = 0
-    scan_counter: int = 0
-    acquisition_time_stamp: int = 0
-    physiology_time_stamp: tuple[int, int, int] = (0, 0, 0)
-    user_int: tuple[int, ...] = (0,) * 8
-    user_float: tuple[float, ...] = (0.0,) * 8
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KSpaceSlice:
     """One 2-D slice of low-resolution, undersampled multi-coil k-space.
+
+    `from_array` makes one from arrays, `read_scan` reads those of a file.
 
     Attributes
     ----------
@@ -82,6 +45,8 @@ class KSpaceSlice:
     notes
         What was decided against the header of the scan, one sentence each; they become warnings of
         the image.
+    origin
+        The scan it was read from; None where it was made otherwise.
     """
 
     kspace: Tensor
@@ -94,6 +59,7 @@ class KSpaceSlice:
     is_acs_shared: bool = False
     lr_readout: int | None = None
     notes: tuple[str, ...] = ()
+    origin: ScanOrigin | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -105,6 +71,78 @@ class KSpaceSlice:
             raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
         if self.acs.shape[0] != n_coils:
             raise ValueError(f"acs has {self.acs.shape[0]} coils, kspace has {n_coils}")
+
+    @classmethod
+    def from_array(
+        cls,
+        kspace: Array,
+        mask: Array | None = None,
+        *,
+        acs: Array | None = None,
+        geometry: SliceGeometry | None = None,
+        noise_std: float | None = None,
+        lr_readout: int | None = None,
+    ) -> KSpaceSlice:
+        """Return the slice of numpy arrays or tensors; no ISMRMRD file is needed.
+
+        Parameters
+        ----------
+        kspace
+            complex ``(coil, ky, kx)``, k = 0 at ``n // 2``.
+        mask
+            ``(ky, kx)``, or ``(ky,)`` of whole readout lines; nonzero where measured. Samples
+            elsewhere are set to zero. Without it the samples that are not zero were measured.
+        acs
+            complex ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``; by default the largest
+            fully sampled block about the centre of `kspace`, of size 0 if there is none.
+        geometry
+            Place of the slice; by default LR pixels of 1 mm, and the image has a warning.
+        noise_std
+            sqrt(E|n|^2) of one sample; estimated from the samples by default.
+        lr_readout
+            Samples along kx of the LR grid if the readout was acquired at high resolution.
+
+        Raises
+        ------
+        ValueError
+            Arrays of the wrong number of axes or kind, or that do not belong together; the message
+            names both sides.
+        """
+        # Deferred: importing this module does not import torch.
+        from jrsr_core.acs import find_acs
+        from jrsr_core.arrays import as_samples, as_tensor
+
+        samples = as_samples(kspace, "kspace", ("coil", "ky", "kx"))
+        grid = tuple(samples.shape[1:])
+        sampled = samples.ne(0).any(0) if mask is None else as_tensor(mask).ne(0)
+        if sampled.ndim == 1:
+            sampled = sampled[:, None].expand(-1, grid[1])
+        if tuple(sampled.shape) != grid:
+            raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
+        samples = samples * sampled
+        if acs is not None:
+            block = as_samples(acs, "acs", ("coil", "ay", "ax"))
+        elif sampled[grid[0] // 2, grid[1] // 2]:
+            block = samples[(slice(None), *find_acs(sampled))]
+        else:
+            block = samples[:, :0, :0]
+        ny, nx = grid[0], lr_readout or grid[1]
+        return cls(
+            samples,
+            sampled.float(),
+            block,
+            geometry or SliceGeometry.axial((1.0, float(ny), float(nx))),
+            noise_std=noise_std,
+            lr_readout=lr_readout,
+            notes=() if geometry else (ASSUMED_GEOMETRY,),
+        )
+
+    def __repr__(self) -> str:
+        ay, ax = self.acs.shape[-2:]
+        return (
+            f"KSpaceSlice(kspace {describe(self.kspace)}, {self.acceleration:.3g}x, "
+            f"acs {ay} x {ax})"
+        )
 
     @property
     def n_coils(self) -> int:
@@ -123,7 +161,7 @@ class KSpaceSlice:
         return self.mask.numel() / max(float(self.mask.sum()), 1.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KSpaceVolume:
     """A 3-D scan after the inverse FFT along its fully sampled readout x.
 
@@ -139,7 +177,7 @@ class KSpaceVolume:
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
     is_acs_shared
         Whether other volumes come with the same `acs` (one tensor).
-    notes
+    notes, origin
         As those of `KSpaceSlice`.
     """
 
@@ -153,6 +191,7 @@ class KSpaceVolume:
     acs_noise_std: float | None = None
     is_acs_shared: bool = False
     notes: tuple[str, ...] = ()
+    origin: ScanOrigin | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -163,6 +202,13 @@ class KSpaceVolume:
         acs, hybrid = tuple(self.acs.shape[:2]), tuple(self.hybrid.shape[:2])
         if acs != hybrid:
             raise ValueError(f"acs has (x, coil) {acs}, hybrid has {hybrid}")
+
+    def __repr__(self) -> str:
+        ay, az = self.acs.shape[-2:]
+        return (
+            f"KSpaceVolume(hybrid {describe(self.hybrid)}, {self.acceleration:.3g}x, "
+            f"acs {ay} x {az})"
+        )
 
     @property
     def n_positions(self) -> int:
@@ -186,71 +232,3 @@ class KSpaceVolume:
             noise_std=self.noise_std,
             notes=self.notes,
         )
-
-
-@dataclass(frozen=True)
-class ReconReport:
-    """Figures and warnings of the reconstruction of one image.
-
-    `n_readout` counts the samples of a readout, which may be more than the LR grid has.
-    `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
-    `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of
-    signal from outside the field of view (`calibration.fold_over`); `fallback` is the reason why
-    the image is a fallback reconstruction, empty for the model's; `seconds` by step.
-    """
-
-    model: str
-    weights_sha256: str = ""
-    iterations: int = 0
-    fixed_point_residual: float = float("nan")
-    kspace_residual: float = float("nan")
-    expected_residual: float = float("nan")
-    taken_back: float = float("nan")
-    unmeasured: float = float("nan")
-    folded: float = 0.0
-    snr_db: float = float("nan")
-    noise_std: float = float("nan")
-    scale: float = 1.0
-    acceleration: float = 1.0
-    acs_shape: tuple[int, int] = (0, 0)
-    n_readout: int = 0
-    n_virtual_coils: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    fallback: str = ""
-    warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a flat dictionary for meta attributes, JSON and tables."""
-        flat = {k: v for k, v in vars(self).items() if k != "seconds"}
-        return flat | {f"seconds_{k}": v for k, v in self.seconds.items()}
-
-
-UNITLESS_MAPS = ("hallucination",)
-"""Maps that count multiples of what is to be expected; the others are in the units of the image."""
-
-MAP_ALARM = 3.0
-"""Value of `UNITLESS_MAPS` above which a place deserves a look."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReconImage:
-    """A finished image.
-
-    `image` is complex64 or float32 ``(y, x)`` on the HR grid, `low_resolution` the reconstruction
-    on the LR grid; both in the scanner's own scale. Of a 3-D scan both are ``(z, y, x)``.
-    `maps` holds the requested maps of `quality.MAP_NAMES`, float32, in the shape of `image`
-    and, but for `UNITLESS_MAPS`, in its scale.
-    """
-
-    image: Tensor
-    low_resolution: Tensor
-    geometry: SliceGeometry
-    counters: Counters
-    stamp: AcquisitionStamp
-    report: ReconReport
-    maps: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def magnitude(self) -> Tensor:
-        """Magnitude, float32, in the shape of `image`."""
-        return self.image.abs().float()

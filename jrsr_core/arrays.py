@@ -1,0 +1,54 @@
+"""numpy arrays and tensors as arguments: whoever takes the one takes the other."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = Tensor | np.ndarray
+Self = TypeVar("Self")
+
+
+def as_tensor(x: Array) -> Tensor:
+    """Return a tensor of the same values and precision; a tensor itself is returned.
+
+    An array that PyTorch can use shares its memory with the tensor; one that is read-only, runs
+    backwards or has another byte order is copied.
+    """
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    array = np.ascontiguousarray(array) if array.ndim else array
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
+    """Return complex64 samples with these axes.
+
+    Raises
+    ------
+    ValueError
+        Another number of axes, or real values; the message has `name` and both sides.
+    """
+    samples = as_tensor(x)
+    wanted = f"expected complex ({', '.join(axes)})"
+    if samples.ndim != len(axes):
+        raise ValueError(f"{name} is {tuple(samples.shape)}, {wanted}")
+    if not samples.is_complex():
+        raise ValueError(f"{name} is {str(samples.dtype).removeprefix('torch.')}, {wanted}")
+    return samples.to(torch.complex64)
+
+
+def takes_array(method: Callable[[Self, Tensor], Tensor]) -> Callable[[Self, Array], Tensor]:
+    """Let a method of one tensor take a numpy array as well."""
+
+    @wraps(method)
+    def call(self: Self, x: Array) -> Tensor:
+        return method(self, as_tensor(x))
+
+    return call

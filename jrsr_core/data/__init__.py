@@ -1,0 +1,26 @@
+"""Input and output of a reconstruction: one slice or volume of k-space, one image.
+
+Frozen dataclasses. Sizes are ordered like array axes, ``(z, y, x)``; lengths are in mm; times in
+ms; directions are unit vectors in DICOM patient coordinates (L, P, S), as in ISMRMRD. Importing
+this package does not import torch.
+"""
+
+from .geometry import SliceGeometry, Vector, orthonormal_axes
+from .image import MAP_ALARM, UNITLESS_MAPS, ReconImage, ReconReport
+from .kspace import KSpaceSlice, KSpaceVolume
+from .origin import AcquisitionStamp, Counters, ScanOrigin
+
+__all__ = [
+    "MAP_ALARM",
+    "UNITLESS_MAPS",
+    "AcquisitionStamp",
+    "Counters",
+    "KSpaceSlice",
+    "KSpaceVolume",
+    "ReconImage",
+    "ReconReport",
+    "ScanOrigin",
+    "SliceGeometry",
+    "Vector",
+    "orthonormal_axes",
+]
