@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gadget.errors import UsageError, describe
+from jrsr_core.os_errors import reason
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -99,7 +102,7 @@ def print_line(text: str = "") -> None:
     except OSError as error:
         _discard(sys.stdout)
         if error.errno != errno.EPIPE:
-            raise OSError(f"stdout cannot be written: {error.strerror}") from None
+            raise OSError(f"stdout cannot be written: {reason(error)}") from None
     _shown.info("%s", line)
 
 
@@ -160,6 +163,8 @@ def is_quiet() -> bool:
 def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
     """Append all printed lines and details to a file, with their time.
 
+    An error that ends the block is written as well, with its traceback.
+
     Parameters
     ----------
     path
@@ -169,6 +174,8 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
 
     Raises
     ------
+    UsageError
+        The folder of the file does not exist.
     OSError
         The file cannot be written.
     """
@@ -176,6 +183,8 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
         _Details(logging.DEBUG) if verbose else logging.NullHandler()
     ]
     if path is not None:
+        if not path.parent.is_dir():
+            raise UsageError(f"log file {path}: folder {path.parent} does not exist")
         file = _LogFile(path, encoding="utf-8")
         file.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
@@ -187,6 +196,14 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
         log.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        # Printed by the caller, after the file is closed.
+        _shown.error("%s", describe(error))
+        log.info("details", exc_info=True)
+        raise
+    except KeyboardInterrupt:
+        _shown.error("interrupted")
+        raise
     finally:
         for handler in handlers:
             log.removeHandler(handler)
@@ -204,8 +221,8 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         _shown.removeHandler(self)
         log.removeHandler(self)
-        reason = getattr(error, "strerror", None) or error
-        print_warning(f"log file {self.baseFilename} cannot be written: {reason}")
+        why = reason(error) if error else "unknown reason"
+        print_warning(f"log file {self.baseFilename} cannot be written: {why}")
 
     def close(self) -> None:
         """Close the file; what could not be written was reported already."""

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from jrsr_core.os_errors import plain_os_error
+
 
 class Exit(IntEnum):
     """0 done; 1 failed; 2 wrong usage or unsupported scan; 3 fallback or left-out images."""
@@ -39,7 +41,9 @@ def describe(error: BaseException) -> str:
     """Return an error as one line, with the name of its type if the text alone is unclear."""
     if isinstance(error, MemoryError):
         return "out of memory"
+    if isinstance(error, OSError) and (text := plain_os_error(error)):
+        return " ".join(text.split())
     text = " ".join(str(error).split())
-    if isinstance(error, ValueError | ScanError) or (isinstance(error, OSError) and text):
+    if isinstance(error, ValueError | ScanError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

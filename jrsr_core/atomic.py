@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from .os_errors import reason
 from .temporaries import NEW, OLD, hidden_folder
 
 SPACE_MARGIN = 2**20
@@ -215,7 +216,7 @@ def _full_disk(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise OSError(f"{path} cannot be written: {error.strerror}") from None
+        raise OSError(f"{path} cannot be written: {reason(error)}") from None
 
 
 @contextmanager
@@ -233,4 +234,4 @@ def _reported(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PermissionError(f"folder {folder} cannot be written: {error.strerror}") from None
+        raise PermissionError(f"folder {folder} cannot be written: {reason(error)}") from None

@@ -3,12 +3,22 @@
 import difflib
 from collections.abc import Iterable
 
+MAX_LISTED = 10
+"""Known names that a message lists; of more it lists the most similar ones."""
+
+N_NEAREST = 3
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the likely spelling, or all names.
+    """Return the end of a message about an unknown name: the likely spelling, or the known names.
 
-    Either ``", did you mean 'brain-5x'?"`` or ``", known: brain-5x, wall-16x"``.
+    One of ``", did you mean 'brain-5x'?"``, ``", known: brain-5x, wall-16x"``, and the most similar
+    ones of many: ``", nearest of 28: jrsr, sr, recon"``.
     """
     names = list(known)
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f", did you mean {match[0]!r}?" if match else f", known: {', '.join(names)}"
+    similar = difflib.get_close_matches(name, names, n=N_NEAREST, cutoff=0.0)
+    if difflib.get_close_matches(name, similar, n=1, cutoff=0.6):
+        return f", did you mean {similar[0]!r}?"
+    if len(names) > MAX_LISTED:
+        return f", nearest of {len(names)}: {', '.join(similar)}"
+    return f", known: {', '.join(names)}"

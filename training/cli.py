@@ -3,32 +3,34 @@
 Modules that import torch are imported inside the commands, so that `--help` answers at once.
 """
 
-import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from .errors import TrainingDiverged
+from .application import Application, run_command
+from .errors import UsageError, as_usage
 from .images_command import images
 
 BEGAN = time.monotonic()
 """When the command began; the minutes of a run count from here."""
 
-app = typer.Typer(
-    name="jrsr-train",
-    help="Train and evaluate the networks of JRSR. Research use only.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = Application("Train and evaluate the networks of JRSR. Research use only.")
 
 app.command()(images)
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
+
+
+def _check_protocol(name: str) -> None:
+    from jrsr_core.simulation.protocols import find_protocol
+
+    with as_usage():
+        find_protocol(name)
 
 
 @app.command()
@@ -67,6 +69,7 @@ def prepare(
     from training.data.variety import Variety
 
     variety = Variety() if vary else None
+    _check_protocol(protocol)
     acquisition = Acquisition(
         protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=variety
     )
@@ -119,7 +122,7 @@ def fit(
 
     def export_weights() -> None:
         if export_to is not None:
-            typer.echo(str(write(Path(config.out), export_to)))
+            typer.echo(str(write(Path(config.out), export_to, overwrite=True)))
 
     try:
         run(config, print_row, watch)
@@ -167,6 +170,7 @@ def evaluate(
 
     from training.evaluation.evaluate import Evaluation
 
+    _check_protocol(protocol)
     distances = _distances(squeezenet, alexnet, lpips_heads)
     rows = Evaluation(models.split(","), protocol, data, out, slices, distances)
     for _ in track(rows, "evaluating", total=len(rows), disable=not sys.stderr.isatty()):
@@ -181,7 +185,7 @@ def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None
     if squeezenet is not None:
         found["squeezenet_distance"] = squeezenet_distance(squeezenet)
     if (alexnet is None) != (heads is None):
-        raise ValueError("LPIPS needs both --alexnet and --lpips-heads, but only one is given")
+        raise UsageError("LPIPS needs both --alexnet and --lpips-heads, but only one is given")
     if alexnet is not None and heads is not None:
         found["lpips"] = lpips(alexnet, heads)
     return found
@@ -202,7 +206,7 @@ def table(
 
     styles = {"markdown": markdown, "latex": latex}
     if style not in styles:
-        raise ValueError(f"format is {style!r}, known: {', '.join(styles)}")
+        raise UsageError(f"format is {style!r}, known: {', '.join(styles)}")
     typer.echo(styles[style](make_table(rows, kind=kind, proposed=proposed, paper=paper)))
 
 
@@ -222,14 +226,16 @@ def figure(
     squeezenet: SqueezeNet = None,
     alexnet: AlexNet = None,
     lpips_heads: Heads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw image, magnified part and error of one slice for every system, with its scores."""
     from training.evaluation.figures import check_figure, draw_figure, save_figure
 
-    check_figure(out)
+    check_figure(out, overwrite=overwrite)
+    _check_protocol(protocol)
     distances = _distances(squeezenet, alexnet, lpips_heads)
     made = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
-    save_figure(made, out, dpi)
+    save_figure(made, out, dpi, overwrite=overwrite)
     typer.echo(str(out))
 
 
@@ -242,6 +248,7 @@ def tune(
     """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
     from training.fit.tune import tune_cg_sense
 
+    _check_protocol(protocol)
     typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
     for row in tune_cg_sense(data, protocol, slices):
         pair = f"{row['lambda']:<8g} {row['iterations']:<11d}"
@@ -266,6 +273,7 @@ def export(
     start_share: Annotated[
         float, typer.Option(help="Share of the weights it started from (start.init) to mix in.")
     ] = 0.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write float16 weights and their card; of a card, the same weights with new figures."""
     from training.evaluation.export import add_figures
@@ -273,29 +281,27 @@ def export(
 
     if folder.suffix == ".json":
         if rows is None:
-            raise ValueError(f"{folder} is a card, give --rows with the figures to add to it")
-        typer.echo(str(add_figures(folder, out, rows)))
+            raise UsageError(f"{folder} is a card, give --rows with the figures to add to it")
+        typer.echo(str(add_figures(folder, out, rows, overwrite=overwrite)))
         return
-    card = run(folder, out, data=data, rows=rows, commit=commit, start_share=start_share)
+    card = run(
+        folder,
+        out,
+        data=data,
+        rows=rows,
+        commit=commit,
+        start_share=start_share,
+        overwrite=overwrite,
+    )
     typer.echo(str(card))
 
 
-def main() -> None:
-    """Run the command; every failure is one line on stderr.
+def main() -> NoReturn:
+    """Run the command and exit with its code; every failure is one line on stderr.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
     130 interrupted.
     """
     # Keeps the current folder off the import path of worker processes (Python 3.11).
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    try:
-        app(standalone_mode=True)
-    except TrainingDiverged as error:
-        sys.stderr.write(f"jrsr-train: {error}\n")
-        sys.exit(3)
-    except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
-        sys.stderr.write(f"jrsr-train: {' '.join(str(error).split())}\n")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("jrsr-train: interrupted\n")
-        sys.exit(130)
+    sys.exit(run_command(app, sys.argv[1:]))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from training.errors import UsageError
+
 
 def images(
     folders: Annotated[
@@ -35,9 +37,9 @@ def images(
 
     sizes = matrix.lower().split("x")
     if len(sizes) != 2 or not all(s.isdigit() and 16 <= int(s) <= 4096 for s in sizes):
-        raise ValueError(f"matrix is {matrix!r}, expected two sizes from 16 to 4096 as 256x232")
+        raise UsageError(f"matrix is {matrix!r}, expected two sizes from 16 to 4096 as 256x232")
     if not name or name != Path(name).name:
-        raise ValueError(f"name is {name!r}, expected a file name without folders")
+        raise UsageError(f"name is {name!r}, expected a file name without folders")
 
     def patterns(text: str) -> tuple[str, ...]:
         return tuple(p.strip() for p in text.split(",") if p.strip())

@@ -3,17 +3,15 @@
 Typer draws options from the signature of a function, so the shared ones are added to it here, once.
 """
 
-import inspect
 import sys
-from collections.abc import Callable
-from functools import wraps
-from inspect import Parameter
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from gadget.console import print_line, quietly
+from jrsr_core.signatures import with_parameters
 from jrsr_core.version import software_version
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -62,7 +60,7 @@ class Application(typer.Typer):
         register = super().command(name, **options)
 
         def add(function: Function) -> Function:
-            register(_with_shared_options(function))
+            register(with_parameters(function, SHARED, _run))
             return function
 
         return add
@@ -72,21 +70,6 @@ def _take_shared(ctx: typer.Context, version: Version = False, quiet: Quiet = Fa
     ctx.with_resource(quietly(quiet))
 
 
-def _with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of the same parameters, and of the shared options after them."""
-
-    @wraps(function)
-    def run(*, version: bool, quiet: bool, **values: Any) -> Any:
-        with quietly(quiet):
-            return function(**values)
-
-    signature = inspect.signature(function)
-    added = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-        for name, kind in SHARED.items()
-    ]
-    setattr(  # noqa: B010
-        run, "__signature__", signature.replace(parameters=[*signature.parameters.values(), *added])
-    )
-    run.__annotations__ = {**function.__annotations__, **SHARED}
-    return run
+def _run(call: Callable[[], Any], shared: Mapping[str, Any]) -> Any:
+    with quietly(shared["quiet"]):
+        return call()

@@ -64,23 +64,23 @@ def recon(
     Exit code: 0 done, 1 failed, 2 wrong usage or unsupported scan, 3 done but some images are
     fallback images, 130 interrupted. Files appear only when they are complete.
     """  # noqa: D301
-    settings = read_settings(pairs or [], model=model, device=device)
-    check_share(cluster, gpus_per_worker)
-    from gadget.offline.recon import ReconRequest, reconstruct_files
-    from gadget.offline.scans import find_scans
-    from gadget.output.formats import parse_formats
-
-    request = ReconRequest(
-        sources=find_scans(inputs, untrusted=untrusted),
-        settings=settings,
-        output=output,
-        formats=parse_formats(f"{formats},report" if report else formats),
-        overwrite=overwrite,
-        untrusted=untrusted,
-        dataset=dataset,
-        resume=resume,
-        cluster=cluster,
-        gpus_per_worker=gpus_per_worker,
-    )
     with log_to(log_file, verbose=verbose):
+        settings = read_settings(pairs or [], model=model, device=device)
+        check_share(cluster, gpus_per_worker)
+        from gadget.offline.recon import ReconRequest, reconstruct_files
+        from gadget.offline.scans import find_scans
+        from gadget.output.formats import parse_formats
+
+        request = ReconRequest(
+            sources=find_scans(inputs, untrusted=untrusted),
+            settings=settings,
+            output=output,
+            formats=parse_formats(f"{formats},report" if report else formats),
+            overwrite=overwrite,
+            untrusted=untrusted,
+            dataset=dataset,
+            resume=resume,
+            cluster=cluster,
+            gpus_per_worker=gpus_per_worker,
+        )
         return reconstruct_files(request)

@@ -29,7 +29,8 @@ def check_model(settings: Settings) -> None:
     """
     base = split_set(settings.model)[0].removesuffix(CONSISTENT)
     if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
-        raise UsageError(f"unknown model {settings.model!r}{nearest(base, MODEL_NAMES)}")
+        hint = f"{nearest(base, MODEL_NAMES)} (jrsr models lists all)"
+        raise UsageError(f"unknown model {settings.model!r}{hint}")
     try:
         find_system(settings.model, preset=settings.preset, weights=settings.weights)
     except CardError:

@@ -41,6 +41,7 @@ from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.xml import parse_xml
+from jrsr_core.os_errors import reason
 
 CONNECT_SECONDS = 10.0
 
@@ -131,8 +132,8 @@ def ask_health(host: str, port: int) -> str:
             stream.write(UINT64.pack(len(query)) + query)
             number = stream.number(UINT16)
             if number == Id.ERROR:
-                reason = decode(stream.sized("error", UINT64, stream.limits.text))
-                raise ServerFailure(f"{host} port {port}: {reason}")
+                text = decode(stream.sized("error", UINT64, stream.limits.text))
+                raise ServerFailure(f"{host} port {port}: {text}")
             if number != Id.RESPONSE:
                 raise ServerFailure(f"{host} port {port} is no jrsr server")
             stream.number(UINT64)
@@ -145,8 +146,7 @@ def _connect(host: str, port: int, timeout: float) -> socket.socket:
     try:
         sock = socket.create_connection((host, port), CONNECT_SECONDS)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ServerFailure(f"no connection to {host} port {port}: {reason}") from None
+        raise ServerFailure(f"no connection to {host} port {port}: {reason(error)}") from None
     sock.settimeout(timeout or None)
     return sock
 
@@ -226,8 +226,8 @@ def _image(message: ForwardedMessage, name: str) -> ismrmrd.Image:
         _check_attributes(message.payload)
         return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)
     except Exception as error:
-        reason = describe(error)
-        raise ServerFailure(f"{name}: an image of the server cannot be read: {reason}") from None
+        text = f"{name}: an image of the server cannot be read: {describe(error)}"
+        raise ServerFailure(text) from None
 
 
 def _check_attributes(payload: bytes | bytearray) -> None:

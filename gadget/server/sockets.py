@@ -8,6 +8,7 @@ from gadget.errors import UsageError
 from gadget.server.protocol.inbox import drain_bytes
 from gadget.server.protocol.messages import error_message, text_message
 from gadget.server.protocol.wire import UINT16, Id
+from jrsr_core.os_errors import reason
 
 REFUSAL_SECONDS = 5.0
 """Time that a peer has to read why its connection is refused."""
@@ -52,7 +53,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
         )
     except OSError as error:
-        raise UsageError(f"host {host!r}: {error.strerror or error}") from None
+        raise UsageError(f"host {host!r}: {reason(error)}") from None
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(found):
@@ -61,7 +62,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for listening in sockets:
             listening.close()
-        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise UsageError(f"cannot listen on {host} port {port}: {reason(error)}") from None
     return sockets
 
 
@@ -74,11 +75,11 @@ def first_id(sock: socket.socket) -> int | None:
     return UINT16.unpack(data)[0] if len(data) == UINT16.size else None
 
 
-def refuse(sock: socket.socket, reason: str, is_client: bool) -> None:
-    """Send the reason to an MRD client (`is_client`) or to Gadgetron, then CLOSE."""
+def refuse(sock: socket.socket, why: str, is_client: bool) -> None:
+    """Send the reason `why` to an MRD client (`is_client`) or to Gadgetron, then CLOSE."""
     try:
         sock.settimeout(REFUSAL_SECONDS)
-        sock.sendall(text_message(f"ERROR {reason}") if is_client else error_message(reason))
+        sock.sendall(text_message(f"ERROR {why}") if is_client else error_message(why))
         drain_bytes(sock, REFUSAL_SECONDS)
         sock.sendall(UINT16.pack(Id.CLOSE))
     except OSError:

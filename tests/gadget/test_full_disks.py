@@ -53,14 +53,14 @@ def test_messages_that_nobody_reads_change_nothing(line, folder):
 @needs_full
 def test_results_on_a_full_disk_are_an_error(folder):
     done = shell('"$@" >/dev/full', "settings")
-    words = "jrsr: stdout cannot be written: No space left on device\n"
+    words = "jrsr: stdout cannot be written: no space left on the disk\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
 @needs_full
 def test_a_log_on_a_full_disk_is_one_warning(folder):
     done = shell('"$@"', "recon", folder, *FAST, "--log", FULL)
-    words = "jrsr: log file /dev/full cannot be written: No space left on device\n"
+    words = "jrsr: log file /dev/full cannot be written: no space left on the disk\n"
     assert (done.returncode, done.stderr) == (0, words)
     assert len(done.stdout.splitlines()) == 2
     assert images(folder) == ["a_jrsr.h5", "b_jrsr.h5"]

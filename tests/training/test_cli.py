@@ -95,7 +95,14 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fit", "missing.yaml"), "missing.yaml"),
+        (("fit", "missing.yaml"), "missing.yaml: no such file or folder"),
+        (("fit",), "Missing argument 'recipe' (see jrsr-train --help)"),
+        (("fut",), "No such command 'fut'. Did you mean 'fit'?"),
+        (("evaluate", "--models", "resnet", "--data", "x.h5", "--out", "r.csv"), "nearest of"),
+        (("tune", "--data", "x.h5", "--protocol", "brain5x"), "did you mean 'brain-5x'?"),
+        (("table", "x.csv", "--format", "html"), "format is 'html', known: markdown, latex"),
+        (("figure", "--models", "jrsr", "--data", "x.h5", "--out", "f.jpg"), "figures are .png"),
+        (("prepare", ".", "-o", "x"), "no HDF5, NIfTI or DICOM file in this folder"),
         (("fit", RECIPE, "sede=1"), "unknown key 'sede', did you mean 'seed'?"),
         (("fit", RECIPE), "key 'data' is missing (give data=...)"),
         (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
@@ -103,12 +110,42 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
         (("export", ".", "-o", "w"), "no config.json"),
     ],
 )
-def test_failures_are_one_line(run, tmp_path, monkeypatch, arguments, message):
+def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     code, _, err = run(*arguments)
-    assert code == 1
-    assert err.count("\n") == 1
+    assert code == 2
+    assert err.count("\n") == 1 and err.startswith("jrsr-train: ")
     assert message in err
+
+
+def test_a_broken_file_is_one_line_and_exit_code_1(run, tmp_path):
+    (tmp_path / "images.h5").write_text("text")
+    code, _, err = run("prepare", tmp_path / "images.h5", "-o", tmp_path / "x")
+    assert (code, err) == (1, "jrsr-train: images.h5: not an HDF5 file, or cut off\n")
+
+
+@pytest.mark.parametrize("command", [c.callback.__name__ for c in cli.app.registered_commands])
+def test_shared_options(run, command):
+    code, out, _ = run(command, "-h")
+    assert code == 0 and "-q, --quiet" in out and "--version" in out
+    code, out, _ = run(command, "--version")
+    assert code == 0 and out.startswith("jrsr-train ")
+
+
+def test_summaries_are_whole(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("--help")
+    assert code == 0 and "..." not in out.partition("Commands:")[2]
+    assert run()[1] == out
+
+
+def test_quiet_prints_no_results(run, tmp_path):
+    rows = tmp_path / "rows.csv"
+    write_images(tmp_path / "x.h5", 1, "a")
+    arguments = ("evaluate", "--models", "zero-filled+sinc", "--data", tmp_path / "x.h5")
+    assert run(*arguments, "--out", rows, "-q") == (0, "", "")
+    assert run("--quiet", "table", rows) == (0, "", "")
+    assert "zero-filled+sinc" in run("table", rows)[1]
 
 
 def test_exit_codes(run, monkeypatch):

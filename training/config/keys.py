@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from jrsr_core.spelling import nearest
 from jrsr_core.validation import one_line
+from training.errors import UsageError
 
 from .former_keys import FORMER_KEYS
 from .groups import Group, RunConfig
@@ -61,10 +62,10 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
                     f"{where}: {key} is {type(value).__name__}, expected a group of keys"
                 )
             if key not in KEYS:
-                raise ValueError(f"{where}: unknown key {key!r}{_hint(key)}")
+                raise UsageError(f"{where}: unknown key {key!r}{_hint(key)}")
             inner = {key: value}
         if twice := found.keys() & inner.keys():
-            raise ValueError(f"{where}: {min(twice)} is given twice")
+            raise UsageError(f"{where}: {min(twice)} is given twice")
         found |= inner
     return found
 
@@ -100,4 +101,4 @@ def make_config(values: Mapping[str, Any], where: str = "settings") -> RunConfig
     except ValidationError as error:
         first = error.errors()[0]
         hint = f" (give {first['loc'][-1]}=...)" if first["type"] == "missing" else ""
-        raise ValueError(f"{where}: {one_line(error, RunConfig, 'key')}{hint}") from None
+        raise UsageError(f"{where}: {one_line(error, RunConfig, 'key')}{hint}") from None

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from training.errors import UsageError
+
 from .groups import RunConfig
 from .keys import flatten, make_config
 
@@ -21,15 +23,15 @@ def _read(path: Path, depth: int = 0) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
+        raise UsageError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path.name}: a recipe is a mapping, got {type(values).__name__}")
+        raise UsageError(f"{path.name}: a recipe is a mapping, got {type(values).__name__}")
     base = values.pop("base", None)
     own = flatten(values, path.name)
     if base is None:
         return own
     if depth == MAX_BASES:
-        raise ValueError(f"{path.name}: more than {MAX_BASES} bases in a row")
+        raise UsageError(f"{path.name}: more than {MAX_BASES} bases in a row")
     return _read(path.parent / str(base), depth + 1) | own
 
 
@@ -45,7 +47,7 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign:
-            raise ValueError(f"{pair!r} is not key=value")
+            raise UsageError(f"{pair!r} is not key=value")
         try:
             value = yaml.safe_load(text) if text else ""
         except yaml.YAMLError:

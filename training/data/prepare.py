@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from training.errors import UsageError
+
 from .acquire import make_scan
 from .listing import build_manifest
 from .manifest import NAME, Acquisition, Entry, Manifest
@@ -52,7 +54,7 @@ def open_folder(
     # A folder keeps the version in which it was begun.
     wanted = replace(wanted, version=found.version)
     if found.sha256 != wanted.sha256:
-        raise ValueError(f"{folder}: prepared otherwise, {_difference(found, wanted)}")
+        raise UsageError(f"{folder}: prepared otherwise, {_difference(found, wanted)}")
     if found.paths != wanted.paths:
         wanted.write(folder)
     return wanted

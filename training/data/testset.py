@@ -23,6 +23,7 @@ from jrsr_core.simulation.protocols import (
     load_image,
     simulate_protocol,
 )
+from training.errors import UsageError
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -65,9 +66,9 @@ def spread(n_total: int, n_wanted: int | None) -> list[int]:
 def _addresses(path: Path) -> list[SliceAddress]:
     with h5py.File(path, "r") as file:
         if "slices" not in file:
-            raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
+            raise UsageError(f"{path}: no data set 'slices', found {sorted(file)}")
         if file["slices"].ndim != 3:
-            raise ValueError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
+            raise UsageError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
         n_slices = file["slices"].shape[0]
         subjects = file["subject"].asstr()[:] if "subject" in file else [path.stem] * n_slices
         if len(subjects) != n_slices:
@@ -95,12 +96,12 @@ def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
     if data.is_dir():
         paths = sorted(p for p in data.iterdir() if p.suffix.lower() in SUFFIXES)
         if not paths:
-            raise ValueError(f"{data}: no HDF5 files ({', '.join(SUFFIXES)}) in this folder")
+            raise UsageError(f"{data}: no HDF5 files ({', '.join(SUFFIXES)}) in this folder")
     elif not data.exists():
         raise FileNotFoundError(f"{data}: no such file or folder")
     found = [address for path in paths for address in _addresses(path)]
     if not found:
-        raise ValueError(f"{data}: no slice with signal")
+        raise UsageError(f"{data}: no slice with signal")
     return [found[i] for i in spread(len(found), n_wanted)]
 
 

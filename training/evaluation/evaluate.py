@@ -27,6 +27,7 @@ from training.data.testset import (
     find_slices,
     scan_slice,
 )
+from training.errors import UsageError, as_usage
 
 from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
 
@@ -111,11 +112,12 @@ def load_systems(models: list[str]) -> dict[str, System]:
     for text in models:
         label, equals, name = text.partition("=")
         if label in systems:
-            raise ValueError(f"model {label} is listed twice")
+            raise UsageError(f"model {label} is listed twice")
         name = name if equals else label
         bound = name == BOUND
         # A system is judged as it is, however far its images are from the measurement.
-        recon = load_model("zero-filled+sinc" if bound else name, accept_contradictions=True)
+        with as_usage():
+            recon = load_model("zero-filled+sinc" if bound else name, accept_contradictions=True)
         systems[label] = System(recon, bound)
     return systems
 
@@ -131,7 +133,7 @@ def _open_rows(out: Path) -> list[dict]:
     header = tuple(whole.decode().splitlines()[0].split(","))
     if header != COLUMNS:
         odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
-        raise ValueError(f"{out}: columns are not those of this version ({odd}); choose another")
+        raise UsageError(f"{out}: columns are not those of this version ({odd}); choose another")
     if whole != content:
         write_bytes(out, whole, overwrite=True)
     return read_rows(out)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jrsr_core.atomic import check_target
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
 from jrsr_core.weights.sets import split_set
@@ -68,7 +69,7 @@ def metrics_of(rows: Path, weights_sha256: str = "") -> dict[str, Any]:
     return figures
 
 
-def add_figures(card: Path, out: Path, rows: Path) -> Path:
+def add_figures(card: Path, out: Path, rows: Path, *, overwrite: bool = False) -> Path:
     """Write published weights again with the figures of a CSV on their card; return its path.
 
     The tensors stay as they are, bit for bit.
@@ -77,12 +78,20 @@ def add_figures(card: Path, out: Path, rows: Path) -> Path:
     ------
     ValueError
         A card that does not match its weights, or no row of these weights.
+    FileExistsError
+        The folder has a card of the same name, and `overwrite` is False.
     """
     model, found = load_weights(card)
+    _check_card(out, found.model, found.preset, overwrite=overwrite)
     fields = found.model_dump(mode="json", exclude={"model", "preset", "file", "architecture"})
     for protocol, figures in metrics_of(rows, fields.pop("sha256")).items():
         fields["metrics"][protocol] = fields["metrics"].get(protocol, {}) | figures
     return save_weights(model, out, found.model, found.preset, **fields)
+
+
+def _check_card(folder: Path, model: str, preset: str, *, overwrite: bool) -> None:
+    if folder.is_dir():
+        check_target(folder / f"{model}_{preset}.json", overwrite=overwrite)
 
 
 def last_validation(folder: Path) -> dict[str, Any]:
@@ -99,6 +108,7 @@ def export(
     rows: Path | None = None,
     commit: str | None = None,
     start_share: float = 0.0,
+    overwrite: bool = False,
 ) -> Path:
     """Write weights and card of a run to the folder `out`; return the card's path.
 
@@ -112,16 +122,21 @@ def export(
         Commit of the code that trained; that of the current checkout where None.
     start_share
         Share of the weights that the run started from; see `mix_with_start`.
+    overwrite
+        Replace weights and card of the same name.
 
     Raises
     ------
     ValueError
         Not the folder of a run, or a share that is not possible.
+    FileExistsError
+        The folder has a card of the same name, and `overwrite` is False.
     """
     model, record, state = averaged_model(folder)
     if start_share:
         mix_with_start(model, record, start_share)
         record |= {"start_share": start_share}
+    _check_card(out, record["model"], record["preset"], overwrite=overwrite)
     text, hidden = "", set(PRIVATE)
     ranges: dict[str, Any] = {}
     if manifest := read_manifest(record):

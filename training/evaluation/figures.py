@@ -21,6 +21,7 @@ from torch.nn.functional import avg_pool2d
 from jrsr_core.atomic import check_target, write_bytes
 from jrsr_core.metrics.image import psnr
 from training.data.testset import find_slices, scan_slice
+from training.errors import UsageError
 
 from .evaluate import Distance, load_systems
 
@@ -81,9 +82,9 @@ def parse_part(text: str, shape: tuple[int, int]) -> Part:
     try:
         y, x, size = (int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"zoom is {text!r}, expected y,x,size") from None
+        raise UsageError(f"zoom is {text!r}, expected y,x,size") from None
     if min(y, x) < 0 or size < 2 or y + size > shape[0] or x + size > shape[1]:
-        raise ValueError(f"zoom {text} leaves the image of {shape[0]} x {shape[1]}")
+        raise UsageError(f"zoom {text} leaves the image of {shape[0]} x {shape[1]}")
     return y, x, size
 
 
@@ -116,7 +117,7 @@ def draw_figure(
     """
     slices = find_slices(data)
     if not 0 <= index < len(slices):
-        raise ValueError(f"slice {index} asked for, {data} has {len(slices)} with signal")
+        raise UsageError(f"slice {index} asked for, {data} has {len(slices)} with signal")
     test = scan_slice(slices[index], protocol)
     truth = test.scan.truth
     part = most_detailed(truth) if zoom is None else parse_part(zoom, (len(truth), len(truth[0])))
@@ -174,18 +175,18 @@ def lay_out(panels: list[Panel], part: Part) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> None:
+def save_figure(figure: Figure, path: Path, dpi: int = DPI, *, overwrite: bool = False) -> None:
     """Write a figure in the format of the file name; `dpi` are the pixels per inch of a PNG."""
     ending = path.suffix.lower()
     # In memory: on a full disk, matplotlib ends a PDF with an error of its own.
     drawn = io.BytesIO()
     figure.savefig(drawn, format=ending[1:], dpi=dpi, metadata=METADATA[ending])
-    write_bytes(path, drawn.getvalue(), overwrite=True)
+    write_bytes(path, drawn.getvalue(), overwrite=overwrite)
 
 
-def check_figure(path: Path) -> None:
+def check_figure(path: Path, *, overwrite: bool = False) -> None:
     """Raise `ValueError` or `OSError` before any work if a figure cannot be written there."""
     if path.suffix.lower() not in METADATA:
-        raise ValueError(f"{path}: figures are {', '.join(METADATA)} files")
+        raise UsageError(f"{path}: figures are {', '.join(METADATA)} files")
     path.parent.mkdir(parents=True, exist_ok=True)
-    check_target(path, overwrite=True)
+    check_target(path, overwrite=overwrite)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.errors import UsageError
+
 METRICS = ("psnr", "ssim", "nmse", "squeezenet_distance", "lpips", "kspace_residual")
 COLUMNS = (
     *("model", "scan", "protocol", "file", "subject", "slice", "slice_sha256"),
@@ -40,7 +42,7 @@ def read_rows(path: Path) -> list[dict]:
         reader = csv.DictReader(file)
         for column in ("model", "protocol", "slice", "psnr"):
             if column not in (reader.fieldnames or ()):
-                raise ValueError(f"{path}: no column {column!r}, this is no CSV of evaluate")
+                raise UsageError(f"{path}: no column {column!r}, this is no CSV of evaluate")
         return [dict.fromkeys((*COLUMNS, FORMER_DISTANCE), "") | row for row in reader]
 
 

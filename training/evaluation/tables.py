@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from training.errors import UsageError
+
 from .rows import FORMER_DISTANCE, place_of, read_rows, summarise
 from .statistics import Comparison, compare
 
@@ -70,7 +72,7 @@ def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
     order = [*KINDS[kind], *([proposed] if proposed else [])]
     chosen = [e for e in entries if e["model"] in order]
     if not chosen:
-        raise ValueError(f"no row of a system of the {kind} table: {', '.join(order)}")
+        raise UsageError(f"no row of a system of the {kind} table: {', '.join(order)}")
     protocols = list(dict.fromkeys(e["protocol"] for e in entries))
     return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
 
@@ -115,7 +117,7 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
             subjects[place] = row["subject"] or row["file"]
     common = scores[proposed].keys() & scores[other].keys()
     if not common:
-        raise ValueError(f"{proposed} and {other} have no slice of {protocol} in common")
+        raise UsageError(f"{proposed} and {other} have no slice of {protocol} in common")
     differences: dict[str, list[float]] = {}
     for place in sorted(common):
         difference = scores[proposed][place] - scores[other][place]
@@ -167,13 +169,13 @@ def make_table(
         Unknown kind, no rows of it, or no row of the proposed system.
     """
     if kind not in ("all", *KINDS):
-        raise ValueError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
+        raise UsageError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
     rows, entries = read_rows(path), summarise(path)
     if not entries:
-        raise ValueError(f"{path}: no rows")
+        raise UsageError(f"{path}: no rows")
     if proposed and proposed not in {e["model"] for e in entries}:
         known = ", ".join(dict.fromkeys(e["model"] for e in entries))
-        raise ValueError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
+        raise UsageError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
     entries = _chosen(entries, kind, proposed)
     columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
     headings = ["protocol", "system", *(c.heading for c in columns), "slices"]

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from training.config import RunConfig
+from training.errors import UsageError
 from training.losses.objective import (
     adversarial_terms,
     detail_terms,
@@ -35,7 +36,7 @@ def fit(
     with Run(config, on_row, watch) as run:
         adversary = run.networks.discriminator
         if adversary is None:
-            raise ValueError(f"loop is {config.loop}, the adversarial loop needs a discriminator")
+            raise UsageError(f"loop is {config.loop}, the adversarial loop needs a discriminator")
         discriminator = adversary.network
         with run.budget.watched():
             for names, scan in run.batches():

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from jrsr_core.atomic import write_bytes
+from jrsr_core.os_errors import reason
 
 NAME = "checkpoint.safetensors"
 
@@ -112,7 +113,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: RunState) 
     except OSError as error:
         kept = "the previous checkpoint is kept" if path.exists() else "there is none yet"
         raise CheckpointError(
-            f"{path}: {len(content)} bytes not written ({error.strerror or error}), {kept}"
+            f"{path}: {len(content)} bytes not written ({reason(error)}), {kept}"
         ) from error
 
 

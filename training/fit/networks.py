@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from jrsr_core.models.registry import build_model
 from training.config import RunConfig
+from training.errors import UsageError
 from training.losses.discriminators import build_discriminator
 
 from .checkpoint import load_matching, load_optimizer, pack_module, pack_optimizer, part
@@ -94,7 +95,7 @@ def _check(model: nn.Module, config: RunConfig) -> None:
     """Refuse a recipe that the model cannot follow; raises as `build_networks`."""
     warm_start = config.fixed_point.warm_start
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
+        raise UsageError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
     if warm_start and not takes_start(model):
         raise ValueError(
             f"fixed_point.warm_start is for models with a fixed point, not {config.model}"

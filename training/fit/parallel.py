@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import RunConfig
+from training.errors import UsageError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,12 +32,12 @@ def make_fabric(config: RunConfig) -> "Fabric":
     try:
         from lightning_fabric import Fabric  # an optional dependency
     except ImportError as error:
-        raise ValueError("training needs Lightning Fabric: install the extra 'training'") from error
+        raise UsageError("training needs Lightning Fabric: install the extra 'training'") from error
     kind, _, number = config.device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
-        raise ValueError(f"device is {config.device!r}, known: auto, cpu, cuda, cuda:N")
+        raise UsageError(f"device is {config.device!r}, known: auto, cpu, cuda, cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {config.device}, but there is no CUDA device")
+        raise UsageError(f"device is {config.device}, but there is no CUDA device")
     fabric = Fabric(
         accelerator=kind,
         devices=[int(number)] if number else config.machine.devices,
@@ -46,7 +47,7 @@ def make_fabric(config: RunConfig) -> "Fabric":
     )
     fabric.launch()
     if fabric.world_size > 1:
-        # Its threads have to end before the interpreter does. Lightning sees to that for NCCL alone.
+        # Its threads have to end before the interpreter does; Lightning does that for NCCL alone.
         atexit.register(_leave_group)
     return fabric
 

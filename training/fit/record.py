@@ -15,6 +15,7 @@ from training.config import RunConfig, flat_settings
 from training.config.former_keys import with_current_keys
 from training.data.batches import acquired_settings
 from training.data.manifest import Manifest
+from training.errors import UsageError
 
 from .checkpoint import CheckpointError
 
@@ -37,7 +38,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     if not path.exists():
-        raise ValueError(f"{folder}: no {NAME}, this is not a training folder")
+        raise UsageError(f"{folder}: no {NAME}, this is not a training folder")
     return with_current_keys(json.loads(path.read_text()))
 
 

@@ -22,6 +22,7 @@ from jrsr_core.physics.sense import SenseOperator
 from training.config import RunConfig
 from training.data.batches import open_data, validation_scans
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
+from training.errors import UsageError
 
 from .budget import Stopwatch
 from .log import Row, RunLog
@@ -86,7 +87,7 @@ def fit(
         The system is not CG-SENSE with an interpolation, or there are no validation scans.
     """
     if config.model not in TUNED:
-        raise ValueError(f"tune is for {', '.join(TUNED)}, not {config.model}")
+        raise UsageError(f"tune is for {', '.join(TUNED)}, not {config.model}")
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     folder, manifest = open_data(config)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import ray
 
 from gadget.errors import UsageError, describe
+from jrsr_core.os_errors import reason
 
 CONNECT_SECONDS = 10.0
 ADDRESSES = "local, auto, host:port or ray://host:port"
@@ -94,8 +95,7 @@ def _check_address(address: str) -> None:
         where = (found[1] or found[2], int(found[3]))
         socket.create_connection(where, CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"no cluster at {address}: {reason}") from None
+        raise UsageError(f"no cluster at {address}: {reason(error)}") from None
 
 
 def _join(address: str) -> None:

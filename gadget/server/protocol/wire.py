@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
 
+from jrsr_core.os_errors import reason
+
 CHUNK = 2**24
 RESERVED_BYTES = 2**20
 """Bytes after which `Stream.reserve` is called again."""
@@ -193,7 +195,7 @@ class Stream:
 
 
 def _disconnected(error: OSError) -> PeerDisconnected:
-    return PeerDisconnected(f"connection lost: {error.strerror or error}")
+    return PeerDisconnected(f"connection lost: {reason(error)}")
 
 
 def shut_down(sock: socket.socket) -> None:

@@ -390,6 +390,12 @@ class TestFigure:
         assert files[0].read_bytes().startswith(start)
         if suffix != ".svg":
             assert files[0].read_bytes() == files[1].read_bytes()
+        with pytest.raises(FileExistsError, match="exists, --overwrite replaces it"):
+            check_figure(files[0])
+        with pytest.raises(FileExistsError):
+            save_figure(figure, files[0])
+        check_figure(files[0], overwrite=True)
+        save_figure(figure, files[0], overwrite=True)
         with pytest.raises(ValueError, match=r"figures are \.png, \.pdf, \.svg files"):
             check_figure(tmp_path / "a.jpeg")
 

@@ -485,7 +485,9 @@ def test_no_share_of_weights_that_are_not_what_a_run_started_from(scans, tmp_pat
     with pytest.raises(ValueError, match="start_share is 1, a share is"):
         export(tmp_path / "b", tmp_path / "w", start_share=1.0)
     fit(tiny(scans, tmp_path / "a", steps=2))
-    export(tmp_path / "a", tmp_path / "start")
+    with pytest.raises(FileExistsError, match=r"jrsr_tiny\.json exists, --overwrite replaces it"):
+        export(tmp_path / "a", tmp_path / "start")
+    export(tmp_path / "a", tmp_path / "start", overwrite=True)
     with pytest.raises(ValueError, match=r"sha256 is .*, was"):
         export(tmp_path / "b", tmp_path / "w", start_share=0.5)
     assert not (tmp_path / "w").exists()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from training.errors import UsageError
+
 from .base import Source, SourceError
 from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
 from .raw import IsmrmrdScan
@@ -49,7 +51,7 @@ def open_source(path: Path) -> Source:
     elif not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     else:
-        raise SourceError(f"{path.name}: known are HDF5, NIfTI and folders of DICOM slices")
+        raise UsageError(f"{path.name}: known are HDF5, NIfTI and folders of DICOM slices")
     if not len(source):
         raise SourceError(f"{path.name}: no slices in it")
     return source
@@ -76,6 +78,6 @@ def find_sources(paths: list[Path]) -> list[Source]:
         if any(is_dicom(p) for p in inside if not p.name.endswith(suffixes)):
             found.append(open_source(path))
         if not found:
-            raise SourceError(f"{path}: no HDF5, NIfTI or DICOM file in this folder")
+            raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder")
         sources += found
     return sources

@@ -264,8 +264,8 @@ def test_sigterm_within_a_scan_lets_it_end(scan, tmp_path):
     ("address", "words"),
     [
         ("nonsense:1:2:3", "expected local, auto, host:port or ray://host:port"),
-        ("ray://127.0.0.1:{port}", "Connection refused"),
-        ("127.0.0.1:{port}", "Connection refused"),
+        ("ray://127.0.0.1:{port}", "no server listens there"),
+        ("127.0.0.1:{port}", "no server listens there"),
     ],
 )
 def test_no_cluster_there(address, words):
