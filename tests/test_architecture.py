@@ -47,6 +47,7 @@ ARROWS = {
     # The plugin.
     "gadget.errors": "",
     "gadget.console": "errors",
+    "gadget.chains": "errors",
     "gadget.settings": "errors",
     "gadget.configuration": "settings errors",
     "gadget.compute": "settings errors",
@@ -62,7 +63,7 @@ ARROWS = {
     "gadget.offline": "scan compute compute.ray output settings errors console",
     "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
-        "offline server server.protocol compute compute.ray output settings errors console"
+        "chains offline server server.protocol compute compute.ray output settings errors console"
     ),
     "gadget.__main__": "cli",
     # Training.
