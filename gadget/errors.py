@@ -1,5 +1,6 @@
 """Exit codes of the commands, and the line that is printed for a failure."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from jrsr_core.os_errors import plain_os_error
@@ -12,6 +13,14 @@ class Exit(IntEnum):
     FAILED = 1
     DECLINED = 2
     FALLBACK = 3
+
+
+SEVERITY = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
+
+
+def most_severe(codes: Iterable[Exit]) -> Exit:
+    """Return the exit code of several files: failed, then declined, then fallback, then done."""
+    return max(codes, key=SEVERITY.index, default=Exit.DONE)
 
 
 class UsageError(ValueError):

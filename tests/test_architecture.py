@@ -108,6 +108,7 @@ WITHOUT_TORCH = (
     "jrsr_core.mrd.examination.examine",
     "jrsr_core.mrd.files.scan",
     "jrsr_core.mrd.files.sandbox",
+    "jrsr_core.mrd.files.sandbox_child",
     "jrsr_core.mrd.simulator.request",
     "jrsr_core.validation",
     "jrsr_core.acs",

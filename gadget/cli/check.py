@@ -15,18 +15,19 @@ from .options import Dataset, Device, Model, Pairs, Untrusted, app
 
 @app.command()
 def check(
-    scan: Annotated[Path, typer.Argument(help="ISMRMRD file.")],
+    inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
     untrusted: Untrusted = False,
     dataset: Dataset = "",
 ) -> int:
-    """Print what a scan contains and how it would be reconstructed.
+    """Print what scans contain and how they would be reconstructed.
 
     Nothing is reconstructed. Exit code: 0 supported, 1 broken, 2 unsupported.
     """
-    from gadget.offline.check import check_scan
+    from gadget.offline.check import check_scans
+    from gadget.offline.scans import find_scans
 
     settings = read_settings(pairs or [], model=model, device=device)
-    return check_scan(scan, settings, untrusted=untrusted, dataset=dataset)
+    return check_scans(find_scans(inputs, untrusted=untrusted), settings, dataset=dataset)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Overwrite, app
+from .options import Overwrite, Untrusted, app
 
 
 @app.command()
@@ -17,8 +17,13 @@ def convert(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
     formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
     overwrite: Overwrite = False,
+    untrusted: Untrusted = False,
 ) -> int:
     """Convert ISMRMRD images, also of Gadgetron, to DICOM or NIfTI."""
     from gadget.offline.convert import convert_images, parse_convertible
+    from jrsr_core.mrd.files.sandbox import Sandbox
 
-    return convert_images(images, output, parse_convertible(formats), overwrite=overwrite)
+    chosen = parse_convertible(formats)
+    with Sandbox() as sandbox:
+        place = sandbox if untrusted else None
+        return convert_images(images, output, chosen, overwrite=overwrite, sandbox=place)

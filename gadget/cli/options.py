@@ -25,7 +25,7 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or
 Untrusted = Annotated[
     bool,
     typer.Option(
-        "--untrusted", help="Read input in a sandboxed subprocess (memory and CPU limits)."
+        "--untrusted", help="Read input in a sandboxed subprocess (memory, CPU and time limits)."
     ),
 ]
 Dataset = Annotated[str, typer.Option("--dataset", help="Group to read from a file with several.")]

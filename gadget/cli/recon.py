@@ -71,13 +71,14 @@ def recon(
         from gadget.offline.scans import find_scans
         from gadget.output.formats import parse_formats
 
+        found = find_scans(inputs, untrusted=untrusted)
         request = ReconRequest(
-            sources=find_scans(inputs, untrusted=untrusted),
+            sources=found.scans,
             settings=settings,
             output=output,
             formats=parse_formats(f"{formats},report" if report else formats),
             overwrite=overwrite,
-            untrusted=untrusted,
+            sandboxed=found.sandboxed,
             dataset=dataset,
             resume=resume,
             cluster=cluster,

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from gadget.compute.model import check_model
 from gadget.console import print_line, print_warning, shortened
-from gadget.errors import Exit, describe, exit_code
+from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
 from jrsr_core.mrd.planning.plan import NESTING, ScanPlan
@@ -17,7 +18,7 @@ from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
-from .scans import Scan, noise_scan, open_scan
+from .scans import Found, Scan, noise_scan, open_scan
 
 WIDTH = 84
 """Characters of a value per line."""
@@ -33,12 +34,10 @@ ACS_SOURCES = {
 }
 
 
-def check_scan(
-    path: Path, settings: Settings, *, untrusted: bool = False, dataset: str = ""
-) -> Exit:
-    """Print the content of a scan and what `jrsr recon` would do with it; return the exit code.
+def check_scans(found: Found, settings: Settings, *, dataset: str = "") -> Exit:
+    """Print the content of scans and what `jrsr recon` would do with them.
 
-    `dataset` is the group of the file to read.
+    `dataset` is the group of the files to read. Returns the most severe exit code.
 
     Raises
     ------
@@ -48,8 +47,18 @@ def check_scan(
         No such file.
     """
     check_model(settings)
+    with Sandbox() as sandbox:
+        return most_severe(
+            [
+                _check_scan(path, settings, sandbox if path in found.sandboxed else None, dataset)
+                for path in found.scans
+            ]
+        )
+
+
+def _check_scan(path: Path, settings: Settings, sandbox: Sandbox | None, dataset: str) -> Exit:
     try:
-        with open_scan(path, untrusted=untrusted, dataset=dataset) as scan:
+        with open_scan(path, sandbox, dataset=dataset) as scan:
             found = inspect_scan(scan.header, scan, settings)
             whitening = _whitening(scan, found.plan, settings)
             rows = _dataset_row(scan) + report_rows(found, whitening, settings)

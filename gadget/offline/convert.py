@@ -7,7 +7,9 @@ from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
 from gadget.output.formats import ENDINGS, PLANE_WRITERS, check_targets, parse_formats
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.images import ImageFile
+from jrsr_core.mrd.files.images import ImageFile, Images
+from jrsr_core.mrd.files.sandbox import Sandbox
+from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
 from jrsr_core.spelling import nearest
 
 
@@ -27,9 +29,16 @@ def parse_convertible(text: str) -> list[str]:
 
 
 def convert_images(
-    source: Path, folder: Path | None, formats: list[str], *, overwrite: bool = False
+    source: Path,
+    folder: Path | None,
+    formats: list[str],
+    *,
+    overwrite: bool = False,
+    sandbox: Sandbox | None = None,
 ) -> Exit:
     """Write all series of a file in every format, into `folder` or beside the file.
+
+    The file is read in a subprocess of `sandbox` where there is one.
 
     Returns
     -------
@@ -52,8 +61,9 @@ def convert_images(
     check_targets(paths, overwrite=overwrite)
     n_images, is_complete = 0, True
     try:
-        images = ImageFile(source)
         with ExitStack() as stack:
+            images: Images = SandboxedImages(source, sandbox) if sandbox else ImageFile(source)
+            stack.enter_context(images)
             writers = [
                 stack.enter_context(PLANE_WRITERS[name](path, images.header, overwrite=overwrite))
                 for name, path in paths.items()

@@ -17,7 +17,7 @@ from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
-from gadget.errors import Exit, describe, exit_code
+from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.output.base import ScanJob
 from gadget.output.formats import open_writers, target_path
 from gadget.scan.inspect import inspect_scan
@@ -29,14 +29,13 @@ from gadget.scan.stages import (
     to_results,
 )
 from gadget.settings import Settings
+from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.noise import NoiseData
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .scans import Scan, noise_scan, open_scan
 from .summary import Summary
 from .targets import Targets, check_all_targets, missing_targets
-
-SEVERITY = (Exit.DONE, Exit.FALLBACK, Exit.DECLINED, Exit.FAILED)
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class ReconRequest:
         Names in `ENDINGS`.
     overwrite
         Replace existing output.
-    untrusted
-        Read the scans in a sandboxed subprocess.
+    sandboxed
+        Those among the sources that are read in a sandboxed subprocess.
     dataset
         Group of the file to read; empty for ``dataset``, or the only one.
     resume
@@ -72,7 +71,7 @@ class ReconRequest:
     output: Path | None
     formats: list[str]
     overwrite: bool = False
-    untrusted: bool = False
+    sandboxed: frozenset[Path] = frozenset()
     dataset: str = ""
     resume: bool = False
     cluster: str = ""
@@ -112,13 +111,12 @@ def reconstruct_files(request: ReconRequest) -> Exit:
         targets = missing_targets(targets)
     with _output_folder(request.output):
         check_all_targets(targets, overwrite=request.overwrite)
-        with _engine(request) as (get_engine, n_at_once):
+        with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:
 
             def reconstruct_file(source: Path) -> Exit:
                 try:
-                    with open_scan(
-                        source, untrusted=request.untrusted, dataset=request.dataset
-                    ) as scan:
+                    place = sandbox if source in request.sandboxed else None
+                    with open_scan(source, place, dataset=request.dataset) as scan:
                         return reconstruct_scan(
                             scan,
                             request.settings,
@@ -132,7 +130,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                     return exit_code(error)
 
             codes = list(_map(reconstruct_file, list(targets), n_at_once))
-    return max(codes, key=SEVERITY.index, default=Exit.DONE)
+    return most_severe(codes)
 
 
 @contextmanager

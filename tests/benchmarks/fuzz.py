@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.fuzz.targets import TARGETS, spoilt
+from tests.fuzz.targets import TARGETS, sandbox, spoilt
+
+PEAKS = ("slowest", "peak", "before", "sandbox")
 
 HANG = 20.0
 """Seconds for one input."""
@@ -49,14 +51,17 @@ def child(name: str, seed: int, seconds: float, keep: Path) -> None:
         n, slowest = n + 1, max(slowest, time.monotonic() - start)
     at_hand.unlink(missing_ok=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sandbox().close()
+    peak_sandbox = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     row = {"n": n, "answers": answers, "crashes": crashes, "slowest": slowest}
-    sys.stdout.write(json.dumps(row | {"peak": peak / 1024, "before": before / 1024}) + "\n")
+    row |= {"peak": peak / 1024, "before": before / 1024, "sandbox": peak_sandbox / 1024}
+    sys.stdout.write(json.dumps(row) + "\n")
 
 
 def run(name: str, seconds: float, keep: Path) -> dict:
     """Run children until the time is over; hangs and deaths are counted."""
     total = {"n": 0, "answers": Counter(), "crashes": Counter(), "hangs": 0, "deaths": 0}
-    total |= {"slowest": 0.0, "peak": 0.0, "before": 0.0}
+    total |= dict.fromkeys(PEAKS, 0.0)
     start, seed = time.monotonic(), int(time.time())
     while (left := seconds - (time.monotonic() - start)) > 1:
         seed += 1
@@ -80,7 +85,7 @@ def run(name: str, seconds: float, keep: Path) -> dict:
             total["n"] += row["n"]
             total["answers"].update(row["answers"])
             total["crashes"].update(row["crashes"])
-            for key in ("slowest", "peak", "before"):
+            for key in PEAKS:
                 total[key] = max(total[key], row[key])
         elif process.returncode > 0:
             raise RuntimeError(f"{name}: the child failed")
@@ -107,13 +112,15 @@ def main() -> None:
         return
     say = sys.stdout.write
     say("| target | inputs | seconds | read | refused | crashes | killed by a signal | hangs ")
-    say("| slowest [s] | peak memory, of it before [MiB] |\n|---|" + "---|" * 9 + "\n")
+    say("| slowest [s] | peak memory, of it before, of the sandbox [MiB] |\n")
+    say("|---|" + "---|" * 9 + "\n")
     for name in asked.target:
         row = run(name, asked.seconds, asked.keep)
         read = row["answers"]["read"]
         say(f"| {name} | {row['n']} | {row['seconds']:.0f} | {read} ")
         say(f"| {row['answers'].total() - read} | {row['crashes'].total()} | {row['deaths']} ")
-        say(f"| {row['hangs']} | {row['slowest']:.2f} | {row['peak']:.0f}, {row['before']:.0f} |\n")
+        say(f"| {row['hangs']} | {row['slowest']:.2f} | {row['peak']:.0f}, {row['before']:.0f}")
+        say(f", {row['sandbox']:.0f} |\n")
         sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ A target takes bytes and returns, or raises one of `refusals`; anything else is 
 CI and the long run (`python -m tests.benchmarks.fuzz`) share them.
 """
 
+import atexit
 import contextlib
 import io
 import socket
@@ -35,7 +36,8 @@ from gadget.server.protocol.wire import (
 )
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
+from jrsr_core.mrd.files.sandbox_process import SandboxLimits
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.weights.card import CardError
@@ -122,13 +124,18 @@ def file(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scan.h5"
         path.write_bytes(data)
-        with ScanFile(path) as scan:
+        with SandboxedScan(path, sandbox()) as scan:
             plan = plan_scan(scan.header, scan.heads)
             for _ in make_assembler(scan, plan, Settings(device="cpu")):
                 pass
-            for _ in scan.blocks():
-                pass
-            scan.waveforms()
+
+
+@cache
+def sandbox() -> Sandbox:
+    """The sandbox that reads all files of this process; an answer may take 2 s."""
+    made = Sandbox(SandboxLimits(answer=2.0))
+    atexit.register(made.close)
+    return made
 
 
 def images(data: bytes) -> None:
@@ -137,7 +144,7 @@ def images(data: bytes) -> None:
         path = Path(folder) / "images.h5"
         path.write_bytes(data)
         with contextlib.redirect_stdout(io.StringIO()):
-            convert_images(path, None, ["dicom", "nifti"])
+            convert_images(path, None, ["dicom", "nifti"], sandbox=sandbox())
 
 
 def card(data: bytes) -> None:

@@ -4,12 +4,15 @@
     group/series/attributes   text (n)
     group/series/data         (n, channel, z, y, x); complex as pairs (real, imag)
 
-Everything is checked before HDF5 is asked for values, as in `hdf5_checks`.
+HDF5 crashes on some damaged files, and never returns from others; `sandboxed_images` reads a file
+that may be damaged or hostile.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import h5py
 import ismrmrd
@@ -19,51 +22,41 @@ from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
-from .chunks import FileLimits, check_chunks
-from .hdf5_checks import check_group, check_header, check_members, check_texts
-from .heaps import Heaps
+from .hdf5 import fitted, lacking, one_text, open_file, reading
 from .image_texts import with_empty_texts
-from .scan import DATASET, fitted, lacking, open_file, reading
+from .links import check_group
+from .scan import DATASET
+from .stored_rows import check_count
 
 NO_HEADER = "<ismrmrdHeader/>"
 
 
 @dataclass(frozen=True)
-class _Series:
+class Series:
+    """Images of one group: its name, headers ``(n,)`` and one XML text for each."""
+
     name: str
     heads: np.ndarray
     attributes: list[str]
 
     @property
     def group(self) -> str:
+        """Name of the group that holds the group of the series."""
         return self.name.rpartition("/")[0]
 
 
-class ImageFile:
+class Images(ABC):
     """Iterable of `ismrmrd.Image`, series after series.
 
     `header` is the XML of the scan; an empty header where the client did not keep it.
-
-    Raises
-    ------
-    BadScan
-        Not an HDF5 file, cut off, members that lead out of it, sizes beyond `limits`, broken heaps,
-        images whose shape or kind contradicts their header.
     """
 
-    def __init__(self, path: Path, limits: FileLimits | None = None) -> None:
-        self.path = path
-        limits = limits or FileLimits()
-        if not path.exists():
-            raise BadScan("does not exist")
-        with reading("unreadable"), open_file(path) as file:
-            heaps = Heaps(file)
-            check_group(file, limits)
-            groups = _groups(file)
-            for group in groups:
-                check_group(group, limits)
-            self.header = _header(groups, heaps, limits)
-            self._series = [series for group in groups for series in _series(group, heaps, limits)]
+    header: str
+    series: list[Series]
+
+    @abstractmethod
+    def pixels(self, series: int, i: int) -> np.ndarray:
+        """Return the pixels ``(channel, z, y, x)`` of image `i` of a series."""
 
     def __iter__(self) -> Iterator[ismrmrd.Image]:
         """Yield the images; `BadScan` where one cannot be read."""
@@ -71,13 +64,64 @@ class ImageFile:
 
     def with_groups(self) -> Iterator[tuple[str, ismrmrd.Image]]:
         """Yield the images with the name of their group; a client adds a group in every run."""
-        with open_file(self.path) as file:
-            for series in self._series:
-                for i, head in enumerate(series.heads):
-                    with reading(f"image {i} of {series.name} cannot be read"):
-                        data = file[series.name]["data"][i]
-                    what = f"image {i} of {series.name}"
-                    yield series.group, _image(head, series.attributes[i], data, what)
+        for number, series in enumerate(self.series):
+            for i, head in enumerate(series.heads):
+                what = f"image {i} of {series.name}"
+                data = self.pixels(number, i)
+                yield series.group, _image(head, series.attributes[i], data, what)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> "Images":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ImageFile(Images):
+    """Images that are read in this process.
+
+    Raises
+    ------
+    BadScan
+        Not an HDF5 file, cut off, members that lead out of it, more images than `check_count`
+        accepts, images whose shape or kind contradicts their header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise BadScan("does not exist")
+        self._file = open_file(path)
+        try:
+            with reading("unreadable"):
+                check_group(self._file)
+                groups = _groups(self._file)
+                for group in groups:
+                    check_group(group)
+                self.header = _header(groups)
+                self.series = [series for group in groups for series in _series(group)]
+        except BaseException:
+            self.close()
+            raise
+
+    def pixels(self, series: int, i: int) -> np.ndarray:
+        """Return the pixels of one image; `BadScan` where they cannot be read."""
+        name = self.series[series].name
+        with reading(f"image {i} of {name} cannot be read"):
+            return self._file[name]["data"][i]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def _groups(file: h5py.File) -> list[h5py.Group]:
@@ -86,11 +130,10 @@ def _groups(file: h5py.File) -> list[h5py.Group]:
     return sorted(groups, key=lambda g: g.name != f"/{DATASET}")
 
 
-def _header(groups: list[h5py.Group], heaps: Heaps, limits: FileLimits) -> str:
+def _header(groups: list[h5py.Group]) -> str:
     for group in groups:
         if isinstance(group.get("xml"), h5py.Dataset):
-            check_header(group["xml"], heaps, limits)
-            return _text(group["xml"][0])
+            return _text(one_text(group["xml"]))
     return NO_HEADER
 
 
@@ -98,37 +141,35 @@ def _text(value: bytes | str) -> str:
     return decode_xml(value) if isinstance(value, bytes) else declared_as_utf8(value)
 
 
-def _series(group: h5py.Group, heaps: Heaps, limits: FileLimits) -> Iterator[_Series]:
+def _series(group: h5py.Group) -> Iterator[Series]:
     """Yield the members that are series of images, with their headers and attributes."""
     for member in group.values():
         if not isinstance(member, h5py.Group) or not {"header", "data"} <= set(member):
             continue
-        check_group(member, limits)
-        heads = _heads(member["header"], limits)
-        _check_data(member["data"], heads, limits)
+        check_group(member)
+        heads = _heads(member["header"])
+        _check_data(member["data"], heads)
         attributes = ["<ismrmrdMeta/>"] * len(heads)
         texts = member.get("attributes")
         if isinstance(texts, h5py.Dataset):
-            check_texts(texts, f"attributes in {member.name}", heaps, limits)
+            if h5py.check_string_dtype(texts.dtype) is None:
+                raise BadScan(f"'{texts.name}' holds {texts.dtype}, expected text")
             attributes = [_text(text) for text in texts[()]]
         if len(attributes) != len(heads):
             raise BadScan(f"{member.name} has {len(attributes)} attributes, {len(heads)} headers")
-        yield _Series(member.name, heads, attributes)
+        yield Series(member.name, heads, attributes)
 
 
-def _heads(stored: h5py.Dataset, limits: FileLimits) -> np.ndarray:
+def _heads(stored: h5py.Dataset) -> np.ndarray:
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 1:
         raise BadScan(f"{stored.name} holds no list of image headers")
     if missing := sorted(lacking(stored.dtype, image_header_dtype)):
         raise BadScan(f"{stored.name}: image headers lack {', '.join(missing)}")
-    check_members(stored.dtype, stored.name)
-    if len(stored) > limits.lines:
-        raise BadScan(f"{stored.name} has {len(stored)} rows, at most {limits.lines} are accepted")
-    check_chunks(stored, limits)
+    check_count(stored)
     return fitted(stored[()], image_header_dtype)
 
 
-def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> None:
+def _check_data(data: h5py.Dataset, heads: np.ndarray) -> None:
     """Raise `BadScan` unless the pixels have the number, shape and kind of the headers."""
     if not isinstance(data, h5py.Dataset) or data.ndim != 5 or len(data) != len(heads):
         raise BadScan(f"{data.name} holds no pixels of {len(heads)} images")
@@ -139,9 +180,6 @@ def _check_data(data: h5py.Dataset, heads: np.ndarray, limits: FileLimits) -> No
         kind = int(head["data_type"])
         if not 1 <= kind <= 8 or data.dtype not in (get_hdf5type(kind), _as_complex(kind)):
             raise BadScan(f"{data.name} is {data.dtype}, the header of image {i} says type {kind}")
-    if data.dtype.itemsize * int(np.prod(data.shape[1:])) > limits.chunk:
-        raise BadScan(f"{data.name}: images of {data.shape[1:]}, larger than {limits.chunk} bytes")
-    check_chunks(data, limits)
 
 
 def _as_complex(kind: int) -> np.dtype:

@@ -1,25 +1,24 @@
 """Reads and writes scans in ISMRMRD files, in bulk and with bounded memory.
 
-Line headers are taken from the stored rows directly: asking HDF5 for the field ``head`` alone makes
-it read every sample as well and never give that memory back (h5py 3.16 with HDF5 2.0).
+HDF5 crashes on some damaged files, and never returns from others; `sandbox` reads a file that may
+be damaged or hostile.
 """
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import h5py
 import numpy as np
 
-from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 
-from .chunks import FileLimits
-from .hdf5_checks import RowContents, check_group, check_header, check_rows
-from .heaps import Heaps
+from .hdf5 import fitted, lacking, one_text, open_file, reading
+from .links import check_group
+from .stored_rows import RowContents, check_count, read_rows
 
 DATASET = "dataset"
 FLOATS = h5py.special_dtype(vlen=np.float32)
@@ -27,8 +26,6 @@ ROW_DTYPE = np.dtype([("head", HEAD_DTYPE), ("traj", FLOATS), ("data", FLOATS)])
 """Acquisition of ISMRMRD: header, trajectory, samples as pairs (real, imag)."""
 
 BLOCK, BLOCK_BYTES = 128, 2**28
-BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
-"""Exceptions of h5py on files whose contents do not match their description."""
 
 
 class ScanFile:
@@ -48,30 +45,21 @@ class ScanFile:
     FileNotFoundError
         No such file.
     BadScan
-        Not HDF5, cut off, no data set, no header, no acquisitions; links out of the file, or sizes
-        beyond the limits.
+        Not HDF5, cut off, no data set, no header, no acquisitions; links out of the file, or more
+        rows than `check_count` accepts.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        limits: FileLimits = FileLimits(),  # noqa: B008
-        *,
-        dataset: str = "",
-    ) -> None:
+    def __init__(self, path: str | Path, *, dataset: str = "") -> None:
         self.path = Path(path)
-        self._limits = limits
         self._file = open_file(self.path)
         try:
             with reading("unreadable"):
-                group = _find_dataset(self._file, self._limits, dataset)
+                group = _find_dataset(self._file, dataset)
                 self.dataset = group.name.strip("/")
                 self.datasets = tuple(_groups(self._file))
-                self._heaps = Heaps(self._file)
-                check_header(group["xml"], self._heaps, self._limits)
-                self.header: ScanHeader = parse_header(np.ravel(group["xml"][()])[0])
+                self.header: ScanHeader = parse_header(one_text(group["xml"]))
                 self._rows = group["data"]
-                self.heads, self._lengths, self._addresses = _read_heads(self._rows, self._limits)
+                self.heads, self._lengths = _read_heads(self._rows)
         except BaseException:
             self.close()
             raise
@@ -111,7 +99,6 @@ class ScanFile:
         for start in range(0, len(self._rows), at_once):
             run = slice(start, start + at_once)
             with reading("lines cannot be read"):
-                self._heaps.check(self._addresses[run])
                 rows = self._rows[run]
             yield rows
 
@@ -123,8 +110,12 @@ class ScanFile:
         if not _is_rows(found):
             raise BadScan(f"'{found.name}' holds no waveforms")
         with reading("waveforms cannot be read"):
-            self._heaps.check(check_rows(found, {"data": "uint32"}, self._limits).heaps)
+            check_count(found)
             return found[()]
+
+    def other(self, dataset: str) -> "ScanFile":
+        """Open another group of the same file."""
+        return ScanFile(self.path, dataset=dataset)
 
     def close(self) -> None:
         """Close the file."""
@@ -143,7 +134,6 @@ class ScanFile:
 
     def _read(self, run: slice) -> np.ndarray:
         with reading("samples cannot be read"):
-            self._heaps.check(self._addresses[run])
             return self._rows.fields("data")[run]
 
 
@@ -176,43 +166,6 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
     Path(path).write_bytes(buffer.getbuffer())
 
 
-def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        No such file, or not readable for this user.
-    BadScan
-        Not an HDF5 file, or cut off.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not h5py.is_hdf5(path):
-        raise BadScan("not an HDF5 file")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise BadScan(f"HDF5 cannot open it, the file may be cut off ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Turn what h5py raises into `BadScan`."""
-    try:
-        yield
-    except (BadScan, UnsupportedScan):
-        raise
-    except BROKEN as error:
-        raise BadScan(f"{what}, the file may be cut off ({_line(error)})") from None
-
-
 def _groups(file: h5py.File) -> dict[str, h5py.Group]:
     """Return the groups that hold acquisitions, by name."""
     return {
@@ -222,9 +175,9 @@ def _groups(file: h5py.File) -> dict[str, h5py.Group]:
     }
 
 
-def _find_dataset(file: h5py.File, limits: FileLimits, wanted: str) -> h5py.Group:
+def _find_dataset(file: h5py.File, wanted: str) -> h5py.Group:
     """Return the group `wanted`, else `dataset`, else the only group that holds acquisitions."""
-    check_group(file, limits)
+    check_group(file)
     groups = _groups(file)
     found = ", ".join(groups) or ", ".join(file) or "nothing"
     named = file.get(wanted or DATASET)
@@ -238,12 +191,18 @@ def _find_dataset(file: h5py.File, limits: FileLimits, wanted: str) -> h5py.Grou
         raise BadScan(f"several groups with acquisitions, choose one with --dataset: {found}")
     else:
         raise BadScan(f"no group '{DATASET}' in the file, found: {found}")
-    check_group(group, limits)
+    check_group(group)
     if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
         raise BadScan(f"no header: '{group.name}/xml' is missing")
     if not _is_rows(group.get("data")):
         raise BadScan(f"no acquisitions: '{group.name}/data' is missing or of another kind")
     return group
+
+
+def holds_acquisitions(path: Path) -> bool:
+    """Return whether a file has a group with acquisitions; raises as `open_file`."""
+    with open_file(path) as file, reading("unreadable"):
+        return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
 
 
 def _is_rows(data: object) -> bool:
@@ -252,36 +211,12 @@ def _is_rows(data: object) -> bool:
     return {"head", "data"} <= set(data.dtype.names or ())
 
 
-def _read_heads(rows: h5py.Dataset, limits: FileLimits) -> RowContents:
+def _read_heads(rows: h5py.Dataset) -> RowContents:
     if missing := sorted(lacking(rows.dtype["head"], HEAD_DTYPE)):
         raise BadScan(f"acquisition headers lack {', '.join(missing)}")
     lists = {name: "float32" for name in ("traj", "data") if name in rows.dtype.names}
-    contents = check_rows(rows, lists, limits)
+    contents = read_rows(rows, lists)
     return contents._replace(heads=fitted(contents.heads, HEAD_DTYPE))
-
-
-def fitted(heads: np.ndarray, wanted: np.dtype) -> np.ndarray:
-    """Return headers with the fields of `wanted` only."""
-    if heads.dtype == wanted:
-        return heads
-    made = np.zeros(len(heads), wanted)
-    for name in wanted.names or ():
-        inner = wanted[name]
-        made[name] = fitted(heads[name], inner) if inner.names else heads[name]
-    return made
-
-
-def lacking(found: np.dtype, wanted: np.dtype) -> Iterator[str]:
-    """Yield the fields of `wanted` that are missing in `found` or of another kind there."""
-    for name in wanted.names or ():
-        if name not in (found.names or ()):
-            yield name
-        elif wanted[name].names:
-            yield from lacking(found[name], wanted[name])
-        elif found[name].shape != wanted[name].shape or not np.can_cast(
-            found[name].base, wanted[name].base, "same_kind"
-        ):
-            yield name
 
 
 def _strided_runs(indices: np.ndarray) -> list[slice]:

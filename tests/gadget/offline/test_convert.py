@@ -7,11 +7,6 @@ import numpy as np
 import pydicom
 import pytest
 
-from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.chunks import FileLimits, stored_rows
-from jrsr_core.mrd.files.hdf5_checks import VLEN
-from jrsr_core.mrd.files.heaps import HEAP, OBJECT
-from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.other_images import values
 
@@ -57,22 +52,26 @@ def test_wrong_usage(tmp_path, capfd):
     assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
 
 
-@pytest.mark.parametrize("which", ["header", "attributes"])
-def test_texts_whose_heap_leads_nowhere(tmp_path, capfd, which):
-    """HDF5 itself would never come back from them."""
+def test_untrusted_images_are_converted_alike(tmp_path, capfd):
+    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    assert jrsr(capfd, "recon", tmp_path / "scan.h5", *FAST).code == 0
+    made = {}
+    for name, options in (("plain", ()), ("sandboxed", ("--untrusted",))):
+        (tmp_path / name).mkdir()
+        run = ("convert", tmp_path / "scan_jrsr.h5", "-o", tmp_path / name, *options)
+        assert jrsr(capfd, *run, "--format", "dicom,nifti").code == 0
+        files = sorted(p for p in (tmp_path / name).rglob("*.*") if p.is_file())
+        made[name] = {p.relative_to(tmp_path / name): p.read_bytes() for p in files}
+    assert len(made["plain"]) == 3 and made["plain"] == made["sandboxed"]
+
+
+def test_untrusted_images_that_crash_hdf5(tmp_path, capfd):
     path = tmp_path / "images.h5"
-    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
-    image.attribute_string = "<ismrmrdMeta/>"
-    with ismrmrd.Dataset(str(path)) as dataset:
-        dataset.write_xml_header("<ismrmrdHeader/>")
-        dataset.append_image("image_0", image)
-    with h5py.File(path) as file:
-        texts = file["dataset/xml" if which == "header" else "dataset/image_0/attributes"]
-        (stored,) = stored_rows(texts, VLEN, FileLimits())
+    _write_image(path, "<ismrmrdMeta/>")
     with path.open("r+b") as file:
-        file.seek(int(stored["address"][0]) + HEAP.size)
-        file.write(OBJECT.pack(0, 0))
-    assert_one_line(jrsr(capfd, "convert", path), 1, "images.h5: the heap at byte")
+        file.seek(path.read_bytes().find(b"GCOL") + 8)
+        file.write(bytes(8))
+    assert_one_line(jrsr(capfd, "convert", path, "--untrusted"), 1, "images.h5: ")
     assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
 
 
@@ -82,14 +81,6 @@ def _write_image(path, attributes):
         dataset.append_image("image_0", image)
     with h5py.File(path, "r+") as file:
         file["dataset/image_0/attributes"][0] = attributes
-
-
-def test_attributes_too_long(tmp_path):
-    path = tmp_path / "images.h5"
-    _write_image(path, f"<ismrmrdMeta>{4973 * ' '}</ismrmrdMeta>")
-    assert len(list(ImageFile(path))) == 1
-    with pytest.raises(BadScan, match="attributes in /dataset/image_0 of 5000 bytes, at most 4000"):
-        ImageFile(path, FileLimits(header=4000))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,7 @@
 import socket
 import threading
 import time
-import tracemalloc
-import zlib
 
-import h5py
-import numpy as np
 import pytest
 
 from gadget.compute.model import make_engine
@@ -23,15 +19,10 @@ from gadget.server.protocol.wire import WireLimits
 from gadget.server.sockets import is_allowed, parse_networks
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.files.chunks import FileLimits
-from jrsr_core.mrd.files.hdf5_checks import VLEN, check_members
-from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.xml import XmlError, XmlLimits, parse_xml
 from jrsr_core.weights.card import CardError, WeightsCard
 from tests.helpers import layouts
-from tests.helpers.commands import write_small_scan
 from tests.helpers.peer import (
     CHEAP,
     PATIENCE,
@@ -101,160 +92,6 @@ def test_fields_of_a_card_that_are_no_objects(name, tmp_path):
     card.write_text(f'{{{fields}, "sha256": "{"0" * 64}", "{name}": [1]}}')
     with pytest.raises(CardError, match=rf"{name} is \[1\], expected an object"):
         WeightsCard.read(card)
-
-
-def stored(path, at, number):
-    """Change the length of a list in the stored rows of an uncompressed file."""
-    with h5py.File(path) as file:
-        rows = file["dataset/data"]
-        offset = rows.id.get_chunk_info(0).byte_offset
-        kind = rows.id.get_type()
-        offset += kind.get_member_offset(kind.get_member_index(b"data")) + at * kind.get_size()
-    with path.open("r+b") as file:
-        file.seek(offset)
-        length = int(np.frombuffer(file.read(VLEN.itemsize), VLEN)["n"][0])
-        file.seek(offset)
-        file.write(np.uint32(number).tobytes())
-    return length
-
-
-@pytest.mark.parametrize("number", [2**31, 2**32 - 1, 2**25])
-def test_the_length_of_a_line_is_checked_before_hdf5_allocates_it(number, tmp_path):
-    path = tmp_path / "scan.h5"
-    write_small_scan(path)
-    assert stored(path, 5, number) == 2 * 4 * 128
-    with pytest.raises(BadScan, match=f"a line of {4 * number} bytes, at most"):
-        ScanFile(path)
-
-
-def test_a_line_of_another_length_is_never_read(tmp_path):
-    path = tmp_path / "scan.h5"
-    write_small_scan(path)
-    stored(path, 5, 2**23)
-    with ScanFile(path) as scan, pytest.raises(BadScan, match="line 5 holds 4194304 samples"):
-        scan.samples(np.arange(8))
-
-
-def link_out(file):
-    file["dataset/waveforms"] = h5py.ExternalLink("/etc/hostname", "/")
-
-
-def soft_link(file):
-    file["other"] = h5py.SoftLink("/dataset")
-
-
-def virtual(file):
-    layout = h5py.VirtualLayout((4,), "f4")
-    layout[:] = h5py.VirtualSource("elsewhere.h5", "data", (4,))
-    file.create_virtual_dataset("dataset/more", layout)
-
-
-def external(file):
-    file.create_dataset("dataset/raw", (4,), "f4", external=[("/etc/hostname", 0, 16)])
-
-
-def many_members(file):
-    for i in range(20):
-        file.create_group(f"g{i}")
-
-
-def many_headers(file):
-    del file["dataset/xml"]
-    file.create_dataset("dataset/xml", (3,), h5py.string_dtype())
-
-
-def long_header(file):
-    del file["dataset/xml"]
-    file["dataset/xml"] = "x" * 5000
-
-
-def wide_header(file):
-    del file["dataset/xml"]
-    file.create_dataset("dataset/xml", (1,), "S5000")
-
-
-def wide_chunks(file):
-    rows = file["dataset/data"]
-    del file["dataset/data"]
-    file.create_dataset("dataset/data", (48,), rows.dtype, chunks=(100_000,), maxshape=(None,))
-
-
-def rows_never_written(file):
-    kind = file["dataset/data"].dtype
-    del file["dataset/data"]
-    file.create_dataset("dataset/data", (2**40,), kind, chunks=(64,), maxshape=(None,))
-
-
-def other_counters(file):
-    kind = file["dataset/data"].dtype
-    head = {n: kind["head"][n] for n in kind["head"].names}
-    head["idx"] = np.dtype([(n.replace("con", "kon"), "u2") for n in head["idx"].names])
-    fields = {"head": np.dtype(list(head.items()))} | {n: kind[n] for n in ("traj", "data")}
-    del file["dataset/data"]
-    file.create_dataset("dataset/data", (4,), np.dtype(list(fields.items())), chunks=(4,))
-
-
-def few_rows_never_written(file):
-    kind = file["dataset/data"].dtype
-    del file["dataset/data"]
-    file.create_dataset("dataset/data", (48,), kind, chunks=(64,), maxshape=(None,))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (link_out, "'waveforms' in /dataset is a ExternalLink"),
-        (soft_link, "'other' in / is a SoftLink"),
-        (virtual, "'more' in /dataset lies in other files"),
-        (external, "'raw' in /dataset lies in other files"),
-        (many_members, "/ has 21 members, at most 10"),
-        (many_headers, "holds 3 values"),
-        (long_header, "header of 5000 bytes, at most 4000"),
-        (wide_header, "header of 5000 bytes, at most 4000"),
-        (wide_chunks, "chunks of .* bytes, at most"),
-        (rows_never_written, "has 1099511627776 rows, at most"),
-        (other_counters, "acquisition headers lack contrast"),
-        (few_rows_never_written, "rows from 0 on were never written"),
-    ],
-)
-def test_files_that_ask_for_more_than_they_hold(change, words, tmp_path):
-    path = tmp_path / "scan.h5"
-    write_small_scan(path)
-    with h5py.File(path, "r+") as file:
-        change(file)
-    with pytest.raises(BadScan, match=words):
-        ScanFile(path, FileLimits(members=10, header=4000, chunk=2**20))
-
-
-def test_rows_whose_members_overlap_are_refused():
-    """HDF5 writes beyond its buffers where it reads them."""
-    check_members(HEAD_DTYPE, "rows")
-    packed = {"names": ["a", "b"], "formats": ["<f8", "<f4"], "offsets": [0, 8]}
-    check_members(np.dtype([("head", np.dtype(packed)), ("n", "<u4", (3,))]), "rows")
-    inner = np.dtype(packed | {"offsets": [0, 4]})
-    for kind in (inner, np.dtype([("head", inner)]), np.dtype([("heads", inner, (2,))])):
-        with pytest.raises(BadScan, match="rows: the members of a row overlap"):
-            check_members(kind, "rows")
-
-
-def test_a_compressed_chunk_does_not_grow_beyond_its_rows(tmp_path):
-    path = tmp_path / "scan.h5"
-    write_small_scan(path)
-    with h5py.File(path, "r+") as file:
-        rows = file["dataset/data"]
-        content, kind = rows[()], rows.dtype
-        del file["dataset/data"]
-        options = {"chunks": (16,), "compression": "gzip", "shuffle": True, "fletcher32": True}
-        made = file.create_dataset("dataset/data", data=content, dtype=kind, **options)
-        with ScanFile(path) as good:
-            np.testing.assert_array_equal(good.heads, content["head"])
-
-        made.id.write_direct_chunk((16,), zlib.compress(bytes(2**26)) + b"1234", 0)
-    tracemalloc.start()
-    with pytest.raises(BadScan, match="a chunk"):
-        ScanFile(path)
-    assert tracemalloc.get_traced_memory()[1] < 2**24
-    tracemalloc.stop()
 
 
 def test_networks():
