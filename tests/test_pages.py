@@ -1,25 +1,171 @@
-"""`tests/README.md` names files that exist, and every benchmark."""
+"""The pages are true: links, anchors, files, options, settings, ranges that they name exist."""
 
+import json
 import re
 
+import pytest
+
+from gadget.settings import Settings
+from jrsr_core.models.names import MODEL_NAMES
+from jrsr_core.weights.sets import weight_sets
+from tests.helpers.pages import anchors, blocks, code_spans, commands, links, pages, text_of
 from tests.helpers.paths import ROOT
+from training.config.groups import RunConfig
 
 TESTS = ROOT / "tests"
-PAGE = (TESTS / "README.md").read_text(encoding="utf-8")
+TESTS_PAGE = text_of(next(p for p in pages() if str(p) == "tests/README.md"))
+README = next(p for p in pages() if str(p) == "README.md")
+WITH_COMMITS = ("training/results/README.md", "tests/README.md", "tests/benchmarks/README.md")
+"""Pages of measurements, which name the commit of the code that was measured."""
+
+every_page = pytest.mark.parametrize("page", pages(), ids=str)
+
+
+@every_page
+def test_links_lead_to_files_and_headings(page):
+    broken = []
+    for link in links(page):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page.parent / name).resolve() if name else ROOT / page
+        if not target.exists() or not target.is_relative_to(ROOT):
+            broken.append(link)
+        elif anchor and anchor not in anchors(target.relative_to(ROOT)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    reached, waiting = set(), [README]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        for link in links(page):
+            target = (ROOT / page.parent / link.partition("#")[0]).resolve()
+            if target.is_relative_to(ROOT) and target.relative_to(ROOT) in pages():
+                found = target.relative_to(ROOT)
+                waiting += [found] if found not in reached else []
+    assert sorted(set(pages()) - reached) == []
+
+
+@every_page
+def test_commit_hashes_stand_on_pages_of_measurements_alone(page):
+    if str(page) not in WITH_COMMITS:
+        assert re.findall(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7}\b", text_of(page)) == []
+
+
+@every_page
+def test_settings_exist(page):
+    text = text_of(page)
+    named = re.findall(r"--set (?:\[)?([a-z_]+)=", text)
+    named += re.findall(r'<property name="(\w+)"', text)
+    assert [n for n in named if n not in Settings.model_fields] == []
+
+
+@every_page
+def test_settings_of_recipes_exist(page):
+    groups = {k for k, f in RunConfig.model_fields.items() if hasattr(f.annotation, "model_fields")}
+    wrong = []
+    for name in re.findall(r"(?<![\w/.])([a-z_]+(?:\.[a-z_]+)+)(?==|`)", text_of(page)):
+        first, *rest = name.split(".")
+        if first not in groups:
+            continue
+        model = RunConfig.model_fields[first].annotation
+        for part in rest:
+            fields = getattr(model, "model_fields", {})
+            if part not in fields:
+                wrong.append(name)
+                break
+            model = fields[part].annotation
+    assert wrong == []
+
+
+@every_page
+def test_models_exist(page):
+    known = set(MODEL_NAMES)
+    wrong = []
+    for name in re.findall(r"--model ([\w+@-]+)(?=[\s`]|$)", text_of(page), re.MULTILINE):
+        base, _, chosen = name.partition("@")
+        if base.isupper() or base in ("NAME", "SYSTEM", "RECON+UPSAMPLE"):
+            continue
+        if base.removesuffix("+dc") not in known or (chosen and chosen not in weight_sets()):
+            wrong.append(name)
+    assert wrong == []
+
+
+@every_page
+def test_benchmarks_exist(page):
+    named = re.findall(r"tests\.benchmarks\.(\w+)", text_of(page))
+    assert [n for n in named if n != "NAME" and not (TESTS / f"benchmarks/{n}.py").is_file()] == []
+
+
+@every_page
+def test_files_named_in_code_exist(page):
+    folders = ("gadget/", "jrsr_core/", "training/", "tests/", "xml_chains/", "docker/")
+    named = [s for s in code_spans(page) if s.startswith(folders) and re.fullmatch(r"[\w/.+-]+", s)]
+    places = (ROOT, ROOT / page.parent)
+    assert [s for s in named if not any((place / s).exists() for place in places)] == []
+
+
+@every_page
+def test_python_blocks_are_python(page):
+    for code in blocks(page, "python"):
+        compile(code, str(page), "exec")
+
+
+def test_the_range_of_the_readme_is_that_of_the_card():
+    card = json.loads((ROOT / "jrsr_core/weights/jrsr-dc_compact.json").read_text("utf-8"))
+    rows = {
+        "receive coils": "n_coils",
+        "acceleration": "acceleration",
+        "calibration lines": "n_acs",
+        "output matrix": "hr_size",
+        "signal-to-noise ratio": "noise_db",
+    }
+    table = text_of(README).partition("## Is my scan in range?")[2].partition("\n## ")[0]
+    for label, name in rows.items():
+        (low, high), *_ = re.findall(
+            rf"^\| {label}[^|]*\| ([\d.]+) to ([\d.]+)", table, re.MULTILINE
+        )
+        known_low, known_high = card["range"][name]
+        # A fully sampled scan counts as acceleration 1.
+        expected = 1 if name == "acceleration" else known_low
+        assert (float(low), float(high)) == (expected, known_high), label
+
+
+def test_the_results_of_the_readme_are_those_of_the_cards():
+    table = text_of(README).partition("## Results")[2].partition("\n## ")[0]
+    for name in ("jrsr", "jrsr-dc"):
+        card = json.loads((ROOT / f"jrsr_core/weights/{name}_compact.json").read_text("utf-8"))
+        cells = [
+            c.strip(" *") for c in re.search(rf"^\| {name} \|(.+)$", table, re.M)[1].split("|")
+        ]
+        metrics = card["metrics"]["brain-5x"][name]
+        assert cells[0] == f"{metrics['psnr']:.2f}"
+        assert cells[1] == f"{metrics['ssim']:.4f}"
+
+
+def test_the_readme_has_two_commands_to_set_up():
+    made = [c.text for c in commands(README) if c.text.startswith("python3 -m venv")]
+    assert len(made) == 2
+    assert "<!-- test command -->\n```bash\n" + made[1] + "\n```" in text_of(README)
 
 
 def test_the_files_of_promises_exist():
-    table = PAGE.partition("## Promises")[2].partition("## Benchmarks")[0]
+    table = TESTS_PAGE.partition("## Promises")[2].partition("## Benchmarks")[0]
     named = re.findall(r"`([\w/]+\.py)`", table)
     assert named
     assert [n for n in named if not (TESTS / n).is_file()] == []
 
 
 def test_every_benchmark_is_listed():
-    listed = re.findall(r"^\| [`(](\w+)[`)] \|", PAGE.partition("## Benchmarks")[2], re.MULTILINE)
+    listed = re.findall(
+        r"^\| [`(](\w+)[`)] \|", TESTS_PAGE.partition("## Benchmarks")[2], re.MULTILINE
+    )
     there = {p.stem for p in (TESTS / "benchmarks").glob("*.py")} - {"__init__"}
     assert sorted(listed) == sorted(there)
 
 
 def test_the_readme_links_to_the_promises():
-    assert "tests/README.md#promises" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "tests/README.md#promises" in text_of(README)
