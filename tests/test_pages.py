@@ -2,14 +2,20 @@
 
 import json
 import re
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 
 import pytest
+from typer.testing import CliRunner
 
+from gadget.cli import main as jrsr_cli
 from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.sets import weight_sets
 from tests.helpers.pages import anchors, blocks, code_spans, commands, links, pages, text_of
 from tests.helpers.paths import ROOT
+from training.cli import app as training_app
 from training.config.groups import RunConfig
 
 TESTS = ROOT / "tests"
@@ -78,6 +84,55 @@ def test_settings_of_recipes_exist(page):
                 wrong.append(name)
                 break
             model = fields[part].annotation
+    assert wrong == []
+
+
+@cache
+def help_of(program, *command):
+    """The help of a program, or of one of its commands."""
+    if program == "jrsr-train":
+        return CliRunner().invoke(training_app, [*command, "--help"]).output
+    with redirect_stdout(StringIO()) as printed:
+        jrsr_cli.run([*command, "--help"])
+    return printed.getvalue()
+
+
+def options(program, *command):
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", help_of(program, *command)))
+
+
+def subcommands(program):
+    return re.findall(r"^  ([a-z]+) ", help_of(program).partition("Commands:")[2], re.MULTILINE)
+
+
+@cache
+def all_options():
+    found = [options(p, c) for p in PROGRAMS for c in subcommands(p)]
+    return set().union(*found, *map(options, PROGRAMS))
+
+
+PROGRAMS = ("jrsr", "jrsr-train")
+OF_OTHERS = ("docker ", "python -m ", "torchrun ", "buildah", "ray ", "conda ", "git ", "aws ")
+FOREIGN = {"--build-arg", "--gpus", "--transpose", "--scaling", "-c"}
+"""Options of Docker, the benchmarks and Gadgetron's client, where the text names them alone."""
+
+
+@every_page
+def test_options_exist(page):
+    wrong = []
+    for text in [c.text for c in commands(page)] + code_spans(page):
+        named = [w.partition("=")[0] for w in text.split() if re.match(r"--?[a-z]", w)]
+        program, *words = text.split()
+        if text.startswith(OF_OTHERS) or not named:
+            continue
+        known = all_options()
+        if program in PROGRAMS and words and words[0] in subcommands(program):
+            known = options(program, words[0])
+        elif program in PROGRAMS:
+            known = options(program)
+        elif not program.startswith("-"):
+            continue
+        wrong += [f"{text}: {n}" for n in named if n not in known | FOREIGN]
     assert wrong == []
 
 
