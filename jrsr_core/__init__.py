@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .models.names import MODEL_NAMES
     from .models.registry import build_model
     from .mrd.encoding import Encoding
+    from .mrd.files.scan_slices import read_scan
     from .physics.fourier import FourierOperator
     from .physics.operator import LinearOperator
     from .physics.pointwise import CoilOperator, SamplingOperator
     from .physics.resolution import KSpaceCropOperator
     from .physics.sense import SenseOperator
     from .physics.solvers import conjugate_gradient
+    from .reconstruction.load import load_model
     from .reconstruction.reconstructor import Reconstructor
     from .weights.card import WeightsCard
     from .weights.load import load_weights
@@ -49,9 +51,11 @@ __all__ = [
     "conjugate_gradient",
     "espirit_maps",
     "find_acs",
+    "load_model",
     "load_weights",
     "nmse",
     "psnr",
+    "read_scan",
     "ssim",
     "whitening_matrix",
 ]
@@ -77,9 +81,11 @@ _MODULES = {
     "conjugate_gradient": "physics.solvers",
     "espirit_maps": "calibration.espirit",
     "find_acs": "acs",
+    "load_model": "reconstruction.load",
     "load_weights": "weights.load",
     "nmse": "metrics.image",
     "psnr": "metrics.image",
+    "read_scan": "mrd.files.scan_slices",
     "ssim": "metrics.image",
     "whitening_matrix": "calibration.whitening",
 }

@@ -42,7 +42,7 @@ ARROWS = {
     "jrsr_core.mrd.acs": "data acs physics mrd",
     "jrsr_core.mrd.planning": "data mrd mrd.acs",
     "jrsr_core.mrd.examination": "mrd mrd.planning",
-    "jrsr_core.mrd.files": "atomic mrd",
+    "jrsr_core.mrd.files": "atomic data calibration mrd mrd.examination mrd.planning",
     "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
     # The plugin.
     "gadget.errors": "",

@@ -10,6 +10,7 @@ from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.files.noise_group import noise_scan
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
@@ -18,7 +19,7 @@ from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
-from .scans import Found, Scan, noise_scan, open_scan
+from .scans import Found, Scan, open_scan
 
 WIDTH = 84
 """Characters of a value per line."""

@@ -24,16 +24,16 @@ from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import (
     file_tasks,
     make_assembler,
-    noise_of_scan,
     reconstruct,
     to_results,
 )
 from gadget.settings import Settings
+from jrsr_core.mrd.files.noise_group import noise_scan
 from jrsr_core.mrd.files.sandbox import Sandbox
-from jrsr_core.mrd.noise import NoiseData
+from jrsr_core.mrd.noise import NoiseData, noise_of_scan
 from jrsr_core.mrd.planning.plan import ScanPlan
 
-from .scans import Scan, noise_scan, open_scan
+from .scans import Scan, open_scan
 from .summary import Summary
 from .targets import Targets, check_all_targets, missing_targets
 

@@ -1,7 +1,5 @@
 """Scan files: finding them in folders, and opening one here or in a sandboxed subprocess."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +7,6 @@ from gadget.errors import UsageError
 from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
 from jrsr_core.mrd.files.sandbox_process import SandboxLimits
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.lines import NOISE, has_flag
 
 SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 LOOK_SECONDS = 20.0
@@ -33,23 +30,6 @@ def open_scan(path: Path, sandbox: Sandbox | None = None, *, dataset: str = "") 
     if sandbox is None:
         return ScanFile(path, dataset=dataset)
     return SandboxedScan(path, sandbox, dataset=dataset)
-
-
-@contextmanager
-def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
-    """Open the noise scan that another group of the file holds; None where there is none.
-
-    It is the first group of nothing but noise lines of as many channels.
-    """
-    for name in scan.datasets:
-        if name == scan.dataset:
-            continue
-        with scan.other(name) as other:
-            is_noise = has_flag(other.heads, NOISE) & (other.heads["active_channels"] == n_coils)
-            if len(is_noise) and is_noise.all():
-                yield other
-                return
-    yield None
 
 
 def find_scans(inputs: list[Path], *, untrusted: bool = False) -> Found:

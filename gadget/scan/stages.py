@@ -6,11 +6,9 @@ other, from a running scan (`jrsr_core.mrd.live`); the stages are the same for b
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
-
-import numpy as np
 
 from gadget.compute.engine import Engine
 from gadget.errors import ScanError, UsageError, describe
@@ -23,10 +21,10 @@ from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import to_mrd_image, to_mrd_map
-from jrsr_core.mrd.lines import NOISE, LineSource, has_flag
+from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.memory import ScanMemory
-from jrsr_core.mrd.noise import NoiseData, read_noise
+from jrsr_core.mrd.noise import NoiseData, noise_of_scan
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
@@ -98,13 +96,6 @@ def _noise_of(path: str) -> NoiseData:
     if noise is None:
         raise UsageError(f"noise_file {path} has no noise lines")
     return noise
-
-
-def noise_of_scan(header: ScanHeader, source: LineSource) -> NoiseData | None:
-    """Return the noise of a scan, None where it has no noise lines."""
-    lines = np.flatnonzero(has_flag(source.heads, NOISE))
-    noise = read_noise(source, lines, header.noise_bandwidth)
-    return noise and replace(noise, coil_names=header.coil_names)
 
 
 @dataclass(frozen=True, eq=False)

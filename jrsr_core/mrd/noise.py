@@ -25,7 +25,8 @@ from torch import Tensor
 from jrsr_core.calibration.whitening import noise_covariance, unused_channels, whitening_matrix
 
 from .errors import BadScan, UnsupportedScan
-from .lines import LineSource
+from .header import ScanHeader
+from .lines import NOISE, LineSource, has_flag
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +117,13 @@ def read_noise(source: LineSource, lines: np.ndarray, bandwidth: float) -> Noise
         for i, r in zip(lines, ratio, strict=True)
     ]
     return NoiseData(torch.cat(parts, dim=-1), first, bandwidth)
+
+
+def noise_of_scan(header: ScanHeader, source: LineSource) -> NoiseData | None:
+    """Return the noise of a scan, None where it has no noise lines."""
+    lines = np.flatnonzero(has_flag(source.heads, NOISE))
+    noise = read_noise(source, lines, header.noise_bandwidth)
+    return noise and replace(noise, coil_names=header.coil_names)
 
 
 def make_whitening(noise: NoiseData, image_dwell_us: float, n_coils: int) -> Whitening:

@@ -1,0 +1,192 @@
+"""A scan file as a sequence of slices or volumes, which are read when they are asked for.
+
+The slices are those that `jrsr recon` reconstructs: the same plan, noise and assembler.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, ScanOrigin
+from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.examination.examine import plan_source
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.noise import NoiseData, noise_of_scan
+from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.planning.plan import ScanPlan
+
+from .noise_group import noise_scan
+from .scan import ScanFile
+
+Data = KSpaceSlice | KSpaceVolume
+
+
+class Scan(Sequence[Data]):
+    """The slices, or volumes, of an ISMRMRD file; `read_scan` makes one.
+
+    Indexing reads from the file, which stays open until `close` or the end of the context.
+
+    Attributes
+    ----------
+    path
+        The file.
+    header
+        `ScanHeader`: matrix, field of view, protocol, times; its ``xml`` is the whole text.
+    counters
+        Counters of every image, in order.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        dataset: str,
+        prewhiten: bool,
+        noise_file: Path | None,
+        n_virtual_coils: int,
+    ) -> None:
+        self.path = path
+        self._file = ScanFile(path, dataset=dataset)
+        try:
+            plan = plan_source(self._file.header, self._file)
+            self._lines = Assembler(
+                self._file,
+                plan,
+                prewhiten=prewhiten,
+                noise=self._noise(noise_file, plan) if prewhiten else None,
+                n_virtual_coils=n_virtual_coils,
+            )
+        except BaseException:
+            self._file.close()
+            raise
+        self.header: ScanHeader = plan.header
+        self.counters: tuple[Counters, ...] = tuple(plan.groups)
+        numbering = Numbering(plan.header.encodings)
+        self._origins = [self._origin(counters, numbering) for counters in self.counters]
+
+    def _noise(self, noise_file: Path | None, plan: ScanPlan) -> NoiseData | None:
+        """Return the noise of another file or of another group of this one, None for its own."""
+        if noise_file is not None:
+            with ScanFile(noise_file) as scan:
+                noise = noise_of_scan(scan.header, scan)
+            if noise is None:
+                raise BadScan(f"noise_file {noise_file} has no noise lines")
+            return noise.in_order(self._file.header.coil_names)
+        if len(plan.noise):
+            return None
+        with noise_scan(self._file, plan.n_coils) as other:
+            noise = None if other is None else noise_of_scan(other.header, other)
+        return noise and noise.in_order(self._file.header.coil_names)
+
+    def _origin(self, counters: Counters, numbering: Numbering) -> ScanOrigin:
+        return ScanOrigin(
+            self.header.xml,
+            self.header.encodings[counters.encoding].recon_fov_mm,
+            series=1 + numbering.series(counters),
+            number=numbering.number(counters),
+        )
+
+    @property
+    def n_coils(self) -> int:
+        """Number of receive channels."""
+        return self._lines.plan.n_coils
+
+    def __len__(self) -> int:
+        return len(self.counters)
+
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Data]: ...
+    def __getitem__(self, index: int | slice) -> Data | list[Data]:
+        """Read one slice or volume, or several.
+
+        Raises
+        ------
+        IndexError
+            The scan has fewer.
+        PartialImage
+            Samples that are not finite, or a measurement that broke off; its `rest` is the slice
+            of the other lines.
+        UnsupportedScan
+            Lines that do not fit the encoded matrix.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"image {index} of {self.path.name}, which has {n}")
+        made = self._lines.assemble(self.counters[index])
+        return replace(made, origin=self._origins[index])
+
+    def __iter__(self) -> Iterator[Data]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        encoding = self.header.encodings[self.counters[0].encoding]
+        nz, ny, nx = encoding.encoding_matrix[0], encoding.encoding_matrix[1], encoding.readout_size
+        kind, matrix = ("volumes", f"{nz} x {ny} x {nx}") if nz > 1 else ("slices", f"{ny} x {nx}")
+        kind = kind if len(self) > 1 else kind.removesuffix("s")
+        return f"Scan({self.path.name}, {len(self)} {kind} {matrix}, {self.n_coils} coils)"
+
+    def close(self) -> None:
+        """Close the file; slices that were read stay usable."""
+        self._file.close()
+
+    def __enter__(self) -> "Scan":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_scan(
+    path: str | Path,
+    *,
+    dataset: str = "",
+    prewhiten: bool = True,
+    noise_file: str | Path | None = None,
+    n_virtual_coils: int = CalibrationSettings.n_virtual_coils,
+) -> Scan:
+    """Open an ISMRMRD file as a sequence of `KSpaceSlice`, or of `KSpaceVolume` for 3-D scans.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dataset
+        Group of the file to read; empty for ``dataset``, or the only one.
+    prewhiten
+        Use the noise lines of the scan, or those of `noise_file`.
+    noise_file
+        ISMRMRD file of an earlier scan whose noise lines replace those of this scan.
+    n_virtual_coils
+        Coils to which a 3-D scan is compressed while it is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    BadScan, UnsupportedScan
+        The file is broken, or a kind of scan that is not reconstructed; both are `ValueError`.
+    """
+    path = Path(path)
+    try:
+        return Scan(
+            path,
+            dataset=dataset,
+            prewhiten=prewhiten,
+            noise_file=None if noise_file is None else Path(noise_file),
+            n_virtual_coils=n_virtual_coils,
+        )
+    except (BadScan, UnsupportedScan) as error:
+        raise type(error)(f"{path.name}: {error}") from error
