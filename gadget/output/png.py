@@ -1,5 +1,6 @@
 """Writes the images of a scan as one picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,18 @@ class PngWriter(ScanWriter):
 
     def content(self) -> bytes:
         """Return the picture, with all images on one grey scale."""
-        pixels = np.concatenate([values.ravel() for values, *_ in self._tiles])
-        top = float(np.quantile(pixels, 0.995))
-        tiles = [
-            (in_proportion(grey_picture(values, top), pixel), lines)
-            for values, pixel, lines in self._tiles
-        ]
         footer = f"{self.job.source.name}: {self.job.settings.model}. Research use only."
-        is_volume = any(len(lines) > 1 for _, lines in tiles)
-        return encode_png(montage(tiles, n_columns=3 if is_volume else None, footer=footer))
+        return encode_png(draw_tiles(self._tiles, footer))
+
+
+def draw_tiles(tiles: Sequence[Tile], footer: str) -> Image.Image:
+    """Return a montage of tiles on one grey scale, of volumes three in a row."""
+    top = float(np.quantile(np.concatenate([values.ravel() for values, *_ in tiles]), 0.995))
+    pictures = [
+        (in_proportion(grey_picture(values, top), pixel), lines) for values, pixel, lines in tiles
+    ]
+    is_volume = any(len(lines) > 1 for *_, lines in tiles)
+    return montage(pictures, n_columns=3 if is_volume else None, footer=footer)
 
 
 def central_planes(image: ReconImage, name: str) -> list[Tile]:

@@ -125,6 +125,8 @@ class ReconImage:
             The file exists, or cannot be written.
         """
         path = Path(path)
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists, overwrite=True replaces it")
         writer_of(path)(self, path, overwrite=overwrite)
 
     def show(self) -> None:

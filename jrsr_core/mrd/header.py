@@ -20,6 +20,9 @@ DEFAULT_NOISE_BANDWIDTH = 0.793
 
 MAX_ENCODINGS = 256
 
+NO_HEADER = "<ismrmrdHeader/>"
+"""Header of images whose scan is not known."""
+
 SMALLEST_FOV_MM = 1.0
 """A field of view below it along both axes is taken for one in metres."""
 

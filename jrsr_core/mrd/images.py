@@ -15,7 +15,7 @@ from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, Counters, ReconImage, Recon
 from jrsr_core.mrd.planning.plan import NESTING
 from jrsr_core.version import software_version
 
-from .header import ScanHeader
+from .header import NO_HEADER, ScanHeader, parse_header
 
 RESEARCH_USE = "Research use only: image derived by a neural network"
 RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"
@@ -74,6 +74,19 @@ def to_mrd_image(
     mrd.image_index = (image_index - 1) % 65535 + 1
     mrd.meta = ismrmrd.Meta(_ascii(image_meta(image, header, image_index)))
     return mrd
+
+
+def with_scan_header(image: ReconImage) -> tuple[ismrmrd.Image, str]:
+    """Return an image as `to_mrd_image` makes it, and the XML header of its scan.
+
+    An image whose k-space was not read from a file has an empty header.
+    """
+    origin = image.origin
+    if origin is None:
+        return to_mrd_image(image, ScanHeader(NO_HEADER, ())), NO_HEADER
+    header = parse_header(origin.header_xml)
+    mrd = to_mrd_image(image, header, series_index=origin.series, image_index=origin.number)
+    return mrd, origin.header_xml
 
 
 def to_mrd_map(

@@ -20,6 +20,7 @@ import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
 from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.header import NO_HEADER
 from jrsr_core.mrd.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
 from .hdf5 import fitted, lacking, one_text, open_file, reading
@@ -27,8 +28,6 @@ from .image_texts import with_empty_texts
 from .links import check_group
 from .scan import DATASET
 from .stored_rows import check_count
-
-NO_HEADER = "<ismrmrdHeader/>"
 
 
 @dataclass(frozen=True)
