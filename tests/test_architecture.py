@@ -61,9 +61,11 @@ ARROWS = {
         "server.protocol scan compute compute.ray configuration settings errors console"
     ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
+    "gadget.stream": "server server.protocol compute settings errors console",
     "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
-        "chains offline server server.protocol compute compute.ray output settings errors console"
+        "chains offline stream server server.protocol compute compute.ray output settings errors "
+        "console"
     ),
     "gadget.__main__": "cli",
     # Training.

@@ -15,7 +15,7 @@ from .options import app
 
 COMMANDS = (
     *("recon", "convert", "demo", "check", "simulate"),
-    *("serve", "send", "health"),
+    *("stream", "serve", "send", "health"),
     *("models", "settings", "chains"),
 )
 """Modules of this package, each with the command of its name, in the order of the help."""

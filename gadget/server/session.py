@@ -15,17 +15,15 @@ from gadget.console import plain
 from gadget.errors import Exit, describe, exit_code
 from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
-from gadget.server.protocol.connection import Message, PeerConnection
+from gadget.server.protocol.connection import CLOSE, Message, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.messages import (
     ForwardedMessage,
     Lines,
     Query,
     Text,
-    error_message,
-    text_message,
 )
-from gadget.server.protocol.wire import UINT16, Id, PeerDisconnected
+from gadget.server.protocol.wire import PeerDisconnected, ProtocolError
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled, checkpoint, watched
 from jrsr_core.data import ReconImage
@@ -36,7 +34,6 @@ from jrsr_core.mrd.numbering import Numbering
 
 log = logging.getLogger("jrsr")
 
-CLOSE = UINT16.pack(Id.CLOSE)
 ABORT_SECONDS = 1.0
 """How long an error may take to be sent when the server stops."""
 
@@ -98,7 +95,7 @@ class Session:
             with watched(self._inbox.check):
                 self._serve(*prepare())
             self._inbox.mark_answered()
-            self._connection.stream.write(CLOSE)
+            self._connection.send_close()
             if outcome.n_fallback:
                 outcome.code = Exit.FALLBACK
         except (PeerDisconnected, Cancelled) as error:
@@ -106,7 +103,7 @@ class Session:
             log.error("peer disconnected: %s", error)
         except Exception as error:
             outcome.code, outcome.error = exit_code(error), plain(describe(error))
-            log.error("%s", outcome.error, exc_info=outcome.code == Exit.FAILED)
+            log.error("%s", outcome.error, exc_info=_is_unexpected(error))
             self._fail(outcome.error)
         finally:
             self._inbox.release()
@@ -206,22 +203,27 @@ class Session:
     def abort(self, reason: str) -> None:
         """End the session from another thread: send the reason, then disconnect."""
         try:
-            self._connection.stream.write_within(self._error(reason) + CLOSE, ABORT_SECONDS)
+            message = self._connection.error(reason) + CLOSE
+            self._connection.stream.write_within(message, ABORT_SECONDS)
         except PeerDisconnected as error:
             log.error("peer disconnected before the error was sent: %s", error)
         self._connection.stream.close()
 
-    def _error(self, text: str) -> bytes:
-        if self._connection.is_gadgetron:
-            return error_message(text)
-        return text_message(f"ERROR {text}")
-
     def _fail(self, text: str) -> None:
-        """Send the error, let the peer finish, close."""
+        """Send the error, let the peer finish, close; a peer that takes no errors gets no CLOSE."""
+        message = self._connection.error(text)
+        if not message:
+            return
         try:
-            self._connection.stream.write(self._error(text))
+            self._connection.stream.write(message)
             self._inbox.drain(DRAIN_SECONDS)
             self._inbox.mark_answered()
-            self._connection.stream.write(CLOSE)
+            self._connection.send_close()
         except PeerDisconnected as error:
             log.error("peer disconnected before the error was sent: %s", error)
+
+
+def _is_unexpected(error: Exception) -> bool:
+    """Whether an error is a fault of ours, so that its place in the code belongs into the log."""
+    known = (BadScan, ProtocolError, OSError)
+    return exit_code(error) == Exit.FAILED and not isinstance(error, known)

@@ -21,15 +21,18 @@ from .messages import (
     Query,
     Text,
     decode,
+    error_message,
     image_message,
     read_acquisition,
     read_image,
     read_query,
     read_text,
     read_waveform,
+    text_message,
 )
 from .wire import UINT16, UINT32, Id, ProtocolError, Stream, checked
 
+CLOSE = UINT16.pack(Id.CLOSE)
 CONFIG_FILE_BYTES = 1024
 
 Message = Lines | ForwardedMessage | Text | Query
@@ -115,6 +118,16 @@ class PeerConnection:
         """Send a message; raises as `Stream.write`."""
         is_forwarded = isinstance(item, ForwardedMessage)
         self.stream.write(item.to_bytes() if is_forwarded else image_message(item))
+
+    def send_close(self) -> None:
+        """Send that everything was sent; raises as `Stream.write`."""
+        self.stream.write(CLOSE)
+
+    def error(self, text: str) -> bytes:
+        """Return the message that tells the peer of a failure; empty if it takes none."""
+        if self.is_gadgetron:
+            return error_message(text)
+        return text_message(f"ERROR {text}")
 
 
 class Handshake:

@@ -5,7 +5,6 @@ share is exhausted; the socket then holds back a peer that sends faster than ima
 The thread is also the first to notice that the peer has disconnected.
 """
 
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from jrsr_core.cancellation import Cancelled
 from .connection import Message, PeerConnection
 from .memory import MemoryBudget
 from .messages import MESSAGE_BYTES, Text
-from .wire import PeerDisconnected, ProtocolError, checked
+from .wire import PeerDisconnected, ProtocolError, Transport, checked
 
 MAX_BYTES = 2**30
 MEMORY_TIMEOUT = 60.0
@@ -250,7 +249,7 @@ def _size(item: Message) -> int:
     return MESSAGE_BYTES + item.n_bytes
 
 
-def drain_bytes(sock: socket.socket, seconds: float) -> None:
+def drain_bytes(sock: Transport, seconds: float) -> None:
     """Discard bytes, whether messages or not, until none come or the time is over."""
     end = time.monotonic() + seconds
     try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
+from typing import Protocol
 
 from jrsr_core.os_errors import reason
 
@@ -38,6 +39,7 @@ class Id(IntEnum):
     RECON_DATA = 1023
     IMAGE_ARRAY = 1024
     WAVEFORM = 1026
+    ARRAY = 1030
     BUCKET = 1050
 
 
@@ -77,6 +79,18 @@ class WireLimits:
     queries: int = 1000
 
 
+class Transport(Protocol):
+    """What is used of a socket; `gadget.stream` has one of two pipes."""
+
+    def recv_into(self, target: memoryview, /) -> int: ...  # noqa: D102
+    def recv(self, n_bytes: int, /) -> bytes: ...  # noqa: D102
+    def sendall(self, data: bytes | memoryview, /) -> None: ...  # noqa: D102
+    def settimeout(self, seconds: float | None, /) -> None: ...  # noqa: D102
+    def gettimeout(self) -> float | None: ...  # noqa: D102
+    def shutdown(self, how: int, /) -> None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
 class Stream:
     """Reads from and writes to a connected socket, with the timeout of the socket.
 
@@ -92,7 +106,7 @@ class Stream:
         When data came last (`time.monotonic`).
     """
 
-    def __init__(self, sock: socket.socket, limits: WireLimits | None = None) -> None:
+    def __init__(self, sock: Transport, limits: WireLimits | None = None) -> None:
         self.socket = sock
         self.limits = limits or WireLimits()
         self.reserve: Callable[[int], None] = lambda n_bytes: None
@@ -121,6 +135,13 @@ class Stream:
                 data.extend(bytes(min(n_bytes - done, CHUNK)))
             done += self._receive(memoryview(data)[done:], done, n_bytes)
         return data
+
+    def read_some(self, target: memoryview) -> int:
+        """Read what is there into `target`; return the number of bytes, 0 at the end."""
+        n = self.socket.recv_into(target)
+        self._reserve(n)
+        self.last_received = time.monotonic()
+        return n
 
     def _reserve(self, n_bytes: int) -> None:
         self._unreserved += n_bytes
@@ -162,7 +183,7 @@ class Stream:
         """Return bytes that follow their own count, which `checked` compares with the limit."""
         return self.read(checked(what, self.number(kind), limit))
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Send everything; raises `PeerDisconnected` if the peer does not receive it."""
         try:
             with self._lock:
@@ -198,7 +219,7 @@ def _disconnected(error: OSError) -> PeerDisconnected:
     return PeerDisconnected(f"connection lost: {reason(error)}")
 
 
-def shut_down(sock: socket.socket) -> None:
+def shut_down(sock: Transport) -> None:
     """End a connection in both directions if it has not ended; the socket stays open."""
     try:
         sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,167 @@
+"""Streams of MRD v2, through the package `mrd` (extra "mrd"): header, then items of many kinds.
+
+Acquisitions and buckets are reconstructed; waveforms, images and all else pass by.
+"""
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import ismrmrd
+
+from gadget.errors import describe
+from gadget.server.protocol.connection import Message, PeerConnection
+from gadget.server.protocol.messages import ForwardedMessage, Lines
+from gadget.server.protocol.wire import ProtocolError, Stream
+
+from .mrd_header import header_xml
+from .mrd_images import image_item
+from .mrd_lines import lines_of
+from .mrd_schema import import_mrd
+from .pipes import Pipes
+
+T = TypeVar("T")
+
+ITEM_BYTES = 2000
+"""Memory of an item beyond its arrays."""
+
+UNREADABLE = (
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    BufferError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+"""What the package raises for bytes that are no MRD v2."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardedItem(ForwardedMessage):
+    """An item that is not used here and is written as it was read."""
+
+    item: Any = None
+
+
+class MrdStream(PeerConnection):
+    """Reads the header, and sends it on.
+
+    Raises
+    ------
+    UsageError, ProtocolError
+        As `import_mrd`; or the stream has no header.
+    """
+
+    def __init__(self, stream: Stream, pipes: Pipes) -> None:
+        self._mrd = import_mrd(pipes)
+        self._source = StreamFile(stream)
+        reader = self._mrd.BinaryMrdReader(io.BufferedReader(self._source))
+        header = self._understood(reader.read_header)
+        if header is None:
+            raise ProtocolError("input has no header, without which a scan cannot be read")
+        xml = self._understood(lambda: header_xml(header))
+        super().__init__(stream, b"", xml, is_gadgetron=False)
+        self._items = iter(reader.read_data())
+        self._writer = _writer_of(self._mrd, StreamFile(stream))
+        self._writer.write_header(header)
+        self._writer.flush()
+
+    def receive(self) -> Message | None:
+        """Return the next message; None at the end of the stream.
+
+        Raises
+        ------
+        ProtocolError
+            The bytes are no MRD v2, or the stream ends before its end.
+        """
+        item = self._understood(lambda: next(self._items, None))
+        return None if item is None else self._understood(lambda: self._message(item))
+
+    def _understood(self, read: Callable[[], T]) -> T:
+        """Return what `read` returns; raises `ProtocolError` if the bytes are no MRD v2."""
+        try:
+            return read()
+        except (ProtocolError, OSError):
+            raise
+        except UNREADABLE as error:
+            if self._source.is_at_end:
+                raise ProtocolError("input is cut off: it ends within MRD v2") from None
+            raise ProtocolError(f"input cannot be read as MRD v2: {describe(error)}") from error
+
+    def _message(self, item: Any) -> Message:
+        limit, value = self.stream.limits.line, item.value
+        if isinstance(item, self._mrd.StreamItem.Acquisition):
+            return Lines(lines_of([value], limit))
+        if isinstance(item, self._mrd.StreamItem.AcquisitionBucket):
+            kind = self._mrd.StreamItem.WaveformUint32
+            waves = [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
+            return Lines(lines_of([*value.data, *value.ref], limit), waves, is_bucket=True)
+        return ForwardedItem(0, bytes(getattr(value, "nbytes", 0) or ITEM_BYTES), item)
+
+    def send(self, item: ismrmrd.Image | ForwardedMessage) -> None:
+        """Send an image or an item; raises as `Stream.write`."""
+        is_forwarded = isinstance(item, ForwardedItem)
+        self._writer.write_data([item.item if is_forwarded else image_item(item, self._mrd)])
+        self._writer.flush()
+
+    def send_close(self) -> None:
+        """Send that everything was sent; raises as `Stream.write`."""
+        self._writer.write_data([])
+        self._writer.close()
+
+    def error(self, text: str) -> bytes:
+        """Return nothing: a stream has no message for errors."""
+        return b""
+
+
+class StreamFile(io.RawIOBase):
+    """A stream as the binary file that the package reads and writes.
+
+    Attributes
+    ----------
+    is_at_end
+        Whether all was read.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.is_at_end = False
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, target: Any) -> int:
+        """Read what is there; return the number of bytes, 0 at the end."""
+        n = self._stream.read_some(memoryview(target).cast("B"))
+        self.is_at_end = n == 0
+        return n
+
+    def write(self, data: Any) -> int:
+        """Write everything."""
+        view = memoryview(data).cast("B")
+        self._stream.write(view)
+        return len(view)
+
+
+def _writer_of(mrd: ModuleType, target: StreamFile) -> Any:
+    """Return a writer that can be made to write all it has, so that images leave at once."""
+
+    class Writer(mrd.BinaryMrdWriter):  # type: ignore[name-defined, misc]
+        def flush(self) -> None:
+            self._stream.flush()
+
+    return Writer(target)
