@@ -9,7 +9,6 @@ import typing
 from typing import Any
 
 from ismrmrd import xsd
-from xsdata.models.datatype import XmlDate, XmlTime
 
 
 def header_xml(header: Any) -> bytes:
@@ -50,7 +49,8 @@ def _value(value: Any, kind: Any) -> Any:
         return _choice(value, kind)
     if hasattr(kind, "__dataclass_fields__"):
         return _record(value, kind)
-    if kind in (XmlDate, XmlTime):
+    if hasattr(kind, "from_string"):
+        # Dates and times.
         return kind.from_string(str(value))
     return kind(value) if kind in (int, float, str) else value
 

@@ -28,14 +28,15 @@ T = TypeVar("T")
 ITEM_BYTES = 2000
 """Memory of an item beyond its arrays."""
 
+CUT_OFF = (EOFError, BufferError)
+"""What the package raises where the bytes end too early."""
+
 UNREADABLE = (
-    EOFError,
     RuntimeError,
     ValueError,
     TypeError,
     KeyError,
     IndexError,
-    BufferError,
     AttributeError,
     OverflowError,
     MemoryError,
@@ -62,8 +63,7 @@ class MrdStream(PeerConnection):
 
     def __init__(self, stream: Stream, pipes: Pipes) -> None:
         self._mrd = import_mrd(pipes)
-        self._source = StreamFile(stream)
-        reader = self._mrd.BinaryMrdReader(io.BufferedReader(self._source))
+        reader = self._mrd.BinaryMrdReader(io.BufferedReader(StreamFile(stream)))
         header = self._understood(reader.read_header)
         if header is None:
             raise ProtocolError("input has no header, without which a scan cannot be read")
@@ -91,9 +91,9 @@ class MrdStream(PeerConnection):
             return read()
         except (ProtocolError, OSError):
             raise
+        except CUT_OFF:
+            raise ProtocolError("input is cut off: it ends within an item of MRD v2") from None
         except UNREADABLE as error:
-            if self._source.is_at_end:
-                raise ProtocolError("input is cut off: it ends within MRD v2") from None
             raise ProtocolError(f"input cannot be read as MRD v2: {describe(error)}") from error
 
     def _message(self, item: Any) -> Message:
@@ -102,14 +102,17 @@ class MrdStream(PeerConnection):
             return Lines(lines_of([value], limit))
         if isinstance(item, self._mrd.StreamItem.AcquisitionBucket):
             kind = self._mrd.StreamItem.WaveformUint32
-            waves = [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
+            waves: list[ForwardedMessage] = []
+            waves += [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
             return Lines(lines_of([*value.data, *value.ref], limit), waves, is_bucket=True)
         return ForwardedItem(0, bytes(getattr(value, "nbytes", 0) or ITEM_BYTES), item)
 
     def send(self, item: ismrmrd.Image | ForwardedMessage) -> None:
         """Send an image or an item; raises as `Stream.write`."""
-        is_forwarded = isinstance(item, ForwardedItem)
-        self._writer.write_data([item.item if is_forwarded else image_item(item, self._mrd)])
+        if isinstance(item, ForwardedItem):
+            self._writer.write_data([item.item])
+        elif isinstance(item, ismrmrd.Image):
+            self._writer.write_data([image_item(item, self._mrd)])
         self._writer.flush()
 
     def send_close(self) -> None:
@@ -123,17 +126,10 @@ class MrdStream(PeerConnection):
 
 
 class StreamFile(io.RawIOBase):
-    """A stream as the binary file that the package reads and writes.
-
-    Attributes
-    ----------
-    is_at_end
-        Whether all was read.
-    """
+    """A stream as the binary file that the package reads and writes."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
-        self.is_at_end = False
         self._stream = stream
 
     def readable(self) -> bool:
@@ -146,9 +142,7 @@ class StreamFile(io.RawIOBase):
 
     def readinto(self, target: Any) -> int:
         """Read what is there; return the number of bytes, 0 at the end."""
-        n = self._stream.read_some(memoryview(target).cast("B"))
-        self.is_at_end = n == 0
-        return n
+        return self._stream.read_some(memoryview(target).cast("B"))
 
     def write(self, data: Any) -> int:
         """Write everything."""
@@ -160,7 +154,7 @@ class StreamFile(io.RawIOBase):
 def _writer_of(mrd: ModuleType, target: StreamFile) -> Any:
     """Return a writer that can be made to write all it has, so that images leave at once."""
 
-    class Writer(mrd.BinaryMrdWriter):  # type: ignore[name-defined, misc]
+    class Writer(mrd.BinaryMrdWriter):  # type: ignore[name-defined]
         def flush(self) -> None:
             self._stream.flush()
 
