@@ -302,4 +302,5 @@ def test_the_converter_of_the_package(scan):
     data = run("mrd.tools.ismrmrd_to_mrd", "-d", scan.path)
     cheap = [f"--set={name}={value}" for name, value in CHEAP.items()]
     _, items = read(run("gadget", "stream", *cheap, data=data))
-    assert [item.value.data.tobytes() for item in items] == [pixels for _, pixels in scan.expected()]
+    expected = [pixels for _, pixels in scan.expected()]
+    assert [item.value.data.tobytes() for item in items] == expected
