@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gadget.output.names import ENDINGS
 from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.validation import choices_of
@@ -23,6 +24,12 @@ def pairs(incomplete: str) -> list[str]:
     if not equals:
         return [f"{name}=" for name in setting_names(key)]
     return [pair for value in _values(key) if (pair := f"{key}={value}").startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """Return the formats that may follow in a comma-separated list."""
+    done, comma, last = incomplete.rpartition(",")
+    return [f"{done}{comma}{name}" for name in ENDINGS if name.startswith(last)]
 
 
 def _values(key: str) -> Iterator[str]:

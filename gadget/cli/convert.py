@@ -8,22 +8,35 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .options import Overwrite, Untrusted, app
 
 
 @app.command()
 def convert(
     images: Annotated[Path, typer.Argument(help="ISMRMRD images, as written by recon and send.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="dicom, enhanced, nifti.")] = "dicom",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="dicom, enhanced, nifti, png; default by the extension of -o, else dicom.",
+            autocompletion=completion.formats,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
 ) -> int:
-    """Convert ISMRMRD images, also of Gadgetron, to DICOM or NIfTI."""
+    """Convert ISMRMRD images, also of Gadgetron, to DICOM, NIfTI or PNG.
+
+    \b
+    jrsr convert images.h5                     write a folder of DICOM images, images_dicom/
+    jrsr convert images.h5 -o head.nii.gz      write NIfTI; also .dcm (Enhanced MR), .png
+    """  # noqa: D301
     from gadget.offline.convert import convert_images, parse_convertible
     from jrsr_core.mrd.files.sandbox import Sandbox
 
-    chosen = parse_convertible(formats)
+    chosen = parse_convertible(formats, output)
     with Sandbox() as sandbox:
         place = sandbox if untrusted else None
         return convert_images(images, output, chosen, overwrite=overwrite, sandbox=place)

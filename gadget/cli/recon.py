@@ -12,6 +12,7 @@ from gadget.compute.ray import check_share
 from gadget.console import log_to
 from gadget.settings import read_settings
 
+from . import completion
 from .options import (
     Cluster,
     Dataset,
@@ -30,7 +31,14 @@ from .options import (
 def recon(
     inputs: Annotated[list[Path], typer.Argument(help="ISMRMRD files, or folders of them.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="Formats, separated by commas.")] = "mrd",
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Formats, separated by commas; default by the extension of -o, else mrd.",
+            autocompletion=completion.formats,
+        ),
+    ] = None,
     model: Model = None,
     device: Device = None,
     pairs: Pairs = None,
@@ -52,6 +60,7 @@ def recon(
 
     \b
     jrsr recon scan.h5                         write ISMRMRD images to scan_jrsr.h5
+    jrsr recon scan.h5 -o out.nii.gz           write NIfTI; also .dcm, .png, .html (report), .h5
     jrsr recon scan.h5 -o out --format dicom   write a folder of DICOM images in out/
     jrsr recon scan.h5 --report                add a report on the reliability of the images
     jrsr recon day1/ day2/ -o out              reconstruct all scans of two folders
@@ -69,14 +78,13 @@ def recon(
         check_share(cluster, gpus_per_worker)
         from gadget.offline.recon import ReconRequest, reconstruct_files
         from gadget.offline.scans import find_scans
-        from gadget.output.formats import parse_formats
 
         found = find_scans(inputs, untrusted=untrusted)
         request = ReconRequest(
             sources=found.scans,
             settings=settings,
             output=output,
-            formats=parse_formats(f"{formats},report" if report else formats),
+            formats=_formats(formats, output, report=report),
             overwrite=overwrite,
             sandboxed=found.sandboxed,
             dataset=dataset,
@@ -85,3 +93,10 @@ def recon(
             gpus_per_worker=gpus_per_worker,
         )
         return reconstruct_files(request)
+
+
+def _formats(text: str | None, output: Path | None, *, report: bool) -> list[str]:
+    from gadget.output.formats import parse_formats
+
+    names = parse_formats(text, output, default="mrd")
+    return list(dict.fromkeys([*names, "report"])) if report else names

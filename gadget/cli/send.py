@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gadget.output.names import check_extension
 from gadget.settings import split_pairs
 
 from .options import Host, Overwrite, Pairs, Port, app
@@ -28,6 +29,7 @@ def send(
     """Send a scan to a Gadgetron or MRD server and write its images."""
     from gadget.server.client import SendRequest, send_scan
 
+    check_extension(output, "mrd", "send")
     parameters = split_pairs(pairs or [])
     request = SendRequest(
         scan, output, host, port, chain, config, parameters, timeout, overwrite=overwrite

@@ -8,6 +8,7 @@ import typer
 
 from gadget.console import print_line
 from gadget.errors import Exit, UsageError
+from gadget.output.names import check_extension
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.validation import choices_of
 
@@ -21,6 +22,7 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     # Imported here: the command line has to start without torch.
     from jrsr_core.mrd.simulator.simulate import write_simulation
 
+    check_extension(output, "mrd", "simulate")
     try:
         made = write_simulation(ScanRequest(**request), output, truth, overwrite=overwrite)
     except SimulationError as error:

@@ -1,27 +1,31 @@
-"""`jrsr convert`: ISMRMRD images of JRSR, Gadgetron or FIRE to DICOM and NIfTI."""
+"""`jrsr convert`: ISMRMRD images of JRSR, Gadgetron or FIRE to DICOM, NIfTI and PNG."""
 
 from contextlib import ExitStack
 from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
-from gadget.output.formats import ENDINGS, PLANE_WRITERS, check_targets, parse_formats
+from gadget.output.formats import PLANE_WRITERS, check_targets, parse_formats
+from gadget.output.names import target_path
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
 from jrsr_core.spelling import nearest
 
+from .targets import output_folder
 
-def parse_convertible(text: str) -> list[str]:
-    """Return the formats of a comma-separated list.
+
+def parse_convertible(text: str | None, output: Path | None) -> list[str]:
+    """Return the formats of a comma-separated list, or that of the output file.
 
     Raises
     ------
     UsageError
-        A format that is unknown, or cannot be made from images alone.
+        A format that is unknown, or cannot be made from images alone; otherwise as
+        `parse_formats`.
     """
-    formats = parse_formats(text)
+    formats = parse_formats(text, output, default="dicom")
     for name in formats:
         if name not in PLANE_WRITERS:
             raise UsageError(f"images cannot become {name!r}{nearest(name, PLANE_WRITERS)}")
@@ -30,15 +34,24 @@ def parse_convertible(text: str) -> list[str]:
 
 def convert_images(
     source: Path,
-    folder: Path | None,
+    output: Path | None,
     formats: list[str],
     *,
     overwrite: bool = False,
     sandbox: Sandbox | None = None,
 ) -> Exit:
-    """Write all series of a file in every format, into `folder` or beside the file.
+    """Write all series of a file in every format.
 
-    The file is read in a subprocess of `sandbox` where there is one.
+    Parameters
+    ----------
+    source
+        File of ISMRMRD images.
+    output
+        File, or folder, which is made if it does not exist; None for the folder of the file.
+    formats
+        Keys of `PLANE_WRITERS`.
+    sandbox
+        Place of the subprocess that reads the file; None to read it here.
 
     Returns
     -------
@@ -49,16 +62,26 @@ def convert_images(
     ------
     ScanError
         No ISMRMRD images in the file, or images without a position.
-    UsageError
-        `folder` is not a folder.
+    FileNotFoundError
+        No such file.
     OSError
         A target may not be written.
     """
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder")
-    place = folder or source.parent
-    paths = {name: place / f"{source.stem}{ENDINGS[name]}" for name in formats}
-    check_targets(paths, overwrite=overwrite)
+    if not source.is_file():
+        raise FileNotFoundError(f"{source}: no such file")
+    paths = {name: target_path(source.stem, source.parent, output, name) for name in formats}
+    with output_folder(output):
+        check_targets(paths, overwrite=overwrite)
+        n_images, is_complete = _convert(source, paths, sandbox, overwrite=overwrite)
+    files = ", ".join(map(str, paths.values()))
+    print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
+    return Exit.DONE if is_complete else Exit.FALLBACK
+
+
+def _convert(
+    source: Path, paths: dict[str, Path], sandbox: Sandbox | None, *, overwrite: bool
+) -> tuple[int, bool]:
+    """Write all images; return their number, and whether every format contains all of them."""
     n_images, is_complete = 0, True
     try:
         with ExitStack() as stack:
@@ -76,6 +99,4 @@ def convert_images(
                 raise BadScan("no ISMRMRD images in the file")
     except (OSError, ValueError) as error:
         raise ScanError(source.name, error) from error
-    files = ", ".join(map(str, paths.values()))
-    print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
-    return Exit.DONE if is_complete else Exit.FALLBACK
+    return n_images, is_complete

@@ -17,9 +17,10 @@ from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
-from gadget.errors import Exit, describe, exit_code, most_severe
+from gadget.errors import Exit, UsageError, describe, exit_code, most_severe
 from gadget.output.base import ScanJob
-from gadget.output.formats import open_writers, target_path
+from gadget.output.formats import open_writers
+from gadget.output.names import named_format, target_path
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import (
     file_tasks,
@@ -35,7 +36,7 @@ from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .scans import Scan, open_scan
 from .summary import Summary
-from .targets import Targets, check_all_targets, missing_targets
+from .targets import Targets, check_all_targets, missing_targets, output_folder
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,12 @@ class ReconRequest:
 
     def targets(self) -> Targets:
         """Return what is written for every scan."""
-        single = len(self.sources) == 1
+        if len(self.sources) > 1 and named_format(self.output):
+            raise UsageError(f"{self.output} is a file name, several scans need a folder")
         return {
             source: {
-                name: target_path(source, self.output, name, single=single) for name in self.formats
+                name: target_path(f"{source.stem}_jrsr", source.parent, self.output, name)
+                for name in self.formats
             }
             for source in self.sources
         }
@@ -109,7 +112,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     targets = request.targets()
     if request.resume:
         targets = missing_targets(targets)
-    with _output_folder(request.output):
+    with output_folder(request.output):
         check_all_targets(targets, overwrite=request.overwrite)
         with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:
 
@@ -224,17 +227,3 @@ def _noise_beside(scan: Scan, plan: ScanPlan) -> NoiseData | None:
         return None
     with noise_scan(scan, plan.n_coils) as other:
         return None if other is None else noise_of_scan(other.header, other)
-
-
-@contextmanager
-def _output_folder(path: Path | None) -> Iterator[None]:
-    """Make the output folder if it is new, and remove it again if it stays empty."""
-    if path is None or path.suffix or path.exists():
-        yield
-        return
-    path.mkdir()
-    try:
-        yield
-    finally:
-        if not any(path.iterdir()):
-            path.rmdir()

@@ -1,10 +1,13 @@
 """The files and folders that a run of `jrsr recon` writes, and those that are complete already."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import UsageError
-from gadget.output.formats import FOLDERS, check_targets
+from gadget.output.formats import check_targets
+from gadget.output.names import is_folder, named_format
 
 Targets = dict[Path, dict[str, Path]]
 """Scan -> format -> file or folder to be written."""
@@ -50,4 +53,18 @@ def missing_targets(targets: Targets) -> Targets:
 
 
 def _exists(format_name: str, path: Path) -> bool:
-    return path.is_dir() if format_name in FOLDERS else path.is_file()
+    return path.is_dir() if is_folder(format_name, path) else path.is_file()
+
+
+@contextmanager
+def output_folder(path: Path | None) -> Iterator[None]:
+    """Make the output folder if it is new, and remove it again if it stays empty."""
+    if path is None or named_format(path) or path.exists():
+        yield
+        return
+    path.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        if not any(path.iterdir()):
+            path.rmdir()

@@ -1,4 +1,4 @@
-"""Names the output formats, their targets and their writers."""
+"""Chooses output formats and opens their writers."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,92 +12,59 @@ from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.spelling import nearest
 
 from .base import Result, ScanJob, ScanWriter
+from .names import ENDINGS, is_folder, named_format
 from .nifti import NiftiWriter, require_nibabel
+from .planes_png import PlanesPngWriter
 from .png import PngWriter
 from .series import PlaneWriter
-
-ENDINGS = {
-    "mrd": ".h5",
-    "dicom": "_dicom",
-    "enhanced": "_enhanced",
-    "nifti": ".nii.gz",
-    "png": ".png",
-    "report": ".html",
-}
-"""Format -> what the name of its target ends with."""
 
 PLANE_WRITERS: dict[str, type[PlaneWriter]] = {
     "dicom": DicomWriter,
     "enhanced": EnhancedWriter,
     "nifti": NiftiWriter,
+    "png": PlanesPngWriter,
 }
 """Writers of MRD images, ours or those of others."""
 
 SCAN_WRITERS: dict[str, type[ScanWriter]] = {"png": PngWriter, "report": ReportWriter}
 """Writers that need the scan and what its reconstruction reports."""
 
-FOLDERS = ("dicom", "enhanced")
-"""Formats whose target is a folder."""
 
-OTHER_SUFFIXES = (".png", ".gz", ".nii", ".html")
-"""Suffixes of an output file that belong to a format other than mrd."""
-
-
-def parse_formats(text: str) -> list[str]:
+def parse_formats(text: str | None, output: Path | None, *, default: str) -> list[str]:
     """Return the formats of a comma-separated list, each once.
+
+    Parameters
+    ----------
+    text
+        The list; None for the format of the output file, or the default for a folder.
+    output
+        File or folder, see `target_path`.
 
     Raises
     ------
     UsageError
-        Unknown format, or one whose library is not installed.
+        Unknown format, one that is not that of the output file, or one whose library is not
+        installed.
     """
+    named = named_format(output)
+    text = (named or default) if text is None else text
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names or [""]:
         if name not in ENDINGS:
             raise UsageError(f"unknown format {name!r}{nearest(name, ENDINGS)}")
+    if named and named not in names:
+        raise UsageError(f"{output} is the name of a file in format {named}, --format is {text}")
     if "nifti" in names:
         require_nibabel()
     return list(dict.fromkeys(names))
 
 
-def target_path(source: Path, output: Path | None, format_name: str, *, single: bool) -> Path:
-    """Return the file or folder to which the images of a scan are written.
-
-    Parameters
-    ----------
-    source
-        The scan.
-    output
-        A folder, in which the target is called ``<scan>_jrsr``; None for the folder of the scan; or
-        a file name, which has a suffix: other formats go beside it under the same name.
-    format_name
-        Key of `ENDINGS`.
-    single
-        Whether this is the only scan.
-
-    Raises
-    ------
-    UsageError
-        One file name for several scans.
-    """
-    ending = ENDINGS[format_name]
-    name = f"{source.stem}_jrsr{ending}"
-    if output is None:
-        return source.parent / name
-    if output.is_dir() or not output.suffix:
-        return output / name
-    if not single:
-        raise UsageError(f"{output} is a file name, several scans need a folder")
-    if format_name == "mrd" and output.suffix.lower() not in OTHER_SUFFIXES:
-        return output
-    stem = output.name.removesuffix(".gz").rpartition(".")[0] or output.name
-    return output.with_name(stem + ending)
-
-
 def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
     """Raise before any work, as `jrsr_core.atomic.check_target`, if a target may not be written."""
     for name, path in targets.items():
-        check_target(path, overwrite=overwrite, is_ours=is_own_file if name in FOLDERS else None)
+        check_target(
+            path, overwrite=overwrite, is_ours=is_own_file if is_folder(name, path) else None
+        )
 
 
 def open_writers(

@@ -1,4 +1,4 @@
-"""Writes a scan as compressed NIfTI files: one per stack of slices, with their geometry."""
+"""Writes a scan as NIfTI files: one per stack of slices, with their geometry."""
 
 import gzip
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from jrsr_core.atomic import check_target, whole_file
 from .series import PlaneWriter
 from .stacks import Stack, stacks_of
 
-SUFFIX = ".nii.gz"
+SUFFIX, UNCOMPRESSED = ".nii.gz", ".nii"
 SCANNER = 1
 """NIfTI's code for coordinates of the scanner."""
 
@@ -44,7 +44,8 @@ class NiftiWriter(PlaneWriter):
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
         require_nibabel()
-        self._stem = path.name.removesuffix(SUFFIX)
+        self._ending = UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
+        self._stem = path.name.removesuffix(self._ending)
         for target in (path, *self._further(path.parent)):
             check_target(target, overwrite=overwrite)
         super().__init__(path, header_xml, overwrite=overwrite)
@@ -66,11 +67,11 @@ class NiftiWriter(PlaneWriter):
                 stale.unlink()
 
     def _further(self, folder: Path) -> list[Path]:
-        return sorted(folder.glob(f"{self._stem}_series*{SUFFIX}"))
+        return sorted(folder.glob(f"{self._stem}_series*{self._ending}"))
 
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")
-        return self.path.with_name(name + SUFFIX)
+        return self.path.with_name(name + self._ending)
 
 
 def save(path: Path, stack: Stack, values: np.ndarray) -> None:
@@ -91,5 +92,6 @@ def save(path: Path, stack: Stack, values: np.ndarray) -> None:
     meta = stack.frames[0][0].meta
     weights = meta.get("JRSR_weights_sha256", "")[:12]
     image.header["descrip"] = f"JRSR {meta.get('JRSR_model', '')} {weights}".strip()[:79]
+    content = image.to_bytes()
     # Without a time stamp, a second reconstruction gives the same file.
-    path.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
+    path.write_bytes(content if path.suffix == UNCOMPRESSED else gzip.compress(content, mtime=0))

@@ -1,6 +1,7 @@
 """Writes a scan as a folder of DICOM files."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydicom import dcmwrite
@@ -8,7 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from gadget.output.series import PlaneWriter, Series
-from jrsr_core.atomic import check_target, whole_folder
+from jrsr_core.atomic import check_target, whole_file, whole_folder
 
 from .classic import classic_image
 from .enhanced import enhanced_image, stacks
@@ -35,18 +36,35 @@ class DicomWriter(PlaneWriter):
     """
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
-        check_target(path, overwrite=overwrite, is_ours=is_own_file)
+        self._is_file = path.suffix.lower() == SUFFIX
+        check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
         self.labels = Labels(header_xml)
         super().__init__(path, header_xml, overwrite=overwrite)
 
     def save(self) -> None:
         """Write all series."""
         self.check_left_out()
+        if self._is_file:
+            self._save_files()
+            return
         with whole_folder(self.path, is_own_file, overwrite=self.overwrite) as folder:
-            for series in self.store.finished():
-                shared = shared_attributes(series, self.labels, self.store)
-                for name, ds in self.data_sets(series, shared):
-                    save(ds, folder / f"series{shared.number:03d}{name}{SUFFIX}")
+            for name, ds in self._named_data_sets():
+                save(ds, folder / f"{name}{SUFFIX}")
+
+    def _save_files(self) -> None:
+        """Write the first data set to `path`, further ones beside it under the same name."""
+        with ExitStack() as files:
+            for i, (name, ds) in enumerate(self._named_data_sets()):
+                further = self.path.with_name(f"{self.path.stem}_{name}{SUFFIX}")
+                target = further if i else self.path
+                save(ds, files.enter_context(whole_file(target, overwrite=self.overwrite)))
+
+    def _named_data_sets(self) -> Iterator[tuple[str, Dataset]]:
+        """Yield the data sets of all series with the names of their files."""
+        for series in self.store.finished():
+            shared = shared_attributes(series, self.labels, self.store)
+            for name, ds in self.data_sets(series, shared):
+                yield f"series{shared.number:03d}{name}", ds
 
     def data_sets(self, series: Series, shared: SharedAttributes) -> Iterator[tuple[str, Dataset]]:
         """Yield the data sets of a series with the end of their file names."""
@@ -57,7 +75,8 @@ class DicomWriter(PlaneWriter):
 class EnhancedWriter(DicomWriter):
     """Writer of a folder of Enhanced MR images, ``series<n>.dcm``, one file per series.
 
-    Further stacks of slices (`enhanced.stacks`) go to ``series<n>_2.dcm`` and so on.
+    Further stacks of slices (`enhanced.stacks`) go to ``series<n>_2.dcm`` and so on. A path that
+    ends with ``.dcm`` is the file of the first series; further ones go to ``<name>_series<n>.dcm``.
     """
 
     def data_sets(self, series: Series, shared: SharedAttributes) -> Iterator[tuple[str, Dataset]]:

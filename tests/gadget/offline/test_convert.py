@@ -46,9 +46,10 @@ def test_wrong_usage(tmp_path, capfd):
     run = ("convert", tmp_path / "scan.h5")
     assert_one_line(jrsr(capfd, *run), 1, "scan.h5: no ISMRMRD images")
     assert_one_line(jrsr(capfd, "convert", tmp_path / "text.h5"), 1, "not an HDF5 file")
-    assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 1, "none.h5: does not exist")
-    assert_one_line(jrsr(capfd, *run, "--format", "png"), 2, "images cannot become 'png'")
-    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "nowhere"), 2, "nowhere is not a folder")
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 2, "none.h5: no such file")
+    assert_one_line(jrsr(capfd, *run, "--format", "report"), 2, "images cannot become 'report'")
+    # A folder that was made for images goes again if there are none.
+    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "new"), 1, "scan.h5: no ISMRMRD images")
     assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
 
 
