@@ -139,7 +139,9 @@ def fit(
 
 Models = Annotated[
     str,
-    typer.Option(help="Comma-separated SYSTEM or LABEL=SYSTEM: name, card, RECON+UPSAMPLE, +dc."),
+    typer.Option(
+        help="Comma-separated SYSTEM or LABEL=SYSTEM: name, NAME@SET, card, RECON+UPSAMPLE, +dc."
+    ),
 ]
 Data = Annotated[
     Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of such files.")
@@ -156,9 +158,15 @@ Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPI
 
 @app.command()
 def evaluate(
-    models: Models,
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV file; rows it already has are kept.")],
+    models: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated SYSTEM or LABEL=SYSTEM: name, NAME@SET, card, RECON+UPSAMPLE, "
+            "+dc; default every row of the paper's tables and the shipped weights."
+        ),
+    ] = "",
     protocol: ProtocolName = "brain-5x",
     slices: Slices = None,
     squeezenet: SqueezeNet = None,
@@ -169,13 +177,15 @@ def evaluate(
     from rich.progress import track
 
     from training.evaluation.evaluate import Evaluation
+    from training.evaluation.paper import published_systems
 
     _check_protocol(protocol)
     distances = _distances(squeezenet, alexnet, lpips_heads)
-    rows = Evaluation(models.split(","), protocol, data, out, slices, distances)
+    systems = models.split(",") if models else published_systems(protocol)
+    rows = Evaluation(systems, protocol, data, out, slices, distances)
     for _ in track(rows, "evaluating", total=len(rows), disable=not sys.stderr.isatty()):
         pass
-    table(out)
+    table([out])
 
 
 def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None) -> dict:
@@ -193,21 +203,34 @@ def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None
 
 @app.command()
 def table(
-    rows: Annotated[Path, typer.Argument(help="CSV of `evaluate`.")],
+    rows: Annotated[
+        list[Path],
+        typer.Argument(help="CSV of `evaluate`; with --paper several, of one protocol each."),
+    ],
     proposed: Annotated[str | None, typer.Option(help="Compare all others with this one.")] = None,
     kind: Annotated[
         str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
     ] = "all",
     style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
-    paper: Annotated[bool, typer.Option("--paper", help="Add the figures of the paper.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Print the paper's tables 1 to 4 beside its figures.")
+    ] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
-    from training.evaluation.tables import latex, make_table, markdown
+    from training.evaluation.tables import latex, make_table, markdown, paper_tables
 
     styles = {"markdown": markdown, "latex": latex}
     if style not in styles:
         raise UsageError(f"format is {style!r}, known: {', '.join(styles)}")
-    typer.echo(styles[style](make_table(rows, kind=kind, proposed=proposed, paper=paper)))
+    if not paper:
+        if len(rows) > 1:
+            raise UsageError(f"{len(rows)} CSV files given, several are for --paper alone")
+        typer.echo(styles[style](make_table(rows[0], kind=kind, proposed=proposed)))
+        return
+    mark = "% " if style == "latex" else ""
+    tables = paper_tables(rows, kind, proposed)
+    texts = [f"{mark}{caption}\n\n{styles[style](made)}" for caption, made in tables.items()]
+    typer.echo("\n\n".join(texts))
 
 
 @app.command()

@@ -1,12 +1,14 @@
-"""Networks whose features judge images: VGG-19, AlexNet, SqueezeNet 1.1; hashes of their weights.
+"""Networks whose features judge images: VGG, AlexNet, SqueezeNet 1.1; hashes of their weights.
 
-Sources: Simonyan and Zisserman, ICLR 2015 (VGG-19, configuration E); Krizhevsky, arXiv 1404.5997
-(AlexNet); Iandola et al., arXiv 1602.07360 (SqueezeNet 1.1); all three as torchvision has them.
-ESRGAN takes conv5_4 of VGG-19 before its ReLU (Wang et al., ECCVW 2018).
+Sources: Simonyan and Zisserman, ICLR 2015 (VGG-19, configuration E; VGG-16, configuration D);
+Krizhevsky, arXiv 1404.5997 (AlexNet); Iandola et al., arXiv 1602.07360 (SqueezeNet 1.1). VGG-16 is
+that of the authors (Caffe: BGR in 0..255 minus the mean of ImageNet), the others are as torchvision
+has them. ESRGAN takes conv5_4 of VGG-19 before its ReLU (Wang et al., ECCVW 2018).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +35,11 @@ class _Fire(nn.Module):
         return torch.relu(torch.cat((self.expand1x1(x), self.expand3x3(x)), 1))
 
 
-def _vgg19() -> nn.Sequential:
-    layers, n_in = [], 3
-    for width, n_convs in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+def _vgg(*counts: int) -> nn.Sequential:
+    """Five groups of convolutions, each of so many layers, with a pooling behind each."""
+    layers: list[nn.Module] = []
+    n_in = 3
+    for width, n_convs in zip((64, 128, 256, 512, 512), counts, strict=True):
         for _ in range(n_convs):
             layers += [nn.Conv2d(n_in, width, 3, padding=1), nn.ReLU()]
             n_in = width
@@ -67,7 +71,8 @@ def _squeezenet() -> nn.Sequential:
 class TrunkSpec:
     """A trunk: its layers by name, what it expects of its input, the hashes of its weights.
 
-    `layers` maps names to positions in the sequence; `mean` and `std` apply to [0, 1]; `sha256` is
+    `layers` maps names to positions in the sequence; `mean` and `std` apply to [0, 1], in the order
+    of the input channels, which makes no difference to a grey image but for them; `sha256` is
     the (beginning of the) hash of the published file; `min_size` the smallest image side that
     reaches its end; `tensors_sha256` the hash of its tensors (`trunk_files.tensors_sha256`), which
     identifies them in another file; empty where it is not known.
@@ -83,16 +88,25 @@ class TrunkSpec:
 
 
 _TORCHVISION: tuple[Rgb, Rgb] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CAFFE: tuple[Rgb, Rgb] = ((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3)
 FIRES = dict(zip((f"fire{i}" for i in range(2, 10)), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 
 TRUNKS = {
     # Convolutions before their ReLU.
     "vgg19": TrunkSpec(
-        _vgg19,
+        partial(_vgg, 2, 2, 4, 4, 4),
         {"conv1_2": 2, "conv2_2": 7, "conv3_4": 16, "conv4_4": 25, "conv5_4": 34},
         *_TORCHVISION,
         sha256="dcbb9e9d",
         min_size=16,
+    ),
+    "vgg16": TrunkSpec(
+        partial(_vgg, 2, 2, 3, 3, 3),
+        {"conv1_2": 2, "conv2_2": 7, "conv3_3": 14, "conv4_3": 21, "conv5_3": 28},
+        *_CAFFE,
+        sha256="2c61f5f5918f8a16",
+        min_size=16,
+        tensors_sha256="60253beff5c46d3e0cdbd0a2e645608e25aa9a7a28ede91578eb3189b630413c",
     ),
     # The ReLU outputs that LPIPS reads.
     "alexnet": TrunkSpec(

@@ -1,4 +1,4 @@
-"""Frozen ImageNet networks whose features judge images: VGG-19, AlexNet, SqueezeNet 1.1.
+"""Frozen ImageNet networks whose features judge images: VGG, AlexNet, SqueezeNet 1.1.
 
     phi_l(x) = output of layer l of the trunk for a magnitude x in [0, 1], grey on three channels
 
@@ -84,4 +84,5 @@ def load_trunk(
     trunk = Trunk(name, tuple(spec.layers) if layers is None else layers)
     features = trunk.features
     features.load_state_dict(read_trunk(name, Path(path), features.state_dict(), sha256))
+    features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
     return trunk

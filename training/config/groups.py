@@ -89,9 +89,9 @@ class Optimizer(Group):
 class Perceptual(Group):
     """The network whose features the perceptual loss compares."""
 
-    network: Literal["none", "vgg19", "alexnet", "squeezenet", "gradient"] = "none"
+    network: Literal["none", "vgg19", "vgg16", "squeezenet", "gradient"] = "none"
     layers: dict[str, Positive] = {}  # weight of each layer; empty: the deepest one
-    distance: Literal["l1", "l2"] = "l1"
+    distance: Literal["l1", "l2", "cosine"] = "l1"
     fallback: Literal["none", "gradient"] = "none"  # where there is no file
     file: str = ""  # local file with the weights of the network
     sha256: str = ""  # of the file; empty: the published one

@@ -5,32 +5,20 @@ judged on every slice of the table; the bound never is. With a proposed system e
 compared with it on the slices both have: difference of PSNR (proposed minus other) as a mean over
 slices, its 95 % interval and its p value; see `statistics`.
 
-`paper_figures.csv` holds what the paper reports (Xu et al., Bioengineering 2023, 10, 1107): means
-over its own test images, which are not ours; seconds on its GPU, in tables 3 and 4 only.
+A system may have several rows, of weights of different sets: ``jrsr`` and ``jrsr@brain-5x``.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from jrsr_core.weights.sets import SEPARATOR, split_set
 from training.errors import UsageError
 
+from .paper import KINDS, PROPOSED, order_of, paper_figures, table_number
 from .rows import FORMER_DISTANCE, place_of, read_rows, summarise
 from .statistics import Comparison, compare
 
-ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
-COMPARISON = (
-    *(
-        f"{r}+{s}"
-        for r in ("cg-sense", "modl", "dl-espirit")
-        for s in ("bicubic", "medsrgan", "bebygan")
-    ),
-    "t2net",
-)
-KINDS = {"ablation": ABLATION, "comparison": COMPARISON}
-PAPER_FIGURES = Path(__file__).with_name("paper_figures.csv")
 PAPER_HEADING = "paper: PSNR / SSIM / LPIPS / s"
 
 
@@ -65,16 +53,22 @@ class Table:
     bold: set[tuple[int, int]]
 
 
-def _chosen(entries: list[dict], kind: str, proposed: str | None) -> list[dict]:
+def _chosen(entries: list[dict], kind: str, proposed: str | None, paper: bool) -> list[dict]:
     """Return the entries of a kind of table in the order of the paper, the proposed system last."""
     if kind == "all":
         return entries
-    order = [*KINDS[kind], *([proposed] if proposed else [])]
-    chosen = [e for e in entries if e["model"] in order]
+    wanted = {*KINDS[kind], *(PROPOSED if paper else ())}
+    chosen = [e for e in entries if e["model"] == proposed or split_set(e["model"])[0] in wanted]
     if not chosen:
-        raise UsageError(f"no row of a system of the {kind} table: {', '.join(order)}")
+        raise UsageError(f"no row of a system of the {kind} table: {', '.join(KINDS[kind])}")
     protocols = list(dict.fromkeys(e["protocol"] for e in entries))
-    return sorted(chosen, key=lambda e: (protocols.index(e["protocol"]), order.index(e["model"])))
+
+    def place(entry: dict) -> tuple:
+        name, chosen = split_set(entry["model"])
+        is_last = entry["model"] == proposed
+        return protocols.index(entry["protocol"]), is_last, order_of(name), chosen
+
+    return sorted(chosen, key=place)
 
 
 def _comparable(entries: list[dict], protocol: str) -> list[dict]:
@@ -136,32 +130,67 @@ def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
     return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
 
 
-@cache
-def paper_figures() -> dict[tuple[str, str], str]:
-    """Return the paper's figures by protocol and system, as texts in the order of the heading."""
-    with PAPER_FIGURES.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        (row["protocol"], row["system"]): " / ".join(
-            row[name] for name in ("psnr", "ssim", "lpips", "seconds") if row[name]
-        )
-        for row in rows
-    }
+def paper_tables(paths: list[Path], kind: str, proposed: str | None) -> dict[str, Table]:
+    """Return the paper's tables that CSV files have rows for, beside its figures, by caption.
+
+    Parameters
+    ----------
+    kind
+        "ablation", "comparison", or "all" for both.
+    proposed
+        As `make_table`; by default the network of the paper, with the weights of the protocol
+        if the CSV has them.
+
+    Raises
+    ------
+    ValueError
+        As `make_table`; a CSV of another protocol, or two of the same.
+    """
+    found: dict[int, tuple[str, Table]] = {}
+    for path in paths:
+        models: dict[str, list[str]] = {}
+        for entry in summarise(path):
+            models.setdefault(entry["protocol"], []).append(entry["model"])
+        for protocol, names in models.items():
+            known = [n for n in _proposals(protocol) if n in names]
+            against = proposed or (known[0] if known else None)
+            for name in KINDS if kind == "all" else (kind,):
+                number = table_number(protocol, name)
+                if number in found:
+                    raise UsageError(f"{path}: another file has rows of {protocol} as well")
+                caption = f"Table {number}. {name.capitalize()}, {protocol}"
+                made = make_table(path, kind=name, proposed=against, paper=True, protocol=protocol)
+                found[number] = caption, made
+    return dict(found[number] for number in sorted(found))
+
+
+def _proposals(protocol: str) -> tuple[str, ...]:
+    """Return the rows of the paper's network, the one to compare with others first."""
+    name = f"{PROPOSED[0]}{SEPARATOR}{protocol}"
+    return name, PROPOSED[0]
 
 
 def make_table(
-    path: Path, *, kind: str = "all", proposed: str | None = None, paper: bool = False
+    path: Path,
+    *,
+    kind: str = "all",
+    proposed: str | None = None,
+    paper: bool = False,
+    protocol: str | None = None,
 ) -> Table:
     """Return the table of a CSV.
 
     Parameters
     ----------
+    protocol
+        The rows of this protocol alone.
     kind
         "ablation" (tables 1 and 2 of the paper), "comparison" (3 and 4), or "all" systems.
     proposed
         Name of the system that the others are compared with.
     paper
-        Add a last column with what the paper reports.
+        Add a last column with what the paper reports, and the rows of the paper's network and of
+        ours whatever the kind.
 
     Raises
     ------
@@ -171,12 +200,13 @@ def make_table(
     if kind not in ("all", *KINDS):
         raise UsageError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
     rows, entries = read_rows(path), summarise(path)
+    entries = [e for e in entries if protocol in (None, e["protocol"])]
     if not entries:
         raise UsageError(f"{path}: no rows")
     if proposed and proposed not in {e["model"] for e in entries}:
         known = ", ".join(dict.fromkeys(e["model"] for e in entries))
         raise UsageError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
-    entries = _chosen(entries, kind, proposed)
+    entries = _chosen(entries, kind, proposed, paper)
     columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
     headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
     headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
@@ -192,7 +222,8 @@ def make_table(
         cells[i].append(str(entry["slices"]))
         cells[i] += _compared(rows, entry, proposed) if proposed else []
         if paper:
-            cells[i].append(paper_figures().get((entry["protocol"], entry["model"]), ""))
+            key = entry["protocol"], split_set(entry["model"])[0]
+            cells[i].append(paper_figures().get(key, ""))
     return Table(headings, cells, bold)
 
 

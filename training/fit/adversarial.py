@@ -16,7 +16,6 @@ from training.config import RunConfig
 from training.errors import UsageError
 from training.losses.objective import (
     adversarial_terms,
-    detail_terms,
     magnitudes,
     reconstruction_terms,
 )
@@ -48,7 +47,7 @@ def fit(
                     if adversarial:
                         discriminator.requires_grad_(False)
                         pair = magnitudes(output, truth)
-                        terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
+                        terms |= run.detail_terms(names, pair, truth)
                         terms |= adversarial_terms(discriminator, pair, config.loss)
                 loss = torch.stack(list(terms.values())).sum()
                 finite = run.update(loss, run.networks.generator)

@@ -25,6 +25,7 @@ from training.data.fresh import CAPACITY
 from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
+from training.losses.objective import Pair, detail_terms
 from training.losses.perceptual import describe, make_perceptual
 
 from . import record
@@ -38,11 +39,7 @@ from .generator import run_generator, select_trainable
 from .initial_weights import recorded_start, start_facts
 from .log import Row, RunLog, take_row
 from .networks import Learner, build_networks
-from .parallel import (
-    any_process,
-    from_first,
-    make_fabric,
-)
+from .parallel import any_process, from_first, make_fabric
 from .process import Stopped, StopSignal, lock_folder
 from .update import update
 from .validate import validate
@@ -201,6 +198,11 @@ class Run:
             self.points.keep(names, points)
         self.clock.lap("forward")
         return output, truth
+
+    def detail_terms(self, names: list[str], pair: Pair, truth: TrainingScan) -> dict[str, Tensor]:
+        """Return the losses on magnitudes; a patch, like a fresh scan, does not come again."""
+        again = () if self.config.patch.size or self.config.scans.vary else names
+        return detail_terms(pair, truth, self.config.loss, self.perceptual, self.rng, again)
 
     def update(self, loss: Tensor, learner: Learner) -> Tensor:
         """Take a step of a learner; see `update`."""

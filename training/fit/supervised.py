@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from training.config import RunConfig
-from training.losses.objective import detail_terms, magnitudes, reconstruction_terms
+from training.losses.objective import magnitudes, reconstruction_terms
 
 from .budget import Stopwatch
 from .generator import learns_reconstruction
@@ -56,7 +56,7 @@ def fit(
                         terms = reconstruction_terms(output, truth, config.loss, run.phase.name)
                         if run.phase.name == "full":
                             pair = magnitudes(output, truth)
-                            terms |= detail_terms(pair, truth, config.loss, run.perceptual, run.rng)
+                            terms |= run.detail_terms(names, pair, truth)
                     loss = torch.stack(list(terms.values())).sum()
                     finite = run.update(loss, run.networks.generator)
                 run.finish_step(terms, output, finite)

@@ -4,6 +4,7 @@ L_G = g_per L_per + g_pix L_pix + g_rec L_rec + g_adv L_adv                 (pap
       + g_feature L_feature + g_buddy L_buddy + g_back L_back               (baselines)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,14 +67,16 @@ def detail_terms(
     loss: Loss,
     perceptual: nn.Module | None,
     rng: Generator,
+    names: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     """Return the weighted losses on the magnitude: perceptual, best-buddy, back-projection.
 
-    `rng` draws the window of the best-buddy loss.
+    `rng` draws the window of the best-buddy loss; `names` identify truths that come again with the
+    same pixels.
     """
     terms = {}
     if perceptual is not None:
-        terms["per"] = loss.per * perceptual(pair.image, pair.target)
+        terms["per"] = loss.per * perceptual(pair.image, pair.target, names)
     if loss.buddy:
         crops = random_crop((pair.image, pair.target), CROP, rng)
         terms["buddy"] = loss.buddy * best_buddy_loss(*crops)

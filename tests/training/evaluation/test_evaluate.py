@@ -24,16 +24,21 @@ from training.evaluation.figures import (
     parse_part,
     save_figure,
 )
-from training.evaluation.rows import read_rows, summarise
-from training.evaluation.tables import (
+from training.evaluation.paper import (
     ABLATION,
     COMPARISON,
+    paper_figures,
+    published_systems,
+    table_number,
+)
+from training.evaluation.rows import read_rows, summarise
+from training.evaluation.tables import (
     PAPER_HEADING,
     compare_systems,
     latex,
     make_table,
     markdown,
-    paper_figures,
+    paper_tables,
 )
 
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
@@ -140,6 +145,56 @@ def test_figures_of_the_paper_stand_beside_ours(table_rows):
     assert reported["sr"] == "28.88 / 0.8462 / 0.0559", "tables 1 and 2 have no seconds"
     not_the_papers = {name for name, cell in reported.items() if not cell}
     assert not_the_papers == {"recon+sr-sft", "jrsr-dc", BOUND} & reported.keys()
+
+
+def test_one_table_of_the_paper_per_kind_and_protocol(table_rows):
+    results = ROOT / "training" / "results"
+    paths = [results / f"{p}_published_rows.csv" for p in ("wall-16x", "brain-5x")]
+    tables = paper_tables(paths, "all", None)
+    assert list(tables) == [
+        "Table 1. Ablation, brain-5x",
+        "Table 2. Ablation, wall-16x",
+        "Table 3. Comparison, brain-5x",
+        "Table 4. Comparison, wall-16x",
+    ]
+    for caption, table in tables.items():
+        kind = ABLATION if "Ablation" in caption else COMPARISON
+        assert [cells[1] for cells in table.cells] == [*kind, "jrsr-dc", "jrsr"]
+        assert {cells[0] for cells in table.cells} == {caption.split(", ")[1]}
+        reported = {cells[1]: cells[-1] for cells in table.cells}
+        assert reported["jrsr"] == paper_figures()[caption.split(", ")[1], "jrsr"]
+    assert list(paper_tables([table_rows], "ablation", "sr")) == ["Table 1. Ablation, brain-5x"]
+    with pytest.raises(ValueError, match="another file has rows of brain-5x as well"):
+        paper_tables([paths[1], table_rows], "all", None)
+    with pytest.raises(ValueError, match="protocol is 'knee', the paper's tables are of"):
+        table_number("knee", "ablation")
+
+
+def test_rows_of_several_sets_stand_side_by_side(tmp_path):
+    names = ("jrsr", "jrsr@brain-5x", "recon+sr@brain-5x", "recon+sr@brain-5x-gan", "sr@brain-5x")
+    rows = [(name, "s", i, 30 + i, 1) for name in names for i in range(2)]
+    path = write_rows(tmp_path / "rows.csv", rows)
+    (table,) = paper_tables([path], "ablation", None).values()
+    assert [cells[1] for cells in table.cells] == [
+        *("sr@brain-5x", "recon+sr@brain-5x", "recon+sr@brain-5x-gan", "jrsr", "jrsr@brain-5x")
+    ]
+    assert table.cells[2][-1] == table.cells[1][-1] == "29.40 / 0.8625 / 0.0482"
+
+
+@pytest.mark.parametrize("protocol", ["brain-5x", "wall-16x"])
+def test_without_models_every_row_is_judged(protocol, data, tmp_path):
+    systems = published_systems(protocol)
+    judged = {name.removesuffix(f"@{protocol}") for name in systems}
+    assert {*PAPER, "cg-sense+sinc", BOUND} <= judged
+    assert systems[-2:] == ["jrsr-dc", "jrsr"] and len(systems) == len(set(systems))
+    run = Evaluation(systems, protocol, data / "a.h5", tmp_path / "rows.csv", 1)
+    assert len(run) == len(systems) == 4 + 16 + 2
+    hashes = {
+        label: system.recon.cards[0].sha256
+        for label, system in run.systems.items()
+        if system.recon.cards
+    }
+    assert len(set(hashes.values())) == 18, "a name takes the weights of another"
 
 
 def test_the_paper_has_every_system_on_both_protocols():
@@ -324,7 +379,7 @@ class TestFindingSlices:
     ("models", "message"),
     [
         (["a=cg-sense+sinc", "a=cg-sense+bicubic"], "model a is listed twice"),
-        (["modl+bicubic"], "no weights for modl"),
+        (["modl+sinc"], "no weights for modl"),
         (["cg-sens+bicubic"], r"did you mean .cg-sense\+bicubic"),
     ],
 )

@@ -11,8 +11,8 @@ from jrsr_core.weights.sets import list_shipped, set_folders
 from tests.helpers.paths import ROOT
 from training.config.former_keys import with_current_keys
 from training.evaluation.export import add_figures
+from training.evaluation.paper import ABLATION, COMPARISON
 from training.evaluation.rows import read_rows, summarise
-from training.evaluation.tables import ABLATION, COMPARISON
 
 RESULTS = ROOT / "training" / "results"
 STEPS = {"brain-5x": 1500, "wall-16x": 600}
@@ -59,4 +59,4 @@ def test_figures_are_added_without_a_change_of_the_weights(tmp_path):
     assert card == before
     path = save_weights(load_system("sr").model, tmp_path, "sr", "compact")
     with pytest.raises(ValueError, match="no row of weights"):
-        add_figures(path, tmp_path, RESULTS / "wall-16x_published_rows.csv")
+        add_figures(path, tmp_path / "other", RESULTS / "wall-16x_published_rows.csv")

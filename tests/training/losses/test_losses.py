@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import softplus
 
-from jrsr_core.metrics.trunks import TrunkError
+from jrsr_core.metrics.trunks import TRUNKS, TrunkError
 from jrsr_core.physics.resolution import sinc_interpolate
 from tests.helpers.trunks import random_trunk
 from training.config.groups import (
@@ -21,7 +21,7 @@ from training.config.groups import (
 from training.losses.best_buddy import best_buddies, best_buddy_loss, random_crop
 from training.losses.discriminators import build_discriminator
 from training.losses.objective import Pair, adversarial_terms
-from training.losses.perceptual import describe, make_perceptual
+from training.losses.perceptual import DEEPEST, describe, make_perceptual
 from training.losses.pixel import (
     back_projection_loss,
     discriminator_loss,
@@ -195,6 +195,74 @@ def test_layers_of_another_network_give_way_to_the_deepest_of_this(tmp_path):
         made(conv5_9=1.0)
     with pytest.raises(TrunkError, match="conv5_4"):
         made(fire9=1.0, conv5_4=1.0)
+
+
+def vgg16(tmp_path, **settings):
+    layers = settings.get("layers", {"conv5_3": 1.0})
+    trunk = random_trunk("vgg16", 5, layers=tuple(layers))
+    path = tmp_path / "vgg16.safetensors"
+    save_file({f"features.{k}": v for k, v in trunk.features.state_dict().items()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return trunk, perceptual(network="vgg16", file=str(path), sha256=digest, **settings)
+
+
+def test_vgg16_stands_in_for_vgg19_and_says_so(tmp_path):
+    trunk, made = vgg16(tmp_path)
+    assert made.facts["used"] == "vgg16" and len(made.facts["sha256"]) == 64
+    assert "VGG-16 of the authors in place of the paper's VGG-19" in made.facts["unlike_paper"]
+    image, target = torch.rand(2, 32, 32), torch.rand(2, 32, 32)
+    peak = target.amax((-2, -1), keepdim=True)
+    found, wanted = (trunk((x / peak).clamp(0, 1))["conv5_3"] for x in (image, target))
+    assert torch.allclose(made.loss(image, target), (found - wanted).abs().mean())
+
+
+def test_the_cosine_distance_does_not_depend_on_the_scale_of_features(tmp_path):
+    trunk, made = vgg16(tmp_path, layers={"conv2_2": 1.0}, distance="cosine")
+    image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
+    before = made.loss(image, target)
+    last = list(made.loss.trunk.features)[-1]
+    last.weight.mul_(7.0)
+    assert torch.allclose(made.loss(image, target), before, rtol=1e-4)
+    a, b = (trunk((x / target.max()).clamp(0, 1))["conv2_2"][0].flatten(1) for x in (image, target))
+    cosine = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0))
+    assert torch.allclose(before, (1 - cosine).mean(), atol=1e-5)
+    assert float(made.loss(target, target)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_features_of_named_truths_are_computed_once(tmp_path, monkeypatch):
+    _, made = vgg16(tmp_path)
+    images, targets = torch.rand(2, 32, 32), torch.rand(2, 32, 32)
+    plain = made.loss(images, targets)
+    assert not made.loss.kept
+    assert torch.allclose(made.loss(images, targets, ["a", "b"]), plain, rtol=1e-6)
+    assert set(made.loss.kept) == {"a", "b"}
+    same = made.loss(images, targets, ["a", "b"])
+    monkeypatch.setattr(type(made.loss.trunk), "forward", _once(made.loss.trunk))
+    assert torch.equal(made.loss(images, targets, ["a", "b"]), same)
+    monkeypatch.undo()
+    monkeypatch.setattr("training.losses.perceptual.KEPT_BYTES", made.loss.kept_bytes)
+    assert torch.isfinite(made.loss(images, targets, ["c", "d"]))
+    assert set(made.loss.kept) == {"a", "b"}, "no room for more"
+
+
+def _once(trunk):
+    """A forward that may be called a single time."""
+    forward, calls = type(trunk).forward, []
+
+    def counted(self, magnitude):
+        calls.append(1)
+        assert len(calls) == 1, "features of the truth computed again"
+        return forward(self, magnitude)
+
+    return counted
+
+
+def test_lpips_judges_with_a_network_that_no_training_sees():
+    # LPIPS takes AlexNet; a loss with its features would be trained against the judge.
+    networks = set(get_args(Perceptual.model_fields["network"].annotation))
+    assert networks & TRUNKS.keys() == DEEPEST.keys() == TRUNKS.keys() - {"alexnet"}
+    with pytest.raises(ValueError, match="network"):
+        Perceptual(network="alexnet")
 
 
 def test_no_weights_and_no_fallback_is_an_error():
