@@ -49,6 +49,13 @@ def prepare(
     vary: Annotated[
         bool, typer.Option("--vary", help="Vary coils, noise, mask, matrix and contrast.")
     ] = False,
+    variety: Annotated[
+        str, typer.Option(help="Ranges of --vary: brain, or wide (any Cartesian scan).")
+    ] = "brain",
+    objects: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=SHARE of made objects (repeatable), the rest are images."),
+    ] = None,
     truth_maps: Annotated[
         str, typer.Option(help="Maps of the truth: full (fully sampled centre) or acs.")
     ] = "full",
@@ -66,12 +73,14 @@ def prepare(
 
     from training.data.manifest import Acquisition
     from training.data.prepare import make_all, open_folder
-    from training.data.variety import Variety
+    from training.data.ranges import find_variety, parse_shares
 
-    variety = Variety() if vary else None
     _check_protocol(protocol)
+    if not vary and (variety != "brain" or objects):
+        raise ValueError("--variety and --objects need --vary")
+    ranges = find_variety(variety, parse_shares(objects)) if vary else None
     acquisition = Acquisition(
-        protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=variety
+        protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=ranges
     )
     manifest = open_folder(inputs, out, acquisition, scans)
     entries = make_all(out, manifest, workers=workers)

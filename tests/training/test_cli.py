@@ -13,7 +13,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.load import load_weights
 from training import cli
 from training.cli import main
-from training.data.variety import Variety
+from training.data.ranges import Variety
 from training.errors import TrainingDiverged
 
 from .conftest import write_images

@@ -63,6 +63,8 @@ class Scans(Group):
     hr_limit: Size = 0  # longest side of the HR image [pixel]; 0: not limited
     n_coils: Size = 0  # simulated coils; 0: those of the protocol
     vary: bool = False  # varied scans of a few shapes, made while training; see `data.fresh`
+    variety: Literal["brain", "wide"] = "brain"  # ranges of `vary`; see `data.ranges`
+    objects: dict[str, Share] = {}  # shares of made objects with `vary`; empty: of the ranges
     max_visits: Count = 8  # with `vary`, visits of a scan before a fresh one is waited for
 
 
@@ -204,6 +206,9 @@ class RunConfig(Group):
                 f"optimizer.batch is {self.optimizer.batch}, not a multiple of "
                 f"{self.n_processes} processes (machine.devices times machine.nodes)"
             )
+        scans = self.scans
+        if not scans.vary and (scans.variety != "brain" or scans.objects):
+            raise ValueError("scans.variety and scans.objects need scans.vary=true")
         if start.init and start.grow_from:
             raise ValueError(
                 f"start.init is {start.init} and start.grow_from {start.grow_from}, give only one"

@@ -1,5 +1,6 @@
 """Makes the training scan of a manifest entry: read, bring to size, acquire, calibrate."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +17,17 @@ from jrsr_core.simulation.protocols import scan_image
 from jrsr_core.tensors import is_finite
 
 from .manifest import Acquisition, Entry, Manifest
+from .ranges import Variety
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source
-from .variety import Variety, coarser_pixels, draw_scan
+from .variety import coarser_pixels, draw_scan
 
 FIRST_SEED = 2**31
 """Lowest seed of a training scan; seeds of test scans (slice indices) lie below. A generator
 takes 32 bits of a seed, so that a larger offset would have no effect."""
+
+N_DRAWS = 4
+"""Times that a scan is drawn until it can be calibrated."""
 
 
 @lru_cache(maxsize=32)
@@ -122,6 +127,11 @@ def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator)
     return scan_image(data, protocol, mask, generator)
 
 
+def _calibrated(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> TrainingScan:
+    acquired = _acquire(data, acquisition, generator)
+    return calibrate_scan(acquired, acquisition.truth_maps, acquisition.n_maps)
+
+
 def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """Return the training scan of an entry; the same entry always gives the same scan.
 
@@ -135,10 +145,14 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     source = _source(manifest.paths[entry.source], manifest.sources[entry.source]["kind"])
     generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
     data = source.read(entry.slice)
+    # A scan that was drawn and cannot be calibrated is drawn again, with other numbers.
+    n_draws = N_DRAWS if acquisition.variety is not None else 1
     try:
         check_finite(data)
-        acquired = _acquire(data, acquisition, generator)
-        return calibrate_scan(acquired, acquisition.truth_maps, acquisition.n_maps)
+        for _ in range(n_draws - 1):
+            with suppress(ValueError):
+                return _calibrated(data, acquisition, generator)
+        return _calibrated(data, acquisition, generator)
     except ValueError as error:
         name = manifest.sources[entry.source]["name"]
         raise ValueError(f"{name}: slice {entry.slice}: {error}") from error

@@ -6,7 +6,7 @@ With several processes each takes its share of every batch.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from training.config.groups import Scans
 from .manifest import NAME, Acquisition, Entry, Manifest
 from .packed import PackedBatch, pack
 from .prepare import get_scan, open_folder
+from .ranges import COIL_COUNTS, SHAPES, WIDE_SHAPES, Variety, find_variety
 from .scans import TrainingScan, collate, unpack_scan
-from .variety import COIL_COUNTS, SHAPES, Variety
 
 PREFETCH = 4
 ACQUIRED = ("truth_maps", "hr_limit", "n_coils")
@@ -75,7 +75,7 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
             n_coils=scans.n_coils or (TINY_N_COILS if is_tiny else 0),
             n_maps=n_maps,
             seed=config.seed,
-            variety=Variety(shapes=SHAPES, coil_counts=COIL_COUNTS) if scans.vary else None,
+            variety=fresh_variety(scans) if scans.vary else None,
         )
         folder = Path(config.out) / "scans"
         manifest = open_folder([data], folder, acquisition)
@@ -90,6 +90,14 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
             f"{config.data}: {n} training scans, optimizer.batch is {config.optimizer.batch}"
         )
     return folder, manifest
+
+
+def fresh_variety(scans: Scans) -> Variety:
+    """Return the ranges of scans that are made while training, with a few shapes."""
+    variety = find_variety(scans.variety, scans.objects)
+    if scans.variety == "brain":
+        return replace(variety, shapes=SHAPES, coil_counts=COIL_COUNTS)
+    return replace(variety, shapes=WIDE_SHAPES, coil_counts=(1, 2, 4, *COIL_COUNTS))
 
 
 def acquired_settings(acquisition: Acquisition) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
 from jrsr_core.validation import one_line
 from training.data.sources.base import SPLITS
 
-from .variety import Variety
+from .ranges import Variety, without_neutral
 
 NAME = "manifest.json"
 VERSION = 2
@@ -83,10 +83,8 @@ class Manifest:
     def sha256(self) -> str:
         """Hash over everything but the paths."""
         facts = {k: v for k, v in asdict(self).items() if k != "paths"}
-        variety = facts["acquisition"]["variety"]
-        for key in ("tissue_phase", "shapes", "coil_counts") if variety else ():
-            if not variety[key]:
-                del variety[key]  # Older manifests do not have it.
+        if variety := facts["acquisition"]["variety"]:
+            facts["acquisition"]["variety"] = without_neutral(variety)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def split(self, name: str) -> list[Entry]:

@@ -4,7 +4,8 @@ Weights trained on the narrow protocol alone fail on real scans, and so do weigh
 phase that is smooth everywhere, because fat and water differ in phase.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 
 import torch
 from torch import Generator, Tensor
@@ -21,53 +22,12 @@ from jrsr_core.simulation.fields import (
     tissue_phase,
     uniform,
 )
-from jrsr_core.simulation.masks import (
-    gaussian_mask,
-    make_mask,
-    random_mask,
-    regular_mask,
-)
+from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import Protocol
 
-
-@dataclass(frozen=True)
-class Variety:
-    """Ranges that scans are drawn from, uniformly; a range of equal ends is a constant.
-
-    `pixel_zoom` is the factor by which pixels grow, `margin` the field of view over the bounding
-    box of the object, `hr_size` limits the HR matrix along either axis. `masks` are kinds with
-    their probability. `protocol_share` of the scans have the matrix of the image and the mask of
-    the protocol; in `tissue_phase` of the scans the phase jumps from tissue to tissue.
-
-    Scans of one batch have one shape. With `shapes` the HR matrix is the smallest of these that
-    covers the field of view that was drawn, the largest where none does; with `coil_counts` fewer
-    coils than the largest of them become the largest count that is not above them. The object then
-    has more or less air around it; nothing is padded after the acquisition.
-    """
-
-    n_coils: tuple[int, int] = (4, 32)
-    noise_db: tuple[float, float] = (18.0, 42.0)
-    acceleration: tuple[float, float] = (1.2, 4.5)
-    n_acs: tuple[int, int] = (16, 30)
-    pixel_zoom: tuple[float, float] = (1.0, 1.3)
-    margin: tuple[float, float] = (1.0, 1.6)
-    hr_size: tuple[int, int] = (144, 320)
-    masks: tuple[tuple[str, float], ...] = (
-        ("gaussian", 0.40),
-        ("regular", 0.35),
-        ("random", 0.13),
-        ("full", 0.12),
-    )
-    protocol_share: float = 0.25
-    tissue_phase: float = 0.6
-    shapes: tuple[Shape, ...] = ()
-    coil_counts: tuple[int, ...] = ()
-
-
-SHAPES: tuple[Shape, ...] = ((160, 160), (208, 208), (232, 256), (256, 232), (304, 304))
-COIL_COUNTS = (6, 12)
-"""Ten shapes at most: two of the protocol's matrix, three square ones up to the largest field of
-view; 12 virtual coils, and 6 for scans with fewer."""
+from .draw_masks import chosen, draw_mask, whole
+from .objects import IMAGE, make_object
+from .ranges import Variety
 
 
 def _bucket(wanted: Shape, shapes: tuple[Shape, ...]) -> Shape:
@@ -76,17 +36,22 @@ def _bucket(wanted: Shape, shapes: tuple[Shape, ...]) -> Shape:
     return min(fitting or [max(shapes, key=lambda s: s[0] * s[1])], key=lambda s: s[0] * s[1])
 
 
-def _integer(limits: tuple[int, int], generator: Generator) -> int:
-    return int(torch.randint(limits[0], limits[1] + 1, (), generator=generator))
+def _ranged(limits: tuple[float, float], variety: Variety, generator: Generator) -> float:
+    """Return one number of a range, by octaves where the variety says so."""
+    if not variety.by_octaves:
+        return uniform(*limits, generator)
+    return math.exp(uniform(math.log(limits[0]), math.log(limits[1]), generator))
 
 
-def coarser_pixels(image: Tensor, zoom: float) -> Tensor:
+def coarser_pixels(image: Tensor, zoom: float, aspect: float = 1.0) -> Tensor:
     """Return the same field of view with pixels `zoom` times as large, by cropping k-space.
 
-    Never finer: zero-padding would make a truth without any high frequencies.
+    Those along y are `aspect` times those along x. Never finer: zero-padding would make a truth
+    without any high frequencies.
     """
     ny, nx = image.shape
-    shape: Shape = (2 * round(ny / zoom / 2), 2 * round(nx / zoom / 2))
+    along_y, along_x = zoom * max(aspect, 1.0), zoom * max(1 / aspect, 1.0)
+    shape: Shape = (2 * round(ny / along_y / 2), 2 * round(nx / along_x / 2))
     kspace = crop_or_pad(fft2c(image.to(torch.complex64)), shape)
     return (ifft2c(kspace) * grid_scale(shape, (ny, nx))).real.clamp_min(0.0)
 
@@ -111,12 +76,29 @@ def tight_field_of_view(image: Tensor, variety: Variety, generator: Generator) -
     return padded[y : y + sizes[0], x : x + sizes[1]].clone()
 
 
+def random_tone(image: Tensor, generator: Generator) -> Tensor:
+    """Return an image in [0, 1] through a random tone curve; air stays black.
+
+    The curve is linear between eight points and need not be monotone: what is bright in one
+    sequence is dark in another.
+    """
+    n = 8
+    points = torch.cat((torch.zeros(1), torch.rand(n, generator=generator)))
+    position = (image.clamp(0, 1) * n).clamp(max=n - 1e-4)
+    low = position.floor()
+    index = low.long()
+    return torch.lerp(points[index], points[index + 1], position - low)
+
+
 def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
     """Return the image with another pixel size, field of view, orientation, contrast and shading.
 
     Its maximum is 1.
     """
-    image = coarser_pixels(image, uniform(*variety.pixel_zoom, generator))
+    zoom = _ranged(variety.pixel_zoom, variety, generator)
+    low, high = variety.aspect
+    aspect = 1.0 if low == high == 1 else uniform(low, high, generator)
+    image = coarser_pixels(image, zoom, aspect)
     image = tight_field_of_view(image, variety, generator)
     for axis in (0, 1):
         if torch.rand((), generator=generator) < 0.5:
@@ -124,28 +106,36 @@ def vary_image(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
     transposed = torch.rand((), generator=generator) < 0.4
     if transposed and (not variety.shapes or tuple(image.T.shape) in variety.shapes):
         image = image.T
+    return shaded(image, variety, generator)
+
+
+def shaded(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
+    """Return the image with another contrast and shading, its maximum 1."""
     image = (image / image.max().clamp_min(1e-6)) ** uniform(0.7, 1.3, generator)
+    if variety.tones and torch.rand((), generator=generator) < variety.tones:
+        image = random_tone(image, generator)
     image = image * random_bias((image.shape[0], image.shape[1]), generator)
     return (image / image.max().clamp_min(1e-6)).contiguous()
 
 
-def draw_mask(shape: Shape, variety: Variety, generator: Generator) -> Tensor:
-    """Draw one mask of the listed kinds, whose ACS leaves room for lines outside it."""
-    names, weights = zip(*variety.masks, strict=True)
-    name = names[int(torch.multinomial(torch.tensor(weights), 1, generator=generator))]
-    n_acs = min(_integer(variety.n_acs, generator), shape[0] // 3, shape[1] // 3)
-    acceleration = uniform(*variety.acceleration, generator)
-    seed = _integer((0, 2**31 - 2), generator)
-    if name == "gaussian":
-        acceleration = min(acceleration, shape[0] / (n_acs + 4))
-        floor = uniform(0.1, 0.6, generator)
-        sigma = uniform(0.1, 0.25, generator)
-        return gaussian_mask(shape, acceleration, n_acs=n_acs, seed=seed, sigma=sigma, floor=floor)
-    if name == "regular":
-        return regular_mask(shape, _integer((2, 4), generator), n_acs=n_acs)
-    if name == "random":
-        return random_mask(shape, 1.5 + acceleration, n_acs=n_acs, seed=seed)
-    return torch.ones(shape)
+def draw_shape(variety: Variety, generator: Generator) -> Shape:
+    """Return an HR matrix for a made object, at most 2.2 times as long along one axis."""
+    low, high = variety.hr_size
+    first = _ranged((low, high), variety, generator)
+    second = min(max(first * 2.2 ** uniform(-1.0, 1.0, generator), low), high)
+    shape = (2 * round(first / 2), 2 * round(second / 2))
+    return _bucket(shape, variety.shapes) if variety.shapes else shape
+
+
+def draw_object(image: Tensor, variety: Variety, generator: Generator) -> Tensor:
+    """Return the HR magnitude that is scanned: the image varied, or a made object."""
+    kind = chosen(variety.objects, generator) if variety.objects else IMAGE
+    if kind == IMAGE:
+        return vary_image(image, variety, generator)
+    if kind == "bent":
+        return vary_image(make_object(kind, image, (0, 0), generator), variety, generator)
+    made = make_object(kind, image, draw_shape(variety, generator), generator)
+    return shaded(made, variety, generator)
 
 
 def scan_varied(
@@ -158,7 +148,8 @@ def scan_varied(
 ) -> AcquiredSlice:
     """Scan the HR magnitude `image` ``(y, x)`` with coils and phase of random character.
 
-    In a share `tissue_share` of the scans the phase also jumps from tissue to tissue.
+    In a share `tissue_share` of the scans the phase also jumps from tissue to tissue. A mask with
+    fewer lines than half the rows of the image is that of a smaller field of view along y.
     """
     shape: Shape = (image.shape[0], image.shape[1])
     local = float(torch.rand((), generator=generator) ** 2)
@@ -167,7 +158,8 @@ def scan_varied(
     # No number is drawn for a share of 0: the later draws of such folders depend on it.
     if tissue_share and torch.rand((), generator=generator) < tissue_share:
         phase = phase * tissue_phase(image, generator)
-    return acquire(image * phase, csm, mask, noise_db=noise_db, generator=generator)
+    n_rows = 2 * mask.shape[0]
+    return acquire(image * phase, csm, mask, noise_db=noise_db, generator=generator, n_rows=n_rows)
 
 
 def draw_scan(
@@ -184,11 +176,28 @@ def draw_scan(
         mask = make_mask(protocol.mask, lr_shape, protocol.acceleration, n_acs=n_acs)
         noise_db = uniform(26.0, 34.0, generator)
     else:
-        image = vary_image(image, variety, generator)
-        mask = draw_mask((image.shape[0] // 2, image.shape[1] // 2), variety, generator)
-        n_coils = _integer(variety.n_coils, generator)
-        if variety.coil_counts and n_coils < max(variety.coil_counts):
-            counts = [n for n in variety.coil_counts if n <= n_coils]
-            n_coils = max(counts, default=min(variety.coil_counts))
+        image = draw_object(image, variety, generator)
+        n_rows = image.shape[0]
+        if variety.folded and torch.rand((), generator=generator) < variety.folded:
+            smaller = 2 * round(n_rows * uniform(0.6, 0.95, generator) / 2)
+            n_rows = min(max(smaller, variety.hr_size[0]), n_rows)
+        mask = draw_mask((n_rows // 2, image.shape[1] // 2), variety, generator)
+        n_coils = _draw_coils(variety, generator)
         noise_db = uniform(*variety.noise_db, generator)
-    return scan_varied(image, mask, n_coils, noise_db, generator, variety.tissue_phase)
+    made = scan_varied(image, mask, n_coils, noise_db, generator, variety.tissue_phase)
+    if variety.noise_error:
+        wrong = math.exp(variety.noise_error * float(torch.randn((), generator=generator)))
+        made = replace(made, noise_std=wrong * made.noise_std)
+    return made
+
+
+def _draw_coils(variety: Variety, generator: Generator) -> int:
+    if variety.by_octaves:
+        low, high = variety.n_coils
+        n_coils = min(int(_ranged((low, high + 1), variety, generator)), high)
+    else:
+        n_coils = whole(variety.n_coils, generator)
+    if variety.coil_counts and n_coils < max(variety.coil_counts):
+        counts = [n for n in variety.coil_counts if n <= n_coils]
+        n_coils = max(counts, default=min(variety.coil_counts))
+    return n_coils

@@ -13,8 +13,9 @@ from training.data.batches import open_data, train_batches
 from training.data.fresh import FreshBatches, fresh_entry
 from training.data.pool import ScanPool, shape_of
 from training.data.prepare import get_scan
+from training.data.ranges import COIL_COUNTS, SHAPES, Variety
 from training.data.scans import collate, unpack_scan
-from training.data.variety import COIL_COUNTS, SHAPES, Variety, draw_scan
+from training.data.variety import draw_scan
 from training.fit import fit
 from training.fit.checkpoint import read_checkpoint
 from training.fit.log import read_log
