@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .calibration.whitening import whitening_matrix
     from .data import KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
     from .metrics.image import nmse, psnr, ssim
+    from .metrics.resolution import effective_resolution
     from .models.interfaces import JointModel
     from .models.names import MODEL_NAMES
     from .models.registry import build_model
@@ -49,6 +50,7 @@ __all__ = [
     "WeightsCard",
     "build_model",
     "conjugate_gradient",
+    "effective_resolution",
     "espirit_maps",
     "find_acs",
     "load_model",
@@ -79,6 +81,7 @@ _MODULES = {
     "WeightsCard": "weights.card",
     "build_model": "models.registry",
     "conjugate_gradient": "physics.solvers",
+    "effective_resolution": "metrics.resolution",
     "espirit_maps": "calibration.espirit",
     "find_acs": "acs",
     "load_model": "reconstruction.load",

@@ -31,7 +31,7 @@ ARROWS = {
     "jrsr_core.spelling": "",
     "jrsr_core.validation": "spelling",
     "jrsr_core.physics": "tensors arrays reprs cancellation",
-    "jrsr_core.metrics": "data arrays",
+    "jrsr_core.metrics": "data arrays physics",
     "jrsr_core.calibration": "data tensors arrays reprs acs physics",
     "jrsr_core.simulation": "physics spelling",
     "jrsr_core.models": "tensors cancellation physics spelling",

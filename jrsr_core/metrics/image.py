@@ -39,14 +39,14 @@ def psnr(image: Image, target: Image) -> Tensor:
     ValueError
         Different shapes, or a target whose maximum is not positive.
     """
-    x, t = _magnitudes(image, target)
+    x, t = magnitudes(image, target)
     mse = (x - t).square().mean((-2, -1))
     return 10 * torch.log10(t.amax((-2, -1)).square() / mse)
 
 
 def nmse(image: Image, target: Image) -> Tensor:
     """Return squared error over squared truth, float64 ``(*batch,)``; arguments as in `psnr`."""
-    x, t = _magnitudes(image, target)
+    x, t = magnitudes(image, target)
     return (x - t).square().sum((-2, -1)) / t.square().sum((-2, -1))
 
 
@@ -55,7 +55,7 @@ def ssim(image: Image, target: Image) -> Tensor:
 
     Images have to be at least 11 x 11.
     """
-    x, t = _magnitudes(image, target)
+    x, t = magnitudes(image, target)
     width = 2 * RADIUS + 1
     if min(x.shape[-2:]) < width:
         raise ValueError(f"ssim needs {width}x{width} pixels or more, got {tuple(x.shape)}")
@@ -79,7 +79,8 @@ def _smooth(image: Tensor) -> Tensor:
     return flat.reshape(*image.shape[:-2], *flat.shape[-2:])
 
 
-def _magnitudes(image: Image, target: Image) -> tuple[Tensor, Tensor]:
+def magnitudes(image: Image, target: Image) -> tuple[Tensor, Tensor]:
+    """Return both magnitudes in float64; `ValueError` where they cannot be compared."""
     x, t = _magnitude(image), _magnitude(target)
     if x.shape != t.shape:
         raise ValueError(f"image is {tuple(x.shape)}, target is {tuple(t.shape)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .generalisation import BOUND
 
-CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)\)")
+CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)(?:, ([\d.]+))?\)")
 COLOURS = ("#888888", "#d95f02", "#1b6ca8", "#7570b3")
 
 
@@ -36,6 +36,8 @@ AXES = {
     "coils": "number of coils",
     "noise": "signal-to-noise ratio [dB]",
     "LR matrix": "LR matrix [PE x readout]",
+    "calibration lines": "calibration lines",
+    "lines outside the calibration lines": "lines",
     "field of view along y": "field of view [part of the full one]",
     "2-D masks": "acceleration",
 }

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.generalisation --data brain_test.h5 [--slices 8] [--models A,B]
 
 The scan is that of brain-5x (LR 116 x 128, 16 coils, 1-D Gaussian 2.5x, 20 lines of ACS, 30 dB)
-with one figure changed at a time. Mean PSNR in dB (SSIM) of the magnitude against the truth,
-nothing rescaled. `bound` is the same scan without undersampling, sinc interpolated. `--curves`
-names the tables wanted.
+with one figure changed at a time. Mean PSNR in dB (SSIM, effective resolution as a share of the HR
+Nyquist frequency) of the magnitude against the truth, nothing rescaled. `bound` is the same scan
+without undersampling, sinc interpolated. `--curves` names the tables wanted.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from jrsr_core.metrics.image import psnr, ssim
+from jrsr_core.metrics.resolution import effective_resolution
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
@@ -27,12 +28,17 @@ START = {"n_coils": 16, "acceleration": 2.5, "mask": "gaussian", "n_acs": 20, "n
 CURVES = {
     "acceleration, Gaussian": [
         {"mask": "full", "acceleration": 1.0},
-        *({"acceleration": r} for r in (1.5, 2.0, 2.5, 3.0, 4.0)),
+        *({"acceleration": r} for r in (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)),
     ],
-    "acceleration, regular": [{"mask": "regular", "acceleration": r} for r in (2, 3, 4)],
-    "coils": [{"n_coils": n} for n in (4, 8, 16, 32)],
-    "noise": [{"noise_db": db} for db in (20.0, 25.0, 30.0, 35.0, 40.0)],
-    "LR matrix": [{"size": size} for size in ((96, 96), (116, 128), (120, 160))],
+    "acceleration, regular": [{"mask": "regular", "acceleration": r} for r in (2, 3, 4, 6)],
+    "coils": [{"n_coils": n} for n in (1, 2, 4, 8, 16, 32, 64)],
+    "noise": [{"noise_db": db} for db in (10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0)],
+    "LR matrix": [
+        {"size": size} for size in ((64, 64), (96, 96), (116, 128), (120, 160), (256, 256))
+    ],
+    "calibration lines": [{"n_acs": n} for n in (12, 16, 24, 32, 40)],
+    # At 40 dB: next to nothing is measured outside the calibration lines.
+    "lines outside the calibration lines": [{"n_outside": n} for n in (2, 4, 8, 16)],
     # Heads take up to 0.75 of it: in the last two they are folded over.
     "field of view along y": [{"phase_fov": f} for f in (1.0, 0.75, 0.6, 0.5)],
     "2-D masks": [{"mask": "poisson", "acceleration": r} for r in (2.0, 4.0)],
@@ -48,10 +54,13 @@ def sized(image, lr_shape):
     return crop_or_pad(image, shape).contiguous()
 
 
-def scan(address, size=None, phase_fov=1.0, **changes):
-    """One scan of a slice."""
+def scan(address, size=None, phase_fov=1.0, n_outside=None, **changes):
+    """One scan of a slice; `n_outside` lines lie outside the calibration lines."""
     image = load_image(address.path, address.index)
     image = sized(image, size or (116, 128))
+    if n_outside is not None:
+        n_lines = START["n_acs"] + n_outside
+        changes |= {"acceleration": image.shape[0] / 2 / n_lines, "noise_db": 40.0}
     protocol = replace(PROTOCOLS["brain-5x"], phase_fov=phase_fov)
     return simulate_protocol(protocol, image, **(START | changes), seed=address.index)
 
@@ -62,20 +71,26 @@ def label(change):
 
 
 def judge(scans, recons):
-    """Mean PSNR and SSIM of every system, and of the bound, which is `FLOOR` fully sampled."""
+    """Mean PSNR, SSIM and resolution of every system, and of the bound, `FLOOR` fully sampled."""
     scores = {name: [] for name in (*recons, BOUND)}
     for made in scans:
         for name in scores:
             recon = recons[FLOOR] if name == BOUND else recons[name]
             image = recon(as_kspace_slice(made, fully_sampled=name == BOUND)).magnitude
-            scores[name].append((float(psnr(image, made.truth)), float(ssim(image, made.truth))))
+            figures = [f(image, made.truth) for f in (psnr, ssim, effective_resolution)]
+            scores[name].append([float(figure) for figure in figures])
     return {name: np.mean(values, 0) for name, values in scores.items()}
 
 
+def cell(figures):
+    """PSNR (SSIM, resolution)."""
+    return "{:.2f} ({:.3f}, {:.2f})".format(*figures)
+
+
 def cells_above_floor(means):
-    """Cells of a table: PSNR (SSIM), and PSNR above `FLOOR`."""
+    """Cells of a table: PSNR (SSIM, resolution), and PSNR above `FLOOR`."""
     floor = means[FLOOR][0]
-    return [f"{p:.2f} ({s:.3f}), {p - floor:+.2f}" for p, s in means.values()]
+    return [f"{cell(figures)}, {figures[0] - floor:+.2f}" for figures in means.values()]
 
 
 @torch.inference_mode()
@@ -95,7 +110,7 @@ def main():
         sys.stdout.write("|---" * (len(names) + 2) + "|\n")
         for change in CURVES[curve]:
             means = judge((scan(address, **change) for address in addresses), recons)
-            cells = [f"{p:.2f} ({s:.3f})" for p, s in means.values()]
+            cells = [cell(figures) for figures in means.values()]
             sys.stdout.write(f"| {label(change)} | {' | '.join(cells)} |\n")
             sys.stdout.flush()
 

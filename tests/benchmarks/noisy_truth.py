@@ -3,8 +3,8 @@
     python -m tests.benchmarks.noisy_truth --data brain_test.h5 [--slices 6] [--models A,B]
 
 HR k-space gets noise once; its centre, undersampled, is the scan (brain-5x with 8 coils), and all
-of it, combined with the true maps, the truth. PSNR in dB (SSIM) against that truth, and PSNR above
-cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
+of it, combined with the true maps, the truth. PSNR in dB (SSIM, resolution) against that truth, and
+PSNR above cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
 """
 
 import argparse

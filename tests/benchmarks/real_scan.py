@@ -5,10 +5,10 @@
 The file holds measured k-space (coil, ky, kx) of one slice, kx along the readout or, with
 `--transpose`, ky; both of even size. Its central half along both axes, undersampled along ky, is
 the scan; all of it, combined with ESPIRiT maps of its own centre (two sets of them where it is
-folded over), is the truth, with the noise that it has. PSNR in dB (SSIM) of the magnitude, nothing
-rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc. `bound` is the scan
-without undersampling, sinc interpolated. The noise is that of the outermost samples. `--phase` asks
-what makes a scan hard: `kept` scans the combined image anew with its maps and white noise, `none`
+folded over), is the truth, with the noise that it has. PSNR in dB (SSIM, resolution) of the
+magnitude, nothing rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc.
+`bound` is the scan without undersampling, sinc interpolated. The noise is that of the outermost
+samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with its maps and white noise, `none`
 its magnitude.
 """
 

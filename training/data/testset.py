@@ -1,7 +1,8 @@
 """The slices that systems are judged on: found in files, then scanned by a protocol.
 
 A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes of any size and
-optionally ``subject``; without it the file is one subject. Coils, phase and noise are drawn from
+optionally ``subject``; without it the file is one subject. Its attribute ``pixel_mm`` is the HR
+pixel. Coils, phase and noise are drawn from
 the index of the slice in its file; all slices share one mask.
 """
 
@@ -30,12 +31,17 @@ SUFFIXES = (".h5", ".hdf5")
 
 @dataclass(frozen=True)
 class SliceAddress:
-    """One slice of a file; `sha256` are twelve digits of the hash of its pixels."""
+    """One slice of a file.
+
+    `sha256` are twelve digits of the hash of its pixels, `pixel_mm` is the attribute of this name
+    of the file, None where it has none.
+    """
 
     path: Path
     index: int
     subject: str
     sha256: str
+    pixel_mm: float | None = None
 
     @property
     def file(self) -> str:
@@ -73,13 +79,20 @@ def _addresses(path: Path) -> list[SliceAddress]:
         subjects = file["subject"].asstr()[:] if "subject" in file else [path.stem] * n_slices
         if len(subjects) != n_slices:
             raise ValueError(f"{path}: {len(subjects)} subjects, {n_slices} slices")
+        pixel_mm = _pixel_mm(file)
         found = []
         for i, subject in enumerate(subjects):
             pixels = file["slices"][i]
             if pixels.any():  # A slice without signal cannot be judged.
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
-                found.append(SliceAddress(path, i, str(subject), digest))
+                found.append(SliceAddress(path, i, str(subject), digest, pixel_mm))
     return found
+
+
+def _pixel_mm(file: h5py.File) -> float | None:
+    pixel = np.asarray(file.attrs.get("pixel_mm", np.nan), dtype=float).ravel()
+    is_square = len(pixel) > 0 and np.all(pixel == pixel[0]) and pixel[0] > 0
+    return float(pixel[0]) if is_square else None
 
 
 def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:

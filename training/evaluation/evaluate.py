@@ -18,6 +18,7 @@ from torch import Tensor
 from jrsr_core.atomic import append_bytes, write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.metrics.image import nmse, psnr, ssim
+from jrsr_core.metrics.resolution import effective_resolution, resolution_mm
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import (
@@ -77,6 +78,7 @@ def evaluate_slice(
     """Return the row of one system on one slice."""
     image = system(test)
     magnitude, truth, report = image.magnitude, test.scan.truth, image.report
+    share, pixel = float(effective_resolution(magnitude, truth)), test.address.pixel_mm
     far = {k: float(d(magnitude[None], truth[None])) for k, d in (distances or {}).items()}
     return {
         "model": label,
@@ -88,6 +90,8 @@ def evaluate_slice(
         "psnr": f"{float(psnr(magnitude, truth)):.4f}",
         "ssim": f"{float(ssim(magnitude, truth)):.5f}",
         "nmse": f"{float(nmse(magnitude, truth)):.6f}",
+        "resolution": f"{share:.4f}",
+        "resolution_mm": "" if pixel is None else f"{resolution_mm(share, pixel):.4f}",
         **{k: f"{v:.6f}" for k, v in far.items()},
         "kspace_residual": f"{report.kspace_residual:.5f}",
         "fixed_point_residual": f"{report.fixed_point_residual:.6f}",

@@ -8,7 +8,10 @@ import numpy as np
 
 from training.errors import UsageError
 
-METRICS = ("psnr", "ssim", "nmse", "squeezenet_distance", "lpips", "kspace_residual")
+METRICS = (
+    *("psnr", "ssim", "nmse", "resolution", "resolution_mm", "squeezenet_distance", "lpips"),
+    "kspace_residual",
+)
 COLUMNS = (
     *("model", "scan", "protocol", "file", "subject", "slice", "slice_sha256"),
     *METRICS,

@@ -36,6 +36,8 @@ class Column:
 COLUMNS = (
     Column("psnr", "PSNR [dB]", 2, max),
     Column("ssim", "SSIM", 4, max),
+    Column("resolution", "resolution [HR Nyquist]", 3, max),
+    Column("resolution_mm", "resolution [mm]", 2, min),
     Column("lpips", "LPIPS", 4, min),
     Column("squeezenet_distance", "SqueezeNet distance", 4, min),
     Column(FORMER_DISTANCE, "feature distance", 4, min),

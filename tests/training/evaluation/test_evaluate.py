@@ -104,12 +104,28 @@ def test_a_complete_run_has_every_cell(table_rows, systems):
         assert np.isfinite(
             [float(row[c]) for c in ("psnr", "ssim", "nmse", "kspace_residual")]
         ).all()
+        assert 0 <= float(row["resolution"]) <= 1
+        assert row["resolution_mm"] == "", "the file has no pixel_mm"
         assert float(row["seconds_total"]) >= float(row["seconds_calibration"]) > 0
         assert row["seconds_rec"], row["model"]
         n_parts = row["weights_sha256"].count("+") + bool(row["weights_sha256"])
         sides = row["model"].split("+") if row["model"] in COMPARISON else [row["model"]]
         assert n_parts == (0 if row["model"] == BOUND else sum(map(has_weights, sides)))
         assert row["squeezenet_distance"] == row["lpips"] == "", "no weights were given for them"
+
+
+def test_the_resolution_is_in_millimetres_where_the_pixel_is_known(data, tmp_path):
+    file = tmp_path / "slices.h5"
+    source = data if data.is_file() else next(p for p in data.iterdir() if p.suffix == ".h5")
+    file.write_bytes(source.read_bytes())
+    with h5py.File(file, "r+") as opened:
+        opened.attrs["pixel_mm"] = 0.9
+    (row,) = Evaluation(["zero-filled+sinc"], "brain-5x", file, tmp_path / "rows.csv", 1)
+    share = float(row["resolution"])
+    assert 0 < share < 1
+    assert float(row["resolution_mm"]) == pytest.approx(0.9 / share, rel=1e-3)
+    table = make_table(tmp_path / "rows.csv")
+    assert "resolution [HR Nyquist]" in table.headings and "resolution [mm]" in table.headings
 
 
 def test_a_run_is_deterministic(table_rows, systems, data, tmp_path):
