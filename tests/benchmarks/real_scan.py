@@ -8,8 +8,8 @@ the scan; all of it, combined with ESPIRiT maps of its own centre (two sets of t
 folded over), is the truth, with the noise that it has. PSNR in dB (SSIM, resolution) of the
 magnitude, nothing rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc.
 `bound` is the scan without undersampling, sinc interpolated. The noise is that of the outermost
-samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with its maps and white noise, `none`
-its magnitude.
+samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with its maps
+and white noise, `none` its magnitude.
 """
 
 import argparse
