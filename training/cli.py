@@ -73,12 +73,11 @@ def prepare(
 
     from training.data.manifest import Acquisition
     from training.data.prepare import make_all, open_folder
-    from training.data.ranges import find_variety, parse_shares
+    from training.data.ranges import asked_variety
 
     _check_protocol(protocol)
-    if not vary and (variety != "brain" or objects):
-        raise ValueError("--variety and --objects need --vary")
-    ranges = find_variety(variety, parse_shares(objects)) if vary else None
+    with as_usage():
+        ranges = asked_variety(vary, variety, objects)
     acquisition = Acquisition(
         protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=ranges
     )

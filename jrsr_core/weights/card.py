@@ -93,6 +93,13 @@ class TrainingRange(TypedDict, total=False):
     tissue_phase: float
     shapes: list[tuple[int, int]]
     coil_counts: list[int]
+    objects: list[tuple[Line, float]]
+    aspect: Limits
+    tones: float
+    partial_fourier: float
+    folded: float
+    noise_error: float
+    by_octaves: bool
 
 
 class WeightsCard(BaseModel):

@@ -128,6 +128,20 @@ def parse_shares(texts: Iterable[str] | None) -> dict[str, float]:
     return shares
 
 
+def asked_variety(vary: bool, name: str, objects: Iterable[str] | None) -> Variety | None:
+    """Return the ranges that a command line asks for, None without `vary`.
+
+    Raises
+    ------
+    ValueError
+        A name or objects without `vary`, otherwise as `parse_shares` and `find_variety`.
+    """
+    shares = parse_shares(objects)
+    if not vary and (name != "brain" or shares):
+        raise ValueError("--variety and --objects need --vary")
+    return find_variety(name, shares) if vary else None
+
+
 def find_variety(name: str, shares: Mapping[str, float] | None = None) -> Variety:
     """Return the ranges of a name of `VARIETIES`.
 

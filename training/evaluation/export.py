@@ -10,6 +10,7 @@ from jrsr_core.weights.save import save_weights
 from jrsr_core.weights.sets import split_set
 from training.data.batches import acquired_settings
 from training.data.manifest import NAME, Manifest
+from training.data.ranges import without_neutral
 from training.fit.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.fit.log import read_log
 
@@ -38,7 +39,7 @@ def describe_data(manifest: Manifest) -> tuple[str, dict[str, Any]]:
     scans = manifest.split("train")
     n_subjects = len({scan.subject for scan in scans})
     acquisition = asdict(manifest.acquisition)
-    variety = acquisition.pop("variety") or {}
+    variety = without_neutral(acquisition.pop("variety") or {})
     acquisition.pop("seed")  # No range; `data_sha256` identifies the scans.
     ranges = {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
     return f"{len(scans)} scans of {n_subjects} subjects from {inputs}", ranges

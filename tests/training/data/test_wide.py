@@ -1,17 +1,21 @@
 """Scans of any Cartesian kind: made objects, wide ranges, masks with one side or the centre."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from jrsr_core.physics.fourier import fft2c
+from jrsr_core.reconstruction.warnings import training_ranges, unlike_training
 from jrsr_core.simulation.masks import gaussian_mask, random_mask
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
+from jrsr_core.weights.card import WeightsCard
 from training.config import RunConfig
 from training.data.batches import fresh_variety
 from training.data.draw_masks import MOST_OUTSIDE, draw_mask, partial_fourier
+from training.data.manifest import Acquisition, Manifest
 from training.data.objects import DRAWN, OBJECTS, make_object
 from training.data.ranges import (
     BRAIN,
@@ -25,6 +29,15 @@ from training.data.ranges import (
 )
 from training.data.scans import calibrate_scan
 from training.data.variety import coarser_pixels, draw_scan, random_tone, vary_image
+from training.evaluation.export import describe_data
+
+CARD = {
+    "model": "jrsr-dc",
+    "preset": "tiny",
+    "file": "w.safetensors",
+    "sha256": "0" * 64,
+    "architecture": {},
+}
 
 
 def seeded(seed):
@@ -187,3 +200,30 @@ def test_a_recipe_names_ranges_and_objects():
     assert variety.shapes == WIDE_SHAPES and variety.n_coils == (1, 64)
     with pytest.raises(ValueError, match=r"need scans\.vary=true"):
         RunConfig.model_validate(values | {"scans": scans | {"vary": False}})
+
+
+def test_the_card_states_all_ranges_and_warnings_follow_them_on_both_sides():
+    acquisition = Acquisition("brain-5x", "acs", seed=3, variety=WIDE)
+    source = {"name": "a.h5", "kind": "images", "sha256": "0" * 64}
+    _, ranges = describe_data(Manifest(acquisition, (source,), ()))
+    stated = {field for field in without_neutral(asdict(WIDE))}
+    assert stated <= ranges.keys()
+    card = WeightsCard.model_validate_json(json.dumps(CARD | {"range": ranges}), strict=True)
+    assert training_ranges(card) == {
+        "n_coils": (1, 64),
+        "acceleration": (1, 6),
+        "n_acs": (12, 48),
+        "hr_size": (80, 512),
+        "noise_db": (10, 45),
+    }
+    inside = {"n_coils": 1, "acceleration": 6, "n_acs": 12, "hr_size": (80, 512), "noise_db": 10}
+    assert not unlike_training(card, **inside)
+    for name, value in (
+        ("acceleration", 7.0),
+        ("n_acs", 8),
+        ("hr_size", (64, 256)),
+        ("hr_size", (256, 640)),
+        ("noise_db", 8.0),
+        ("noise_db", 50.0),
+    ):
+        assert len(unlike_training(card, **{name: value})) == 1, (name, value)
