@@ -169,6 +169,34 @@ def test_python_blocks_are_python(page):
         compile(code, str(page), "exec")
 
 
+OF_OTHER_PROGRAMS = (
+    "Connection refused",
+    "Failed to store item",
+    "ray client connection",
+    "Failed to connect to Ray",
+)
+"""Messages of the system, of Gadgetron and of Ray."""
+
+
+@cache
+def source_text():
+    """The source of the packages, texts that are spread over lines joined."""
+    files = [p for name in ("gadget", "jrsr_core") for p in sorted((ROOT / name).rglob("*.py"))]
+    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(p.read_text("utf-8") for p in files))
+
+
+@pytest.mark.parametrize("name", ["README.md", "gadget/docs/troubleshooting.md"])
+def test_messages_are_those_of_the_source(name):
+    text = next(text_of(p) for p in pages() if str(p) == name)
+    text = text.partition("## Troubleshooting")[2].partition("\n## ")[0] or text
+    cells = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
+    messages = [m for cell in cells for m in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) >= 5
+    pieces = [p.strip() for m in messages for p in m.split("...")]
+    lost = [p for p in pieces if p not in source_text() and not p.startswith(OF_OTHER_PROGRAMS)]
+    assert lost == []
+
+
 def test_the_range_of_the_readme_is_that_of_the_card():
     card = json.loads((ROOT / "jrsr_core/weights/jrsr-dc_compact.json").read_text("utf-8"))
     rows = {
