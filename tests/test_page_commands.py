@@ -29,6 +29,7 @@ NOT_RUN = (
     (r"^conda ", "needs conda"),
     (r"^jrsr chains (/path/to/|\$CONDA_PREFIX)", "names a folder of the reader"),
     (r"^gadgetron_ismrmrd_client ", "needs Gadgetron; tests/gadget/test_xml_chains.py"),
+    (r"\| jrsr stream", "needs tools of other packages; tests/gadget/stream"),
     (r"^ray ", "starts a Ray cluster; tests/gadget/compute/ray"),
     (r"^jrsr serve", "runs until it is stopped; tests/gadget/server/test_serve.py"),
     (r"--cluster ", "needs Ray; tests/gadget/compute/ray"),

@@ -180,9 +180,10 @@ OF_OTHER_PROGRAMS = (
 
 @cache
 def source_text():
-    """The source of the packages, texts that are spread over lines joined."""
+    """The source of the packages without docstrings, texts that are spread over lines joined."""
     files = [p for name in ("gadget", "jrsr_core") for p in sorted((ROOT / name).rglob("*.py"))]
-    return re.sub(r'"\s*\n\s*f?"', "", "\n".join(p.read_text("utf-8") for p in files))
+    text = re.sub(r'""".*?"""', "", "\n".join(p.read_text("utf-8") for p in files), flags=re.DOTALL)
+    return re.sub(r'"\s*\n\s*f?"', "", text)
 
 
 @pytest.mark.parametrize("name", ["README.md", "gadget/docs/troubleshooting.md"])
