@@ -111,6 +111,14 @@ def all_options():
     return set().union(*found, *map(options, PROGRAMS))
 
 
+def test_help_is_set_in_lines():
+    # A paragraph after the mark "\\b" keeps its lines; the mark itself is not shown.
+    for program in PROGRAMS:
+        for command in subcommands(program):
+            text = help_of(program, command)
+            assert "\\b" not in text and "\b" not in text, (program, command)
+
+
 PROGRAMS = ("jrsr", "jrsr-train")
 OF_OTHERS = ("docker ", "python -m ", "torchrun ", "buildah", "ray ", "conda ", "git ", "aws ")
 FOREIGN = {"--build-arg", "--gpus", "--transpose", "--scaling", "-c"}

@@ -27,13 +27,12 @@ def stream(
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> int:
-    r"""Reconstruct a scan that comes as a stream (ISMRMRD v1 or MRD v2) into a stream of images.
+    """Reconstruct a scan that comes as a stream (ISMRMRD v1 or MRD v2) into a stream of images.
 
     \b
-    ismrmrd_hdf5_to_stream -i scan.h5 --use-stdout | jrsr stream \
-        | ismrmrd_stream_to_hdf5 --use-stdin -o images.h5
+    ismrmrd_hdf5_to_stream -i scan.h5 --use-stdout | jrsr stream | ...
     jrsr stream -i scan.mrd -o images.mrd --set maps=hallucination
-    """
+    """  # noqa: D301
     # A stream is complete when it ends, whatever its flags say; as of a file, all lines are used.
     settings = read_settings(["trigger=measurement", *(pairs or [])], model=model, device=device)
     logging.getLogger("jrsr").setLevel(logging.INFO if verbose else logging.WARNING)
