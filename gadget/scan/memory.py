@@ -124,6 +124,21 @@ class MemoryCheck:
         if needed.total > self.largest.total:
             self.largest = needed
 
+    def check_acs(self, n_bytes: int) -> None:
+        """Decline a scan if the ACS of its slices, ``n_bytes``, leaves no room for an image.
+
+        Raises
+        ------
+        UnsupportedScan
+            ACS and image together need more memory than there is.
+        """
+        if n_bytes + self.largest.total > self._limit:
+            raise UnsupportedScan(
+                f"the ACS of the slices so far takes {mebibytes(n_bytes)} and an image needs about "
+                f"{mebibytes(self.largest.total)}, {mebibytes(self._limit)} may be used "
+                "(jrsr serve --max-memory)"
+            )
+
     def images_at_once(self, wanted: int) -> int:
         """Return how many images may be held at once: those wanted, or as many as fit."""
         spare = self._limit - self.largest.work

@@ -44,6 +44,14 @@ MAX_LOGGED_TEXTS = 100
 """Texts of a peer that are logged."""
 
 
+class _ImagesLeftOut(Exception):
+    """Images for which not even a fallback image could be made, beside others that were sent."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+        super().__init__(f"image left out: {describe(failures[0])}{more}")
+
+
 @dataclass
 class Outcome:
     """How a session ended."""
@@ -101,6 +109,10 @@ class Session:
         except (PeerDisconnected, Cancelled) as error:
             outcome.code, outcome.error = Exit.FAILED, plain(describe(error))
             log.error("peer disconnected: %s", error)
+        except _ImagesLeftOut as error:
+            outcome.code, outcome.error = Exit.FALLBACK, plain(str(error))
+            log.error("%s", outcome.error)
+            self._fail(outcome.error)
         except Exception as error:
             outcome.code, outcome.error = exit_code(error), plain(describe(error))
             log.error("%s", outcome.error, exc_info=_is_unexpected(error))
@@ -118,11 +130,17 @@ class Session:
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
         memory = MemoryCheck(header, settings, self._inbox.memory.limit)
         numbering, failures = Numbering(header.encodings), list[Exception]()
+
+        def check() -> None:
+            # The ACS of a slice is kept from its first image on.
+            self._inbox.set_held(scan.n_bytes)
+            memory.check_acs(scan.n_acs_bytes)
+
         for tasks in self._tasks(scan, memory):
             at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
             with self._inbox.memory.image(memory.largest.of(at_once)):
                 images = reconstruct(tasks, engine, settings, at_once=at_once, failures=failures)
-                self._send(images, header, settings, numbering)
+                self._send(images, header, settings, numbering, check)
         self.outcome.n_lines = scan.n_lines
         seconds = time.perf_counter() - start
         log.info(
@@ -133,7 +151,7 @@ class Session:
             seconds,
         )
         if failures:
-            raise failures[0]
+            raise _ImagesLeftOut(failures) if self.outcome.n_images else failures[0]
         if scan.n_late:
             raise BadScan(
                 f"{scan.n_late} of {scan.n_lines} lines came after their image was made with "
@@ -146,7 +164,9 @@ class Session:
         header: ScanHeader,
         settings: Settings,
         numbering: Numbering,
+        check: Callable[[], None],
     ) -> None:
+        """Send images as they are made, and call `check` after each."""
         for result in to_results(images, header, settings, numbering):
             self._connection.send(result.mrd)
             self.outcome.n_images += 1
@@ -154,6 +174,7 @@ class Session:
                 self.outcome.n_fallback += 1
                 where = f"image {result.mrd.image_index}"
                 log.warning("%s: fallback: %s", where, result.image.report.fallback)
+            check()
 
     def _expect(self, n_bytes: int) -> None:
         """Keep room for an image of this size, instead of the one expected so far."""

@@ -19,6 +19,7 @@ from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.physics.fourier import ifft
 
 from .accumulate import LineReader
+from .distinct import distinct_rows
 from .grid import line_places, plane_counts
 from .readout import LineLayout, measured_spans
 
@@ -114,9 +115,9 @@ def _weights(heads: np.ndarray, layout: LineLayout) -> list[tuple[np.ndarray, Te
     places = line_places(heads, grid)
     parts = [np.concatenate(members) for members in spans.values()]
     counts = [plane_counts(heads[part], grid).reshape(-1)[places] for part in parts]
-    patterns, group = np.unique(np.stack(counts, axis=-1), axis=0, return_inverse=True)
+    patterns, group, _ = distinct_rows(counts)
     is_mixed = (patterns > 0).sum(-1) > 1
-    group = np.where(is_mixed[group.reshape(-1)], group.reshape(-1), -1)
+    group = np.where(is_mixed[group], group, -1)
     found = []
     for number in np.unique(group):
         weights = _weights_of(patterns[number], list(spans), layout) if number >= 0 else None

@@ -71,8 +71,6 @@ class LiveScan:
     ----------
     n_lines, n_late
         Lines added, and lines that came when the image they belong to was complete.
-    n_bytes
-        Memory of the lines that are kept.
 
     Raises
     ------
@@ -92,7 +90,7 @@ class LiveScan:
         self.header = header
         self._is_cropped = is_cropped
         self._record = ScanRecord()
-        self.n_lines = self.n_late = self.n_bytes = 0
+        self.n_lines = self.n_late = self._line_bytes = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
         self._trigger = Trigger(rule, header.encodings)
@@ -104,6 +102,16 @@ class LiveScan:
         self._complete: set[Unit] = set()
         self._has_news = False
         self._n_tasks = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the lines and of the ACS that are kept."""
+        return self._line_bytes + self.n_acs_bytes
+
+    @property
+    def n_acs_bytes(self) -> int:
+        """Memory of the ACS of the slices so far, which is kept until the scan ends."""
+        return self._memory.n_bytes
 
     def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
         """Add lines; yield the images that can be reconstructed now.
@@ -153,7 +161,7 @@ class LiveScan:
         self._heads.append(record)
         # Of a rejected line only the header is counted; a view would keep its samples.
         self._data.append(data[:, :0].copy() if flags & _REJECTED else data)
-        self.n_bytes += line_bytes(self._data[-1:])
+        self._line_bytes += line_bytes(self._data[-1:])
 
     def _is_image(self, flags: int, space: int) -> bool:
         """Return whether a line may belong to an image; `plan_source` decides in the end."""
@@ -201,7 +209,7 @@ class LiveScan:
         self._heads = [heads[stays]]
         self._data = [self._data[i] for i in stays]
         self._units = [self._units[i] for i in stays]
-        self.n_bytes = line_bytes(self._data)
+        self._line_bytes = line_bytes(self._data)
 
 
 def _unit(plan: ScanPlan, counters: Counters) -> Unit:

@@ -28,3 +28,9 @@ class ScanMemory:
     hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
         default_factory=dict
     )
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the ACS of all slices."""
+        kept = [*self.acs.values(), *(acs for acs, _ in self.hybrid.values())]
+        return sum(acs.nbytes for acs in kept)

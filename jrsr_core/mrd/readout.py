@@ -16,6 +16,7 @@ from math import ceil, floor
 
 import numpy as np
 
+from .distinct import distinct_rows
 from .encoding import Encoding
 from .errors import UnsupportedScan
 from .lines import REVERSE, has_flag
@@ -149,11 +150,11 @@ def readout_kinds(heads: np.ndarray) -> dict[ReadoutKind, np.ndarray]:
     """Return the positions in `heads` of the lines of each kind."""
     names = ("number_of_samples", "center_sample", "discard_pre", "discard_post")
     columns = [heads[name].astype(np.int64) for name in names] + [has_flag(heads, REVERSE)]
-    keys, member = np.unique(np.stack(columns, axis=-1), axis=0, return_inverse=True)
+    keys, member, _ = distinct_rows(columns)
     kinds = (
         ReadoutKind(n, c, pre, post, bool(reverse)) for n, c, pre, post, reverse in keys.tolist()
     )
-    return {kind: np.flatnonzero(member.reshape(-1) == i) for i, kind in enumerate(kinds)}
+    return {kind: np.flatnonzero(member == i) for i, kind in enumerate(kinds)}
 
 
 def measured_spans(heads: np.ndarray, layout: LineLayout) -> Iterator[tuple[np.ndarray, slice]]:

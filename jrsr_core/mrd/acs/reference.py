@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
 from jrsr_core.mrd.readout import LineLayout
 
@@ -94,8 +95,8 @@ class ReferenceScan:
     def _first_image(self, lines: np.ndarray, image: int) -> CalibrationLines:
         """Return the lines of the first image among these, on a grid that holds them."""
         idx = self.heads["idx"][lines]
-        keys = np.stack([idx[n] for n in ("repetition", "set", "phase", "contrast")], axis=-1)
-        lines = lines[(keys == np.unique(keys, axis=0)[0]).all(-1)]
+        counters = [idx[n] for n in ("repetition", "set", "phase", "contrast")]
+        lines = lines[distinct_rows(counters).member == 0]
         layout, wanted = self._layout(lines[0]), self._layout(image).encoding
         centers: tuple[int | None, int | None] = (None, None)
         if layout.encoding is not wanted:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.grid import line_offsets
 from jrsr_core.mrd.lines import LineSource
@@ -43,7 +44,7 @@ class Probe:
 def probe_lines(heads: np.ndarray, lines: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
     """Return the lines that are worth reading: one of every place, of a volume two strips."""
     y, z = line_offsets(heads[lines], grid)
-    _, first = np.unique(np.stack([y, z]), axis=1, return_index=True)
+    first = distinct_rows([y, z]).first
     if grid.nz > 1:
         first = first[(np.abs(y[first]) <= STRIP) | (np.abs(z[first]) <= STRIP)]
     return lines[np.sort(first)]

@@ -13,6 +13,7 @@ import numpy as np
 from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
+from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.geometry import check_places
@@ -247,7 +248,7 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
 def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
     """Decline a handful of stray lines beside the images of another space."""
     names = ("kspace_encode_step_1", "kspace_encode_step_2")
-    n = len(np.unique(np.stack([heads["idx"][name][image] for name in names]), axis=1)[0])
+    n = len(distinct_rows([heads["idx"][name][image] for name in names]).rows)
     if n < MIN_LINES:
         raise UnsupportedScan(f"{n} phase-encode lines make no image")
 
@@ -255,9 +256,9 @@ def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
 def _group(heads: np.ndarray, image: np.ndarray) -> dict[Counters, np.ndarray]:
     columns = [heads["encoding_space_ref"][image]]
     columns += [heads["idx"][name][image] for name in NESTING]
-    distinct, member = np.unique(np.stack(columns, axis=-1), axis=0, return_inverse=True)
-    order = np.argsort(member.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(member.reshape(-1), minlength=len(distinct)))
+    distinct, member, _ = distinct_rows(columns)
+    order = np.argsort(member, kind="stable")
+    ends = np.cumsum(np.bincount(member, minlength=len(distinct)))
     lines = np.split(image[order], ends[:-1])
     names = ("encoding", *NESTING)
     counters = (Counters(**dict(zip(names, map(int, key), strict=True))) for key in distinct)

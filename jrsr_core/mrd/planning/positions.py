@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 
@@ -90,9 +91,8 @@ def split_slices(
 
 def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     """Return a slice number per line, in the order of their place; None if counters are right."""
-    columns = [heads["idx"]["slice"][:, None].astype(np.float32), *(heads[n] for n in _PLACE)]
-    kinds, member = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
-    member = member.reshape(-1)
+    places = [column for name in _PLACE for column in heads[name].T]
+    kinds, member, _ = distinct_rows([heads["idx"]["slice"].astype(np.float32), *places])
     reach = max(encoding.recon_fov_mm[0] / 2, MIN_DISTANCE_MM)
     firsts: list[np.ndarray] = []
     slices = np.zeros(len(kinds), np.int64)
@@ -113,8 +113,8 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
             _check_image(firsts[slices[i]], kind, encoding)
     if len(firsts) == len(np.unique(kinds[:, 0])):
         return None
-    steps = np.stack([heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)], axis=-1)
-    sizes = [len(np.unique(steps[slices[member] == s], axis=0)) for s in range(len(firsts))]
+    steps = [heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)]
+    sizes = np.bincount(distinct_rows([slices[member], *steps]).rows[:, 0])
     if min(sizes) < MIN_SHARE * max(sizes):
         raise UnsupportedScan(
             f"lines of one slice counter lie at {len(firsts)} places with {min(sizes)} to "

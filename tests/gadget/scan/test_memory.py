@@ -79,6 +79,20 @@ def test_only_lines_of_images_count():
     assert NOISE in REJECTED and check.largest.total == 0
 
 
+def test_acs_that_leaves_no_room_for_an_image_is_declined_with_both_numbers():
+    header, heads = header_and_heads((1, 256, 256), 32)
+    check = MemoryCheck(header, Settings(), GIB)
+    check.add(heads)
+    needed = check.largest.total
+    check.check_acs(GIB - needed)
+    with pytest.raises(UnsupportedScan) as caught:
+        check.check_acs(GIB - needed + 1)
+    sizes = [f"{n / 2**20:.0f} MiB" for n in (GIB - needed + 1, needed, GIB)]
+    assert f"takes {sizes[0]} and an image needs about {sizes[1]}, {sizes[2]} may be used" in str(
+        caught.value
+    )
+
+
 def test_as_many_images_at_once_as_fit():
     header, heads = header_and_heads((1, 256, 256), 32)
     needed = image_memory(header.encodings[0], 32, Settings())

@@ -4,11 +4,12 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from gadget.compute.model import make_engine
 from gadget.configuration import parameters_of, properties_of
-from gadget.errors import UsageError
+from gadget.errors import Exit, UsageError
 from gadget.output.dicom.labels import Labels
 from gadget.scan.memory import image_memory
 from gadget.server import connection
@@ -18,8 +19,11 @@ from gadget.server.protocol.memory import MemoryBudget
 from gadget.server.protocol.wire import WireLimits
 from gadget.server.sockets import is_allowed, parse_networks
 from gadget.settings import Settings
+from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
+from jrsr_core.mrd.lines import NOISE, has_flag, line_bytes
+from jrsr_core.mrd.live import LiveScan
 from jrsr_core.mrd.xml import XmlError, XmlLimits, parse_xml
 from jrsr_core.weights.card import CardError, WeightsCard
 from tests.helpers import layouts
@@ -191,6 +195,56 @@ def test_scans_that_are_too_large_together_are_told(scan, monkeypatch):
         answer = Peer.to(server.port).send(*sent).finish()
         assert "no memory for the scan" in answer.errors[0] and answer.is_closed
     assert memory.n_bytes == memory.n_image_bytes == 0
+
+
+def test_acs_counts_as_memory_of_a_running_scan(scan, monkeypatch):
+    counted = []
+    set_held = inbox.Inbox.set_held
+
+    def spied(self, n_bytes):
+        counted.append(n_bytes)
+        set_held(self, n_bytes)
+
+    monkeypatch.setattr(inbox.Inbox, "set_held", spied)
+    with resident() as server:
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+    assert len(answer.images) == 2
+    # Noise lines stay as well; the ACS of a slice has 4 coils, 16 lines and the next one of R = 2.
+    noise = np.flatnonzero(has_flag(scan.lines.heads, NOISE))
+    n_acs_bytes = 2 * 8 * 4 * 17 * scan.header.encodings[0].readout_size
+    assert counted[-1] == line_bytes([scan.lines.data[i] for i in noise]) + n_acs_bytes
+
+
+def test_acs_that_leaves_no_room_for_an_image_is_told(scan, monkeypatch):
+    monkeypatch.setattr(LiveScan, "n_acs_bytes", 2**30)
+    memory = MemoryBudget(2**30)
+    with resident(limits=ServerLimits(memory=memory)) as server:
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert "the ACS of the slices so far takes 1024 MiB and an image" in answer.errors[0]
+        assert "1024 MiB may be used (jrsr serve --max-memory)" in answer.errors[0]
+        assert len(answer.images) == 1 and answer.is_closed
+        wait_until(lambda: server.health.n_open == 0)
+    assert memory.n_bytes == memory.n_image_bytes == 0
+
+
+@pytest.mark.parametrize(("broken", "code"), [((1,), Exit.FALLBACK), ((0, 1), Exit.FAILED)])
+def test_an_image_that_is_left_out_is_told(scan, monkeypatch, broken, code):
+    whole, outcomes = Assembler._slice, []
+
+    def assemble(self, counters, lines):
+        if counters.slice in broken:
+            raise ZeroDivisionError("division by zero")
+        return whole(self, counters, lines)
+
+    monkeypatch.setattr(Assembler, "_slice", assemble)
+    with resident() as server:
+        monkeypatch.setattr(server.health, "closed", outcomes.append)
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        wait_until(lambda: outcomes)
+    assert len(answer.images) == 2 - len(broken) and answer.is_closed
+    word = "image left out: " if code == Exit.FALLBACK else ""
+    assert answer.errors == [f"{word}slice {broken[0]}: ZeroDivisionError: division by zero"]
+    assert outcomes[0].code == code
 
 
 def test_memory_comes_back(scan):
