@@ -72,6 +72,10 @@ class Settings(BaseModel):
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of the networks: 32 (float32), bf16 (bfloat16, faster if the hardware supports it; a fixed
     point ends in float32) or auto (bf16 on a GPU that supports it, 32 on a CPU)."""
+    denoise: float = Field(0.0, ge=0, le=1)
+    """How far jrsr-dc, or a system with +dc, removes the noise of what was measured: 0 keeps it and
+    every measured sample with it, 1 removes it as far as its level and the error of the networks
+    allow."""
     prewhiten: bool = True
     """Use the noise lines of the scan, or those of noise_file."""
     noise_file: str = ""

@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING
 
 from gadget.errors import UsageError
 from gadget.settings import Settings
-from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, PARTS
+from jrsr_core.models.names import (
+    CONSISTENT,
+    MODEL_NAMES,
+    NEEDS_CONSISTENCY,
+    PARTS,
+    has_consistency,
+)
 from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
-from jrsr_core.weights.find import find_system
+from jrsr_core.weights.find import find_system, name_of
 from jrsr_core.weights.sets import split_set
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ def check_model(settings: Settings) -> None:
     Raises
     ------
     UsageError
-        The model is unknown.
+        The model is unknown, or `denoise` is set for one without data consistency.
     CardError
         The weights are missing.
     """
@@ -32,11 +38,14 @@ def check_model(settings: Settings) -> None:
         hint = f"{nearest(base, MODEL_NAMES)} (jrsr models lists all)"
         raise UsageError(f"unknown model {settings.model!r}{hint}")
     try:
-        find_system(settings.model, preset=settings.preset, weights=settings.weights)
+        parts = find_system(settings.model, preset=settings.preset, weights=settings.weights)
     except CardError:
         raise
     except ValueError as error:
         raise UsageError(str(error)) from error
+    names = (settings.model, *map(name_of, parts))
+    if settings.denoise and not any(map(has_consistency, names)):
+        raise UsageError(f"denoise is {settings.denoise:g}, but only {NEEDS_CONSISTENCY}")
 
 
 def make_reconstructor(
@@ -69,6 +78,7 @@ def make_reconstructor(
         device=device or settings.devices[0],
         calibration=settings.calibration,
         precision=settings.precision,
+        denoise=settings.denoise,
         maps=with_maps or bool(settings.map_names),
     )
 

@@ -24,8 +24,9 @@ class ReconReport:
     `n_readout` counts the samples of a readout, which may be more than the LR grid has.
     `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
     `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of
-    signal from outside the field of view (`calibration.fold_over`); `fallback` is the reason why
-    the image is a fallback reconstruction, empty for the model's; `seconds` by step.
+    signal from outside the field of view (`calibration.fold_over`); `denoise` is how far the noise
+    of what was measured was removed, 0 where it was kept; `fallback` is the reason why the image is
+    a fallback reconstruction, empty for the model's; `seconds` by step.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ReconReport:
     taken_back: float = float("nan")
     unmeasured: float = float("nan")
     folded: float = 0.0
+    denoise: float = 0.0
     snr_db: float = float("nan")
     noise_std: float = float("nan")
     scale: float = 1.0

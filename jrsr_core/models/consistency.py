@@ -8,6 +8,13 @@ the noise variance over the variance of the error of x_SR, which is learned as t
 (tau_1 sigma)^2: a noisier scan has a worse prior image as well. Outside training tau is multiplied
 by `CAUTION`: on a scan unlike the simulated ones the error of the networks is larger than in
 training, that of the measurement is not.
+
+The image keeps the noise of what was measured. `denoise` d from 0 to 1 takes part of the caution
+back, mu sigma^2 / (CAUTION^(1 - d) tau)^2: at 1 both images have the weight of their error, as in a
+Wiener filter, so that noise is removed as far as its level and the error of the networks allow, and
+the image agrees with the measurement within the noise only. On 12 validation slices of brain-5x d =
+1 changes PSNR by +0.01 dB and SSIM from 0.898 to 0.930, of wall-16x by -0.02 dB and from 0.902 to
+0.936; d = 0.5 by +0.06 and +0.07 dB, and to 0.920 and 0.927.
 """
 
 import math
@@ -18,6 +25,7 @@ from torch import Tensor, nn
 from jrsr_core.physics.sense import SenseOperator
 
 from .implicit import regularised_solve
+from .names import NEEDS_CONSISTENCY
 
 CAUTION = 4.0
 
@@ -34,16 +42,38 @@ class DataConsistency(nn.Module):
         self.log_tau0 = nn.Parameter(torch.tensor(math.log(tau0)))
         self.log_tau1 = nn.Parameter(torch.tensor(math.log(tau1)))
         self.n_iter = n_iter
+        self.denoise = 0.0
 
-    def mu(self, noise_std: Tensor) -> Tensor:
-        """Return the weight of the prior image ``(batch, 1, 1)`` for the noise of one sample."""
+    def mu(self, noise_std: Tensor, denoise: float = 0.0) -> Tensor:
+        """Return the weight of the prior image ``(batch, 1, 1)`` for the noise of one sample.
+
+        Without `denoise` it is that of an image that keeps what was measured.
+        """
         variance = noise_std.clamp_min(1e-4).square()
         tau2 = torch.exp(2 * self.log_tau0) + torch.exp(2 * self.log_tau1) * variance
-        caution = 1.0 if self.training else CAUTION**2
+        caution = 1.0 if self.training else CAUTION ** (2 * (1 - denoise))
         return (variance / (caution * tau2))[:, None, None]
 
     def forward(
         self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, noise_std: Tensor
     ) -> Tensor:
         """Return the consistent image; `zero_filled` is A^H b on the HR grid."""
-        return regularised_solve(prior, self.mu(noise_std), zero_filled, sense, self.n_iter)
+        mu = self.mu(noise_std, self.denoise)
+        return regularised_solve(prior, mu, zero_filled, sense, self.n_iter)
+
+
+def set_denoise(model: nn.Module, denoise: float) -> None:
+    """Set how far the data consistency of a system removes the noise of what was measured.
+
+    Raises
+    ------
+    ValueError
+        Not from 0 to 1, or above 0 for a system without data consistency.
+    """
+    if not 0 <= denoise <= 1:
+        raise ValueError(f"denoise is {denoise:g}, expected a number from 0 to 1")
+    found = [m for m in model.modules() if isinstance(m, DataConsistency)]
+    if denoise and not found:
+        raise ValueError(f"denoise is {denoise:g}, but only {NEEDS_CONSISTENCY}")
+    for module in found:
+        module.denoise = denoise

@@ -42,6 +42,7 @@ class Consistent(JointModel):
             _, phase = smooth_phase(output.low_resolution, sense.image_shape)
             image = image * phase
         output.prior, output.prior_weight = image, self.consistency.mu(noise_std)
+        output.denoise = self.consistency.denoise
         output.image = self.consistency(image, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
         output.seconds = output.seconds | clock.laps

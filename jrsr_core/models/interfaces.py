@@ -30,8 +30,10 @@ class ModelOutput:
     seconds
         Wall-clock per part, filled in outside training.
     prior, prior_weight
-        HR image before it was made consistent with the measurement, and the weight mu it had in
-        that step; None without it.
+        HR image before it was made consistent with the measurement, and the weight mu it has in
+        that step where the measured noise is kept; None without it.
+    denoise
+        How far that step removed the measured noise, see `models.consistency`.
     """
 
     image: Tensor
@@ -41,6 +43,7 @@ class ModelOutput:
     seconds: dict[str, float] = field(default_factory=dict)
     prior: Tensor | None = None
     prior_weight: Tensor | None = None
+    denoise: float = 0.0
 
 
 class Clock:

@@ -104,4 +104,5 @@ class JrsrDc(JointModel):
         image = self.consistency(x_sr, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
         residual, mu = report.residual.flatten(), self.consistency.mu(noise_std)
-        return ModelOutput(image, x_rec, report.iterations, residual, clock.laps, x_sr, mu)
+        laps, denoise = clock.laps, self.consistency.denoise
+        return ModelOutput(image, x_rec, report.iterations, residual, laps, x_sr, mu, denoise)

@@ -11,6 +11,7 @@ PRESETS = ("paper", "compact", "tiny")
 """Sizes of the networks: as published, for a laptop CPU, for tests."""
 
 CONSISTENT = "+dc"
+NEEDS_CONSISTENCY = "jrsr-dc and systems with +dc have the data consistency that it changes"
 
 JOINTS = ("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net")
 RECONS = ("zero-filled", "cg-sense", "modl", "dl-espirit")

@@ -139,6 +139,8 @@ def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
     if report.fallback or is_derived_by_network(report):
         history.append("FALLBACK" if report.fallback else "AI")
     comment = [research_use(report), f"JRSR {report.model}"]
+    if report.denoise:
+        comment.append(f"Measured noise removed (denoise {report.denoise:g})")
     if report.fallback:
         comment = ["FALLBACK IMAGE, not from the model", report.fallback]
     series = f"JRSR_{report.model}" + ("_FALLBACK" if report.fallback else "")

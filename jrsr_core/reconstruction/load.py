@@ -25,6 +25,7 @@ def load_model(
     precision: str = "auto",
     on_failure: str = "stop",
     accept_contradictions: bool = False,
+    denoise: float = 0.0,
 ) -> Reconstructor:
     """Return the `Reconstructor` of a system, loaded with its weights.
 
@@ -53,12 +54,16 @@ def load_model(
         conventional reconstruction.
     accept_contradictions
         Whether images that contradict their measurement are returned instead of raising an error.
+    denoise
+        From 0, the measured noise is kept, to 1, it is removed as far as its level and the error of
+        the networks allow; for `jrsr-dc` and systems with ``+dc``, see `models.consistency`.
 
     Raises
     ------
     ValueError
         Unknown model, preset, device or precision; no weights; a card that does not match; an own
-        network together with `weights`, which it has itself.
+        network together with `weights`, which it has itself; `denoise` for a system without data
+        consistency.
     """
     where = pick_device(device)
     if isinstance(model, nn.Module):
@@ -79,6 +84,7 @@ def load_model(
         precision=precision,
         on_failure=on_failure,
         accept_contradictions=accept_contradictions,
+        denoise=denoise,
     )
 
 

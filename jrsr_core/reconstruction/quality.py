@@ -77,6 +77,10 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
         consistent = prior + _solve(sense, mu, residual)
     else:
         prior, consistent, mu = output.prior, output.image, output.prior_weight
+        if output.denoise:
+            # The maps are those of the image that keeps what was measured.
+            residual = sense.adjoint(calibrated.kspace - sense(prior))
+            consistent = prior + _solve(sense, mu, residual)
     taken_back = (prior - consistent).abs()
     unmeasured = _solve(sense, mu, mu * prior)
     weak = mu.clamp_max(EXCESS_WEIGHT)

@@ -27,7 +27,7 @@ class ReportFigures:
         self._iterations = 0
         self._fixed_point_residual = math.nan
         self._energy = self._contradicted = self._explained = 0.0
-        self._signal_power = 0.0
+        self._signal_power = self._denoise = 0.0
         self._folded = self._imaged = 0.0
         self._notes: dict[str, None] = {}
         self._seconds: dict[str, float] = {"calibration": 0.0}
@@ -48,6 +48,7 @@ class ReportFigures:
         if calibrated.folded is not None:
             self._folded += _energy(calibrated.folded)
         self._imaged += _energy(whole.image)
+        self._denoise = output.denoise
         self._notes.update(dict.fromkeys(calibrated.notes))
         power = output.low_resolution.abs().square().mean((-2, -1))
         self._signal_power = max(self._signal_power, float(power.max()))
@@ -104,6 +105,7 @@ class ReportFigures:
             taken_back=_relative_size(maps.get("taken_back"), image),
             unmeasured=_relative_size(maps.get("unmeasured"), image),
             folded=folded,
+            denoise=self._denoise,
             snr_db=snr_db,
             noise_std=noise_std,
             scale=first.scale,

@@ -16,6 +16,7 @@ from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.own_lines import coils_of_own_lines, coils_that_explain
 from jrsr_core.calibration.settings import CalibrationSettings, check_matrix
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.models.consistency import set_denoise
 from jrsr_core.models.interfaces import JointModel, ModelOutput
 from jrsr_core.models.precision import networks_in, pick_precision
 from jrsr_core.tensors import is_finite
@@ -52,6 +53,8 @@ class SliceReconstructor:
     accept_contradictions
         Whether images that contradict their measurement are returned, to be judged, instead of
         raising `Contradiction`; always so for systems that do not seek agreement (zero-filled).
+    denoise
+        From 0, the measured noise is kept, to 1, it is removed; see `models.consistency`.
     """
 
     def __init__(
@@ -65,7 +68,10 @@ class SliceReconstructor:
         with_maps: bool = False,
         precision: str = "32",
         accept_contradictions: bool = False,
+        denoise: float = 0.0,
     ) -> None:
+        set_denoise(model, denoise)
+        self.denoise = denoise
         self.with_maps = with_maps
         self.accept_contradictions = accept_contradictions or not model.explains_measurement
         self.device = torch.device(device)

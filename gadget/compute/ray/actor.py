@@ -159,4 +159,5 @@ def on_device(recon: "Reconstructor", device: str) -> "Reconstructor":
         device=device,
         with_maps=recon.with_maps,
         precision=recon.precision,
+        denoise=recon.denoise,
     )

@@ -64,6 +64,8 @@ def derivation(plane: Plane) -> str:
     how = "Joint reconstruction and super-resolution" if is_joint else "Reconstruction"
     text = f"{how} by JRSR {software_version()}: {made}; "
     text += f"acquired matrix {size}, acceleration {meta.get('JRSR_acceleration', '?')}. "
+    if float(meta.get("JRSR_denoise", 0)):
+        text += f"Noise of the measured samples removed (denoise {meta['JRSR_denoise']}). "
     if plane.is_fallback:
         text += f"FALLBACK IMAGE, not from the model: {meta['JRSR_fallback']}. "
     return (text + f"{research_text(plane)}.")[:1024]

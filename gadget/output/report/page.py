@@ -154,6 +154,9 @@ class ScanPage:
                 "from noise lines" if has_noise else "estimated, no noise lines",
             ),
         ]
+        if any(r.denoise for r in made):
+            strength = f"{max(r.denoise for r in made):g}"
+            figures.append(("denoise", strength, "removes the measured noise, 0 keeps it"))
         if iterations := max(r.iterations for r in made):
             residual = max(r.fixed_point_residual for r in made)
             note = f"residual after at most {iterations} iterations"

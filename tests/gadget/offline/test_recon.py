@@ -131,6 +131,22 @@ def test_every_option_changes_the_output(name, noisy_scan, tmp_path, capfd):
     assert results[0] != results[1]
 
 
+def test_denoise_changes_the_output_and_its_comment(noisy_scan, tmp_path, capfd):
+    results = []
+    for denoise in ("0", "1"):
+        path = tmp_path / f"{denoise}.h5"
+        options = ("--model", "cg-sense+sinc+dc", "--set", f"denoise={denoise}")
+        outcome = jrsr(capfd, "recon", noisy_scan / "scan.h5", "-o", path, *options)
+        assert outcome.code == 0, outcome.err
+        results.append(path.read_bytes())
+    assert results[0] != results[1]
+    assert b"Measured noise removed (denoise 1)" in results[1]
+    assert b"Measured noise removed" not in results[0]
+    options = ("--model", "cg-sense+sinc", "--set", "denoise=1")
+    outcome = jrsr(capfd, "recon", noisy_scan / "scan.h5", "-o", tmp_path / "no.h5", *options)
+    assert outcome.code == 2 and "denoise is 1, but only jrsr-dc and" in outcome.err
+
+
 def test_check_says_what_recon_does(tmp_path, capfd):
     write_small_scan(tmp_path / "s.h5", n_slices=2, acceleration=2, noise=noise_samples())
     outcome = jrsr(capfd, "check", tmp_path / "s.h5", *FAST)

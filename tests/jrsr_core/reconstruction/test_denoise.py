@@ -1,0 +1,129 @@
+"""The setting `denoise`: how much of the measured noise an image keeps."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from gadget.compute.model import check_model
+from gadget.errors import UsageError
+from gadget.output.report.page import ScanPage
+from gadget.settings import Settings
+from jrsr_core.metrics.image import psnr, ssim
+from jrsr_core.models.consistency import CAUTION, DataConsistency, set_denoise
+from jrsr_core.models.registry import build_model
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.images import image_meta
+from jrsr_core.reconstruction.load import load_model
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import simulate_protocol
+from training.data.testset import as_kspace_slice
+
+from .test_quality import NOISE, consistent, lesion, measured
+
+SYSTEMS = ("jrsr-dc", "cg-sense+sinc+dc")
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """A noisy scan of a head."""
+    head = brain_phantom((112, 128))
+    return simulate_protocol("brain-5x", head, seed=1, n_coils=6, n_acs=16, noise_db=24.0)
+
+
+def test_the_weight_of_the_networks_goes_from_caution_to_that_of_the_training():
+    block, noise = DataConsistency(), torch.tensor([0.003, 0.03])
+    trained = block.train().mu(noise)
+    block.eval()
+    assert torch.equal(block.mu(noise), block.mu(noise, 0.0))
+    assert torch.allclose(block.mu(noise, 0.0) * CAUTION**2, trained)
+    assert torch.allclose(block.mu(noise, 1.0), trained)
+    assert torch.allclose(block.mu(noise, 0.5) ** 2, block.mu(noise, 0.0) * trained)
+
+
+@torch.inference_mode()
+def test_white_noise_is_removed_by_the_factor_of_a_wiener_filter():
+    # Fully sampled and a prior without error: what is measured has the weight 1 / (1 + mu / g^2).
+    calibrated, truth, _ = measured()
+    sense = calibrated.sense
+    block = DataConsistency(n_iter=60).eval()
+    back = sense.adjoint(calibrated.kspace)
+    errors = []
+    for denoise in (0.0, 0.5, 1.0):
+        block.denoise = denoise
+        image = block(truth[None], back, sense, calibrated.noise_std)
+        errors.append(float((image - truth).abs().square().mean().sqrt()))
+    assert errors[0] > 1.05 * errors[1] > 1.05**2 * errors[2] > 0
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_zero_is_the_image_without_the_setting_bit_for_bit(name, scan):
+    slice_ = as_kspace_slice(scan)
+    before, after = load_model(name)(slice_), load_model(name, denoise=0.0)(slice_)
+    assert torch.equal(before.image, after.image)
+    assert before.report.denoise == 0.0
+
+
+def test_more_of_it_leaves_the_measurement_by_less_than_its_noise(scan):
+    slice_ = as_kspace_slice(scan)
+    images = [load_model("jrsr-dc", denoise=d)(slice_) for d in (0.0, 0.5, 1.0)]
+    residuals = [i.report.kspace_residual for i in images]
+    assert residuals[0] < residuals[1] < residuals[2]
+    expected = images[0].report.expected_residual
+    assert residuals[2] ** 2 - expected**2 < (0.75 * expected) ** 2
+    similar = [float(ssim(i.magnitude, scan.truth)) for i in images]
+    assert similar[0] < similar[1] < similar[2]
+    assert float(psnr(images[2], scan.truth)) > float(psnr(images[0], scan.truth)) - 0.2
+
+
+@torch.inference_mode()
+def test_maps_are_those_of_the_image_that_keeps_what_was_measured():
+    from jrsr_core.reconstruction.quality import hallucination_maps
+
+    calibrated, truth, _ = measured()
+    prior = (truth + lesion()[0])[None]
+    kept = consistent(prior, calibrated)
+    removed = dataclasses.replace(kept, image=prior, denoise=1.0)
+    maps, others = (hallucination_maps(o, calibrated) for o in (kept, removed))
+    for name, value in maps.items():
+        assert float((value - others[name]).abs().max()) < 0.05 * float(value.abs().max()), name
+
+
+def test_report_and_images_say_that_noise_was_removed(scan):
+    images = [load_model("jrsr-dc", denoise=d)(as_kspace_slice(scan)) for d in (0.0, 0.7)]
+    kept, removed = (image_meta(i, ScanHeader("", ()), 1) for i in images)
+    text = "Measured noise removed (denoise 0.7)"
+    assert text in removed["ImageComment"] and text in removed["ImageComments"]
+    assert "denoise" not in kept["ImageComments"]
+    assert images[1].report.denoise == 0.7 and removed["JRSR_denoise"] != kept["JRSR_denoise"]
+
+
+def test_systems_that_cannot_are_named():
+    for model in ("jrsr", "cg-sense+sinc"):
+        with pytest.raises(UsageError, match=r"denoise is 0\.5, but only jrsr-dc and systems with"):
+            check_model(Settings(model=model, denoise=0.5))
+        with pytest.raises(ValueError, match=r"denoise is 0\.5, but only jrsr-dc and systems with"):
+            load_model(model, denoise=0.5)
+    for model in SYSTEMS:
+        check_model(Settings(model=model, denoise=0.5))
+    with pytest.raises(UsageError, match="denoise is '2', expected a number from 0 to 1"):
+        Settings(denoise=2)
+    with pytest.raises(ValueError, match="denoise is -1, expected a number from 0 to 1"):
+        set_denoise(build_model("jrsr-dc", preset="tiny"), -1)
+
+
+def test_training_has_no_denoise():
+    block = DataConsistency().train()
+    block.denoise = 0.5
+    noise = torch.tensor([NOISE])
+    assert torch.equal(block.mu(noise, block.denoise), block.mu(noise))
+
+
+def test_the_page_has_a_figure_for_it(scan):
+    report = load_model("jrsr-dc", denoise=0.7)(as_kspace_slice(scan)).report
+    page = object.__new__(ScanPage)
+    object.__setattr__(page, "reports", [report])
+    plan = type("Plan", (), {"noise": ()})
+    job = type("Job", (), {"plan": plan, "settings": Settings(denoise=0.7)})
+    object.__setattr__(page, "job", job)
+    assert ("denoise", "0.7", "removes the measured noise, 0 keeps it") in page.figures
