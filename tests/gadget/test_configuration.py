@@ -108,7 +108,7 @@ def test_a_misspelt_property_is_named_with_the_nearest(name):
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"zzz": 1}, "unknown property 'zzz', known: model"),
+        ({"zzz": 1}, "unknown property 'zzz', nearest of 20: "),
         (
             {"n_virtual_coils": "many"},
             "n_virtual_coils is 'many', expected a whole number from 1",

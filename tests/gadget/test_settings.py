@@ -43,7 +43,7 @@ def test_every_field_takes_its_own_default_as_text():
     ("pair", "words"),
     [
         ("kernel_with=6", "unknown property 'kernel_with', did you mean 'kernel_width'?"),
-        ("zzz=1", "unknown property 'zzz', known: model, preset"),
+        ("zzz=1", "unknown property 'zzz', nearest of 20: "),
         ("model", "'model' is not of the form key=value"),
         (
             "n_virtual_coils=many",
