@@ -5,6 +5,7 @@ passes through `plain`, so that nothing steers a terminal or forges a line of a 
 """
 
 import errno
+import json
 import logging
 import os
 import sys
@@ -26,6 +27,9 @@ PLAIN_SECONDS = 10.0
 
 MAX_LINE = 2000
 """Characters of the longest line that is printed whole."""
+
+MAX_JSON = 2**20
+"""Characters of the longest line of JSON, which is not readable if it is cut."""
 
 log = logging.getLogger("jrsr")
 
@@ -87,7 +91,7 @@ def open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
-def print_line(text: str = "") -> None:
+def print_line(text: str = "", *, limit: int = MAX_LINE) -> None:
     """Print one line of results to stdout; a reader that has closed it does not end the work.
 
     Raises
@@ -95,7 +99,7 @@ def print_line(text: str = "") -> None:
     OSError
         The disk is full to which stdout is redirected.
     """
-    line = plain(text)
+    line = plain(text, limit)
     try:
         if not _quiet:
             _write(sys.stdout, line)
@@ -104,6 +108,12 @@ def print_line(text: str = "") -> None:
         if error.errno != errno.EPIPE:
             raise OSError(f"stdout cannot be written: {reason(error)}") from None
     _shown.info("%s", line)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON to stdout; characters other than ASCII are escaped."""
+    for line in json.dumps(value, indent=2).splitlines():
+        print_line(line, limit=MAX_JSON)
 
 
 def print_warning(text: str) -> None:

@@ -58,7 +58,7 @@ ARROWS = {
     "gadget.scan": "compute output settings errors console",
     "gadget.server.protocol": "",
     "gadget.server": (
-        "server.protocol scan compute compute.ray configuration settings errors console"
+        "server.protocol scan output compute compute.ray configuration settings errors console"
     ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
     "gadget.stream": "server server.protocol compute settings errors console",

@@ -46,5 +46,6 @@ Pairs = Annotated[
         autocompletion=completion.pairs,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]

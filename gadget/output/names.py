@@ -48,7 +48,9 @@ def named_format(output: Path | None) -> str:
     if output is None or output.is_dir():
         return ""
     if str(output) == "-":
-        raise UsageError("-o - : images cannot be written to stdout, name a file or a folder")
+        raise UsageError(
+            "-o - : images cannot be written to stdout, name a file or a folder (or: jrsr stream)"
+        )
     if extension := extension_of(output):
         return EXTENSIONS[extension]
     if output.suffix:

@@ -93,7 +93,7 @@ def send_scan(request: SendRequest) -> Exit:
     config, start = _config(request), time.perf_counter()
     with (
         ScanFile(request.scan) as scan,
-        _connect(request.host, request.port, request.timeout) as sock,
+        connect(request.host, request.port, request.timeout) as sock,
     ):
         opening = config + header_message(scan.header.xml)
         if request.parameters:
@@ -116,33 +116,8 @@ def send_scan(request: SendRequest) -> Exit:
     return Exit.FALLBACK if n_fallback else Exit.DONE
 
 
-def ask_health(host: str, port: int) -> str:
-    """Return the health line of a resident server.
-
-    Raises
-    ------
-    ServerFailure
-        It does not answer.
-    """
-    with _connect(host, port, CONNECT_SECONDS) as sock:
-        query = b"health"
-        stream = Stream(sock)
-        try:
-            stream.write(UINT16.pack(Id.QUERY) + UINT64.pack(0) + UINT64.pack(1))
-            stream.write(UINT64.pack(len(query)) + query)
-            number = stream.number(UINT16)
-            if number == Id.ERROR:
-                text = decode(stream.sized("error", UINT64, stream.limits.text))
-                raise ServerFailure(f"{host} port {port}: {text}")
-            if number != Id.RESPONSE:
-                raise ServerFailure(f"{host} port {port} is no jrsr server")
-            stream.number(UINT64)
-            return decode(stream.sized("response", UINT64, stream.limits.text))
-        except (PeerDisconnected, TimeoutError):
-            raise ServerFailure(f"{host} port {port} does not answer") from None
-
-
-def _connect(host: str, port: int, timeout: float) -> socket.socket:
+def connect(host: str, port: int, timeout: float) -> socket.socket:
+    """Return a connection; raises `ServerFailure` if there is no server."""
     try:
         sock = socket.create_connection((host, port), CONNECT_SECONDS)
     except OSError as error:

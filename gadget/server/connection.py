@@ -27,6 +27,7 @@ from gadget.server.protocol.wire import (
 from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 
+from .health import ScanState
 from .session import Outcome, Session
 from .sockets import REFUSAL_SECONDS, first_id, refuse
 
@@ -76,8 +77,8 @@ class ServedConnection:
         Address of the peer, for the log.
     settings
         Settings of the server, which those of the peer override.
-    health_line
-        Returns the answer to a query.
+    answer
+        Returns the answer to the text of a query.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class ServedConnection:
         name: str,
         settings: Settings,
         engines: EngineCache,
-        health_line: Callable[[], str],
+        answer: Callable[[str], str],
         limits: ServerLimits,
     ) -> None:
         self.name = name
         self._sock = sock
         self._settings = settings
         self._engines = engines
-        self._health_line = health_line
+        self._answer_to = answer
         self._limits = limits
         self._stream = Stream(sock, limits.wire)
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
@@ -104,6 +105,17 @@ class ServedConnection:
     def has_scan(self) -> bool:
         """Whether the handshake is complete."""
         return self._session is not None
+
+    @property
+    def is_query(self) -> bool:
+        """Whether the peer has asked for the health and has no scan."""
+        return self._was_queried and self._session is None
+
+    @property
+    def scan_state(self) -> ScanState | None:
+        """How far the scan of the peer has come; None without a scan."""
+        session = self._session
+        return None if session is None else session.progress.state(self.name, session.idle_since)
 
     @property
     def idle_since(self) -> float | None:
@@ -161,7 +173,7 @@ class ServedConnection:
 
     def _answer(self, query: Query) -> None:
         self._was_queried = True
-        self._stream.write(response_message(query.correlation, self._health_line()))
+        self._stream.write(response_message(query.correlation, self._answer_to(query.text)))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
         groups = [properties_of(peer.config)]

@@ -13,53 +13,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gadget.compute.engine import Engine, EngineCache
-from gadget.errors import Exit
 from gadget.server.protocol.wire import shut_down
 from gadget.settings import Settings
 
 from .connection import ServedConnection, ServerLimits
-from .session import Outcome
+from .counts import Health
+from .health import HealthReport, answer_to, health_line
 from .sockets import Network, is_allowed, listen
 
 log = logging.getLogger("jrsr")
 
 MAX_REFUSALS = 32
 """Connections beyond `max_connections` that receive the health, or why they are refused."""
-
-
-class Health:
-    """Counts what a server has done; safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self.n_open = self.n_scans = self.n_failed = self.n_images = self.n_fallback = 0
-        self._started = time.monotonic()
-        self._lock = threading.Lock()
-
-    def opened(self) -> int:
-        """Count a new connection; return how many are open."""
-        with self._lock:
-            self.n_open += 1
-            return self.n_open
-
-    def closed(self, outcome: Outcome | None) -> None:
-        """Count the end of a connection, and its scan if there was one."""
-        with self._lock:
-            self.n_open -= 1
-            if outcome is not None:
-                self.n_scans += 1
-                self.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
-                self.n_images += outcome.n_images
-                self.n_fallback += outcome.n_fallback
-
-    def line(self, n_waiting: int, notes: Sequence[str] = ()) -> str:
-        """Return all counts as one line, which ends with the notes."""
-        up = time.monotonic() - self._started
-        counts = (
-            f"up {up:.0f} s, {self.n_open} connections, {n_waiting} slices waiting, "
-            f"{self.n_scans} scans done, {self.n_failed} failed, {self.n_images} images, "
-            f"{self.n_fallback} of them fallback images"
-        )
-        return ", ".join((counts, *notes))
 
 
 class Server:
@@ -128,7 +93,17 @@ class Server:
 
     def health_line(self) -> str:
         """Return what the server has done, on one line."""
-        return self.health.line(self.engines.n_waiting(), self.engines.notes())
+        return health_line(self.health_report())
+
+    def health_report(self) -> HealthReport:
+        """Return what the server has done, and the scans that are going on."""
+        connections = self.connections
+        scans = [state for c in connections if (state := c.scan_state) is not None]
+        n_queries = sum(c.is_query for c in connections)
+        return self.health.report(n_queries, self.engines.n_waiting(), scans, self.engines.notes())
+
+    def _answer(self, query: str) -> str:
+        return answer_to(query, self.health_report())
 
     def run(self) -> None:
         """Serve until `stop` is called, then wait for running scans."""
@@ -167,7 +142,7 @@ class Server:
             self._close_oldest()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = ServedConnection(
-            sock, name, self.settings, self.engines, self.health_line, self._limits
+            sock, name, self.settings, self.engines, self._answer, self._limits
         )
         thread = threading.Thread(
             target=self._serve, args=(sock, connection), name=name, daemon=True

@@ -7,12 +7,13 @@ nothing          the peer has disconnected: the computation stops at its next it
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gadget.compute.engine import Engine
 from gadget.console import plain
 from gadget.errors import Exit, describe, exit_code
+from gadget.output.base import Result
 from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
 from gadget.server.protocol.connection import CLOSE, Message, PeerConnection
@@ -26,11 +27,12 @@ from gadget.server.protocol.messages import (
 from gadget.server.protocol.wire import PeerDisconnected, ProtocolError
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled, checkpoint, watched
-from jrsr_core.data import ReconImage
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import ScanHeader, parse_header
+from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.numbering import Numbering
+
+from .progress import Progress
 
 log = logging.getLogger("jrsr")
 
@@ -85,6 +87,7 @@ class Session:
         self._connection = connection
         self._inbox = inbox
         self._answer = answer
+        self.progress = Progress()
         self._n_texts = 0
         self._expected_bytes = 0
 
@@ -129,6 +132,7 @@ class Session:
         scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
         memory = MemoryCheck(header, settings, self._inbox.memory.limit)
+        self.progress.begin(header.encodings, engine)
         numbering, failures = Numbering(header.encodings), list[Exception]()
 
         def check() -> None:
@@ -140,7 +144,9 @@ class Session:
             at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
             with self._inbox.memory.image(memory.largest.of(at_once)):
                 images = reconstruct(tasks, engine, settings, at_once=at_once, failures=failures)
-                self._send(images, header, settings, numbering, check)
+                for result in to_results(images, header, settings, numbering):
+                    self._send(result, engine)
+                    check()
         self.outcome.n_lines = scan.n_lines
         seconds = time.perf_counter() - start
         log.info(
@@ -158,23 +164,11 @@ class Session:
                 f"trigger={settings.trigger} and are not in it; trigger=measurement waits for all"
             )
 
-    def _send(
-        self,
-        images: Iterable[ReconImage],
-        header: ScanHeader,
-        settings: Settings,
-        numbering: Numbering,
-        check: Callable[[], None],
-    ) -> None:
-        """Send images as they are made, and call `check` after each."""
-        for result in to_results(images, header, settings, numbering):
-            self._connection.send(result.mrd)
-            self.outcome.n_images += 1
-            if result.is_fallback:
-                self.outcome.n_fallback += 1
-                where = f"image {result.mrd.image_index}"
-                log.warning("%s: fallback: %s", where, result.image.report.fallback)
-            check()
+    def _send(self, result: Result, engine: Engine) -> None:
+        self._connection.send(result.mrd)
+        self.outcome.n_images += 1
+        self.outcome.n_fallback += result.is_fallback
+        self.progress.add(result, engine)
 
     def _expect(self, n_bytes: int) -> None:
         """Keep room for an image of this size, instead of the one expected so far."""

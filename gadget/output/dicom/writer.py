@@ -35,8 +35,11 @@ class DicomWriter(PlaneWriter):
         As `jrsr_core.atomic.check_target` for a folder.
     """
 
+    may_be_file = False
+    """Whether a path that ends with ``.dcm`` names a file."""
+
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
-        self._is_file = path.suffix.lower() == SUFFIX
+        self._is_file = self.may_be_file and path.suffix.lower() == SUFFIX
         check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
         self.labels = Labels(header_xml)
         super().__init__(path, header_xml, overwrite=overwrite)
@@ -78,6 +81,8 @@ class EnhancedWriter(DicomWriter):
     Further stacks of slices (`enhanced.stacks`) go to ``series<n>_2.dcm`` and so on. A path that
     ends with ``.dcm`` is the file of the first series; further ones go to ``<name>_series<n>.dcm``.
     """
+
+    may_be_file = True
 
     def data_sets(self, series: Series, shared: SharedAttributes) -> Iterator[tuple[str, Dataset]]:
         """Yield one data set for each stack of a series."""
