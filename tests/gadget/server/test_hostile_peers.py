@@ -1,5 +1,6 @@
 """What peers send to choose more than they may, to steer a terminal, or to cost time."""
 
+import json
 import logging
 import time
 
@@ -168,12 +169,19 @@ def test_what_a_server_says_steers_no_terminal(scan, tmp_path, capfd):
         assert_one_line(send(capfd, scan, tmp_path, port, "--overwrite"), 1, "\\x1b[31m")
 
 
-def test_the_health_of_a_hostile_server_steers_no_terminal(capfd):
-    data = STEERING.encode()
+@pytest.mark.parametrize("option", [(), ("--json",)])
+@pytest.mark.parametrize("is_report", [False, True])
+def test_the_health_of_a_hostile_server_steers_no_terminal(is_report, option, server, capfd):
+    state = {"peer": STEERING, "model": STEERING, "seconds": 1e300, "images": 1, "expected": None}
+    state |= {"fallback": 0, "idle_seconds": None}
+    report = server.health_report() | {"notes": [STEERING], "scans": [state]}
+    data = (json.dumps(report) if is_report else STEERING).encode()
     answer = layouts.u16(layouts.RESPONSE) + layouts.u64(1, len(data)) + data
     with answering(answer, reads=False, closes=False) as (port, _):
-        outcome = jrsr(capfd, "health", "--port", port)
-    assert outcome.code == 0 and outcome.out.rstrip("\n").isprintable()
+        outcome = jrsr(capfd, "health", "--port", port, *option)
+    assert outcome.code == (0 if is_report else 1)
+    shown = (outcome.out + outcome.err).splitlines()
+    assert shown and all(line.isprintable() for line in shown)
 
 
 def test_many_empty_texts_cost_little_and_nothing_once_the_peer_is_gone(server, scan, caplog):
