@@ -61,11 +61,13 @@ ARROWS = {
         "server.protocol scan output compute compute.ray configuration settings errors console"
     ),
     "gadget.offline": "scan compute compute.ray output settings errors console",
+    "gadget.offline.importing": "offline.importing.siemens errors console",
+    "gadget.offline.importing.siemens": "offline.importing errors",
     "gadget.stream": "server server.protocol compute settings errors console",
     "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
-        "chains offline stream server server.protocol compute compute.ray output settings errors "
-        "console"
+        "chains offline offline.importing stream server server.protocol compute compute.ray output "
+        "settings errors console"
     ),
     "gadget.__main__": "cli",
     # Training.

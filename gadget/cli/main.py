@@ -14,7 +14,7 @@ from gadget.errors import Exit, describe, exit_code
 from .options import app
 
 COMMANDS = (
-    *("recon", "convert", "demo", "check", "simulate"),
+    *("recon", "convert", "demo", "check", "import", "simulate"),
     *("stream", "serve", "send", "health"),
     *("models", "settings", "chains"),
 )

@@ -7,10 +7,11 @@ from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
 from gadget.output.formats import PLANE_WRITERS, check_targets, parse_formats
 from gadget.output.names import target_path
-from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
+from jrsr_core.mrd.files.scan import holds_acquisitions
 from jrsr_core.spelling import nearest
 
 from .targets import output_folder
@@ -96,7 +97,15 @@ def _convert(
                 for writer in writers:
                     is_complete &= writer.write(image, group)
             if not n_images:
-                raise BadScan("no ISMRMRD images in the file")
+                raise _without_images(source, sandbox)
     except (OSError, ValueError) as error:
         raise ScanError(source.name, error) from error
     return n_images, is_complete
+
+
+def _without_images(source: Path, sandbox: Sandbox | None) -> ValueError:
+    """Return the error of a file without images: raw data, or something else."""
+    look = sandbox.holds_acquisitions if sandbox else holds_acquisitions
+    if look(source):
+        return UnsupportedScan("raw data without images; `jrsr recon` makes images of it")
+    return BadScan("no ISMRMRD images in the file")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gadget.errors import UsageError
+from jrsr_core.mrd.files.foreign import foreign_kind
 from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
 from jrsr_core.mrd.files.sandbox_process import SandboxLimits
 from jrsr_core.mrd.files.scan import ScanFile
@@ -59,7 +60,13 @@ def find_scans(inputs: list[Path], *, untrusted: bool = False) -> Found:
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
             scans = [p for p in files if sandbox.holds_acquisitions(p)]
             if not scans:
-                raise UsageError(f"{path}: no ISMRMRD scans in this folder")
+                raise UsageError(f"{path}: no ISMRMRD scans in this folder{_foreign_files(path)}")
             found |= dict.fromkeys(scans)
     sandboxed = frozenset(found) if untrusted else frozenset(found) - named
     return Found(list(found), sandboxed)
+
+
+def _foreign_files(folder: Path) -> str:
+    """Return how many files `jrsr import` takes, "" for none; only their first bytes are read."""
+    n = sum(bool(foreign_kind(p)) for p in folder.iterdir() if p.is_file())
+    return f", {n} of other formats that `jrsr import` takes" if n else ""

@@ -5,6 +5,7 @@ after the field of ISMRMRD files, so that flags and counters of all lines are te
 number f of the standard is bit f - 1. Source: ISMRMRD, Inati et al., MRM 2017;77:411.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,7 +77,7 @@ LINE_BYTES = 2200
 """Memory of a line of a running scan beyond its samples: header, arrays around both, counters."""
 
 
-def line_bytes(data: list[np.ndarray]) -> int:
+def line_bytes(data: Sequence[np.ndarray]) -> int:
     """Return the memory of lines with these samples while they are kept in a running scan."""
     return LINE_BYTES * len(data) + sum(line.nbytes for line in data)
 
@@ -99,7 +100,7 @@ class LineList:
     """Lines in memory: headers ``(n,)`` and one complex64 array ``(coil, sample)`` for each."""
 
     heads: np.ndarray
-    data: list[np.ndarray]
+    data: Sequence[np.ndarray]
 
     def samples(self, indices: np.ndarray) -> np.ndarray:
         """Return complex64 ``(line, coil, sample)``."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 
+from .foreign import foreign_words
+
 BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, OverflowError)
 """Exceptions of h5py on files whose contents do not match their description."""
 
@@ -22,10 +24,14 @@ def open_file(path: Path) -> h5py.File:
         No such file, or not readable for this user.
     BadScan
         Not an HDF5 file, or cut off.
+    UnsupportedScan
+        A file of another format that is recognised.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
+        if words := foreign_words(path):
+            raise UnsupportedScan(f"not an ISMRMRD file but {words}")
         raise BadScan("not an HDF5 file")
     try:
         return h5py.File(path, "r")

@@ -12,10 +12,11 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
 
+from .foreign import hdf5_words
 from .hdf5 import fitted, lacking, one_text, open_file, reading
 from .links import check_group
 from .stored_rows import RowContents, check_count, read_rows
@@ -189,9 +190,13 @@ def _find_dataset(file: h5py.File, wanted: str) -> h5py.Group:
         group = next(iter(groups.values()))
     elif groups:
         raise BadScan(f"several groups with acquisitions, choose one with --dataset: {found}")
+    elif words := hdf5_words(Path(file.filename), file):
+        raise UnsupportedScan(f"not an ISMRMRD file but {words}")
     else:
         raise BadScan(f"no group '{DATASET}' in the file, found: {found}")
     check_group(group)
+    if not groups and _holds_images(group):
+        raise UnsupportedScan("images, which have no raw data; `jrsr convert` exports them")
     if not isinstance(group.get("xml"), h5py.Dataset) or group["xml"].size == 0:
         raise BadScan(f"no header: '{group.name}/xml' is missing")
     if not _is_rows(group.get("data")):
@@ -203,6 +208,12 @@ def holds_acquisitions(path: Path) -> bool:
     """Return whether a file has a group with acquisitions; raises as `open_file`."""
     with open_file(path) as file, reading("unreadable"):
         return any(isinstance(g, h5py.Group) and "data" in g for g in file.values())
+
+
+def _holds_images(group: h5py.Group) -> bool:
+    """Return whether there are series of images as `recon` and Gadgetron write them."""
+    wanted = {"header", "data"}
+    return any(isinstance(g, h5py.Group) and wanted <= set(g) for g in group.values())
 
 
 def _is_rows(data: object) -> bool:

@@ -44,7 +44,7 @@ def test_wrong_usage(tmp_path, capfd):
     write_small_scan(tmp_path / "scan.h5")
     (tmp_path / "text.h5").write_text("no")
     run = ("convert", tmp_path / "scan.h5")
-    assert_one_line(jrsr(capfd, *run), 1, "scan.h5: no ISMRMRD images")
+    assert_one_line(jrsr(capfd, *run), 2, "scan.h5: raw data without images")
     assert_one_line(jrsr(capfd, "convert", tmp_path / "text.h5"), 1, "not an HDF5 file")
     assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 2, "none.h5: no such file")
     assert_one_line(jrsr(capfd, *run, "--format", "report"), 2, "images cannot become 'report'")

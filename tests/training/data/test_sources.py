@@ -18,6 +18,7 @@ from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
 from training.data.sources.base import own_split
 from training.data.sources.volumes import read_nifti
+from training.errors import UsageError
 
 
 def coil_kspace(n_coils=3, shape=(20, 24)):
@@ -255,7 +256,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"cut.nii: not a NIfTI file, or cut off .*Expected 128"):
         open_source(tmp_path / "cut.nii")
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(SourceError, match="known are HDF5, NIfTI"):
+    with pytest.raises(UsageError, match="known are HDF5, NIfTI"):
         open_source(tmp_path / "a.txt")
     empty = tmp_path / "empty"
     empty.mkdir()

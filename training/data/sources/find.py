@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jrsr_core.mrd.files.foreign import foreign_words, hdf5_words
 from training.errors import UsageError
 
 from .base import Source, SourceError
@@ -25,6 +26,8 @@ def _open_hdf5_source(path: Path) -> Source:
         return Modl(path)
     if raw:
         return IsmrmrdScan(path)
+    if words := hdf5_words(path, names):
+        raise SourceError(f"{path.name}: it is {words}")
     found = ", ".join(sorted(names)) or "nothing"
     raise SourceError(
         f"{path.name}: none of slices, kspace, trnOrg, raw data in it; it holds {found}"
@@ -51,7 +54,9 @@ def open_source(path: Path) -> Source:
     elif not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     else:
-        raise UsageError(f"{path.name}: known are HDF5, NIfTI and folders of DICOM slices")
+        words = foreign_words(path)
+        found = f"it is {words}; " if words else ""
+        raise UsageError(f"{path.name}: {found}known are HDF5, NIfTI and folders of DICOM slices")
     if not len(source):
         raise SourceError(f"{path.name}: no slices in it")
     return source

@@ -16,6 +16,7 @@ import h5py
 import torch
 from torch import Tensor
 
+from jrsr_core.mrd.files.foreign import foreign_words
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 
@@ -31,7 +32,9 @@ def open_hdf5(path: Path) -> h5py.File:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise SourceError(f"{path.name}: not an HDF5 file, or cut off") from error
+        words = foreign_words(path)
+        found = f"but {words}" if words else "or cut off"
+        raise SourceError(f"{path.name}: not an HDF5 file, {found}") from error
 
 
 class ImageStack(Source):

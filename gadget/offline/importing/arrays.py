@@ -1,0 +1,209 @@
+"""k-space in an array with named axes -> lines.
+
+Readout along x, phase encodes along y and z; k = 0 lies at n // 2 of each of them. Lines of zeros
+alone were not measured: undersampling, and the part that partial Fourier leaves out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import overload
+
+import numpy as np
+
+from gadget.errors import UsageError
+from jrsr_core.data import Vector
+from jrsr_core.mrd.lines import (
+    FIRST_IN_SLICE,
+    HEAD_DTYPE,
+    LAST_IN_MEASUREMENT,
+    LAST_IN_SLICE,
+    LineList,
+    flag_bits,
+)
+from jrsr_core.spelling import nearest
+
+from .header import EncodingFacts
+from .scan import ORIENTATIONS, Stated
+
+FRAME_AXES = ("repetition", "set", "phase", "contrast", "average", "slice")
+"""Axes of frames, in the order in which their lines are written, the last one fastest."""
+
+AXES = (*FRAME_AXES, "z", "y", "coil", "x")
+"""All axes, in the order in which an array is brought."""
+
+MAX_SIZE = 65535
+"""Largest size of an axis: counters and sample numbers of ISMRMRD have 16 bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where an array lies: lengths in mm, directions and positions in (L, P, S)."""
+
+    fov_mm: Vector
+    oversampling: float
+    read_dir: Vector
+    phase_dir: Vector
+    position_mm: Vector
+    spacing_mm: float
+
+    @property
+    def slice_dir(self) -> Vector:
+        """Direction in which slices and partitions ascend."""
+        x, y, z = (float(v) for v in np.cross(self.read_dir, self.phase_dir))
+        return x, y, z
+
+
+def stated_geometry(stated: Stated, n_slices: int) -> tuple[Geometry, list[str]]:
+    """Return the geometry and sentences about what the user has not stated.
+
+    `stated.fov` and `stated.oversampling` are needed.
+    """
+    assert stated.fov is not None and stated.oversampling is not None, "required by the readers"
+    notes = []
+    if stated.orientation is None:
+        notes.append("orientation is not known, axial is written (--orientation)")
+    if stated.position is None:
+        notes.append("position is not known, the isocentre is written (--position)")
+    if stated.spacing is None and n_slices > 1:
+        notes.append("distance of slices is not known, no gap is written (--spacing)")
+    read, phase = stated.orientation or ORIENTATIONS["axial"]
+    x, y, z = stated.fov
+    geometry = Geometry(
+        (z, y, x),
+        stated.oversampling,
+        read,
+        phase,
+        stated.position or (0, 0, 0),
+        stated.spacing or z,
+    )
+    return geometry, notes
+
+
+def ordered(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Return a view with all of `AXES` in their order; axes that are missing have one element.
+
+    Raises
+    ------
+    UsageError
+        Unknown or repeated axes, another number of axes than the array has, no readout or phase
+        encode, values that are not complex, or sizes that ISMRMRD cannot number.
+    """
+    for name in axes:
+        if name not in AXES:
+            raise UsageError(f"--axes: no axis {name!r}{nearest(name, AXES)}")
+    if len(set(axes)) < len(axes):
+        raise UsageError(f"--axes is {','.join(axes)}: an axis is named twice")
+    if len(axes) != array.ndim:
+        shape = " x ".join(map(str, array.shape))
+        raise UsageError(f"--axes names {len(axes)} axes, the array has {array.ndim} ({shape})")
+    if missing := [name for name in ("y", "x") if name not in axes]:
+        raise UsageError(f"--axes is {','.join(axes)}: {' and '.join(missing)} missing")
+    if array.dtype.kind != "c":
+        raise UsageError(f"values are {array.dtype}, expected complex k-space")
+    for name, n in zip(axes, array.shape, strict=True):
+        if not 0 < n <= MAX_SIZE:
+            raise UsageError(f"axis {name} has {n} elements, expected 1 to {MAX_SIZE}")
+    present = [name for name in AXES if name in axes]
+    view = array.transpose([axes.index(name) for name in present])
+    return np.expand_dims(view, [i for i, name in enumerate(AXES) if name not in axes])
+
+
+class ArrayLines(Sequence[np.ndarray]):
+    """Samples ``(coil, x)`` of the measured lines, taken out of the array when asked for."""
+
+    def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
+        self._array, self._places = array, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        """Return one line, or several."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        with np.errstate(over="ignore"):
+            return np.asarray(self._array[tuple(self._places[index])], np.complex64)
+
+
+def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
+    """Return the measured lines of an array as `ordered` returns it.
+
+    Raises
+    ------
+    UsageError
+        An array of zeros, or one whose lines are mostly zeros: its pattern has two dimensions.
+    """
+    places = np.array(list(_measured(array)), np.int64).reshape(-1, len(AXES) - 2)
+    if not len(places):
+        raise UsageError("the array holds zeros alone")
+    _check_pattern(array, places[len(places) // 2])
+    heads = np.zeros(len(places), HEAD_DTYPE)
+    n_coils, nx = array.shape[-2:]
+    heads["version"] = 1
+    heads["scan_counter"] = np.arange(1, len(heads) + 1)
+    heads["number_of_samples"], heads["center_sample"] = nx, nx // 2
+    heads["available_channels"] = heads["active_channels"] = n_coils
+    for name, column in zip(FRAME_AXES, places.T, strict=False):
+        heads["idx"][name] = column
+    heads["idx"]["kspace_encode_step_2"] = places[:, len(FRAME_AXES)]
+    heads["idx"]["kspace_encode_step_1"] = places[:, len(FRAME_AXES) + 1]
+    for name in ("read_dir", "phase_dir", "slice_dir"):
+        heads[name] = getattr(geometry, name)
+    n_slices = array.shape[FRAME_AXES.index("slice")]
+    steps = heads["idx"]["slice"] - (n_slices - 1) / 2
+    heads["position"] = np.add(
+        geometry.position_mm, steps[:, None] * geometry.spacing_mm * np.array(geometry.slice_dir)
+    )
+    _flag_ends(heads, places[:, : len(FRAME_AXES)])
+    return LineList(heads, ArrayLines(array, places))
+
+
+def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:
+    """Return the encoding space of an array as `ordered` returns it."""
+    nz, ny, _, nx = array.shape[-4:]
+    z, y, x = geometry.fov_mm
+    n_frames = int(np.prod(array.shape[: len(FRAME_AXES)]))
+    factor = max(1, round(nz * ny * n_frames / len(lines.heads)))
+    return EncodingFacts(
+        matrix=(nz, ny, nx),
+        fov_mm=(z, y, x * geometry.oversampling),
+        recon_matrix=(nz, ny, max(1, round(nx / geometry.oversampling))),
+        recon_fov_mm=(z, y, x),
+        center=(ny // 2, nz // 2),
+        acceleration=(factor, 1),
+    )
+
+
+def _measured(array: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """Yield the places of lines with a sample that is not zero; one frame is read at a time."""
+    for frame in product(*(range(n) for n in array.shape[: len(FRAME_AXES)])):
+        is_measured = (np.asarray(array[frame]) != 0).any((2, 3))
+        for z, y in np.argwhere(is_measured):
+            yield (*frame, int(z), int(y))
+
+
+def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:
+    """Raise where most samples of a line near the centre are zero: x is no readout."""
+    line = np.asarray(array[tuple(place)])
+    share = float((line != 0).any(0).mean())
+    if share < 0.5:
+        raise UsageError(
+            f"{100 * (1 - share):.0f} % of the samples of a measured line are zero along x: if the "
+            "pattern is that of two phase encodes, name them y and z, and the readout x"
+        )
+
+
+def _flag_ends(heads: np.ndarray, frames: np.ndarray) -> None:
+    """Flag the first and the last line of every frame, and the last one of the scan."""
+    is_first = np.ones(len(heads), bool)
+    is_first[1:] = (frames[1:] != frames[:-1]).any(1)
+    heads["flags"][is_first] |= np.uint64(flag_bits(FIRST_IN_SLICE))
+    heads["flags"][np.roll(is_first, -1)] |= np.uint64(flag_bits(LAST_IN_SLICE))
+    heads["flags"][-1] |= np.uint64(flag_bits(LAST_IN_MEASUREMENT))

@@ -1,0 +1,69 @@
+"""The noise scan of another measurement of a Siemens file, put in front of the lines of a scan."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from jrsr_core.mrd.lines import LineList
+
+from .file import Readouts, read_protocol
+from .header import dwell_us
+from .lines import NOISE_BIT, SiemensLines, has_bit, line_heads
+from .protocol import Protocol
+
+ADJUSTMENT = "AdjCoilSens"
+"""Name of the protocol that measures noise before a scan, with a dwell time of its own."""
+
+
+class _Joined(Sequence[np.ndarray]):
+    """Noise lines, their channels in the order of the scan, and the lines of the scan."""
+
+    def __init__(
+        self, noise: Sequence[np.ndarray], order: list[int], scan: Sequence[np.ndarray]
+    ) -> None:
+        self._noise, self._order, self._scan = noise, order, scan
+
+    def __len__(self) -> int:
+        return len(self._noise) + len(self._scan)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        n = len(self._noise)
+        return self._noise[index][self._order] if index < n else self._scan[index - n]
+
+
+def with_noise(
+    path: Path, measured: list[Readouts], chosen: Readouts, lines: LineList
+) -> tuple[LineList, str]:
+    """Return the lines with the last noise scan in front of them, and a sentence about it.
+
+    A noise scan of other receiver channels is left out. The sentence is "" without any noise scan.
+    """
+    number = chosen.measurement.number
+    noises = [r for r in measured if r.measurement.number < number and _is_noise(r)]
+    if not noises:
+        return lines, ""
+    noise = noises[-1]
+    where = f"measurement {noise.measurement.number}"
+    n_coils = {int(n) for n in noise.heads["UsedChannels"]}
+    if set(noise.channel_ids) != set(chosen.channel_ids) or n_coils != {len(chosen.channel_ids)}:
+        return lines, f"the noise scan of {where} has other channels and is left out"
+    own = Protocol(read_protocol(path, noise.measurement))
+    is_adjustment = ADJUSTMENT in noise.measurement.protocol_name
+    heads = line_heads(noise, dwell_us(own), is_adjustment=is_adjustment)
+    order = [noise.channel_ids.index(i) for i in chosen.channel_ids]
+    joined = _Joined(SiemensLines(path, noise), order, lines.data)
+    return LineList(np.concatenate([heads, lines.heads]), joined), f"noise scan of {where}"
+
+
+def _is_noise(readouts: Readouts) -> bool:
+    return bool(len(readouts.heads) and has_bit(readouts.heads["EvalInfoMask"], NOISE_BIT).all())
