@@ -49,7 +49,7 @@ def test_wrong_usage(tmp_path, capfd):
     assert_one_line(jrsr(capfd, "convert", tmp_path / "none.h5"), 2, "none.h5: no such file")
     assert_one_line(jrsr(capfd, *run, "--format", "report"), 2, "images cannot become 'report'")
     # A folder that was made for images goes again if there are none.
-    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "new"), 2, "scan.h5: raw data without images")
+    assert_one_line(jrsr(capfd, *run, "-o", tmp_path / "new"), 2, "raw data without images")
     assert {p.name for p in tmp_path.iterdir()} == {"scan.h5", "text.h5"}
 
 

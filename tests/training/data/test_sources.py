@@ -260,7 +260,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         open_source(tmp_path / "a.txt")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(SourceError, match="no HDF5, NIfTI or DICOM"):
+    with pytest.raises(UsageError, match="no HDF5, NIfTI or DICOM"):
         find_sources([empty])
     with pytest.raises(FileNotFoundError, match=r"none\.h5"):
         find_sources([tmp_path / "none.h5"])
