@@ -244,6 +244,10 @@ def test_the_readme_has_two_commands_to_set_up():
     assert "<!-- test command -->\n```bash\n" + made[1] + "\n```" in text_of(README)
 
 
+def test_the_readme_stays_short():
+    assert len(text_of(README).splitlines()) <= 170
+
+
 def test_the_files_of_promises_exist():
     table = TESTS_PAGE.partition("## Promises")[2].partition("## Benchmarks")[0]
     named = re.findall(r"`([\w/]+\.py)`", table)
