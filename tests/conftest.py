@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.helpers.entry_points import write_entry_points
+from tests.helpers.paths import CHECKOUT_MODULES, IS_CHECKOUT, WITHOUT_CHECKOUT
 
 torch.set_num_threads(1)
 
@@ -21,3 +22,17 @@ def seeded():
 def plugins(tmp_path_factory, monkeypatch):
     """Let `jrsr_core.plugins` find the writers of this checkout."""
     monkeypatch.syspath_prepend(write_entry_points(tmp_path_factory.mktemp("plugins")))
+
+
+class SkippedModule(pytest.Module):
+    """A file of tests that is not even imported."""
+
+    def collect(self):
+        pytest.skip(WITHOUT_CHECKOUT, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Leave out tests of the repository where there is none."""
+    if IS_CHECKOUT or module_path.name not in CHECKOUT_MODULES:
+        return None
+    return SkippedModule.from_parent(parent, path=module_path)

@@ -5,13 +5,13 @@ room of its own. An arrow that is not in `ARROWS` fails the test, so a new one i
 """
 
 import ast
-import subprocess
 import sys
 from functools import cache
 
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
 
 PACKAGES = ("jrsr_core", "gadget", "training")
 ARROWS = {
@@ -28,6 +28,7 @@ ARROWS = {
     "jrsr_core.os_errors": "",
     "jrsr_core.temporaries": "",
     "jrsr_core.atomic": "temporaries os_errors",
+    "jrsr_core.isolation": "",
     "jrsr_core.spelling": "",
     "jrsr_core.validation": "spelling",
     "jrsr_core.physics": "tensors arrays reprs cancellation",
@@ -42,7 +43,7 @@ ARROWS = {
     "jrsr_core.mrd.acs": "data acs physics mrd",
     "jrsr_core.mrd.planning": "data mrd mrd.acs",
     "jrsr_core.mrd.examination": "mrd mrd.planning",
-    "jrsr_core.mrd.files": "atomic data calibration mrd mrd.examination mrd.planning",
+    "jrsr_core.mrd.files": "atomic isolation data calibration mrd mrd.examination mrd.planning",
     "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
     # The plugin.
     "gadget.errors": "",
@@ -235,9 +236,7 @@ def test_files_form_no_circle():
 def test_imports_without_torch(module):
     code = f"import sys, os; before = dict(os.environ); import {module}; "
     code += "print('torch' in sys.modules, 'ismrmrd' in sys.modules, before != dict(os.environ))"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    run = run_process([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert run.stdout.split() == ["False"] * 3
 
 

@@ -3,13 +3,14 @@
 Modules that import torch are imported inside the commands, so that `--help` answers at once.
 """
 
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+from jrsr_core.isolation import isolate_subprocesses
 
 from .application import Application, run_command
 from .errors import UsageError, as_usage
@@ -333,6 +334,5 @@ def main() -> NoReturn:
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 training diverged (the last good state is kept),
     130 interrupted.
     """
-    # Keeps the current folder off the import path of worker processes (Python 3.11).
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    isolate_subprocesses()
     sys.exit(run_command(app, sys.argv[1:]))

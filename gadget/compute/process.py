@@ -1,11 +1,13 @@
 """Settings of the whole process, made once by an entry point before torch is loaded.
 
 Importing the packages changes nothing outside them; a program that uses them as a library keeps
-its own settings. Only the standard library is imported here.
+its own settings. Nothing is imported here that imports torch.
 """
 
 import ctypes
 import os
+
+from jrsr_core.isolation import isolate_subprocesses
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt` (malloc.h)."""
@@ -25,11 +27,6 @@ def prepare_process() -> None:
     isolate_subprocesses()
     limit_spinning()
     keep_freed_memory()
-
-
-def isolate_subprocesses() -> None:
-    """Keep the current folder off the import path of every Python subprocess (Python 3.11)."""
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
 
 
 def limit_spinning() -> None:

@@ -1,7 +1,6 @@
 """`jrsr chains`: the chain files, from a checkout and from an installed wheel."""
 
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -11,6 +10,7 @@ import pytest
 from gadget.chains import chain_files, write_chains
 from tests.helpers.commands import assert_one_line, jrsr
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
 
 CHAINS = {path.name: path.read_bytes() for path in (ROOT / "xml_chains").glob("*.xml")}
 
@@ -55,18 +55,16 @@ def test_missing_chains_are_said(monkeypatch):
 
 
 def test_wheel_and_sdist_contain_them(tmp_path):
+    pytest.importorskip("hatchling")
     # The packages that matter here alone: the weights would take long.
     project = tmp_path / "project"
     shutil.copytree(ROOT / "xml_chains", project / "xml_chains")
     for name in ("gadget/__init__.py", "jrsr_core/LICENSE", "README.md", "pyproject.toml"):
         (project / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, project / name)
-    script = (
-        "from setuptools import build_meta; "
-        "print(build_meta.build_wheel('..')); print(build_meta.build_sdist('..'))"
-    )
+    script = "from hatchling import build as b; b.build_wheel('..'); b.build_sdist('..')"
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    done = run_process(command, cwd=project)
     assert done.returncode == 0, done.stderr
     (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as file:

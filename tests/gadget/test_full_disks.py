@@ -1,6 +1,5 @@
 """Streams and log files that cannot be written: closed, or on a full disk."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from tests.helpers.commands import FAST, write_small_scan
 from tests.helpers.peer import environment
+from tests.helpers.processes import run_process
 
 COMMAND = [sys.executable, "-c", "from gadget.cli.main import main; main()"]
 FULL = Path("/dev/full")
@@ -17,7 +17,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this 
 def shell(line, *arguments, cwd=None):
     """Run a line of bash in which "$@" is `jrsr` with these arguments."""
     call = ["bash", "-c", line, "bash", *COMMAND, *map(str, arguments)]
-    return subprocess.run(call, env=environment(), cwd=cwd, capture_output=True, text=True)
+    return run_process(call, env=environment(), cwd=cwd)
 
 
 @pytest.fixture

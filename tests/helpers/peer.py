@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,9 @@ from gadget.settings import Settings
 from jrsr_core.mrd.lines import LineList
 from tests.helpers import layouts
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import PATIENCE, wait_until
 
 from .layouts import Answer
-
-PATIENCE = 100.0
-"""Seconds after which a test gives up; nothing is measured by it."""
 
 CHEAP = {"model": "cg-sense+sinc", "kernel_width": 4, "device": "cpu"}
 
@@ -215,14 +212,6 @@ def environment(path: Path | None = None) -> dict[str, str]:
     """Environment of our processes: this package, one thread unless told otherwise."""
     paths = [str(p) for p in (path, ROOT) if p is not None]
     return {"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-
-
-def wait_until(condition, what: object = "") -> None:
-    """Wait for something that happens in another thread or process."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never came: {what}"
-        time.sleep(0.01)
 
 
 @contextmanager

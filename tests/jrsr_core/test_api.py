@@ -1,7 +1,6 @@
 """The public interface as a user calls it: a file in, the pixels of `jrsr recon` out."""
 
 import importlib
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from tests.helpers.commands import jrsr as command
 from tests.helpers.entry_points import entry_points_of_checkout
 from tests.helpers.mrd_scans import geometry_of, noise_samples
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
 
 NETWORK = "jrsr-dc"
 SCANS = {
@@ -390,6 +390,6 @@ def test_metrics_take_images(scan):
 
 def test_the_package_imports_no_library():
     code = "import sys, jrsr_core; print(*{'torch', 'h5py', 'numpy'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    run = run_process([sys.executable, "-c", code], cwd=ROOT)
     assert (run.stdout.split(), run.returncode) == ([], 0)
     assert (ROOT / "jrsr_core/py.typed").exists()

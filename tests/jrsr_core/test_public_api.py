@@ -1,12 +1,12 @@
 """The public interface: its names, at run time and for type checkers."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
 import jrsr_core
 from jrsr_core.models import names, registry
-from tests.helpers.paths import ROOT
 
 
 def test_every_name_is_there():
@@ -19,7 +19,7 @@ def test_every_name_is_there():
 def test_type_checkers_see_the_same_names():
     (block,) = (
         node
-        for node in ast.parse((ROOT / "jrsr_core/__init__.py").read_text()).body
+        for node in ast.parse(Path(jrsr_core.__file__).read_text()).body
         if isinstance(node, ast.If)
     )
     seen = {alias.name for node in block.body for alias in node.names}

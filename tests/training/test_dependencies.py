@@ -1,10 +1,11 @@
 """Training imports the readers of file formats only where it reads these formats."""
 
 import os
-import subprocess
 import sys
 
 import pytest
+
+from tests.helpers.processes import run_process
 
 from .conftest import tiny, write_images
 
@@ -56,10 +57,8 @@ def test_training_needs_no_reader_of_other_formats(tmp_path, by):
     (tmp_path / "dicom" / "1.dcm").write_bytes(bytes(128) + b"DICM")
     call = [sys.executable, "-c", FIT_AND_EXPORT, ",".join(BLOCKED), config.model_dump_json()]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
+    done = run_process(
         [*call, str(test), str(tmp_path / "t1.nii"), str(tmp_path / "dicom")],
-        capture_output=True,
-        text=True,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -73,5 +72,5 @@ def test_training_needs_no_reader_of_other_formats(tmp_path, by):
 @pytest.mark.parametrize("module", ["jrsr_core", "training.cli", "training.fit", "training.config"])
 def test_imports_need_no_reader(module):
     code = f"import sys\nimport {module}\nprint(*(set(sys.modules) & set({BLOCKED})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_process([sys.executable, "-c", code])
     assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr

@@ -1,19 +1,21 @@
 """Recipes: one per row of the paper's tables, each a short run whose loss falls."""
 
+from pathlib import Path
+
 import pytest
 
+import training
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.card import WeightsCard
-from tests.helpers.paths import ROOT
+from jrsr_core.weights.sets import shipped_folder
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
 from training.config.recipe import parse_changes
 from training.fit import fit
 from training.fit.log import read_log
 
-FOLDER = ROOT / "training" / "recipes"
-RESULTS = ROOT / "training" / "results"
-WEIGHTS = ROOT / "jrsr_core" / "weights"
+FOLDER = Path(training.__file__).parent / "recipes"
+WEIGHTS = shipped_folder()
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.yaml"))
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "jrsr")
 RECONS, UPSAMPLES = ("cg-sense", "modl", "dl-espirit"), ("bicubic", "medsrgan", "bebygan")
@@ -176,7 +178,7 @@ def test_every_former_key_has_a_key_of_today():
     assert len(set(FORMER_KEYS.values())) == len(FORMER_KEYS)
 
 
-@pytest.mark.parametrize("path", [*WEIGHTS.glob("*.json"), *RESULTS.glob("weights/*/jrsr*.json")])
+@pytest.mark.parametrize("path", [*WEIGHTS.glob("*.json"), *WEIGHTS.glob("*/jrsr*.json")])
 def test_a_run_of_a_published_card_can_be_repeated(path):
     # Cards from before the settings were grouped have flat keys, and some that are gone.
     training = with_current_keys(WeightsCard.read(path).training)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from jrsr_core.isolation import isolated_command
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-
-from .isolation import isolated_command
 
 ERRORS = {e.__name__: e for e in (BadScan, UnsupportedScan, PermissionError)}
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

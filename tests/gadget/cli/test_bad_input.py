@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import h5py
@@ -12,6 +11,7 @@ import pytest
 
 from tests.helpers.commands import FAST, NO_WEIGHTS, assert_one_line, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied, joined, noise_samples, select, small_scan
+from tests.helpers.processes import run_process
 
 FAILED, DECLINED = 1, 2
 
@@ -301,10 +301,8 @@ def test_interrupt_leaves_nothing(tmp_path, capfd, monkeypatch):
 
 def test_as_a_process(tmp_path):
     (tmp_path / "bad.h5").write_text("plain text")
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "gadget", "recon", str(tmp_path / "bad.h5")],
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == FAILED
     assert done.stderr == "jrsr: bad.h5: not an HDF5 file\n"

@@ -1,7 +1,6 @@
 """What every command has: -h, --version, --quiet, whole summaries, completion by the shell."""
 
 import os
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ from gadget.cli.main import COMMANDS
 from gadget.console import print_line, quietly
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied
+from tests.helpers.processes import run_process
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -74,11 +74,9 @@ def test_the_shell_completes(words, expected):
         "_JRSR_COMPLETE": "complete_zsh",
         "_TYPER_COMPLETE_ARGS": words,
     }
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "gadget"],
         env=os.environ | variables,
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr
     for word in expected:

@@ -1,17 +1,17 @@
 """Starting: what needs no tensors imports no torch, and an import changes nothing outside."""
 
-import subprocess
 import sys
 
 import pytest
 
 from tests.helpers.commands import write_small_scan
+from tests.helpers.processes import run_process
 
 
 def printed_by(script, *arguments):
     """The last line that a script prints in a process of its own."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = run_process(command, check=True)
     return done.stdout.splitlines()[-1]
 
 

@@ -2,10 +2,11 @@
 
 import os
 import platform
-import subprocess
 import sys
 
 import pytest
+
+from tests.helpers.processes import run_process
 
 NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 is_glibc = platform.libc_ver()[0] == "glibc"
@@ -17,9 +18,7 @@ def _output(script, **given):
         k: v for k, v in os.environ.items() if not (k.startswith("MALLOC_") or k in NAMES)
     }
     command = [sys.executable, "-c", script]
-    run = subprocess.run(
-        command, env=environment | given, check=True, capture_output=True, text=True
-    )
+    run = run_process(command, env=environment | given, check=True)
     return run.stdout.split()
 
 
@@ -52,24 +51,31 @@ def test_importing_a_package_leaves_the_environment_as_it_is(module):
 
 SPAWNING = """
 import multiprocessing
-from gadget.compute.process import prepare_process
+from {module} import {function} as prepare
 if __name__ == "__main__":
-    prepare_process()
+    prepare()
     process = multiprocessing.get_context("spawn").Process(target=print, args=("done",))
     process.start()
     process.join()
 """
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="PYTHONSAFEPATH came with Python 3.11")
-def test_worker_processes_execute_nothing_of_the_current_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ("gadget.compute.process", "prepare_process"),
+        ("jrsr_core.isolation", "isolate_subprocesses"),
+    ],
+    ids=lambda entry: entry[0],
+)
+def test_worker_processes_execute_nothing_of_the_current_folder(entry, tmp_path, monkeypatch):
     script = tmp_path / "script" / "main.py"
     script.parent.mkdir()
-    script.write_text(SPAWNING)
+    script.write_text(SPAWNING.format(module=entry[0], function=entry[1]))
     (tmp_path / "multiprocessing.py").write_text("print('executed')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    done = run_process([sys.executable, script], cwd=tmp_path)
     assert done.stdout.split() == ["done"], done
 
 

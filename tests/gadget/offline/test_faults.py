@@ -17,7 +17,15 @@ from jrsr_core.mrd.lines import LineList
 from tests.helpers import layouts
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied, joined, select
-from tests.helpers.peer import Peer, environment, line_messages, resident, serving, wait_until
+from tests.helpers.peer import (
+    PATIENCE,
+    Peer,
+    environment,
+    line_messages,
+    resident,
+    serving,
+    wait_until,
+)
 from tests.helpers.served_scans import assert_images, serve
 
 SLICES = 2
@@ -150,18 +158,26 @@ def test_a_client_that_reads_slowly_gets_everything(scan):
     assert_images(answer.images, scan.expected())
 
 
-@pytest.mark.parametrize("after", [0.5, 1.5, 3.0])
-def test_recon_that_is_killed_leaves_no_target_and_can_be_repeated(after, tmp_path, capfd):
+MOMENTS = {
+    "at its start": lambda out: True,
+    "as it writes": lambda out: any(out.iterdir()),
+    "at its end": lambda out: (out / "scan_jrsr.h5").exists(),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_recon_that_is_killed_leaves_no_target_and_can_be_repeated(moment, tmp_path, capfd):
     path, out = tmp_path / "scan.h5", tmp_path / "out"
     out.mkdir()
     write_small_scan(path, n_slices=3)
     command = [sys.executable, "-m", "gadget", "recon", str(path), "-o", str(out), *FAST]
     process = subprocess.Popen(command, env=environment())
-    time.sleep(after)
+    wait_until(lambda: MOMENTS[moment](out), moment)
     process.kill()
-    process.wait()
+    process.wait(PATIENCE)
     target = out / "scan_jrsr.h5"
     if target.exists():
+        assert moment != "at its start"
         with h5py.File(target) as file:
             assert len(file["dataset/image_1/data"]) == 3
     assert jrsr(capfd, "recon", path, "-o", out, *FAST, "--overwrite").code == 0

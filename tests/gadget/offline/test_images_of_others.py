@@ -1,8 +1,6 @@
 """Images of others in DICOM and NIfTI: each has a place of its own, and its values."""
 
 import math
-import shutil
-import subprocess
 
 import ismrmrd
 import nibabel
@@ -24,6 +22,7 @@ from tests.helpers.other_images import (
     window,
     write_file,
 )
+from tests.helpers.processes import needs, run_process
 
 SLICES = {
     "all of number 1": [an_image(i, place=5 * i, slice=i) for i in range(1, 4)],
@@ -158,7 +157,7 @@ def test_parts_share_no_scale(tmp_path):
     assert "phase" in second.SeriesDescription
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@needs("dciodvfy")
 @pytest.mark.parametrize("letter", PARTS)
 def test_dicom3tools_accept_signed_images(tmp_path, letter):
     code, kind, ramp, _ = PARTS[letter]
@@ -166,7 +165,7 @@ def test_dicom3tools_accept_signed_images(tmp_path, letter):
     classic(tmp_path, [image])
     enhanced(tmp_path, [image])
     for path in tmp_path.glob("*/*.dcm"):
-        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        run = run_process(["dciodvfy", path])
         assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
 
 

@@ -1,19 +1,14 @@
 """Extra series of maps: in the file, in DICOM, and from the resident server."""
 
-import shutil
-import subprocess
-import threading
-
 import h5py
 import numpy as np
 import pydicom
 import pytest
 
-from gadget.compute.model import make_engine
-from gadget.server.server import Server
-from gadget.settings import Settings
 from jrsr_core.data import MAP_ALARM
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.peer import resident
+from tests.helpers.processes import needs, run_process
 
 from .test_recon import images_of
 
@@ -71,7 +66,7 @@ def test_a_volume_has_maps(tmp_path, capfd):
     assert float(image.meta["JRSR_seconds_total"]) < 100
 
 
-@pytest.mark.skipif(not shutil.which("dcentvfy"), reason="Debian's dicom3tools not installed")
+@needs("dcentvfy")
 def test_extra_series_in_dicom(tmp_path, capfd):
     write_small_scan(tmp_path / "scan.h5", n_slices=2, acceleration=2)
     command = ("recon", tmp_path / "scan.h5", *FAST, *MAPS, "--format", "dicom")
@@ -84,24 +79,17 @@ def test_extra_series_in_dicom(tmp_path, capfd):
     assert len({ds.FrameOfReferenceUID for ds in every}) == 1
     assert every[2].ImageType[-1] == "HALLUCINATION"
     for path in files:
-        found = subprocess.run(["dciodvfy", path], capture_output=True, text=True).stderr
+        found = run_process(["dciodvfy", path]).stderr
         assert "Error" not in found, found
-    checked = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
+    checked = run_process(["dcentvfy", *files])
     assert not checked.stdout and not checked.stderr
 
 
 def test_the_server_sends_them_too(tmp_path, capfd):
     write_small_scan(tmp_path / "scan.h5", acceleration=2)
-    settings = Settings(model="cg-sense+sinc", kernel_width=4)
-    server = Server(settings, make_engine, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        port = ("--port", server.addresses[0][1])
+    with resident() as server:
+        port = ("--port", server.port)
         sent = jrsr(capfd, "send", tmp_path / "scan.h5", "-o", tmp_path / "live.h5", *port, *MAPS)
-    finally:
-        server.stop()
-        thread.join(10)
     assert sent.code == 0, sent.err
     assert jrsr(capfd, "recon", tmp_path / "scan.h5", *FAST, *MAPS).code == 0
     for series in (1, 101, 301):

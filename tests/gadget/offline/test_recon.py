@@ -1,8 +1,5 @@
 """`jrsr recon` and `jrsr check`: the whole way from file to file."""
 
-import shutil
-import subprocess
-
 import h5py
 import ismrmrd
 import numpy as np
@@ -10,6 +7,7 @@ import pytest
 
 from tests.helpers.commands import FAST, NO_WEIGHTS, jrsr, write_small_scan
 from tests.helpers.mrd_scans import FOV_MM, geometry_of, noise_samples, small_scan
+from tests.helpers.processes import needs, run_process
 
 GENERATOR = "ismrmrd_generate_cartesian_shepp_logan"
 
@@ -162,7 +160,7 @@ def test_check_says_what_recon_does(tmp_path, capfd):
     assert len(outcome.out.splitlines()) < 25
 
 
-@pytest.mark.skipif(not shutil.which(GENERATOR), reason=f"Debian's {GENERATOR} not installed")
+@needs(GENERATOR)
 @pytest.mark.parametrize(
     ("options", "n_images"),
     [
@@ -175,10 +173,9 @@ def test_check_says_what_recon_does(tmp_path, capfd):
 )
 def test_files_of_the_shepp_logan_generator(options, n_images, tmp_path, capfd):
     path = tmp_path / "gen.h5"
-    subprocess.run(
+    run_process(
         [GENERATOR, "-m", "64", "-c", "6", *options.split(), "-o", str(path)],
         check=True,
-        capture_output=True,
     )
     outcome = jrsr(capfd, "recon", path, *NO_WEIGHTS)
     assert outcome.code == 0, outcome.err

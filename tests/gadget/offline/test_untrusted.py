@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from jrsr_core.mrd.files.sandbox_process import SandboxLimits
 from jrsr_core.mrd.files.scan import ScanFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.peer import environment, wait_until
+from tests.helpers.processes import run_process
 
 
 def test_lines_are_those_of_the_file(tmp_path):
@@ -200,8 +200,6 @@ def test_a_file_that_needs_much_memory(tmp_path):
 def test_a_confined_process(action, signal_or_code, tmp_path):
     code = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     code += f"from jrsr_core.mrd.files.sandbox_child import confine\nconfine(2**26, 2)\n{action}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), cwd=tmp_path, capture_output=True
-    )
-    assert done.returncode == signal_or_code or str(signal_or_code) in done.stderr.decode()
+    done = run_process([sys.executable, "-c", code], env=environment(), cwd=tmp_path)
+    assert done.returncode == signal_or_code or str(signal_or_code) in done.stderr
     assert done.returncode != 0

@@ -1,7 +1,6 @@
 """DICOM and NIfTI against the MRD images they were made from, and against independent checkers."""
 
 import shutil
-import subprocess
 
 import numpy as np
 import pydicom
@@ -12,6 +11,7 @@ from tests.gadget.offline.test_recon import images_of
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.mrd_scans import geometry_of
 from tests.helpers.other_images import read_folder, scale, values, window
+from tests.helpers.processes import needs, run_process
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -133,18 +133,18 @@ def test_attributes(exported):
     assert len({ds.SOPInstanceUID for ds in all_}) == len(all_)
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@needs("dciodvfy")
 def test_dicom3tools_find_no_error(exported):
     files = sorted((exported / "images_dicom").iterdir())
     for path in files:
-        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        run = run_process(["dciodvfy", path])
         # Its exit code is 1 for warnings as well.
         assert "Error" not in run.stderr, run.stderr
         assert "MRImage" in run.stderr
-    run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
+    run = run_process(["dcentvfy", *files])
     assert run.returncode == 0 and not run.stdout and not run.stderr, run.stderr
     for path in (exported / "images_enhanced").iterdir():
-        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        run = run_process(["dciodvfy", path])
         assert "Error" not in run.stderr and "EnhancedMRImage" in run.stderr, run.stderr
 
 
@@ -181,10 +181,10 @@ def test_the_enhanced_image_has_the_same_frames(exported):
             assert ds.get(keyword) == planes[1].get(keyword), keyword
 
 
-@pytest.mark.skipif(not shutil.which("dcmdump"), reason="Debian's dcmtk not installed")
+@needs("dcmdump")
 def test_dcmtk_reads_the_same_pixels(exported, tmp_path):
     path = sorted((exported / "images_dicom").iterdir())[-1]
-    subprocess.run(["dcmdump", "+W", tmp_path, path], check=True, capture_output=True)
+    run_process(["dcmdump", "+W", tmp_path, path], check=True)
     (raw,) = tmp_path.iterdir()
     ds = pydicom.dcmread(path)
     theirs = np.fromfile(raw, "<u2").reshape(ds.Rows, ds.Columns)

@@ -5,8 +5,6 @@ The value of a plane is unique, so that a plane at a wrong place or time is seen
 
 import json
 import math
-import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.other_images import SAGITTAL, an_image, read_folder, scale, values
+from tests.helpers.processes import needs, run_process, tool
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -127,8 +126,8 @@ def converted(folder: Path, source: Path) -> list[tuple["nibabel.Nifti1Image", d
     """Convert with dcm2niix: images, their descriptions, and their names."""
     target = folder / "nifti"
     target.mkdir()
-    command = ["dcm2niix", "-b", "y", "-f", "%s_%d", "-o", target, source]
-    run = subprocess.run(command, capture_output=True, text=True)
+    command = [tool("dcm2niix"), "-b", "y", "-f", "%s_%d", "-o", target, source]
+    run = run_process(command)
     assert run.returncode == 0, run.stdout + run.stderr
     return [
         (nibabel.load(p), json.loads(p.with_suffix(".json").read_text()), p.stem)
@@ -141,7 +140,7 @@ def size(image: "nibabel.Nifti1Image") -> tuple[int, int]:
     return shape[2], shape[3]
 
 
-needs_dcm2niix = pytest.mark.skipif(not shutil.which("dcm2niix"), reason="PyPI's dcm2niix missing")
+needs_dcm2niix = needs("dcm2niix")
 
 
 @needs_dcm2niix
@@ -195,19 +194,19 @@ def test_converted_phase_is_recognised(tmp_path, vendor, layout):
     assert all(name.startswith("4002") for name in names if name.endswith("_ph"))
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@needs("dciodvfy")
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_dicom3tools_find_no_error(tmp_path, kind, layout):
     paths = written(tmp_path, KINDS[kind][0], layout)
     for path in paths:
-        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        run = run_process(["dciodvfy", path])
         assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
-    run = subprocess.run(["dcentvfy", *paths], capture_output=True, text=True)
+    run = run_process(["dcentvfy", *paths])
     assert not run.stdout and not run.stderr, run.stderr
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="Debian's dicom3tools not installed")
+@needs("dciodvfy")
 @pytest.mark.parametrize("layout", WRITERS)
 def test_dicom3tools_accept_an_inversion_sequence(tmp_path, layout):
     kind = "<sequence_type>Flash</sequence_type></sequenceParameters>"
@@ -218,20 +217,18 @@ def test_dicom3tools_accept_an_inversion_sequence(tmp_path, layout):
         writer.write(volume())
     for path in writer.path.iterdir():
         assert pydicom.dcmread(path).InversionTime == 300
-        run = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+        run = run_process(["dciodvfy", path])
         assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
 
 
-@pytest.mark.skipif(not shutil.which("dcm2pnm"), reason="Debian's dcmtk not installed")
+@needs("dcm2pnm")
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("factor", [1e-9, 1.0, 1e6])
 def test_dcmtk_shows_the_image_without_options(tmp_path, factor, layout):
     """A Siemens scale of 1e-9 was black."""
     image = an_image(factor * (RAMP - RAMP.min()))
     (path,) = written(tmp_path, [image], layout)
-    run = subprocess.run(
-        ["dcm2pnm", path, tmp_path / "x.pgm"], capture_output=True, text=True, check=True
-    )
+    run = run_process(["dcm2pnm", path, tmp_path / "x.pgm"], check=True)
     assert "modality transform" not in run.stderr
     header, _, pixels = (tmp_path / "x.pgm").read_bytes().partition(b"\n255\n")
     assert header.startswith(b"P")

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from html import escape
 from html.parser import HTMLParser
 
@@ -12,6 +11,7 @@ import torch
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import jrsr, write_small_scan
+from tests.helpers.processes import run_process
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RAN = "document.title='ran'"
@@ -44,7 +44,7 @@ class Body(HTMLParser):
 def browsed(page):
     """The document that the browser made of a page, after its scripts and handlers ran."""
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    run = run_process(command, check=True)
     return Body(run.stdout)
 
 

@@ -110,8 +110,8 @@ def test_networks():
 
 def test_a_peer_from_elsewhere_is_closed_at_once():
     with resident(allow=parse_networks(["10.0.0.0/8"])) as server:
-        sock = socket.create_connection(("127.0.0.1", server.port), 10)
-        assert is_readable(sock, 10) and sock.recv(1) == b""
+        sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        assert is_readable(sock, PATIENCE) and sock.recv(1) == b""
     with resident(allow=parse_networks(["127.0.0.0/8"])) as server:
         peer = Peer.to(server.port)
         assert peer.send(layouts.query(3, "health")).wait_for(layouts.RESPONSE).responses
@@ -121,7 +121,7 @@ def test_a_peer_from_elsewhere_is_closed_at_once():
 def test_the_header_has_a_last_moment_however_slowly_it_comes(monkeypatch):
     monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.5)
     with resident() as server:
-        sock = socket.create_connection(("127.0.0.1", server.port), 10)
+        sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
         end = time.monotonic() + PATIENCE
         sock.sendall(layouts.u16(layouts.CONFIG))
         try:

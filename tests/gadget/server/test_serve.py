@@ -9,6 +9,7 @@ import pytest
 from jrsr_core.temporaries import PREFIX
 from tests.helpers import layouts
 from tests.helpers.peer import PATIENCE, Peer, environment, serving, wait_until
+from tests.helpers.processes import run_process
 from tests.helpers.served_scans import assert_images, serve
 
 
@@ -72,13 +73,9 @@ def test_the_client_of_a_server_that_is_killed_is_told(scan, tmp_path):
 def test_a_cluster_needs_its_extra_and_its_option(command, arguments, words, scan, tmp_path):
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(\"No module named 'ray'\")")
     command = [part.format(scan=scan.path) for part in command]
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "gadget", *command, *arguments],
         env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(words), done.stderr

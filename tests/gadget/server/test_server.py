@@ -3,9 +3,9 @@
 import gc
 import json
 import logging
+import select
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -481,7 +481,7 @@ def test_a_peer_that_does_not_read_cannot_hold_the_server_up(scan):
         thread = threading.Thread(target=_send_all, args=(sock, 40 * [image]), daemon=True)
         thread.start()
         wait_until(lambda: server.health.n_open == 1)
-        time.sleep(0.5)
+        wait_until(lambda: not select.select([], [sock], [], 0.5)[1], "no more is taken")
     sock.close()
     thread.join(PATIENCE)
 
@@ -505,8 +505,5 @@ def test_no_socket_and_no_thread_is_left(scan):
     with resident(settings=Settings(**CHEAP)) as server:
         gadgetron(server, scan, scan.lines_alone)
     assert not server.connections
-    end = time.monotonic() + PATIENCE
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    wait_until(lambda: threading.active_count() <= before, "threads end")
     assert not open_sockets() - sockets

@@ -17,6 +17,7 @@ from gadget.stream.run import reconstruct_stream
 from tests.helpers import layouts, messages
 from tests.helpers.commands import jrsr
 from tests.helpers.peer import CHEAP, PATIENCE, environment
+from tests.helpers.processes import run_process
 from tests.helpers.served_scans import assert_images
 
 SETTINGS = Settings(**CHEAP, trigger="measurement")
@@ -129,9 +130,7 @@ def command(*arguments: object) -> list[str]:
 
 def test_standard_input_and_output_carry_messages_alone(scan):
     data = b"".join([layouts.header(scan.header.xml), *scan.lines_alone])
-    done = subprocess.run(
-        command("-v"), input=data, capture_output=True, env=environment(), timeout=PATIENCE
-    )
+    done = run_process(command("-v"), input=data, env=environment())
     assert done.returncode == Exit.DONE, done.stderr
     assert_images(answer_of(done.stdout)[1].images, scan.expected())
     assert b"2 images" in done.stderr
@@ -180,16 +179,13 @@ def test_a_reader_that_has_gone_ends_the_command(scan):
     reason="the tools of ISMRMRD 1.13 and newer for streams are not installed",
 )
 def test_between_the_tools_of_ismrmrd(scan, tmp_path):
-    out, quiet = tmp_path / "images.h5", {"check": True, "timeout": PATIENCE}
-    data = subprocess.run(
+    out, as_bytes = tmp_path / "images.h5", {"check": True, "text": False}
+    data = run_process(
         ["ismrmrd_hdf5_to_stream", "-i", str(scan.path), "--use-stdout"],
-        stdout=subprocess.PIPE,
-        **quiet,
+        **as_bytes,
     ).stdout
-    images = subprocess.run(
-        command(), input=data, stdout=subprocess.PIPE, env=environment(), **quiet
-    ).stdout
-    subprocess.run(["ismrmrd_stream_to_hdf5", "--use-stdin", "-o", str(out)], input=images, **quiet)
+    images = run_process(command(), input=data, env=environment(), **as_bytes).stdout
+    run_process(["ismrmrd_stream_to_hdf5", "--use-stdin", "-o", str(out)], input=images, **as_bytes)
     with h5py.File(out) as file:
         pixels = file["dataset/image_1/data"][()]
     assert [p.tobytes() for p in pixels] == [p for _, p in scan.expected()]

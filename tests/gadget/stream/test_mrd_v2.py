@@ -3,7 +3,6 @@
 import datetime
 import io
 import json
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -16,13 +15,14 @@ from gadget.server.protocol.wire import ProtocolError
 from gadget.settings import Settings
 from gadget.stream.run import reconstruct_stream
 from jrsr_core.mrd.header import parse_header
-from tests.helpers.peer import CHEAP, PATIENCE, environment
+from tests.helpers.peer import CHEAP, environment
 
 mrd = pytest.importorskip("mrd", reason="mrd-python (extra 'mrd') is not installed")
 
 from gadget.stream import mrd_schema  # noqa: E402
 from gadget.stream.mrd_header import header_xml  # noqa: E402
 from gadget.stream.mrd_lines import lines_of  # noqa: E402
+from tests.helpers.processes import run_process  # noqa: E402
 
 SETTINGS = Settings(**CHEAP, trigger="measurement")
 IN_NS = hasattr(mrd.AcquisitionHeader(), "acquisition_time_stamp_ns")
@@ -274,12 +274,10 @@ def test_bytes_that_are_no_items_fail_with_one_line(scan, tmp_path, caplog):
 
 
 def run(*arguments: object, data: bytes = b"") -> bytes:
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", *map(str, arguments)],
         input=data,
-        capture_output=True,
         env=environment(),
-        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

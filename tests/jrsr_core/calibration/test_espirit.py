@@ -1,8 +1,6 @@
 """ESPIRiT against the truth, a slow reference, sigpy and BART."""
 
 import math
-import shutil
-import subprocess
 import warnings
 
 import numpy as np
@@ -19,6 +17,7 @@ from jrsr_core.calibration.subspace import matrix_field
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.pointwise import CoilOperator
 from jrsr_core.physics.resolution import crop_or_pad, decimate
+from tests.helpers.processes import needs, run_process
 from tests.helpers.synthetic import coil_profiles, grid, noise_like, scan
 from tests.laws import assert_close, random_complex
 
@@ -226,7 +225,7 @@ def _read_cfl(path):
     return flat.reshape([int(n) for n in sizes], order="F")
 
 
-@pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
+@needs("bart")
 @pytest.mark.parametrize(("n_coils", "shape"), ORACLE_CASES, ids=str)
 def test_agrees_with_bart(n_coils, shape, tmp_path):
     kspace, _, inside, _ = scan(n_coils, shape, 40)
@@ -234,7 +233,7 @@ def test_agrees_with_bart(n_coils, shape, tmp_path):
     # BART compares squared singular values: 0.0004 is 0.02 on sigma.
     options = "-r 24:24:1 -k 6 -t 0.0004 -c 0.9 -m 1".split()
     command = ["bart", "ecalib", *options, "kspace", "maps"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    run_process(command, cwd=tmp_path, check=True)
     other = torch.from_numpy(_read_cfl(tmp_path / "maps"))[:, :, 0]
     other = other.reshape(*shape, n_coils).permute(2, 0, 1)
     ours, _ = espirit_maps(crop_or_pad(kspace, (24, 24)), shape)

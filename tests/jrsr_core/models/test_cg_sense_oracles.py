@@ -1,7 +1,5 @@
 """CG-SENSE against other programs on the same maps: sigpy, BART, and dense algebra."""
 
-import shutil
-import subprocess
 import warnings
 
 import numpy as np
@@ -12,6 +10,7 @@ from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
+from tests.helpers.processes import needs, run_process
 
 LAMBDA = 0.02
 CASES = [(48, 40), (45, 39)]
@@ -58,7 +57,7 @@ def write_cfl(path, array):
     array.astype(np.complex64).ravel(order="F").tofile(path.with_suffix(".cfl"))
 
 
-@pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
+@needs("bart")
 @pytest.mark.parametrize("shape", [(48, 40), (40, 52)], ids=str)  # its origin differs on odd sizes
 def test_equals_bart(shape, tmp_path):
     kspace, sense = problem(shape)
@@ -67,7 +66,7 @@ def test_equals_bart(shape, tmp_path):
     # -w 1: the data are not rescaled, so that lambda means the same.
     options = f"-l2 -r {LAMBDA} -i 300 -w 1".split()
     command = ["bart", "pics", *options, "kspace", "maps", "image"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    run_process(command, cwd=tmp_path, check=True)
     flat = np.fromfile(tmp_path / "image.cfl", dtype=np.complex64)
     other = torch.from_numpy(flat[: np.prod(shape)].reshape(shape, order="F"))
     assert relative(converged(kspace, sense), other) < 1e-3

@@ -12,7 +12,7 @@ from jrsr_core.weights.card import CardError, WeightsCard
 from jrsr_core.weights.find import find_card, list_weights
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
-from tests.helpers.paths import ROOT
+from jrsr_core.weights.sets import shipped_folder
 
 
 @pytest.fixture
@@ -178,8 +178,8 @@ def test_a_figure_that_did_not_vary_is_a_range(card):
 
 def test_published_cards_read_and_write_the_same(tmp_path):
     cards = [
-        *ROOT.glob("jrsr_core/weights/*.json"),
-        *ROOT.glob("jrsr_core/weights/*/*.json"),
+        *shipped_folder().glob("*.json"),
+        *shipped_folder().glob("*/*.json"),
     ]
     assert len(cards) > 30
     for path in cards:

@@ -12,7 +12,7 @@ from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.save import save_weights
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, needs_checkout
 from training.data.testset import find_slices, fitting_acs, scan_slice
 from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
 from training.evaluation.figures import (
@@ -332,6 +332,7 @@ def test_distances_fill_their_columns(data, tmp_path):
     assert "SqueezeNet distance" in table and "feature distance" not in table
 
 
+@needs_checkout
 def test_published_distances_keep_their_name():
     table = markdown(make_table(ROOT / "training" / "results" / "brain-5x_test321.csv"))
     assert "feature distance" in table and "SqueezeNet distance" not in table

@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 from itertools import pairwise
 
@@ -17,6 +16,7 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.load import load_weights
+from tests.helpers.processes import run_process
 from tests.training.conftest import changed, tiny
 from training.config.former_keys import FORMER_KEYS
 from training.data.manifest import Acquisition
@@ -69,7 +69,7 @@ def test_killed_run_goes_on_bit_for_bit(scans, tmp_path):
     changes = {**GAN, "fixed_point__warm_start": True, "fixed_point__later_iterations": 2}
     config = tiny(scans, tmp_path / "killed", steps=5, log__checkpoint_minutes=0.0, **changes)
     call = [sys.executable, "-c", KILLED, config.model_dump_json()]
-    killed = subprocess.run(call, capture_output=True, text=True, env=dict(os.environ))
+    killed = run_process(call, env=dict(os.environ))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert read_checkpoint(tmp_path / "killed")[1].step == 2
     fit(config)

@@ -12,6 +12,7 @@ import torch
 
 from jrsr_core.models import rec
 from jrsr_core.weights.load import load_weights
+from tests.helpers.processes import PATIENCE
 from tests.training.conftest import changed, tiny
 from training.fit import fit, run
 from training.fit.budget import Budget, Stopwatch
@@ -203,7 +204,7 @@ def command(tmp_path, scans, *changes):
 def test_the_command_ends_by_its_deadline_with_weights(scans, tmp_path):
     began = time.monotonic()
     done = command(tmp_path, scans, "minutes=0.3")
-    out, err = done.communicate(timeout=120)
+    out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
     assert time.monotonic() - began > 15  # It used its time.
     assert out.splitlines()[-1].endswith("s before the deadline")
@@ -219,7 +220,7 @@ def test_sigterm_ends_with_weights(scans, tmp_path):
         if line.startswith("step 2,"):
             run_.send_signal(signal.SIGTERM)
             break
-    out, err = run_.communicate(timeout=120)
+    out, err = run_.communicate(timeout=PATIENCE)
     assert run_.returncode == 130, err
     assert out.splitlines()[-1] == str(tmp_path / "weights" / "jrsr-dc_tiny.json")
     _, card = load_weights(tmp_path / "weights" / "jrsr-dc_tiny.json")

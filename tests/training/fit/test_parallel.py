@@ -1,12 +1,12 @@
 """Two processes on one batch compute what one process computes."""
 
 import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
+from tests.helpers.processes import run_process
 from tests.training.conftest import tiny
 from training.fit import fit
 from training.fit.checkpoint import part, read_checkpoint
@@ -38,10 +38,8 @@ def test_two_processes_reproduce_the_gradients_of_one(scans, tmp_path):
     script.write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
+    done = run_process(
         [*launcher, str(script), together.model_dump_json()],
-        capture_output=True,
-        text=True,
         env=environment,
     )
     assert done.returncode == 0, done.stderr

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers.processes import run_process
 from tests.training.conftest import tiny
 from training.fit import fit
 from training.fit.checkpoint import read_checkpoint
@@ -48,7 +48,7 @@ def signalled(config, number, rank=0, launcher=()):
         str(rank),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=200)
+    return run_process(call, env=environment)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import threading
-import time
 
 import h5py
 import pytest
@@ -16,7 +15,7 @@ import torch
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("cluster")]
 
 from gadget.compute.model import make_reconstructor  # noqa: E402
 from gadget.compute.ray import actor, pool, workers  # noqa: E402
@@ -37,22 +36,6 @@ ON_CPU = (*FAST, "--device", "cpu", "--cluster", "local")
 def pixels(path):
     with h5py.File(path) as file:
         return file["dataset/image_1/data"][()].tobytes()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nodes():
-    """Two cores, and a GPU that Ray believes in."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        "local",
-        num_cpus=2,
-        num_gpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=40,
-    )
-    yield
-    ray.shutdown()
 
 
 def kill(handle, number=signal.SIGKILL):
@@ -225,7 +208,8 @@ def test_a_worker_stops_when_nobody_waits(monkeypatch):
     thread.start()
     wait_until(lambda: fake.users)
     worker.stop(99)
-    time.sleep(0.1)
+    before = fake.n_checks
+    wait_until(lambda: fake.n_checks > before + 10 or answers)
     assert fake.users and not answers
     worker.stop(1)
     wait_until(lambda: answers)

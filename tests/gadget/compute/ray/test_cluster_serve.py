@@ -6,9 +6,7 @@ One pool of two workers serves most tests; workers that are killed are replaced 
 import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -18,11 +16,10 @@ import pytest
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-from gadget.compute.ray import pool as pool_module  # noqa: E402
 from gadget.compute.ray import workers  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
 from gadget.compute.ray.pool import Pool  # noqa: E402
-from gadget.compute.ray.workers import WorkerHandle  # noqa: E402
+from gadget.compute.ray.workers import WorkerHandle, Workers  # noqa: E402
 from tests.helpers import layouts  # noqa: E402
 from tests.helpers.peer import (  # noqa: E402
     PATIENCE,
@@ -33,6 +30,7 @@ from tests.helpers.peer import (  # noqa: E402
     serving,
     wait_until,
 )
+from tests.helpers.processes import run_process  # noqa: E402
 from tests.helpers.served_scans import assert_images, serve  # noqa: E402
 
 SLICES = 6
@@ -44,12 +42,9 @@ def scan(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pool():
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=40)
+def pool(cluster):
     with Pool("local", device="cpu") as pool:
         yield pool
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -206,10 +201,7 @@ def test_nobody_left_means_fallback_images_until_somebody_is(
     server, scan, pool, fatal, monkeypatch
 ):
     monkeypatch.setattr(workers, "TIMEOUT", 0.5)
-    monkeypatch.setattr(pool_module, "START_INTERVAL", 10.0)
-    wait_until(
-        lambda: pool.workers.next_start - time.monotonic() > 6.0, "workers not replaced for a while"
-    )
+    monkeypatch.setattr(Workers, "start_missing", lambda self: None)
     fatal.when = lambda n, item: n <= 2
     answer = ask(server, scan)
     assert not answer.errors and len(answer.images) == SLICES and answer.fallbacks
@@ -272,13 +264,9 @@ def test_no_cluster_there(address, words):
     command = [sys.executable, "-m", "gadget", "serve", "--port", "0", "--cluster"]
     with closed_port() as port:
         address = address.format(port=port)
-        done = subprocess.run(
+        done = run_process(
             [*command, address],
             env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
         )
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"jrsr: no cluster at {address}: {words}\n"
@@ -311,12 +299,9 @@ with module.Pool("local", device="cpu"):
 
 
 def test_a_local_cluster_listens_on_the_loopback_address_alone():
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-c", LISTENING],
         env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
         check=True,
     )
     places = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("place")}

@@ -1,8 +1,5 @@
 """Files: written once and read back by every reader; broken ones are named as such."""
 
-import shutil
-import subprocess
-
 import h5py
 import ismrmrd
 import numpy as np
@@ -12,6 +9,7 @@ from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
 from jrsr_core.mrd.lines import HEAD_DTYPE
 from tests.helpers.mrd_scans import noise_samples, small_scan
+from tests.helpers.processes import needs, run_process
 
 
 @pytest.fixture
@@ -50,15 +48,11 @@ def test_ismrmrd_dataset_and_file(scan):
         assert acquisitions[0].is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
 
 
-@pytest.mark.skipif(
-    not shutil.which("ismrmrd_recon_cartesian_2d"), reason="Debian's ismrmrd-tools not installed"
-)
+@needs("ismrmrd_recon_cartesian_2d")
 def test_reference_reconstruction_reads_it(tmp_path):
     _, _, xml, lines = small_scan()
     write_scan(tmp_path / "scan.h5", xml, lines)
-    done = subprocess.run(
-        ["ismrmrd_recon_cartesian_2d", "scan.h5"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run_process(["ismrmrd_recon_cartesian_2d", "scan.h5"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "[64, 48, 1]" in done.stdout
     with h5py.File(tmp_path / "scan.h5") as file:

@@ -1,6 +1,5 @@
 """Plans: what is found from the lines stays beside the header, and needs no tensor."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from tests.helpers.mrd_scans import (
     with_encoding,
 )
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
 
 MODULES = ("trigger", "planning.plan", "files.scan", "files.sandbox_child")
 
@@ -56,9 +56,7 @@ with ScanFile({str(tmp_path / "scan.h5")!r}) as scan:
     scan.samples(plan.groups.popitem()[1])
 print(sorted({{"torch", "ismrmrd"}} & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    done = run_process([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
 

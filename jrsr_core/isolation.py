@@ -5,11 +5,34 @@ beside an untrusted scan would run instead of ours. Isolated mode (``-I``) leave
 every version of Python, but ignores PYTHONPATH too; the import path of this process is handed on.
 """
 
+import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 """Folder that holds our packages."""
+
+
+def isolate_subprocesses() -> None:
+    """Keep the current folder off the import path of the Python processes that this one starts.
+
+    An entry point calls this once. A value of PYTHONSAFEPATH that the user has set stays.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    if sys.version_info < (3, 11):
+        _isolate_multiprocessing()
+
+
+def _isolate_multiprocessing() -> None:
+    """Start processes of `multiprocessing` isolated: Python 3.10 ignores PYTHONSAFEPATH.
+
+    They receive the import path of their parent as soon as `multiprocessing` itself is imported.
+    """
+    from multiprocessing import util
+
+    flags = util._args_from_interpreter_flags  # type: ignore[attr-defined]
+    if "-I" not in flags():
+        util._args_from_interpreter_flags = lambda: ["-I", *flags()]  # type: ignore[attr-defined]
 
 
 def isolated_command(module: str, function: str) -> list[str]:

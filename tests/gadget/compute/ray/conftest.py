@@ -1,0 +1,29 @@
+"""One small cluster for all tests that do not need one of their own."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ended():
+    """Ends whatever cluster there is after the last test."""
+    ray = pytest.importorskip("ray")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(ended):
+    """Two cores, and a GPU that Ray believes in; started again where a test has ended it."""
+    ray = pytest.importorskip("ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=40,
+        )
