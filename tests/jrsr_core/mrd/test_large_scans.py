@@ -9,7 +9,8 @@ import pytest
 
 from jrsr_core.mrd.acs import choose
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.files.scan import ROW_DTYPE, ScanFile
+from jrsr_core.mrd.files import stored_rows
+from jrsr_core.mrd.files.scan import ROW_DTYPE, ScanFile, write_scan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.planning import positions
 from jrsr_core.mrd.planning.plan import plan_scan
@@ -95,3 +96,21 @@ def test_more_tensors_than_a_network_has(tmp_path):
     (tmp_path / "card.json").write_text(json.dumps(card))
     with pytest.raises(CardError, match=r"w\.safetensors: safetensors header of \d+ bytes, limit"):
         load_weights(tmp_path / "card.json")
+
+
+def test_a_large_file_may_have_more_lines(tmp_path, monkeypatch):
+    """Dynamic volumes have more than 2^20 lines; each of them takes its bytes in the file."""
+    monkeypatch.setattr(stored_rows, "SMALL", 20)
+    _, _, xml, lines = small_scan()
+    write_scan(tmp_path / "scan.h5", xml, lines)
+    n = len(lines.heads)
+    assert n > 20 and (tmp_path / "scan.h5").stat().st_size > n * stored_rows.BYTES_PER_ROW
+    with ScanFile(tmp_path / "scan.h5") as scan:
+        assert len(scan.heads) == n
+    monkeypatch.setattr(stored_rows, "MAX_ROWS", n - 1)
+    with pytest.raises(BadScan, match=f"has {n} rows, at most {n - 1} are accepted"):
+        ScanFile(tmp_path / "scan.h5")
+
+
+def test_the_smallest_line_of_a_scan_is_larger_than_the_bytes_of_a_row():
+    assert ROW_DTYPE["head"].itemsize + 8 * 64 > stored_rows.BYTES_PER_ROW
