@@ -39,7 +39,7 @@ from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 
-from .detail import excess_detail
+from .detail import excess_detail, outer_band
 
 MAP_NAMES = ("hallucination", "taken_back", "unmeasured")
 EXCESS_WEIGHT = 0.003
@@ -88,6 +88,23 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
     suspect = (taken_back + excess) / expected_level(calibrated, mu)
     maps = (suspect, taken_back, unmeasured.abs())
     return dict(zip(MAP_NAMES, maps, strict=True))
+
+
+def contradicted_detail(output: ModelOutput, calibrated: CalibratedSlice) -> float:
+    """Return the share of the fine detail of one delivered image that its measurement contradicts.
+
+        |D (x - x')|^2 / |D x|^2,   x' = argmin |A x' - b|^2 + mu |x' - x|^2
+
+    D keeps the outer band of the measured k-space, see `detail.outer_band`. Noise alone explains a
+    part of it, the same for all images of a scan.
+    """
+    sense = calibrated.sense.single_map()
+    image = _with_phase(output.image, output, calibrated)
+    mu = DataConsistency().eval().to(image.device).mu(calibrated.noise_std)
+    taken_back = _solve(sense, mu, sense.adjoint(calibrated.kspace - sense(image)))
+    norm = torch.linalg.vector_norm
+    fine = norm(outer_band(image, sense.kspace_shape))
+    return float((norm(outer_band(taken_back, sense.kspace_shape)) / fine.clamp_min(1e-12)) ** 2)
 
 
 def unit_of(name: str, scale: float) -> float:

@@ -80,7 +80,7 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     name, chosen = split_set(system)
     base, consistent = without_consistency(name)
     if weights and chosen:
-        raise CardError(f"model is {system}, weights is {weights}: give only one of set and card")
+        raise ValueError(f"model is {system}, weights is {weights}: give only one of set and card")
     if weights:
         parts = _parts_of_text(weights)
         named = "+".join(name_of(part) for part in parts)
@@ -96,7 +96,7 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     folders = set_folders(chosen)
     if not has_weights(base):
         if chosen:
-            raise CardError(f"{base} has no weights, leave out {SEPARATOR}{chosen}")
+            raise ValueError(f"{base} has no weights, leave out {SEPARATOR}{chosen}")
         return names
     whole = (f"{base}{CONSISTENT}", base) if consistent else (base,)
     return _shipped(whole, names, preset, folders)

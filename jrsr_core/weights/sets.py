@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jrsr_core.spelling import nearest
 
-from .card import INDEX_SUFFIX, CardError, WeightsCard
+from .card import INDEX_SUFFIX, WeightsCard
 
 SEPARATOR = "@"
 DEFAULT_SET = "brain-5x"
@@ -49,14 +49,14 @@ def set_folders(chosen: str) -> tuple[Path, ...]:
 
     Raises
     ------
-    CardError
+    ValueError
         No such set.
     """
     root = shipped_folder()
     if not chosen:
         return (root, root / DEFAULT_SET)
     if chosen not in weight_sets():
-        raise CardError(f"no set of weights {chosen!r}{nearest(chosen, weight_sets())}")
+        raise ValueError(f"no set of weights {chosen!r}{nearest(chosen, weight_sets())}")
     return (root / chosen,)
 
 

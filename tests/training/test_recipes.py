@@ -1,18 +1,23 @@
 """Recipes: one per row of the paper's tables, each a short run whose loss falls."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 import training
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.sets import shipped_folder
+from tests.helpers.paths import ROOT
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
 from training.config.recipe import parse_changes
 from training.fit import fit
 from training.fit.log import read_log
+from training.fit.networks import build_networks
 
 FOLDER = Path(training.__file__).parent / "recipes"
 WEIGHTS = shipped_folder()
@@ -51,6 +56,32 @@ def test_recipes_state_the_numbers_of_the_paper():
     assert {k for k, v in wall.items() if v != here[k]} == {"protocol", "out"}
 
 
+@pytest.mark.parametrize("protocol", ["brain-5x", "wall-16x"])
+def test_every_row_with_an_sr_network_is_fine_tuned_from_its_own_weights(protocol, tmp_path):
+    script = ROOT / "training" / "results" / "paper_losses.sh"
+    called = subprocess.run(
+        ["bash", str(script), protocol, "scans", str(tmp_path), "vgg16.safetensors", "77"],
+        env=os.environ | {"JRSR_TRAIN": "echo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    calls = [line.split() for line in called if line.startswith("fit ")]
+    configs = [load_recipe(Path(words[1]), words[2:]) for words in calls]
+    rows = [name for name in SYSTEMS if not name.endswith("+bicubic")]
+    rows = {*rows, "recon+sr-sft"} - {"recon", "t2net"}
+    assert configs[0].model == "jrsr" and {c.model for c in configs} == rows
+    for config in configs:
+        assert config.start.init == f"{config.model}@{protocol}" and config.protocol == protocol
+        assert (config.steps, config.optimizer.batch, config.loop) == (77, 1, "adversarial")
+        assert config.loss.perceptual.network == "vgg16" and config.loss.perceptual.file
+        # The reconstruction of a sequence is frozen, that of a joint network is not.
+        sequence = config.model.startswith(("modl", "dl-espirit")) or config.model == "recon-sr"
+        assert config.start.recon_from == (config.start.init if sequence else "")
+        assert bool(config.loss.rec) == (config.model in ("jrsr", "recon+sr", "recon+sr-sft"))
+        build_networks(config, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
     config = recipe(name)
@@ -70,7 +101,8 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         f"data={fixed_batch(config.protocol)}",
     ]
     changes += [f"out={tmp_path}", "device=cpu", "seed=1", "optimizer.batch=2", "log.every=1"]
-    changes += ["start.init=", "start.grow_from=", "optimizer.schedule=constant"]
+    changes += ["start.init=", "start.grow_from=", "start.recon_from="]
+    changes += ["optimizer.schedule=constant"]
     changes += ["optimizer.warmup_steps=0", "phases.psnr=0", "loss.perceptual.fallback=gradient"]
     changes += ["loss.discriminator.width=4", "log.tensorboard=false", "log.validate_every=0"]
     config = recipe(name, *changes)

@@ -49,7 +49,7 @@ class Group(BaseModel):
 
 
 class Start(Group):
-    """Weights that a run starts from: a weights card or the folder of a run, or nothing."""
+    """Weights that a run starts from: NAME, NAME@SET, a weights card, or the folder of a run."""
 
     init: str = ""  # the whole network
     grow_from: str = ""  # a smaller preset; the new channels and blocks begin without effect

@@ -13,13 +13,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from jrsr_core.atomic import append_bytes, write_bytes
+from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import ReconImage
 from jrsr_core.metrics.image import nmse, psnr, ssim
 from jrsr_core.metrics.resolution import effective_resolution, resolution_mm
+from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.reconstruction.load import load_model
+from jrsr_core.reconstruction.quality import contradicted_detail
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import (
     ScannedSlice,
@@ -72,11 +77,30 @@ class System:
         return self.recon(as_kspace_slice(test.scan, fully_sampled=self.fully_sampled))
 
 
+@torch.inference_mode()
+def calibrated_scan(test: ScannedSlice) -> CalibratedSlice:
+    """Return the undersampled scan of a test slice, calibrated the same way for all systems."""
+    return calibrate(as_kspace_slice(test.scan), CalibrationSettings())
+
+
+@torch.inference_mode()
+def contradicted(image: ReconImage, measured: CalibratedSlice) -> float:
+    """Return the share of fine detail that the undersampled scan contradicts; see `quality`."""
+    scale = measured.scale
+    output = ModelOutput(image.image[None] / scale, image.low_resolution[None] / scale)
+    return contradicted_detail(output, measured)
+
+
 def evaluate_slice(
-    label: str, system: System, test: ScannedSlice, distances: dict[str, Distance] | None = None
+    label: str,
+    system: System,
+    test: ScannedSlice,
+    distances: dict[str, Distance] | None = None,
+    measured: CalibratedSlice | None = None,
 ) -> dict:
-    """Return the row of one system on one slice."""
+    """Return the row of one system on one slice; `measured` is the calibrated scan of the slice."""
     image = system(test)
+    measured = measured or calibrated_scan(test)
     magnitude, truth, report = image.magnitude, test.scan.truth, image.report
     share, pixel = float(effective_resolution(magnitude, truth)), test.address.pixel_mm
     far = {k: float(d(magnitude[None], truth[None])) for k, d in (distances or {}).items()}
@@ -94,6 +118,7 @@ def evaluate_slice(
         "resolution_mm": "" if pixel is None else f"{resolution_mm(share, pixel):.4f}",
         **{k: f"{v:.6f}" for k, v in far.items()},
         "kspace_residual": f"{report.kspace_residual:.5f}",
+        "contradicted_detail": f"{contradicted(image, measured):.5f}",
         "fixed_point_residual": f"{report.fixed_point_residual:.6f}",
         "iterations": report.iterations,
         "weights_sha256": short_hash(system.recon),
@@ -217,12 +242,13 @@ class Evaluation:
         commit, warm = current_commit(), set()
         for address, labels in self.todo:
             test = scan_slice(address, self.protocol)
+            measured = calibrated_scan(test)
             for label in labels:
                 if label not in warm:
                     # The first call allocates and plans; its time would not be typical.
                     self.systems[label](test)
                     warm.add(label)
-                row = evaluate_slice(label, self.systems[label], test, self.distances)
+                row = evaluate_slice(label, self.systems[label], test, self.distances, measured)
                 row |= {"protocol": self.protocol, "commit": commit}
                 append_bytes(self.out, _as_line(row))
                 yield row

@@ -10,7 +10,7 @@ from training.errors import UsageError
 
 METRICS = (
     *("psnr", "ssim", "nmse", "resolution", "resolution_mm", "squeezenet_distance", "lpips"),
-    "kspace_residual",
+    *("kspace_residual", "contradicted_detail"),
 )
 COLUMNS = (
     *("model", "scan", "protocol", "file", "subject", "slice", "slice_sha256"),

@@ -42,6 +42,7 @@ COLUMNS = (
     Column("squeezenet_distance", "SqueezeNet distance", 4, min),
     Column(FORMER_DISTANCE, "feature distance", 4, min),
     Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
+    Column("contradicted_detail", "contradicted detail", 3, None, with_sd=False),
     Column("seconds_total", "median s / slice", 2, None, with_sd=False),
 )
 

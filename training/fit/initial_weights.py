@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.find import find_system
 from jrsr_core.weights.load import load_weights
+from jrsr_core.weights.sets import split_set
 from training.config import RunConfig
 
 from .checkpoint import NAME as CHECKPOINT
@@ -39,9 +42,26 @@ def averaged_model(folder: Path) -> tuple[nn.Module, dict[str, Any], RunState]:
     return model.eval(), record, state
 
 
+def source_path(source: str) -> Path:
+    """Return the weights card or the folder of a run: as a path, or a card by NAME or NAME@SET.
+
+    Raises
+    ------
+    ValueError
+        A name without shipped weights, or of a system whose parts have a card each.
+    """
+    path = Path(source)
+    if path.exists() or ".json" in source or split_set(source)[0] not in MODEL_NAMES:
+        return path
+    parts = find_system(source)
+    if len(parts) != 1 or not isinstance(parts[0], Path):
+        raise CheckpointError(f"{source}: has no weights card of its own")
+    return parts[0]
+
+
 def weights_sha256(source: str) -> str:
     """Return the hash of the weights of a card, or of the checkpoint of a run's folder."""
-    path = Path(source)
+    path = source_path(source)
     if not path.is_dir():
         return WeightsCard.read(path).sha256
     return hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
@@ -108,7 +128,7 @@ def mix_with_start(model: nn.Module, record: dict[str, Any], share: float) -> No
 
 def _model_of(source: str) -> nn.Module:
     """Return the model of a card, or the averaged one of a run's folder."""
-    path = Path(source)
+    path = source_path(source)
     return averaged_model(path)[0] if path.is_dir() else load_weights(path)[0]
 
 

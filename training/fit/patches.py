@@ -48,8 +48,13 @@ def check_patches(model: nn.Module, config: RunConfig) -> None:
         raise ValueError(
             f"patch.size is for jrsr and t2net; {config.model} needs the whole image in the loss"
         )
-    if config.loss.back or config.loop == "adversarial":
-        raise ValueError("patch.size is for pixel, reconstruction and perceptual losses")
+    kind = config.loss.discriminator
+    with_lr_image = kind.network == "medsrgan" or kind.flat_threshold > 0
+    if config.loss.back or (config.loop == "adversarial" and with_lr_image):
+        raise ValueError(
+            "patch.size is for losses that compare HR images alone: not loss.back, "
+            "loss.discriminator.network medsrgan and loss.discriminator.flat_threshold"
+        )
 
 
 def _window(n: int, size: int, rng: Generator) -> slice:

@@ -14,6 +14,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import (
+    contradicted_detail,
     expected_level,
     expected_residual,
     hallucination_maps,
@@ -73,6 +74,30 @@ def test_a_faithful_image_leaves_noise_only():
     expected = (from_noise[0] / level)[inside].norm()
     assert float(maps["hallucination"][0][inside].norm() / expected) == pytest.approx(1.0, abs=0.2)
     assert float(maps["unmeasured"][0][inside].norm()) > 2 * float(from_noise[0][inside].norm())
+
+
+def stripes(period):
+    """Stripes along x with a period in HR pixels."""
+    return torch.cos(2 * torch.pi * torch.arange(HR[1]) / period)
+
+
+@torch.inference_mode()
+def test_detail_that_the_measurement_contradicts_is_counted_and_other_detail_is_not():
+    calibrated, truth, inside = measured()
+
+    def share(image):
+        return contradicted_detail(consistent_as_delivered(image), calibrated)
+
+    def consistent_as_delivered(image):
+        return ModelOutput(image[None], decimate(image[None], LR))
+
+    faithful = share(truth)
+    # Stripes within the measured band, and finer ones, which nothing measured contradicts.
+    added = 0.1 * inside
+    measured_band, beyond = share(truth + added * stripes(5.0)), share(truth + added * stripes(2.3))
+    assert faithful < 0.1
+    assert measured_band > 0.3
+    assert beyond < faithful + 0.05
 
 
 @torch.inference_mode()

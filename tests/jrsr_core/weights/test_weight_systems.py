@@ -68,7 +68,7 @@ def test_weights_for_a_name(folder):
     assert load_system("t2net", weights=card(folder, "t2net")).name == "t2net"
     dc = load_system("t2net+dc", weights=card(folder, "t2net"))
     assert dc.name == "t2net+dc"
-    with pytest.raises(CardError, match="give only one of set and card"):
+    with pytest.raises(ValueError, match="give only one of set and card"):
         find_system("t2net@wall-16x", weights=card(folder, "t2net"))
     with pytest.raises(CardError, match="card is for modl\\+medsrgan, model asked for is t2net"):
         find_system("t2net", weights=both)

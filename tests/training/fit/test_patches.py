@@ -5,7 +5,7 @@ import torch
 
 from tests.training.conftest import prepared, tiny, write_images
 from training.config import RunConfig
-from training.fit import supervised
+from training.fit import adversarial, supervised
 from training.fit.log import read_log
 from training.fit.patches import patch_output
 from training.fit.run import Run
@@ -97,3 +97,14 @@ def test_patches_train_a_small_case_like_whole_images(scans, tmp_path):
         figures[name] = read_log(tmp_path / name)[-1]["val_psnr"]
     assert figures["whole"] > figures["start"] + 0.5
     assert figures["patch"] > figures["start"] + 0.5 * (figures["whole"] - figures["start"])
+
+
+def test_patches_train_with_a_discriminator_that_sees_hr_images_alone(scans, tmp_path):
+    changes = {"loop": "adversarial", "loss__adv": 0.1, "patch__size": 26, "patch__margin": 6}
+    config = tiny(scans, tmp_path / "run", steps=2, log__every=1, **changes)
+    adversarial.fit(config)
+    assert all(row["adv"] > 0 and row["discriminator"] > 0 for row in read_log(tmp_path / "run"))
+    for setting in ({"network": "medsrgan"}, {"flat_threshold": 0.1}):
+        own = {f"loss__discriminator__{k}": v for k, v in setting.items()}
+        with pytest.raises(ValueError, match=r"patch\.size is for losses that compare HR images"):
+            Run(tiny(scans, tmp_path / str(setting), **changes, **own))
