@@ -96,10 +96,16 @@ def _patient_and_system(metadata: ScanMetadata, n_coils: int) -> str:
         + _tag("systemFieldStrength_T", 3)
         + _tag("relativeReceiverNoiseBandwidth", 1)
         + _tag("receiverChannels", n_coils)
+        + "".join(map(_coil_label, range(n_coils)))
     )
     return _tag("measurementInformation", measurement) + _tag(
         "acquisitionSystemInformation", system
     )
+
+
+def _coil_label(number: int) -> str:
+    """Return the name of a channel, by which Gadgetron assigns noise to the coils of a scan."""
+    return _tag("coilLabel", _tag("coilNumber", number) + _tag("coilName", f"C{number + 1}"))
 
 
 def _encoding(frame: Frame, fov_mm: Vector, recon_fov_mm: Vector, request: ScanRequest) -> str:

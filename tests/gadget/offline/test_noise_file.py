@@ -28,6 +28,7 @@ def labelled(xml, names, first=0):
 def whitening(tmp_path, order, noise_names, scan_names, first=0):
     """Whitening of a scan by a file whose channel i is channel `order[i]` of the scan."""
     _, _, xml, lines = small_scan(noise=noise_samples())
+    xml = re.sub("<coilLabel>.*?</coilLabel>", "", xml)
     noise = copied(lines)
     noise.data[:] = [samples[order] for samples in noise.data]
     path = tmp_path / "noise.h5"

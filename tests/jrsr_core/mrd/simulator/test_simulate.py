@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ismrmrd
 import numpy as np
 import pytest
 import torch
@@ -158,3 +159,14 @@ def test_partial_fourier_leaves_out_the_first_lines():
 def test_a_fully_sampled_scan_has_no_calibration_flags():
     assert not line_flags(torch.ones(1, 16)).any()
     assert line_flags(torch.ones(1, 16).index_fill_(1, torch.tensor([0, 2]), 0)).any()
+
+
+def test_every_channel_has_a_name_as_gadgetron_needs_for_noise():
+    made = simulate_scan(SMALL)
+    header = ismrmrd.xsd.CreateFromDocument(made.header_xml)
+    labels = header.acquisitionSystemInformation.coilLabel
+    assert [(label.coilNumber, label.coilName) for label in labels] == [
+        (i, f"C{i + 1}") for i in range(SMALL.n_coils)
+    ]
+    names = tuple(label.coilName for label in labels)
+    assert parse_header(made.header_xml).coil_names == names
