@@ -65,10 +65,11 @@ ARROWS = {
     "gadget.offline.importing": "offline.importing.siemens errors console",
     "gadget.offline.importing.siemens": "offline.importing errors",
     "gadget.stream": "server server.protocol compute settings errors console",
+    "gadget.doctor": "server compute chains settings errors",
     "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
-        "chains offline offline.importing stream server server.protocol compute compute.ray output "
-        "settings errors console"
+        "doctor chains offline offline.importing stream server server.protocol compute compute.ray "
+        "output settings errors console"
     ),
     "gadget.__main__": "cli",
     # Training.

@@ -15,7 +15,7 @@ from .options import app
 
 COMMANDS = (
     *("recon", "convert", "demo", "check", "import", "simulate"),
-    *("stream", "serve", "send", "health"),
+    *("stream", "serve", "send", "health", "doctor"),
     *("models", "settings", "chains"),
 )
 """Modules of this package, each with the command of its name, in the order of the help."""
