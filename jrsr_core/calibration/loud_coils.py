@@ -45,10 +45,11 @@ RIDGE = 1e-14
 def coil_weights(acs: Tensor) -> Tensor | None:
     """Return the factor of every coil, float32 ``(coil,)``, 1 for most; None where all are 1.
 
-    `acs` is complex ``(coil, ay, ax)``. An ACS that is too small shows no loud coil.
+    `acs` is complex ``(coil, ay, ax)``. An ACS that is too small shows no loud coil, and neither
+    does one readout position, whose readout has no ends.
     """
     n_coils, ny, nx = acs.shape
-    if n_coils < 2 or not acs.numel() or not is_finite(acs) or not bool(acs.any()):
+    if n_coils < 2 or nx < 2 or not acs.numel() or not is_finite(acs) or not bool(acs.any()):
         return None
     acs = crop_or_pad(acs, (min(ny, MAX_LINES), nx)).cpu()
     try:

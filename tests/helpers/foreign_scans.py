@@ -9,7 +9,7 @@ from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 
-SCAN = {"matrix": "96x128", "n_coils": 6, "acs": 12, "slices": 3, "noise_scan": False, "tilt": 20.0}
+SCAN = {"matrix": "96x128", "n_coils": 6, "acs": 12, "slices": 2, "noise_scan": False, "tilt": 20.0}
 
 
 def simulated_array(folder: Path, **options: object) -> tuple[Path, np.ndarray]:

@@ -97,7 +97,9 @@ def ordered(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     if len(axes) != array.ndim:
         shape = " x ".join(map(str, array.shape))
         raise UsageError(f"--axes names {len(axes)} axes, the array has {array.ndim} ({shape})")
-    if missing := [name for name in ("y", "x") if name not in axes]:
+    # Without a readout, two phase encodes are one readout position of a 3-D scan.
+    needed = ("y",) if "z" in axes else ("y", "x")
+    if missing := [name for name in needed if name not in axes]:
         raise UsageError(f"--axes is {','.join(axes)}: {' and '.join(missing)} missing")
     if array.dtype.kind != "c":
         raise UsageError(f"values are {array.dtype}, expected complex k-space")
@@ -196,7 +198,7 @@ def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:
     if share < 0.5:
         raise UsageError(
             f"{100 * (1 - share):.0f} % of the samples of a measured line are zero along x: if the "
-            "pattern is that of two phase encodes, name them y and z, and the readout x"
+            "pattern is that of two phase encodes, name them y and z"
         )
 
 

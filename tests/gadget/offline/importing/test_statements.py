@@ -39,6 +39,7 @@ def run(tmp_path, capfd):
         (("--axes", "slice,coil,y,coil", *SIZE), ("named twice",)),
         (("--axes", "slice,coils,y,x", *SIZE), ("no axis 'coils'", "coil")),
         (("--axes", "slice,coil,z,x", *SIZE), ("y missing",)),
+        (("--axes", "slice,coil,y,average", *SIZE), ("x missing",)),
         ((*NPY, "--fov", "160,120"), ("--fov is '160,120'", "3 numbers")),
         ((*NPY, "--fov", "160,120,0"), ("--fov", "above 0")),
         ((*NPY, "--position", "1,2,nan"), ("--position is '1,2,nan'",)),
@@ -130,6 +131,17 @@ def test_two_dimensional_pattern(run, tmp_path):
     pattern[6, 8] = True
     np.save(tmp_path / "k.npy", K * pattern)
     assert_one_line(run(*NPY), 2, "are zero along x", "y and z")
+    np.save(tmp_path / "k.npy", (K * pattern)[0])
+    outcome = run("--axes", "coil,z,y", "--fov", "4,160,120", "--oversampling", "1")
+    assert outcome.code == 0, outcome
+    with ScanFile(tmp_path / "made.h5") as scan:
+        (encoding,) = scan.header.encodings
+        assert encoding.is_3d and encoding.encoding_matrix == (12, 16, 1)
+        assert encoding.recon_fov_mm == (120, 160, 4) and len(scan.heads) == pattern.sum()
+        z, y = (scan.heads["idx"][f"kspace_encode_step_{i}"] for i in (2, 1))
+        np.testing.assert_array_equal(np.stack([z, y], 1), np.argwhere(pattern))
+        samples = scan.samples(np.arange(len(scan.heads)))[:, :, 0]
+    np.testing.assert_array_equal(samples, K[0][:, pattern].T)
 
 
 @pytest.mark.parametrize(
