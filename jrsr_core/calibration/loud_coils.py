@@ -46,10 +46,16 @@ def coil_weights(acs: Tensor) -> Tensor | None:
     """Return the factor of every coil, float32 ``(coil,)``, 1 for most; None where all are 1.
 
     `acs` is complex ``(coil, ay, ax)``. An ACS that is too small shows no loud coil, and neither
-    does one readout position, whose readout has no ends.
+    does one whose readout has no ends, such as one readout position.
     """
     n_coils, ny, nx = acs.shape
-    if n_coils < 2 or nx < 2 or not acs.numel() or not is_finite(acs) or not bool(acs.any()):
+    if (
+        n_coils < 2
+        or not _is_outer(nx).any()
+        or not acs.numel()
+        or not is_finite(acs)
+        or not bool(acs.any())
+    ):
         return None
     acs = crop_or_pad(acs, (min(ny, MAX_LINES), nx)).cpu()
     try:
@@ -84,7 +90,10 @@ def _conditional_variance(acs: Tensor, width: int) -> Tensor:
 
 def _outer_power(acs: Tensor) -> Tensor:
     """Return the power at the ends of the readout, as that of noise, float64 ``(coil,)``."""
-    nx = acs.shape[-1]
-    distance = (torch.arange(nx) - nx // 2).abs() * 2 / nx
-    power = acs[..., distance > OUTER].abs().double().square().flatten(1)
+    power = acs[..., _is_outer(acs.shape[-1])].abs().double().square().flatten(1)
     return power.median(1).values / math.log(2)
+
+
+def _is_outer(nx: int) -> Tensor:
+    """Return which of `nx` samples are the ends of a readout."""
+    return (torch.arange(nx) - nx // 2).abs() * 2 / nx > OUTER

@@ -44,8 +44,9 @@ def test_what_is_no_measure_of_noise_weighs_nothing(n_coils):
     assert coil_weights(0 * acs_of(clean)) is None
     assert coil_weights(acs_of(clean)[:1]) is None
     assert coil_weights(crop_or_pad(clean, (2, 2))) is None
-    # One readout position of a 3-D scan.
+    # Readouts without ends; the first is one position of a 3-D scan.
     assert coil_weights(crop_or_pad(clean, (96, 1))) is None
+    assert coil_weights(crop_or_pad(clean, (96, 3))) is None
     assert coil_weights(acs_of(clean) * torch.tensor(float("nan"))) is None
 
 
