@@ -178,7 +178,9 @@ def draw_scan(
     else:
         image = draw_object(image, variety, generator)
         n_rows = image.shape[0]
-        if variety.folded and torch.rand((), generator=generator) < variety.folded:
+        # A smaller field of view would be a shape of its own.
+        share = 0.0 if variety.shapes else variety.folded
+        if share and torch.rand((), generator=generator) < share:
             smaller = 2 * round(n_rows * uniform(0.6, 0.95, generator) / 2)
             n_rows = min(max(smaller, variety.hr_size[0]), n_rows)
         mask = draw_mask((n_rows // 2, image.shape[1] // 2), variety, generator)

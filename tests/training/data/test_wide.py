@@ -91,6 +91,22 @@ def test_wide_scans_span_their_ranges():
     assert min(levels) < 17 and max(levels) > 38 and min(levels) > 6 and max(levels) < 50
 
 
+def test_wide_scans_made_while_training_have_a_handful_of_shapes():
+    small = tuple((y // 2, x // 2) for y, x in WIDE_SHAPES)
+    values = {"model": "jrsr-dc", "preset": "tiny", "data": "d", "out": "o", "steps": 1}
+    scans = RunConfig.model_validate(values | {"scans": {"vary": True, "variety": "wide"}}).scans
+    variety = replace(
+        fresh_variety(scans), shapes=small, hr_size=(40, 224), protocol_share=0.0, n_acs=(8, 16)
+    )
+    head, counts = brain_phantom((104, 120)), set()
+    for seed in range(30):
+        made = draw_scan(head, PROTOCOLS["brain-5x"], variety, seeded(seed))
+        shape = tuple(made.coil_images.shape[1:])
+        assert shape in small and made.mask.shape == (shape[0] // 2, shape[1] // 2)
+        counts.add(min(len(made.coil_images), 12))
+    assert counts <= {1, 2, 4, 6, 12} and {1, 12} <= counts
+
+
 @pytest.mark.parametrize("n_coils", [1, 2, 16])
 def test_a_wide_scan_of_any_number_of_coils_can_be_calibrated(n_coils):
     head = brain_phantom((104, 120))
