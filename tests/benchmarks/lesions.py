@@ -6,7 +6,8 @@ Discs of several radii (HR pixels) and contrasts (of the local intensity) are ad
 the networks, before data consistency, at random places inside the object; then, in discs of radius
 5, stripes along x with a period of 2.5 pixels, finer than what was measured. Area under the ROC
 curve: the probability that the mean of a map over the disc is larger with the disc than without it,
-over all places. `left` is what remains of its contrast in the delivered image. Then the mean of
+over all places. `left` is what remains of its contrast in the delivered image: all of it for a system
+without data consistency, such as `--model jrsr@brain-5x`. Then the mean of
 each map inside the object where the network's image is the truth itself, over that of `taken_back`
 there, which is noise (`hallucination` as it is, in multiples of what is expected); and the
 correlation of each map with the true error inside the object, beside
@@ -66,9 +67,19 @@ def places(inside, seed):
     return chosen
 
 
+def prior_of(output, calibrated):
+    """The complex image of the networks; a magnitude gets the smooth phase of the reconstruction."""
+    if output.prior is not None:
+        return output.prior
+    _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
+    return output.image * phase
+
+
 def delivered(model, prior, calibrated):
     """What the system makes of the image of its networks."""
-    sense = calibrated.sense
+    sense = calibrated.sense.single_map()
+    if not hasattr(model, "consistency"):
+        return ModelOutput(prior, prior)
     zero_filled = sense.adjoint(calibrated.kspace)
     image = model.consistency(prior, zero_filled, sense, calibrated.noise_std)
     weight = model.consistency.mu(calibrated.noise_std)
@@ -112,14 +123,16 @@ class Scores:
     def add_planted(self, model, output, calibrated, inside, seed):
         """Plant every kind at every contrast, and compare the maps with and without it."""
         quiet = hallucination_maps(output, calibrated)
-        phase = output.prior / output.prior.abs().clamp_min(1e-6)
+        prior = prior_of(output, calibrated)
+        output = delivered(model, prior, calibrated)
+        phase = prior / prior.abs().clamp_min(1e-6)
         for kind in KINDS:
             found = [planted(kind, inside.shape, place) for place in places(inside, seed)]
             for contrast in CONTRASTS:
-                level = output.prior.abs()[0]
+                level = prior.abs()[0]
                 heights = [contrast * float(level[where].mean()) for _, where in found]
                 added = sum(h * d for h, (d, _) in zip(heights, found, strict=True)) * phase
-                changed = delivered(model, output.prior + added, calibrated)
+                changed = delivered(model, prior + added, calibrated)
                 loud = hallucination_maps(changed, calibrated)
                 kept = ((changed.image - output.image) / phase).real[0]
                 for (d, where), height in zip(found, heights, strict=True):

@@ -120,3 +120,16 @@ def test_every_preset_is_a_choice():
 @pytest.mark.parametrize("preset", ["auto", "largest", "compact"])
 def test_a_preset_that_is_a_choice_has_weights(preset):
     check_model(Settings(preset=preset))
+
+
+def test_the_model_may_be_of_a_set_of_weights():
+    for name in ("t2net", "t2net@wall-16x", "modl+medsrgan@brain-5x", "sr+dc@wall-16x"):
+        check_model(read_settings([f"model={name}"]))
+    for name, words in (
+        ("t2net@wall-16", "no set of weights 'wall-16', did you mean 'wall-16x'"),
+        ("t2ne@wall-16x", "unknown model 't2ne@wall-16x', did you mean 't2net'"),
+        ("cg-sense+sinc@wall-16x", "cg-sense+sinc has no weights, leave out @wall-16x"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            check_model(read_settings([f"model={name}"]))
+        assert words in str(caught.value)
