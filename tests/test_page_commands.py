@@ -27,6 +27,7 @@ NOT_RUN = (
     (r"^(docker|zip) ", "needs Docker; the label is checked by tests/test_docker.py"),
     (r"^(git clone|aws) ", "downloads"),
     (r"^conda ", "needs conda"),
+    (r"doctor$", "opens a server and takes seconds; tests/gadget/test_doctor.py"),
     (r"^jrsr chains (/path/to/|\$CONDA_PREFIX)", "names a folder of the reader"),
     (r"^gadgetron_ismrmrd_client ", "needs Gadgetron; tests/gadget/test_xml_chains.py"),
     (r"\| jrsr stream", "needs tools of other packages; tests/gadget/stream"),
@@ -34,6 +35,9 @@ NOT_RUN = (
     (r"^jrsr serve", "runs until it is stopped; tests/gadget/server/test_serve.py"),
     (r"--cluster ", "needs Ray; tests/gadget/compute/ray"),
     (r"^jrsr convert images\.h5", "the images are those of a client that does not run here"),
+    (r"^jrsr-train evaluate (?!.*--models)", "takes minutes; tests/training/evaluation"),
+    (r"--paper ", "prints rows of that command; tests/training/evaluation"),
+    (r"paper_losses\.sh|vgg16", "needs weights of VGG-16; tests/training/losses"),
     (r"device=cuda", "needs a GPU; tests/training/test_slot.py rehearses it"),
 )
 """Pattern of a command, and why it is not run."""
@@ -145,4 +149,6 @@ def test_every_reason_is_needed():
     texts = [c.text for page in pages() for c in commands(page)]
     unused = [p for p, _ in NOT_RUN if not any(re.search(p, text) for text in texts)]
     assert unused == []
+    files = [w.strip(";") for _, why in NOT_RUN for w in why.split() if w.startswith("tests/")]
+    assert [f for f in files if not (ROOT / f).exists()] == []
     assert not [c for page in pages() for c in commands(page) if os.linesep in c.text]
