@@ -6,9 +6,8 @@ Discs of several radii (HR pixels) and contrasts (of the local intensity) are ad
 the networks, before data consistency, at random places inside the object; then, in discs of radius
 5, stripes along x with a period of 2.5 pixels, finer than what was measured. Area under the ROC
 curve: the probability that the mean of a map over the disc is larger with the disc than without it,
-over all places. `left` is what remains of its contrast in the delivered image: all of it for a system
-without data consistency, such as `--model jrsr@brain-5x`. Then the mean of
-each map inside the object where the network's image is the truth itself, over that of `taken_back`
+over all places. `left` is what remains of its contrast in the delivered image: all of it for a
+system without data consistency, such as `--model jrsr@brain-5x`. Then the mean of each map inside the object where the network's image is the truth itself, over that of `taken_back`
 there, which is noise (`hallucination` as it is, in multiples of what is expected); and the
 correlation of each map with the true error inside the object, beside
 that of the spread of four reconstructions of flipped k-space (an uncertainty map at four times the
@@ -68,7 +67,7 @@ def places(inside, seed):
 
 
 def prior_of(output, calibrated):
-    """The complex image of the networks; a magnitude gets the smooth phase of the reconstruction."""
+    """The complex image of the networks; a magnitude gets the smooth phase of x_rec."""
     if output.prior is not None:
         return output.prior
     _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import conv2d
 
 from jrsr_core.metrics.trunk_files import tensors_sha256
 from jrsr_core.metrics.trunks import TRUNKS, Trunk, TrunkError, load_trunk
@@ -168,3 +169,18 @@ def test_squeezenet_has_learned_to_see():
     f = trunk(torch.cat((sharp, blurred, sharp * 0.9)))["fire5"]
     assert float((f[0] - f[1]).abs().mean()) > 3 * float((f[0] - f[2]).abs().mean())
     assert trunk.features.state_dict()["0.weight"].abs().max() > 0.1
+
+
+@pytest.mark.data
+def test_vgg16_of_its_authors_is_known_by_its_hash_and_takes_bytes_minus_the_mean():
+    path = SHARED / "weights" / "vgg16_caffe_fp16.safetensors"
+    if not path.exists():
+        pytest.skip("needs ../shared/weights")
+    trunk = load_trunk("vgg16", path, layers=("conv1_2",))
+    image = torch.rand(1, 24, 24)
+    tensors = {k.removeprefix("features."): v.float() for k, v in load_file(path).items()}
+    bgr = 255 * image[:, None].expand(-1, 3, -1, -1)
+    bgr = bgr - torch.tensor([103.939, 116.779, 123.68])[:, None, None]
+    x = torch.relu(conv2d(bgr, tensors["0.weight"], tensors["0.bias"], padding=1))
+    expected = conv2d(x, tensors["2.weight"], tensors["2.bias"], padding=1)
+    assert torch.allclose(trunk(image)["conv1_2"], expected, rtol=1e-3, atol=1e-2)
