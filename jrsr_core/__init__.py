@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .metrics.resolution import effective_resolution
     from .models.interfaces import JointModel
     from .models.names import MODEL_NAMES
-    from .models.registry import build_model
+    from .models.registry import build_model, register_model
     from .mrd.encoding import Encoding
     from .mrd.files.scan_slices import read_scan
     from .physics.fourier import FourierOperator
@@ -58,6 +58,7 @@ __all__ = [
     "nmse",
     "psnr",
     "read_scan",
+    "register_model",
     "ssim",
     "whitening_matrix",
 ]
@@ -89,6 +90,7 @@ _MODULES = {
     "nmse": "metrics.image",
     "psnr": "metrics.image",
     "read_scan": "mrd.files.scan_slices",
+    "register_model": "models.registry",
     "ssim": "metrics.image",
     "whitening_matrix": "calibration.whitening",
 }

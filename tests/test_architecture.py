@@ -79,11 +79,18 @@ ARROWS = {
     "training.data.sources": "errors",
     "training.data": "data.sources config errors",
     "training.losses": "data config",
-    "training.fit": "data losses config errors",
-    "training.evaluation": "fit data errors",
+    "training.runs": "data losses config errors",
+    "training.evaluation": "runs data errors",
     "training.images_command": "data errors",
-    "training.cli": "application images_command evaluation fit data config errors",
-    "training.slot": "evaluation fit config",
+    "training.options": "errors",
+    "training.own_networks": "errors",
+    "training.evaluation_commands": "evaluation options own_networks errors",
+    "training.api": "evaluation runs config",
+    "training.cli": (
+        "application images_command evaluation_commands options own_networks "
+        "evaluation runs data config errors"
+    ),
+    "training.slot": "evaluation runs config",
     "training.__main__": "cli",
 }
 """Room -> rooms of the same package that it may import."""

@@ -14,24 +14,18 @@ from jrsr_core.isolation import isolate_subprocesses
 
 from .application import Application, run_command
 from .errors import UsageError, as_usage
+from .evaluation_commands import evaluate, figure, table
 from .images_command import images
+from .options import Overwrite, ProtocolName, Slices, check_protocol
+from .own_networks import Networks, run_files
 
 BEGAN = time.monotonic()
 """When the command began; the minutes of a run count from here."""
 
 app = Application("Train and evaluate the networks of JRSR. Research use only.")
 
-app.command()(images)
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
-ProtocolName = Annotated[str, typer.Option(help="brain-5x or wall-16x.")]
-
-
-def _check_protocol(name: str) -> None:
-    from jrsr_core.simulation.protocols import find_protocol
-
-    with as_usage():
-        find_protocol(name)
+for command in (images, evaluate, table, figure):
+    app.command()(command)
 
 
 @app.command()
@@ -76,7 +70,7 @@ def prepare(
     from training.data.prepare import make_all, open_folder
     from training.data.ranges import asked_variety
 
-    _check_protocol(protocol)
+    check_protocol(protocol)
     with as_usage():
         ranges = asked_variety(vary, variety, objects)
     acquisition = Acquisition(
@@ -102,6 +96,7 @@ def fit(
         Path | None,
         typer.Option("--export", help="Folder for weights and card, also after SIGTERM."),
     ] = None,
+    network: Networks = None,
 ) -> None:
     """Train, or continue from the checkpoint in the folder of the run.
 
@@ -109,12 +104,13 @@ def fit(
     """
     # Imported before the run, so that no time of its last part is lost.
     from training.evaluation.export import export as write
-    from training.fit import fit as run
-    from training.fit.budget import Stopwatch
-    from training.fit.process import Stopped
+    from training.runs import fit as run
+    from training.runs.budget import Stopwatch
+    from training.runs.process import Stopped
 
     from .config import load_recipe
 
+    run_files(network)
     config = load_recipe(recipe, changes)
     watch = Stopwatch(began=BEGAN)
 
@@ -146,131 +142,6 @@ def fit(
         typer.echo(f"{config.out}: done")
 
 
-Models = Annotated[
-    str,
-    typer.Option(
-        help="Comma-separated SYSTEM or LABEL=SYSTEM: name, NAME@SET, card, RECON+UPSAMPLE, +dc."
-    ),
-]
-Data = Annotated[
-    Path, typer.Option(help="HDF5 file with a data set 'slices', or a folder of such files.")
-]
-Slices = Annotated[
-    int | None, typer.Option(min=1, help="Number of slices, spread over the data; default all.")
-]
-SqueezeNet = Annotated[
-    Path | None, typer.Option(help="Weights of torchvision's SqueezeNet 1.1, for its distance.")
-]
-AlexNet = Annotated[Path | None, typer.Option(help="Weights of torchvision's AlexNet, for LPIPS.")]
-Heads = Annotated[Path | None, typer.Option(help="alex.pth of LPIPS 0.1, for LPIPS.")]
-
-
-@app.command()
-def evaluate(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="CSV file; rows it already has are kept.")],
-    models: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated SYSTEM or LABEL=SYSTEM: name, NAME@SET, card, RECON+UPSAMPLE, "
-            "+dc; default every row of the paper's tables and the shipped weights."
-        ),
-    ] = "",
-    protocol: ProtocolName = "brain-5x",
-    slices: Slices = None,
-    squeezenet: SqueezeNet = None,
-    alexnet: AlexNet = None,
-    lpips_heads: Heads = None,
-) -> None:
-    """Simulate the protocol on test slices and evaluate every system: one CSV row per slice."""
-    from rich.progress import track
-
-    from training.evaluation.evaluate import Evaluation
-    from training.evaluation.paper import published_systems
-
-    _check_protocol(protocol)
-    distances = _distances(squeezenet, alexnet, lpips_heads)
-    systems = models.split(",") if models else published_systems(protocol)
-    rows = Evaluation(systems, protocol, data, out, slices, distances)
-    for _ in track(rows, "evaluating", total=len(rows), disable=not sys.stderr.isatty()):
-        pass
-    table([out])
-
-
-def _distances(squeezenet: Path | None, alexnet: Path | None, heads: Path | None) -> dict:
-    from jrsr_core.metrics.perceptual import lpips, squeezenet_distance
-
-    found = {}
-    if squeezenet is not None:
-        found["squeezenet_distance"] = squeezenet_distance(squeezenet)
-    if (alexnet is None) != (heads is None):
-        raise UsageError("LPIPS needs both --alexnet and --lpips-heads, but only one is given")
-    if alexnet is not None and heads is not None:
-        found["lpips"] = lpips(alexnet, heads)
-    return found
-
-
-@app.command()
-def table(
-    rows: Annotated[
-        list[Path],
-        typer.Argument(help="CSV of `evaluate`; with --paper several, of one protocol each."),
-    ],
-    proposed: Annotated[str | None, typer.Option(help="Compare all others with this one.")] = None,
-    kind: Annotated[
-        str, typer.Option("--systems", help="all, ablation (tables 1, 2) or comparison (3, 4).")
-    ] = "all",
-    style: Annotated[str, typer.Option("--format", help="markdown or latex.")] = "markdown",
-    paper: Annotated[
-        bool, typer.Option("--paper", help="Print the paper's tables 1 to 4 beside its figures.")
-    ] = False,
-) -> None:
-    """Print mean and standard deviation over slices, the best in bold; compare with a system."""
-    from training.evaluation.tables import latex, make_table, markdown, paper_tables
-
-    styles = {"markdown": markdown, "latex": latex}
-    if style not in styles:
-        raise UsageError(f"format is {style!r}, known: {', '.join(styles)}")
-    if not paper:
-        if len(rows) > 1:
-            raise UsageError(f"{len(rows)} CSV files given, several are for --paper alone")
-        typer.echo(styles[style](make_table(rows[0], kind=kind, proposed=proposed)))
-        return
-    mark = "% " if style == "latex" else ""
-    tables = paper_tables(rows, kind, proposed)
-    texts = [f"{mark}{caption}\n\n{styles[style](made)}" for caption, made in tables.items()]
-    typer.echo("\n\n".join(texts))
-
-
-@app.command()
-def figure(
-    models: Models,
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Figure to write: .png, .pdf or .svg.")],
-    protocol: ProtocolName = "brain-5x",
-    index: Annotated[
-        int, typer.Option("--slice", min=0, help="Index of the slice, among those with signal.")
-    ] = 0,
-    zoom: Annotated[
-        str | None, typer.Option(help="y,x,size of the part to magnify; default the most detailed.")
-    ] = None,
-    dpi: Annotated[int, typer.Option(min=72, max=1200, help="Pixels per inch of a PNG.")] = 600,
-    squeezenet: SqueezeNet = None,
-    alexnet: AlexNet = None,
-    lpips_heads: Heads = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Draw image, magnified part and error of one slice for every system, with its scores."""
-    from training.evaluation.figures import check_figure, draw_figure, save_figure
-
-    check_figure(out, overwrite=overwrite)
-    _check_protocol(protocol)
-    distances = _distances(squeezenet, alexnet, lpips_heads)
-    made = draw_figure(models.split(","), protocol, data, index, zoom=zoom, distances=distances)
-    save_figure(made, out, dpi, overwrite=overwrite)
-    typer.echo(str(out))
-
-
 @app.command()
 def tune(
     data: Annotated[Path, typer.Option(help="HDF5 file with validation slices.")],
@@ -278,9 +149,9 @@ def tune(
     slices: Slices = None,
 ) -> None:
     """Try regularisations and iterations of CG-SENSE on validation slices, best first."""
-    from training.fit.tune import tune_cg_sense
+    from training.runs.tune import tune_cg_sense
 
-    _check_protocol(protocol)
+    check_protocol(protocol)
     typer.echo("lambda   iterations  bicubic [dB]  sinc [dB]")
     for row in tune_cg_sense(data, protocol, slices):
         pair = f"{row['lambda']:<8g} {row['iterations']:<11d}"
@@ -306,11 +177,13 @@ def export(
         float, typer.Option(help="Share of the weights it started from (start.init) to mix in.")
     ] = 0.0,
     overwrite: Overwrite = False,
+    network: Networks = None,
 ) -> None:
     """Write float16 weights and their card; of a card, the same weights with new figures."""
     from training.evaluation.export import add_figures
     from training.evaluation.export import export as run
 
+    run_files(network)
     if folder.suffix == ".json":
         if rows is None:
             raise UsageError(f"{folder} is a card, give --rows with the figures to add to it")

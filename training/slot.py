@@ -21,9 +21,9 @@ from training.config import RunConfig, load_recipe
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export
 from training.evaluation.rows import summarise
-from training.fit import fit
-from training.fit.budget import Stopwatch
-from training.fit.process import Stopped
+from training.runs import fit
+from training.runs.budget import Stopwatch
+from training.runs.process import Stopped
 
 PROTOCOLS = ("brain-5x", "wall-16x")
 BEST = "best.txt"

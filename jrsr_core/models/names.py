@@ -23,6 +23,29 @@ MODEL_NAMES = (*JOINTS, *(f"{recon}+{upsample}" for recon in RECONS for upsample
 """All systems, without ``+dc``."""
 
 
+OWN: dict[str, str] = {}
+"""Networks of the user by name: "joint", "recon" or "upsample"; see `register_model`."""
+
+
+def _own(kind: str) -> tuple[str, ...]:
+    return tuple(name for name, found in OWN.items() if found == kind)
+
+
+def recons() -> tuple[str, ...]:
+    """Return the names of all reconstructions, own ones included."""
+    return RECONS + _own("recon")
+
+
+def upsamples() -> tuple[str, ...]:
+    """Return the names of all upsamplings, own ones included."""
+    return UPSAMPLES + _own("upsample")
+
+
+def parts() -> tuple[str, ...]:
+    """Return the names of all parts, own ones included."""
+    return recons() + upsamples()
+
+
 def split_name(name: str) -> tuple[str, ...]:
     """Return the two parts of a sequence, or the one name of a joint model or a part.
 
@@ -31,12 +54,12 @@ def split_name(name: str) -> tuple[str, ...]:
     ValueError
         Unknown name; the message has the nearest known one, or all.
     """
-    if name in JOINTS or name in PARTS:
+    if name in JOINTS or name in PARTS or name in OWN:
         return (name,)
     recon, _, upsample = name.partition("+")
-    if recon in RECONS and upsample in UPSAMPLES:
+    if recon in recons() and upsample in upsamples():
         return (recon, upsample)
-    raise ValueError(f"unknown model {name!r}{nearest(name, MODEL_NAMES)}")
+    raise ValueError(f"unknown model {name!r}{nearest(name, (*MODEL_NAMES, *OWN))}")
 
 
 def without_consistency(name: str) -> tuple[str, bool]:

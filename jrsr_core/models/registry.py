@@ -1,5 +1,6 @@
 """Building every system of `names` in every preset."""
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +16,16 @@ from .interpolation import BicubicUpsample, SincUpsample
 from .jrsr import Jrsr, JrsrDc
 from .medsrgan import MedSrgan
 from .modl import Modl
-from .names import PRESETS, TRAINABLE, has_weights, split_name, without_consistency
+from .names import (
+    MODEL_NAMES,
+    OWN,
+    PARTS,
+    PRESETS,
+    TRAINABLE,
+    has_weights,
+    split_name,
+    without_consistency,
+)
 from .presets import CONFIGS, with_data_step
 from .t2net import T2Net
 
@@ -44,6 +54,51 @@ UPSAMPLES: dict[str, Callable[..., UpsampleModel]] = {
     "medsrgan": MedSrgan,
     "bebygan": BebyGan,
 }
+
+
+OWN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def register_model(name: str, build: Callable[[], JointModel | ReconModel | UpsampleModel]) -> None:
+    """Register an own network, which is then built, trained, loaded and judged by its name.
+
+    It lasts as long as the process; the same name may be registered again.
+
+    Parameters
+    ----------
+    name
+        Lower-case letters, digits, "-" and "_"; the files of its weights are called by it.
+    build
+        Class or function that returns a new network: a `JointModel` is a system; a `ReconModel` or
+        an `UpsampleModel` is a part, for ``name+bicubic`` or ``cg-sense+name``.
+
+    Raises
+    ------
+    ValueError
+        A name that is not possible, or that of a system or part of this package.
+    TypeError
+        `build` returns another kind of object.
+    """
+    if not OWN_NAME.fullmatch(name):
+        raise ValueError(f"name is {name!r}, expected lower-case letters, digits, '-' and '_'")
+    if name in MODEL_NAMES or name in PARTS:
+        raise ValueError(f"name is {name!r}, which is a model of this package: choose another one")
+    built = build()
+    for kind, base, known in _KINDS:
+        if isinstance(built, base):
+            for *_, others in _KINDS:
+                others.pop(name, None)
+            known[name], OWN[name] = build, kind
+            return
+    expected = ", ".join(base.__name__ for _, base, _ in _KINDS)
+    raise TypeError(f"{name} is built as a {type(built).__name__}, expected one of {expected}")
+
+
+_KINDS: tuple[tuple[str, type, dict[str, Any]], ...] = (
+    ("joint", JointModel, JOINTS),
+    ("recon", ReconModel, RECONS),
+    ("upsample", UpsampleModel, UPSAMPLES),
+)
 
 
 def build_model(

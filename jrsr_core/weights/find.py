@@ -2,23 +2,22 @@
 
     SYSTEM = NAME | NAME@SET | CARD | RECON+UPSAMPLE,    NAME, CARD, UPSAMPLE with or without +dc
 
-NAME is one of `MODEL_NAMES`, CARD the path of a weights card (``*.json``), RECON and UPSAMPLE the
-name of a part or the card of one: ``modl.json+medsrgan.json``, ``cg-sense+bebygan.json``. A name
-takes the shipped weights: of the whole system, else of its parts; ``NAME@SET`` takes those of one
-of the sets in `sets`. The reconstruction always comes first.
+NAME is one of `MODEL_NAMES` or an own network, CARD the path of a weights card (``*.json``), RECON
+and UPSAMPLE the name of a part or the card of one: ``modl.json+medsrgan.json``,
+``cg-sense+bebygan.json``. A name takes the shipped weights: of the whole system, else of its
+parts; ``NAME@SET`` takes those of one of the sets in `sets`. The reconstruction always comes first.
 """
 
 from pathlib import Path
 
 from jrsr_core.models.names import (
     CONSISTENT,
-    MODEL_NAMES,
-    PARTS,
-    RECONS,
     has_weights,
+    recons,
     split_name,
     without_consistency,
 )
+from jrsr_core.models.names import parts as known_parts
 
 from .card import CardError, WeightsCard
 from .sets import SEPARATOR, cards_in, set_folders, shipped_folder, split_set
@@ -90,7 +89,7 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     if ".json" in base:
         return _parts_of_text(base)
     names = split_name(base)
-    if base not in MODEL_NAMES:
+    if base in known_parts():
         example = example_of_system(base, base)
         raise ValueError(f"{base} is a part, a system has two, for instance {example}")
     folders = set_folders(chosen)
@@ -137,7 +136,7 @@ def name_of(part: Part) -> str:
 
 def example_of_system(name: str, part: str) -> str:
     """Return an example of a system with a part called `name`, written as `part`."""
-    return f"{part}+bicubic" if name in RECONS else f"cg-sense+{part}"
+    return f"{part}+bicubic" if name in recons() else f"cg-sense+{part}"
 
 
 def _parts_of_text(text: str) -> tuple[Part, ...]:
@@ -146,8 +145,8 @@ def _parts_of_text(text: str) -> tuple[Part, ...]:
         return (Path(text),)
     for i, letter in enumerate(text):
         sides = text[:i], text[i + 1 :]
-        if letter == "+" and all(s in PARTS or s.endswith(".json") for s in sides):
-            return tuple(s if s in PARTS else Path(s) for s in sides)
+        if letter == "+" and all(s in known_parts() or s.endswith(".json") for s in sides):
+            return tuple(s if s in known_parts() else Path(s) for s in sides)
     return (Path(text),)
 
 

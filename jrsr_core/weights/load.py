@@ -52,7 +52,9 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
         model = build_model(card.model, preset=card.preset, data_step=data_step)
         built = _as_json(architecture(card.model, card.preset, data_step))
     except ValueError as error:
-        raise CardError(f"{path.name}: {error}") from error
+        is_unknown = "unknown model" in str(error)
+        hint = " (own networks are registered first, see register_model)" if is_unknown else ""
+        raise CardError(f"{path.name}: {error}{hint}") from error
     if built != stated:
         key = next(k for k in sorted(set(built) | set(stated)) if built.get(k) != stated.get(k))
         raise CardError(

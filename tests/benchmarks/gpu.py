@@ -34,9 +34,9 @@ from training.data.packed import pack
 from training.data.pool import shape_of
 from training.data.scans import calibrate_scan, collate, half_precision
 from training.data.variety import Variety, draw_scan
-from training.fit.fixed_points import set_iterations
-from training.fit.generator import compile_networks
 from training.losses.pixel import l1
+from training.runs.fixed_points import set_iterations
+from training.runs.generator import compile_networks
 
 N_TRAINING = 8
 """Iterations of a training step: `fixed_point.later_iterations` of the shipped recipes."""

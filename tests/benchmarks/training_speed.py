@@ -12,7 +12,7 @@ from pathlib import Path
 
 import training
 from training.config import load_recipe
-from training.fit import fit
+from training.runs import fit
 
 RECIPES = Path(training.__file__).parent / "recipes"
 WARM_UP, STEPS = 2, 12

@@ -26,7 +26,7 @@ from training.config import RunConfig
 from training.data.sources import SourceError, open_source
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export
-from training.fit import fit
+from training.runs import fit
 config = RunConfig.model_validate_json(sys.argv[2])
 fit(config)
 card = export(Path(config.out), Path(config.out) / "weights")
@@ -69,7 +69,9 @@ def test_training_needs_no_reader_of_other_formats(tmp_path, by):
     assert dicom == "1.dcm: reading DICOM needs the package pydicom"
 
 
-@pytest.mark.parametrize("module", ["jrsr_core", "training.cli", "training.fit", "training.config"])
+@pytest.mark.parametrize(
+    "module", ["jrsr_core", "training.cli", "training.runs", "training.config"]
+)
 def test_imports_need_no_reader(module):
     code = f"import sys\nimport {module}\nprint(*(set(sys.modules) & set({BLOCKED})))"
     done = run_process([sys.executable, "-c", code])

@@ -10,7 +10,7 @@ from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
 from tests.training.test_cli import run  # noqa: F401
 from training.evaluation.rows import read_rows
-from training.fit import fit
+from training.runs import fit
 
 from .conftest import tiny
 

@@ -15,9 +15,9 @@ from tests.helpers.paths import ROOT
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
 from training.config.recipe import parse_changes
-from training.fit import fit
-from training.fit.log import read_log
-from training.fit.networks import build_networks
+from training.runs import fit
+from training.runs.log import read_log
+from training.runs.networks import build_networks
 
 FOLDER = Path(training.__file__).parent / "recipes"
 WEIGHTS = shipped_folder()

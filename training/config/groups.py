@@ -69,7 +69,7 @@ class Scans(Group):
 
 
 class Phases(Group):
-    """Shares of the first two of the three phases of a run; see `fit.schedule`."""
+    """Shares of the first two of the three phases of a run; see `runs.schedule`."""
 
     recon: Share = 0.0  # of all steps: the reconstruction alone
     psnr: Share = 0.0  # of the rest: without perceptual and adversarial losses
@@ -136,7 +136,7 @@ class FixedPoint(Group):
 
 
 class Patch(Group):
-    """Gradients on a patch of the image instead of the whole; see `fit.patches`."""
+    """Gradients on a patch of the image instead of the whole; see `runs.patches`."""
 
     size: Size = 0  # LR pixels; 0: whole images
     margin: Size = 8  # LR pixels at each border that the loss leaves out

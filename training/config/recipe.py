@@ -4,7 +4,7 @@ A recipe may name a `base` recipe beside it and then holds only where it differs
 changed on the command line as key=value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,10 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def load_recipe(path: Path, changes: Sequence[str] | None = None) -> RunConfig:
-    """Return the run of a recipe and its bases; `changes` are "key=value" texts that win over both.
+def load_recipe(path: Path, changes: Sequence[str] | Mapping[str, Any] | None = None) -> RunConfig:
+    """Return the run of a recipe and its bases; `changes` win over both.
+
+    They are "key=value" texts, or values by dotted key.
 
     Without `out` the run goes to `runs/NAME`, where NAME is that of the recipe.
 
@@ -68,5 +70,9 @@ def load_recipe(path: Path, changes: Sequence[str] | None = None) -> RunConfig:
         that is not possible.
     """
     path = Path(path)
-    values = {"out": f"runs/{path.stem}"} | _read(path) | parse_changes(changes or ())
+    if isinstance(changes, Mapping):
+        own = flatten(changes, "changes")
+    else:
+        own = parse_changes(changes or ())
+    values = {"out": f"runs/{path.stem}"} | _read(path) | own
     return make_config(values, path.name)

@@ -9,9 +9,10 @@ them their columns are empty.
 import csv
 import io
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ from training.data.testset import (
 )
 from training.errors import UsageError, as_usage
 
+from .other_images import OtherImages, read_folders
 from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -65,6 +67,26 @@ def short_hash(recon: Reconstructor) -> str:
     return "+".join(card.sha256[:SHORT_HASH] for card in recon.cards)
 
 
+class Judged(Protocol):
+    """What makes images of test slices: a system, or a folder of images made elsewhere."""
+
+    @property
+    def fully_sampled(self) -> bool:
+        """Whether it is given the scan without undersampling."""
+        ...
+
+    def __call__(self, test: ScannedSlice) -> ReconImage:
+        """Return the image of a test slice."""
+        ...
+
+
+def digest_of(system: "Judged") -> str:
+    """Return what identifies a system: the hash of its weights, or of its images."""
+    if isinstance(system, OtherImages):
+        return system.sha256[:SHORT_HASH]
+    return short_hash(system.recon) if isinstance(system, System) else ""
+
+
 @dataclass(frozen=True)
 class System:
     """A reconstructor, and whether it is given the scan without undersampling, as the bound is."""
@@ -93,7 +115,7 @@ def contradicted(image: ReconImage, measured: CalibratedSlice) -> float:
 
 def evaluate_slice(
     label: str,
-    system: System,
+    system: Judged,
     test: ScannedSlice,
     distances: dict[str, Distance] | None = None,
     measured: CalibratedSlice | None = None,
@@ -104,7 +126,7 @@ def evaluate_slice(
     magnitude, truth, report = image.magnitude, test.scan.truth, image.report
     share, pixel = float(effective_resolution(magnitude, truth)), test.address.pixel_mm
     far = {k: float(d(magnitude[None], truth[None])) for k, d in (distances or {}).items()}
-    return {
+    row = {
         "model": label,
         "scan": FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED,
         "file": test.address.file,
@@ -117,11 +139,15 @@ def evaluate_slice(
         "resolution": f"{share:.4f}",
         "resolution_mm": "" if pixel is None else f"{resolution_mm(share, pixel):.4f}",
         **{k: f"{v:.6f}" for k, v in far.items()},
+        "weights_sha256": digest_of(system),
+    }
+    if isinstance(system, OtherImages):
+        return row
+    return row | {
         "kspace_residual": f"{report.kspace_residual:.5f}",
         "contradicted_detail": f"{contradicted(image, measured):.5f}",
         "fixed_point_residual": f"{report.fixed_point_residual:.6f}",
         "iterations": report.iterations,
-        "weights_sha256": short_hash(system.recon),
         **{f"seconds_{k}": f"{v:.4f}" for k, v in report.seconds.items()},
     }
 
@@ -168,14 +194,14 @@ def _open_rows(out: Path) -> list[dict]:
     return read_rows(out)
 
 
-def _check_systems(out: Path, rows: list[dict], systems: dict[str, System]) -> None:
+def _check_systems(out: Path, rows: list[dict], systems: dict[str, Judged]) -> None:
     """Refuse a file with rows of another system under the same label."""
     for row in rows:
         system = systems.get(row["model"])
         if system is None:
             continue
         given = FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED
-        found = {"weights": (row["weights_sha256"], short_hash(system.recon))}
+        found = {"weights": (row["weights_sha256"], digest_of(system))}
         found["scan"] = (row["scan"], given)
         for what, (was, now) in found.items():
             if was != now:
@@ -210,6 +236,8 @@ class Evaluation:
         CSV file; rows that it already has are kept and not made again.
     distances
         Functions for the columns "squeezenet_distance" and "lpips".
+    images
+        Folders of images made elsewhere, see `other_images`.
     """
 
     def __init__(
@@ -220,9 +248,15 @@ class Evaluation:
         out: Path,
         n_slices: int | None = None,
         distances: dict[str, Distance] | None = None,
+        *,
+        images: Sequence[str] = (),
     ) -> None:
         self.protocol, self.out, self.distances = protocol, out, distances
-        self.systems = load_systems(models)
+        folders = read_folders(list(images))
+        self.systems: dict[str, Judged] = dict(load_systems(models))
+        if twice := self.systems.keys() & folders.keys():
+            raise UsageError(f"model {min(twice)} is listed twice")
+        self.systems |= folders
         slices = find_slices(data, n_slices)
         rows = _open_rows(out)
         _check_systems(out, rows, self.systems)

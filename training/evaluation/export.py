@@ -11,8 +11,8 @@ from jrsr_core.weights.sets import split_set
 from training.data.batches import acquired_settings
 from training.data.manifest import NAME, Manifest
 from training.data.ranges import without_neutral
-from training.fit.initial_weights import SOURCES, averaged_model, mix_with_start
-from training.fit.log import read_log
+from training.runs.initial_weights import SOURCES, averaged_model, mix_with_start
+from training.runs.log import read_log
 
 from .evaluate import SHORT_HASH, current_commit
 from .rows import summarise

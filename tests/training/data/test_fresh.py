@@ -16,9 +16,9 @@ from training.data.prepare import get_scan
 from training.data.ranges import COIL_COUNTS, SHAPES, Variety
 from training.data.scans import collate, unpack_scan
 from training.data.variety import draw_scan
-from training.fit import fit
-from training.fit.checkpoint import read_checkpoint
-from training.fit.log import read_log
+from training.runs import fit
+from training.runs.checkpoint import read_checkpoint
+from training.runs.log import read_log
 
 
 def scan(shape=(4, 8, 6)):

@@ -9,9 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.tensors import without_waiting
 from tests.training.conftest import tiny
-from training.fit import fit, networks
-from training.fit.checkpoint import read_checkpoint
-from training.fit.run import Run
+from training.runs import fit, networks
+from training.runs.checkpoint import read_checkpoint
+from training.runs.run import Run
 
 READS = {
     "aten::_local_scalar_dense",

@@ -8,14 +8,14 @@ import torch
 
 from tests.helpers.processes import run_process
 from tests.training.conftest import tiny
-from training.fit import fit
-from training.fit.checkpoint import part, read_checkpoint
+from training.runs import fit
+from training.runs.checkpoint import part, read_checkpoint
 
 WORKER = """
 import sys, torch
 torch.set_num_threads(1)
 from training.config import RunConfig
-from training.fit import fit
+from training.runs import fit
 fit(RunConfig.model_validate_json(sys.argv[1]))
 """
 

@@ -14,12 +14,12 @@ from jrsr_core.models import rec
 from jrsr_core.weights.load import load_weights
 from tests.helpers.processes import PATIENCE
 from tests.training.conftest import changed, tiny
-from training.fit import fit, run
-from training.fit.budget import Budget, Stopwatch
-from training.fit.checkpoint import read_checkpoint
-from training.fit.initial_weights import averaged_model
-from training.fit.log import read_log
-from training.fit.schedule import last_phase
+from training.runs import fit, run
+from training.runs.budget import Budget, Stopwatch
+from training.runs.checkpoint import read_checkpoint
+from training.runs.initial_weights import averaged_model
+from training.runs.log import read_log
+from training.runs.schedule import last_phase
 
 
 class HandClock:

@@ -23,12 +23,12 @@ from training.data.manifest import Acquisition
 from training.data.prepare import open_folder
 from training.errors import TrainingDiverged
 from training.evaluation.export import export
-from training.fit import adversarial, fit, supervised
-from training.fit.checkpoint import CheckpointError, part, read_checkpoint
-from training.fit.initial_weights import averaged_model, weights_sha256
-from training.fit.log import read_log
-from training.fit.run import Run
-from training.fit.schedule import learning_rate, phase_at
+from training.runs import adversarial, fit, supervised
+from training.runs.checkpoint import CheckpointError, part, read_checkpoint
+from training.runs.initial_weights import averaged_model, weights_sha256
+from training.runs.log import read_log
+from training.runs.run import Run
+from training.runs.schedule import learning_rate, phase_at
 
 GAN = {
     "loop": "adversarial",
@@ -54,7 +54,7 @@ def assert_equal(a, b):
 KILLED = """
 import os, signal, sys, torch
 from training.config import RunConfig
-from training.fit import adversarial, fit, supervised
+from training.runs import adversarial, fit, supervised
 torch.set_num_threads(1)
 config = RunConfig.model_validate_json(sys.argv[1])
 def on_row(row):

@@ -10,15 +10,15 @@ import torch
 
 from tests.helpers.processes import run_process
 from tests.training.conftest import tiny
-from training.fit import fit
-from training.fit.checkpoint import read_checkpoint
-from training.fit.run import Run
+from training.runs import fit
+from training.runs.checkpoint import read_checkpoint
+from training.runs.run import Run
 
 SIGNALLED = """
 import os, signal, sys, torch
 from training import cli
 from training.config import RunConfig
-from training.fit import fit
+from training.runs import fit
 torch.set_num_threads(1)
 config, number = RunConfig.model_validate_json(sys.argv[1]), int(sys.argv[2])
 rank = int(os.environ.get("RANK", 0))

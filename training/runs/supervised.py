@@ -44,7 +44,7 @@ def fit(
 ) -> nn.Module:
     """Train to the last step or the deadline and return the averaged generator.
 
-    Parameters and errors as `fit.fit`.
+    Parameters and errors as `runs.fit`.
     """
     with Run(config, on_row, watch) as run:
         _check_losses(run)

@@ -7,7 +7,7 @@ from jrsr_core.models.jrsr import Jrsr, JrsrConfig, JrsrDc
 from jrsr_core.models.rec import RecConfig
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import SrConfig
-from training.fit.growth import GrowthError, grow
+from training.runs.growth import GrowthError, grow
 
 LARGE = {"jrsr": (Jrsr, 0, {}), "jrsr-dc": (JrsrDc, 2, {"n_in": 6, "n_out": 2})}
 

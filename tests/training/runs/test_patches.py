@@ -5,10 +5,10 @@ import torch
 
 from tests.training.conftest import prepared, tiny, write_images
 from training.config import RunConfig
-from training.fit import adversarial, supervised
-from training.fit.log import read_log
-from training.fit.patches import patch_output
-from training.fit.run import Run
+from training.runs import adversarial, supervised
+from training.runs.log import read_log
+from training.runs.patches import patch_output
+from training.runs.run import Run
 
 
 def gradients(run, patch):

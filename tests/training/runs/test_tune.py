@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from jrsr_core.simulation.phantoms import brain_phantom
-from training.fit.tune import ITERATIONS, LAMBDAS, tune_cg_sense
+from training.runs.tune import ITERATIONS, LAMBDAS, tune_cg_sense
 
 
 def test_grid_is_complete_and_best_first(tmp_path):
