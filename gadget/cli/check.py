@@ -10,7 +10,7 @@ import typer
 
 from gadget.settings import read_settings
 
-from .options import Dataset, Device, Model, Pairs, Untrusted, app
+from .options import AsJson, Dataset, Device, Model, Pairs, Untrusted, app
 
 
 @app.command()
@@ -21,6 +21,7 @@ def check(
     pairs: Pairs = None,
     untrusted: Untrusted = False,
     dataset: Dataset = "",
+    as_json: AsJson = False,
 ) -> int:
     """Print what scans contain and how they would be reconstructed.
 
@@ -30,4 +31,6 @@ def check(
     from gadget.offline.scans import find_scans
 
     settings = read_settings(pairs or [], model=model, device=device)
-    return check_scans(find_scans(inputs, untrusted=untrusted), settings, dataset=dataset)
+    return check_scans(
+        find_scans(inputs, untrusted=untrusted), settings, dataset=dataset, as_json=as_json
+    )

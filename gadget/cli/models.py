@@ -1,32 +1,116 @@
 """The command `jrsr models`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from gadget.console import print_line, print_warning
+import typer
+
+from gadget.console import print_json, print_line
 from gadget.errors import Exit
+from gadget.settings import Settings
+from jrsr_core.models.names import MODEL_NAMES, has_weights
+from jrsr_core.weights.sets import DEFAULT_SET, SEPARATOR, list_shipped
 
-from .options import app
+from . import completion
+from .options import AsJson, app
+
+if TYPE_CHECKING:
+    from jrsr_core.weights.card import WeightsCard
+
+DEFAULT = Settings.model_fields["model"].default
+INSTALLED, NEEDS_NONE, ABSENT = "installed", "needs none", "not installed"
+HEADINGS = ("model", "weights", "size", "PSNR [dB]", "SSIM", "protocol")
 
 
 @app.command()
-def models() -> int:
-    """List shipped weights, verified against their cards: NAME, and NAME@SET for those of a set."""
-    from jrsr_core.weights.sets import list_shipped
+def models(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Print the cards of this model; without one, a table of all models.",
+            autocompletion=completion.models,
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> int:
+    """List the models: which is the default, which need no weights, which are installed.
 
+    Installed weights are verified against their cards. NAME@SET takes those of a set.
+    """
     cards = list_shipped()
-    for name, card in cards.items():
-        print_line(f"{name} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
-        print_line(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
-        samples = card.training.get("samples_seen", "unknown")
-        for protocol, figures in card.own_metrics.items():
-            print_line(f"  {protocol}, {samples} samples seen: {_figures(figures)}")
-    if not cards:
-        print_warning("no weights found")
+    if name:
+        return _print_model(name, as_json=as_json)
+    if as_json:
+        print_json([_as_json(known, cards.get(known)) for known in _names(cards)])
+        return Exit.DONE
+    rows = [HEADINGS, *(_row(known, cards.get(known)) for known in _names(cards))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+    for row in rows:
+        print_line("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip())
     return Exit.DONE
 
 
-def _figures(value: Any) -> str:
-    """Return the metrics of a card, which may be nested, on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_figures(figure)}" for name, figure in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _names(cards: dict[str, "WeightsCard"]) -> list[str]:
+    """Return the default, then models with weights, without, and those that are not installed."""
+    first = [DEFAULT, *cards]
+    without = [name for name in MODEL_NAMES if not has_weights(name)]
+    return list(dict.fromkeys([*first, *without, *MODEL_NAMES]))
+
+
+def _weights(name: str, card: "WeightsCard | None") -> str:
+    if not has_weights(name.partition(SEPARATOR)[0]):
+        return NEEDS_NONE
+    return INSTALLED if card is not None or _cards(name) else ABSENT
+
+
+def _cards(name: str) -> "tuple[WeightsCard, ...]":
+    """Return the installed cards of a model and of its parts; none if one is missing."""
+    from jrsr_core.weights.card import CardError
+    from jrsr_core.weights.find import system_cards
+
+    try:
+        return system_cards(name)
+    except CardError:
+        return ()
+
+
+def _row(name: str, card: "WeightsCard | None") -> tuple[str, ...]:
+    shown = f"{name} (default)" if name == DEFAULT else name
+    if card is None:
+        kind = _weights(name, card)
+        place = f" as {name}{SEPARATOR}{DEFAULT_SET}" if kind == INSTALLED else ""
+        return (shown, f"{kind}{place}", "", "", "", "")
+    protocol, figures = next(iter(card.own_metrics.items()), ("", {}))
+    psnr, ssim = (figures.get(key) for key in ("psnr", "ssim"))
+    numbers = ("" if psnr is None else f"{psnr:.2f}", "" if ssim is None else f"{ssim:.3f}")
+    return (shown, _weights(name, card), card.preset, *numbers, protocol)
+
+
+def _as_json(name: str, card: "WeightsCard | None") -> dict[str, Any]:
+    entry: dict[str, Any] = {"model": name, "default": name == DEFAULT}
+    entry["weights"] = _weights(name, card)
+    if card is not None:
+        entry |= card.model_dump(mode="json", include={"preset", "sha256", "licence", "data"})
+        entry["metrics"] = card.own_metrics
+    return entry
+
+
+def _print_model(name: str, *, as_json: bool) -> int:
+    """Print the cards of a model; raises as `check_model`."""
+    from gadget.compute.model import check_model
+    from jrsr_core.weights.find import system_cards
+
+    check_model(Settings(model=name))
+    cards = system_cards(name)
+    if as_json:
+        print_json([card.model_dump(mode="json") for card in cards])
+        return Exit.DONE
+    if not cards:
+        print_line(f"{name}: {NEEDS_NONE} of weights")
+    for card in cards:
+        print_line(f"{card.model} {card.preset}: sha256 {card.sha256[:16]}, {card.licence}")
+        print_line(f"  trained on {card.data or 'unnamed data'}; {card.intended_use}")
+        samples = card.training.get("samples_seen", "unknown")
+        for protocol, figures in card.own_metrics.items():
+            numbers = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+            print_line(f"  {protocol}, {samples} samples seen: {numbers}")
+    return Exit.DONE

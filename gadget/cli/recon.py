@@ -51,6 +51,9 @@ def recon(
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")
+    ] = False,
     verbose: Verbose = False,
     log_file: Annotated[
         Path | None, typer.Option("--log", help="Append all messages, with their time.")
@@ -62,6 +65,7 @@ def recon(
     jrsr recon scan.h5                         write ISMRMRD images to scan_jrsr.h5
     jrsr recon scan.h5 -o out.nii.gz           write NIfTI; also .dcm, .png, .html (report), .h5
     jrsr recon scan.h5 -o out --format dicom   write a folder of DICOM images in out/
+    jrsr recon day1/ -o out --dry-run          print what would be done
     jrsr recon scan.h5 --report                add a report on the reliability of the images
     jrsr recon day1/ day2/ -o out              reconstruct all scans of two folders
     jrsr recon scan.h5 --model cg-sense+sinc   reconstruct without a network
@@ -76,6 +80,7 @@ def recon(
     with log_to(log_file, verbose=verbose):
         settings = read_settings(pairs or [], model=model, device=device)
         check_share(cluster, gpus_per_worker)
+        from gadget.offline.preview import preview
         from gadget.offline.recon import ReconRequest, reconstruct_files
         from gadget.offline.scans import find_scans
 
@@ -92,7 +97,7 @@ def recon(
             cluster=cluster,
             gpus_per_worker=gpus_per_worker,
         )
-        return reconstruct_files(request)
+        return preview(request) if dry_run else reconstruct_files(request)
 
 
 def _formats(text: str | None, output: Path | None, *, report: bool) -> list[str]:

@@ -1,10 +1,13 @@
 """`jrsr check`: what a scan contains, whether it is supported and how it would be reconstructed."""
 
 import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gadget.compute.model import check_model
-from gadget.console import print_line, print_warning, shortened
+from gadget.console import print_json, print_line, print_warning, shortened
 from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
@@ -35,7 +38,20 @@ ACS_SOURCES = {
 }
 
 
-def check_scans(found: Found, settings: Settings, *, dataset: str = "") -> Exit:
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What the check of one file has found; `rows` and `found` only if it is supported."""
+
+    path: Path
+    code: Exit
+    reason: str = ""
+    rows: Sequence[tuple[str, str]] = ()
+    found: Inspection | None = None
+
+
+def check_scans(
+    found: Found, settings: Settings, *, dataset: str = "", as_json: bool = False
+) -> Exit:
     """Print the content of scans and what `jrsr recon` would do with them.
 
     `dataset` is the group of the files to read. Returns the most severe exit code.
@@ -48,16 +64,19 @@ def check_scans(found: Found, settings: Settings, *, dataset: str = "") -> Exit:
         No such file.
     """
     check_model(settings)
+    results = []
     with Sandbox() as sandbox:
-        return most_severe(
-            [
-                _check_scan(path, settings, sandbox if path in found.sandboxed else None, dataset)
-                for path in found.scans
-            ]
-        )
+        for path in found.scans:
+            place = sandbox if path in found.sandboxed else None
+            results.append(_check_scan(path, settings, place, dataset))
+            if not as_json:
+                _print(results[-1])
+    if as_json:
+        print_json([_as_json(result) for result in results])
+    return most_severe([result.code for result in results])
 
 
-def _check_scan(path: Path, settings: Settings, sandbox: Sandbox | None, dataset: str) -> Exit:
+def _check_scan(path: Path, settings: Settings, sandbox: Sandbox | None, dataset: str) -> Checked:
     try:
         with open_scan(path, sandbox, dataset=dataset) as scan:
             found = inspect_scan(scan.header, scan, settings)
@@ -65,16 +84,47 @@ def _check_scan(path: Path, settings: Settings, sandbox: Sandbox | None, dataset
             rows = _dataset_row(scan) + report_rows(found, whitening, settings)
     except ValueError as error:
         declined = "declined: " if isinstance(error, UnsupportedScan) else ""
-        print_warning(f"{path.name}: {declined}{describe(error)}")
-        return exit_code(error)
-    print_line(str(path))
-    for name, value in rows:
+        return Checked(path, exit_code(error), f"{declined}{describe(error)}")
+    return Checked(path, Exit.DONE, rows=rows, found=found)
+
+
+def _print(result: Checked) -> None:
+    if result.found is None:
+        print_warning(f"{result.path.name}: {result.reason}")
+        return
+    print_line(str(result.path))
+    for name, value in result.rows:
         lines = textwrap.wrap(
             shortened(value, MAX_VALUE), WIDTH, break_long_words=False, break_on_hyphens=False
         )
         for i, line in enumerate(lines):
             print_line(f"  {'' if i else name:<13} {line}")
-    return Exit.DONE
+
+
+def _as_json(result: Checked) -> dict[str, Any]:
+    """Return the texts of the printed table, in their order, and the numbers behind them."""
+    entry: dict[str, Any] = {"file": str(result.path), "exit_code": int(result.code)}
+    entry |= {"supported": result.found is not None, "reason": result.reason}
+    if result.found is None:
+        return entry
+    plan = result.found.plan
+    spaces = [
+        {
+            "number": space.number,
+            "is_3d": space.encoding.is_3d,
+            "images": space.n_images,
+            "images_without_acs": space.n_without_acs,
+            "incomplete_images": sum(c.encoding == space.number for c in plan.incomplete),
+            "lr_matrix": list(space.lr_matrix),
+            "hr_matrix": list(space.hr_matrix),
+            "acs": list(space.acs),
+            "acceleration": round(float(space.acceleration), 4),
+            "averages": int(space.n_averages),
+        }
+        for space in result.found.spaces
+    ]
+    rows = [[name, shortened(value, MAX_VALUE)] for name, value in result.rows]
+    return entry | {"coils": plan.n_coils, "encodings": spaces, "rows": rows}
 
 
 def _dataset_row(scan: Scan) -> list[tuple[str, str]]:

@@ -56,10 +56,15 @@ def _exists(format_name: str, path: Path) -> bool:
     return path.is_dir() if is_folder(format_name, path) else path.is_file()
 
 
+def is_new_folder(path: Path | None) -> bool:
+    """Return whether an output is a folder that does not exist yet."""
+    return path is not None and not named_format(path) and not path.exists()
+
+
 @contextmanager
 def output_folder(path: Path | None) -> Iterator[None]:
     """Make the output folder if it is new, and remove it again if it stays empty."""
-    if path is None or named_format(path) or path.exists():
+    if path is None or not is_new_folder(path):
         yield
         return
     path.mkdir(parents=True)
