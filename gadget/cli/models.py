@@ -77,7 +77,7 @@ def _row(name: str, card: "WeightsCard | None") -> tuple[str, ...]:
     shown = f"{name} (default)" if name == DEFAULT else name
     if card is None:
         kind = _weights(name, card)
-        place = f" as {name}{SEPARATOR}{DEFAULT_SET}" if kind == INSTALLED else ""
+        place = f" ({SEPARATOR}{DEFAULT_SET})" if kind == INSTALLED else ""
         return (shown, f"{kind}{place}", "", "", "", "")
     protocol, figures = next(iter(card.own_metrics.items()), ("", {}))
     psnr, ssim = (figures.get(key) for key in ("psnr", "ssim"))
