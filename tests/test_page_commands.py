@@ -31,6 +31,7 @@ NOT_RUN = (
     (r"^jrsr chains (/path/to/|\$CONDA_PREFIX)", "names a folder of the reader"),
     (r"^gadgetron_ismrmrd_client ", "needs Gadgetron; tests/gadget/test_xml_chains.py"),
     (r"\| jrsr stream", "needs tools of other packages; tests/gadget/stream"),
+    (r"^jrsr import (meas_|multicoil)", "needs a scan of others; tests/gadget/offline/importing"),
     (r"^ray ", "starts a Ray cluster; tests/gadget/compute/ray"),
     (r"^jrsr serve", "runs until it is stopped; tests/gadget/server/test_serve.py"),
     (r"--cluster ", "needs Ray; tests/gadget/compute/ray"),
@@ -88,6 +89,20 @@ def volumes(folder):
         nibabel.save(image, path)
 
 
+def arrays(folder):
+    """Write the arrays that the page on importing names, small."""
+    from scipy.io import savemat
+
+    kspace = np.fft.fftshift(np.fft.fft2(brain_phantom((48, 64)).numpy())).astype(np.complex64)
+    coils = np.stack([kspace, 1j * kspace, kspace * (1 + 1j), -kspace])  # coil, y, x
+    np.save(folder / "kspace.npy", coils[None])
+    np.save(folder / "volume.npy", np.stack([coils] * 12, 1))
+    savemat(folder / "kspace.mat", {"k": coils.transpose(2, 1, 0)})
+    bart = coils.transpose(2, 1, 0)[:, :, None]  # x, y, z, coil
+    (folder / "kspace.hdr").write_text("# Dimensions\n" + " ".join(map(str, bart.shape)) + "\n")
+    bart.ravel(order="F").tofile(folder / "kspace.cfl")
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     """A folder with the inputs that the pages name."""
@@ -99,6 +114,7 @@ def desk(tmp_path_factory):
     for name, n in (("train", 4), ("val", 1), ("test", 4)):
         images(folder / f"brain_{name}.h5", n)
     volumes(folder)
+    arrays(folder)
     for name in ("training", "docker", "xml_chains"):
         (folder / name).symlink_to(ROOT / name)
     return folder
