@@ -4,6 +4,12 @@ import os
 
 import pytest
 
+# Ray gives its workers the lowest priority but four, and ends those that start slowly: on a busy
+# machine the tests would last for ever. It reads these when a cluster starts.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
 
 @pytest.fixture(scope="session")
 def ended():
@@ -17,7 +23,6 @@ def ended():
 def cluster(ended):
     """Two cores, and a GPU that Ray believes in; started again where a test has ended it."""
     ray = pytest.importorskip("ray")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not ray.is_initialized():
         ray.init(
             "local",
