@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +12,7 @@ from gadget.chains import chain_files
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.paths import ROOT
 from tests.helpers.peer import closed_port
+from tests.helpers.processes import run_process
 
 CHECKS = (
     *("jrsr", "Python", "numpy", "ismrmrd", "torch", "gadgetron", "chains", "storage"),
@@ -55,11 +55,9 @@ def test_a_library_that_does_not_load(tmp_path):
     (tmp_path / "torch").mkdir()
     text = 'raise ImportError("libcudart.so.12: cannot open shared object file")'
     (tmp_path / "torch" / "__init__.py").write_text(text)
-    done = subprocess.run(
+    done = run_process(
         [sys.executable, "-m", "gadget", "doctor"],
         env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 1 and done.stderr == ""
     assert "is installed but does not load: ImportError: libcudart.so.12" in done.stdout

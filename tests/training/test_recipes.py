@@ -1,7 +1,6 @@
 """Recipes: one per row of the paper's tables, each a short run whose loss falls."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.sets import shipped_folder
 from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
 from training.config.recipe import parse_changes
@@ -59,11 +59,9 @@ def test_recipes_state_the_numbers_of_the_paper():
 @pytest.mark.parametrize("protocol", ["brain-5x", "wall-16x"])
 def test_every_row_with_an_sr_network_is_fine_tuned_from_its_own_weights(protocol, tmp_path):
     script = ROOT / "training" / "results" / "paper_losses.sh"
-    called = subprocess.run(
+    called = run_process(
         ["bash", str(script), protocol, "scans", str(tmp_path), "vgg16.safetensors", "77"],
         env=os.environ | {"JRSR_TRAIN": "echo"},
-        capture_output=True,
-        text=True,
         check=True,
     ).stdout.splitlines()
     calls = [line.split() for line in called if line.startswith("fit ")]
