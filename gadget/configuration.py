@@ -11,7 +11,10 @@ from jrsr_core.validation import expected
 from .errors import UsageError
 from .settings import Settings
 
-NAMES = ("jrsr", "openrecon", "default")
+OPENRECON = "openrecon"
+"""The name that scanners with OpenRecon send; they take integers only."""
+
+NAMES = ("jrsr", OPENRECON, "default")
 """Configuration names, with or without ``.xml``, that stand for the settings of the server."""
 
 MAX_NAME = 64
@@ -103,7 +106,9 @@ def _check_type(name: str, value: Any) -> None:
 
 
 def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
-    """Return the settings that a configuration name stands for: none, or the model of this name.
+    """Return the settings that a configuration name stands for.
+
+    OpenRecon means int16 images, the name of a model means this model.
 
     Raises
     ------
@@ -111,6 +116,8 @@ def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
         Unknown name.
     """
     plain = name.removesuffix(".xml")
+    if plain == OPENRECON:
+        return {"output": "int16"}
     if plain in (*NAMES, ""):
         return {}
     if plain in models:

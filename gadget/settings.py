@@ -83,8 +83,9 @@ class Settings(BaseModel):
     none."""
     on_failure: Literal["fallback", "stop"] = "fallback"
     """If a slice cannot be reconstructed: write a fallback image, or stop."""
-    output: Literal["magnitude", "complex"] = "magnitude"
-    """Images as magnitude (float32) or complex (complex64)."""
+    output: Literal["magnitude", "float32", "complex", "int16", "uint16"] = "magnitude"
+    """Pixels of MRD images: magnitude (float32), complex (complex64), or integers 0..4095 with one
+    scale for the measurement, which leave when it is complete."""
     series_index: int = Field(1, ge=1, le=MAX_SERIES)
     """Series of the images, and the number in the name of their group."""
     batch_size: int = Field(4, ge=1, le=1024)

@@ -170,6 +170,11 @@ def scratch_file(folder: Path) -> IO[bytes]:
         return tempfile.TemporaryFile(dir=folder)
 
 
+def spooled_file(in_memory: int) -> IO[bytes]:
+    """Return an open file whose first bytes are in memory, the whole on disk once it is larger."""
+    return tempfile.SpooledTemporaryFile(max_size=in_memory)
+
+
 def write_bytes(path: Path, data: bytes, *, overwrite: bool, sync: bool = False) -> None:
     """Write a file in one go; errors as `whole_file`.
 

@@ -8,10 +8,10 @@ from gadget.errors import UsageError
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter, is_own_file
 from gadget.output.report.writer import ReportWriter
 from jrsr_core.atomic import check_target
-from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.spelling import nearest
 
 from .base import Result, ScanJob, ScanWriter
+from .mrd import MrdWriter
 from .names import ENDINGS, is_folder, named_format
 from .nifti import NiftiWriter, require_nibabel
 from .planes_png import PlanesPngWriter
@@ -82,7 +82,6 @@ def open_writers(
             planes = PLANE_WRITERS[name](path, job.header_xml, overwrite=overwrite)
             stack.enter_context(planes)
             return lambda result: planes.write(result.mrd)
-        images = stack.enter_context(ImageWriter(path, job.header_xml, overwrite=overwrite))
-        return lambda result: images.write(result.mrd)
+        return stack.enter_context(MrdWriter(path, job, overwrite=overwrite)).write
 
     return [enter(name, path) for name, path in targets.items()]

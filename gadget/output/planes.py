@@ -16,6 +16,7 @@ import ismrmrd
 import numpy as np
 
 from jrsr_core.data import orthonormal_axes
+from jrsr_core.mrd.grey_values import meta_of, values_of
 
 MOMENTS = ("repetition", "set", "phase", "average")
 """Counters that order the images of a place and contrast in time, the slowest first."""
@@ -146,7 +147,7 @@ def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
         group=group,
         counters={name: int(getattr(head, name)) for name in COUNTERS},
         # Empty attributes are read from a file as None.
-        meta={name: "" if value is None else value for name, value in mrd.meta.items()},
+        meta={name: "" if value is None else value for name, value in meta_of(mrd).items()},
         acquired=int(head.acquisition_time_stamp),
         triggered=int(head.physiology_time_stamp[0]),
     )
@@ -162,7 +163,7 @@ def _volume(mrd: ismrmrd.Image) -> np.ndarray:
     if head.channels != 1:
         name = f"image {head.image_index} of series {head.image_series_index}"
         raise ValueError(f"{name} has {head.channels} channels, DICOM and NIfTI take 1")
-    values = np.abs(mrd.data[0]) if np.iscomplexobj(mrd.data) else mrd.data[0]
+    values = np.abs(mrd.data[0]) if np.iscomplexobj(mrd.data) else values_of(mrd)[0]
     volume = values.astype(np.float32)
     if not np.isfinite(volume).all():
         raise ValueError(f"image {head.image_index} has pixels that are not finite")

@@ -7,13 +7,17 @@ nothing          the peer has disconnected: the computation stops at its next it
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+
+import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.console import plain
-from gadget.errors import Exit, describe, exit_code
+from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import Result
+from gadget.output.grey_values import GreyValues
 from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
 from gadget.server.protocol.connection import CLOSE, Message, PeerConnection
@@ -127,6 +131,8 @@ class Session:
 
     def _serve(self, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
+        if self._connection.is_gadgetron and settings.output == "int16":
+            raise UsageError("output is int16, which Gadgetron does not take: output=uint16")
         header = parse_header(self._connection.header)
         # A chain of Gadgetron removes oversampling and leaves the header as it was.
         scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
@@ -140,13 +146,16 @@ class Session:
             self._inbox.set_held(scan.n_bytes)
             memory.check_acs(scan.n_acs_bytes)
 
-        for tasks in self._tasks(scan, memory):
-            at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
-            with self._inbox.memory.image(memory.largest.of(at_once)):
-                images = reconstruct(tasks, engine, settings, at_once=at_once, failures=failures)
-                for result in to_results(images, header, settings, numbering):
-                    self._send(result, engine)
-                    check()
+        with self._grey_values(settings) as grey_values:
+            for tasks in self._tasks(scan, memory):
+                at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
+                with self._inbox.memory.image(memory.largest.of(at_once)):
+                    images = reconstruct(
+                        tasks, engine, settings, at_once=at_once, failures=failures
+                    )
+                    for result in to_results(images, header, settings, numbering):
+                        self._send(result, engine, grey_values)
+                        check()
         self.outcome.n_lines = scan.n_lines
         seconds = time.perf_counter() - start
         log.info(
@@ -164,11 +173,28 @@ class Session:
                 f"trigger={settings.trigger} and are not in it; trigger=measurement waits for all"
             )
 
-    def _send(self, result: Result, engine: Engine) -> None:
-        self._connection.send(result.mrd)
+    def _send(self, result: Result, engine: Engine, grey_values: GreyValues) -> None:
+        self._send_all(grey_values.add(result.mrd))
         self.outcome.n_images += 1
         self.outcome.n_fallback += result.is_fallback
         self.progress.add(result, engine)
+
+    def _send_all(self, images: Iterable[ismrmrd.Image]) -> None:
+        for image in images:
+            self._connection.send(image)
+
+    @contextmanager
+    def _grey_values(self, settings: Settings) -> Iterator[GreyValues]:
+        """Yield what converts the images; those it holds back leave at the end of any scan."""
+        with closing(GreyValues(settings.output)) as grey_values:
+            try:
+                yield grey_values
+            except (PeerDisconnected, Cancelled):
+                raise
+            except Exception:
+                self._send_all(grey_values.finish())
+                raise
+            self._send_all(grey_values.finish())
 
     def _expect(self, n_bytes: int) -> None:
         """Keep room for an image of this size, instead of the one expected so far."""

@@ -166,7 +166,9 @@ def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
         "ImageRowDir": _direction(image.geometry.read_dir),
         "ImageColumnDir": _direction(image.geometry.phase_dir),
     }
-    return gadgetron | fire | _timing(image.counters, header) | _own_meta(image)
+    meta = gadgetron | fire | _timing(image.counters, header) | _own_meta(image)
+    # Empty texts are left out: some readers make the text "None" of them.
+    return {name: value for name, value in meta.items() if value not in ("", None, [])}
 
 
 def window(image: ReconImage) -> tuple[float, float]:

@@ -130,8 +130,9 @@ def test_a_wrong_value_is_named(properties, words):
 
 
 def test_names_of_configurations():
-    for name in ("jrsr", "jrsr.xml", "openrecon", "default", ""):
+    for name in ("jrsr", "jrsr.xml", "default", ""):
         assert named_properties(name, MODELS) == {}
+    assert named_properties("openrecon", MODELS) == {"output": "int16"}
     for name in ("cg-sense+sinc", "jrsr-dc.xml"):
         assert named_properties(name, MODELS) == {"model": name.removesuffix(".xml")}
     with pytest.raises(UsageError, match=r"unknown configuration 'cg-sence\+sinc', did you mean"):

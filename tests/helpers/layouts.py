@@ -12,6 +12,8 @@ import numpy as np
 
 CONFIG_FILE, CONFIG, HEADER, CLOSE, TEXT, QUERY, RESPONSE, ERROR = range(1, 9)
 ACQUISITION, IMAGE, RECON_DATA, IMAGE_ARRAY, WAVEFORM, BUCKET = 1008, 1022, 1023, 1024, 1026, 1050
+ARRAY = 1030
+"""Of ISMRMRD's streams; Gadgetron does not know it."""
 
 COUNTERS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", "slice", "contrast")
 COUNTERS += ("phase", "repetition", "set", "segment")

@@ -83,7 +83,7 @@ def test_buckets_from_gadgetron(server, scan, trigger):
     assert answer.is_closed and not answer.errors
 
 
-@pytest.mark.parametrize("name", ["jrsr", "openrecon", "cg-sense+sinc", "default.xml"])
+@pytest.mark.parametrize("name", ["jrsr", "cg-sense+sinc", "default.xml"])
 def test_lines_from_an_mrd_client(server, scan, name):
     answer = client(server, scan, name=name)
     assert_images(answer.images, scan.expected())
@@ -154,7 +154,7 @@ def test_four_at_once_with_one_model(scan):
             lambda: gadgetron(server, scan, scan.lines_alone),
             lambda: client(server, scan),
             lambda: gadgetron(server, scan, scan.lines_alone, layouts.properties(time_limit=60)),
-            lambda: client(server, scan, name="openrecon"),
+            lambda: client(server, scan, name="cg-sense+sinc"),
         ]
         for answer in pool.map(lambda way: way(), ways):
             assert_images(answer.images, scan.expected())
@@ -507,3 +507,40 @@ def test_no_socket_and_no_thread_is_left(scan):
     assert not server.connections
     wait_until(lambda: threading.active_count() <= before, "threads end")
     assert not open_sockets() - sockets
+
+
+def test_openrecon_receives_integers_with_one_scale(server, scan):
+    answer = client(server, scan, name="openrecon")
+    assert_images(answer.images, scan.expected(output="int16"))
+    assert {int(image.head["data_type"]) for image in answer.images} == {2}
+    assert len({image.attribute("JRSR_value_of_one") for image in answer.images}) == 1
+    assert max(image.pixels.max() for image in answer.images) == 4095
+
+
+def test_a_peer_may_ask_for_floats_or_for_other_integers(server, scan):
+    floats = client(server, scan, layouts.text('{"output": "magnitude"}'), name="openrecon")
+    assert_images(floats.images, scan.expected())
+    integers = client(server, scan, layouts.text('{"output": "uint16"}'))
+    assert_images(integers.images, scan.expected(output="uint16"))
+
+
+def test_gadgetron_receives_unsigned_integers_and_is_told_that_it_takes_no_others(server, scan):
+    properties = layouts.properties(trigger="slice", output="uint16")
+    answer = gadgetron(server, scan, scan.lines_alone, properties)
+    assert_images(answer.images, scan.expected(output="uint16"))
+    properties = layouts.properties(output="int16")
+    answer = gadgetron(server, scan, scan.lines_alone, properties)
+    (error,) = answer.errors
+    assert "output=uint16" in error and not answer.images
+
+
+def test_integers_of_complete_slices_leave_before_the_error(server, scan):
+    # The scan breaks off with a line of an encoding that the header does not have.
+    head = scan.lines.heads[-1].copy()
+    head["encoding_space_ref"] = 9
+    broken = layouts.acquisition(head, scan.lines.data[-1])
+    data = [*scan.lines_alone[:-1], broken, layouts.close()]
+    properties = layouts.properties(trigger="slice", output="uint16")
+    answer = gadgetron(server, scan, data, properties)
+    assert_images(answer.images, scan.expected(output="uint16"))
+    assert "encoding 9" in answer.errors[0]

@@ -1,0 +1,42 @@
+"""Writer of ISMRMRD images: pixels as they are, or integers with one scale."""
+
+from pathlib import Path
+from types import TracebackType
+
+from jrsr_core.mrd.files.image_writer import ImageWriter
+
+from .base import Result, ScanJob, Writer
+from .grey_values import GreyValues
+
+
+class MrdWriter(Writer):
+    """Writes the images of a scan to one file; raises as `ImageWriter`."""
+
+    def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
+        super().__init__(path)
+        writer = ImageWriter(path, job.header_xml, overwrite=overwrite)
+        self._images = self._on_exit.enter_context(writer)
+        self._grey_values = GreyValues(job.settings.output)
+        self._on_exit.callback(self._grey_values.close)
+
+    def write(self, result: Result) -> None:
+        """Add one image or map."""
+        for image in self._grey_values.add(result.mrd):
+            self._images.write(image)
+
+    def save(self) -> None:
+        """Write the images that waited for their scale."""
+        for image in self._grey_values.finish():
+            self._images.write(image)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            super().__exit__(kind, error, trace)
+        else:
+            # The file that is being written does not appear then.
+            self._on_exit.__exit__(kind, error, trace)
