@@ -7,11 +7,11 @@ the networks, before data consistency, at random places inside the object; then,
 5, stripes along x with a period of 2.5 pixels, finer than what was measured. Area under the ROC
 curve: the probability that the mean of a map over the disc is larger with the disc than without it,
 over all places. `left` is what remains of its contrast in the delivered image: all of it for a
-system without data consistency, such as `--model jrsr@brain-5x`. Then the mean of each map inside the object where the network's image is the truth itself, over that of `taken_back`
-there, which is noise (`hallucination` as it is, in multiples of what is expected); and the
-correlation of each map with the true error inside the object, beside
-that of the spread of four reconstructions of flipped k-space (an uncertainty map at four times the
-cost).
+system without data consistency, such as `--model jrsr@brain-5x`. Then the mean of each map inside
+the object where the network's image is the truth itself, over that of `taken_back` there, which is
+noise (`hallucination` as it is, in multiples of what is expected); and the correlation of each map
+with the true error inside the object, beside that of the spread of four reconstructions of flipped
+k-space (an uncertainty map at four times the cost).
 """
 
 import argparse

@@ -3,15 +3,17 @@
 import pytest
 
 from jrsr_core.models.names import has_weights
+from jrsr_core.models.registry import build_model
+from jrsr_core.weights import sets
 from jrsr_core.weights.card import WeightsCard
-from jrsr_core.weights.find import find_card
+from jrsr_core.weights.find import find_card, find_system
 from jrsr_core.weights.load import load_system
 from jrsr_core.weights.save import save_weights
 from jrsr_core.weights.sets import list_shipped, set_folders
 from tests.helpers.paths import ROOT
 from training.config.former_keys import with_current_keys
 from training.evaluation.export import add_figures
-from training.evaluation.paper import ABLATION, COMPARISON
+from training.evaluation.paper import ABLATION, COMPARISON, REFERENCES, published_systems
 from training.evaluation.rows import read_rows, summarise
 
 RESULTS = ROOT / "training" / "results"
@@ -60,3 +62,17 @@ def test_figures_are_added_without_a_change_of_the_weights(tmp_path):
     path = save_weights(load_system("sr").model, tmp_path, "sr", "compact")
     with pytest.raises(ValueError, match="no row of weights"):
         add_figures(path, tmp_path / "other", RESULTS / "wall-16x_published_rows.csv")
+
+
+def test_a_further_set_of_a_protocol_has_its_rows_beside_the_others(tmp_path, monkeypatch):
+    for chosen in ("", "brain-5x", "brain-5x-gan", "wall-16x"):
+        for name in ("recon", "sr"):
+            save_weights(build_model(name, preset="tiny"), tmp_path / chosen, name, "tiny")
+    monkeypatch.setattr(sets, "shipped_folder", lambda: tmp_path)
+    assert sets.weight_sets() == ("brain-5x", "brain-5x-gan", "wall-16x")
+    systems = [name for name in published_systems("brain-5x") if name not in REFERENCES]
+    assert systems == [
+        *("sr@brain-5x", "sr@brain-5x-gan", "recon@brain-5x", "recon@brain-5x-gan"),
+        *("recon", "sr"),
+    ]
+    assert find_system("sr@brain-5x-gan") == (tmp_path / "brain-5x-gan" / "sr_tiny.json",)
