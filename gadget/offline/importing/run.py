@@ -92,7 +92,7 @@ def _kind(source: Path) -> str:
         if kind := hdf5_kind(source, names):
             return kind
         if "dataset" in names:
-            raise UnsupportedScan("an ISMRMRD file already: `jrsr recon` and `jrsr check` take it")
+            raise UnsupportedScan("an ISMRMRD file already, which needs no import")
         found = ", ".join(names) or "nothing"
         words = hdf5_words(source, names) or f"HDF5 without k-space known to JRSR, found: {found}"
         raise UnsupportedScan(words)

@@ -4,6 +4,7 @@ Sources: NIfTI-1 and NIfTI-2 (Cox et al.), DICOM PS3.10, NumPy's format 1 to 3, 
 MAT-file format, Siemens TWIX as `siemens_to_ismrmrd` reads it, RFC 1952 (gzip).
 """
 
+import shlex
 import struct
 import zlib
 from collections.abc import Iterable
@@ -23,12 +24,8 @@ IMPORTABLE = {
     CFL: "a BART array",
     FASTMRI: "k-space of fastMRI",
 }
-_TAKEN_BY_IMPORT = "`jrsr import` makes an ISMRMRD scan of k-space in it"
 
 _STARTS = (
-    (b"\x93NUMPY", f"{IMPORTABLE[NUMPY]}; {_TAKEN_BY_IMPORT}"),
-    (b"MATLAB 5.0", f"{IMPORTABLE[MATLAB]}; {_TAKEN_BY_IMPORT}"),
-    (b"# Dimensions", f"the header of {IMPORTABLE[CFL]}; {_TAKEN_BY_IMPORT}"),
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"yardl", "a stream of MRD version 2; `jrsr stream` reconstructs it"),
     (b"\x89PNG", "a PNG picture, which has no raw data"),
@@ -36,8 +33,7 @@ _STARTS = (
     (b"%PDF", "a PDF document, which has no raw data"),
     (b"<?xml", "an XML text; the header alone is no scan"),
 )
-_DICOM = "a DICOM image, which has no raw data; JRSR reconstructs from k-space"
-_NIFTI = "a NIfTI image, which has no raw data; JRSR reconstructs from k-space"
+_IMAGE = "which has no raw data; JRSR reconstructs from k-space"
 
 
 def foreign_kind(path: Path) -> str:
@@ -75,13 +71,14 @@ def foreign_words(path: Path) -> str:
         if head.startswith(start):
             return words
     if head[128:132] == b"DICM":
-        return _DICOM
+        return f"a DICOM image, {_IMAGE}"
     if head.startswith(b"\x1f\x8b"):
-        return f"{_NIFTI} (gzip)" if _is_nifti(_inflated(head)) else "a gzip file; unpack it first"
+        packed = f"a NIfTI image (gzip), {_IMAGE}"
+        return packed if _is_nifti(_inflated(head)) else "a gzip file; unpack it first"
     if _is_nifti(head):
-        return _NIFTI
+        return f"a NIfTI image, {_IMAGE}"
     kind = foreign_kind(path)
-    return f"{IMPORTABLE[kind]}; {_TAKEN_BY_IMPORT}" if kind else ""
+    return _taken_by_import(path, kind) if kind else ""
 
 
 def hdf5_kind(path: Path, names: Iterable[str]) -> str:
@@ -98,12 +95,18 @@ def hdf5_words(path: Path, names: Iterable[str]) -> str:
     """Return what an HDF5 file without acquisitions is, "" if not recognised."""
     found = set(names)
     if kind := hdf5_kind(path, found):
-        return f"{IMPORTABLE[kind]}; {_TAKEN_BY_IMPORT}"
+        return _taken_by_import(path, kind)
     if {"reconstruction_rss", "reconstruction_esc"} & found:
         return "images of fastMRI without k-space; JRSR reconstructs from k-space"
     if "slices" in found:
         return "magnitude images for training (`jrsr-train prepare`), which have no raw data"
     return ""
+
+
+def _taken_by_import(path: Path, kind: str) -> str:
+    """Return what a file is, and the command that makes a scan of it."""
+    command = f"jrsr import {shlex.quote(path.name)} -o scan.h5"
+    return f"{IMPORTABLE[kind]}; `{command}` makes an ISMRMRD scan of k-space in it"
 
 
 def _first_bytes(path: Path) -> bytes:

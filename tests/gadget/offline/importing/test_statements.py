@@ -194,7 +194,9 @@ def test_broken_files(run, tmp_path):
 
 def test_fastmri_files_that_do_not_say_it(run, tmp_path):
     write_small_scan(tmp_path / "scan.h5")
-    assert_one_line(run(name="scan.h5"), 2, "scan.h5: an ISMRMRD file already")
+    assert_one_line(
+        run(name="scan.h5"), 2, "scan.h5: an ISMRMRD file already, which needs no import"
+    )
     write_fastmri(tmp_path / "a.h5", K, tmp_path / "scan.h5")
     assert_one_line(run("--fov", "1,1,1", name="a.h5"), 2, "--fov: not for a fastMRI file")
     with h5py.File(tmp_path / "a.h5", "a") as file:
