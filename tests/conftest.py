@@ -6,6 +6,7 @@ On small arrays threads cost more than they bring, and results repeat.
 import pytest
 import torch
 
+from jrsr_core.models import names, registry
 from tests.helpers.entry_points import write_entry_points
 from tests.helpers.paths import CHECKOUT_MODULES, IS_CHECKOUT, WITHOUT_CHECKOUT
 
@@ -36,3 +37,13 @@ def pytest_pycollect_makemodule(module_path, parent):
     if IS_CHECKOUT or module_path.name not in CHECKOUT_MODULES:
         return None
     return SkippedModule.from_parent(parent, path=module_path)
+
+
+@pytest.fixture
+def own_networks():
+    """Forget the networks that a test registers."""
+    yield
+    for name in list(names.OWN):
+        del names.OWN[name]
+        for known in (registry.JOINTS, registry.RECONS, registry.UPSAMPLES):
+            known.pop(name, None)

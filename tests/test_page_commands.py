@@ -21,6 +21,7 @@ from tests.helpers.peer import resident
 from training import cli as training_cli
 
 NOT_RUN = (
+    (r"--network |--images ", "needs the files of its page; tests/test_page_python.py runs it"),
     (r"^python3 -m venv", ".ci/run does, from a fresh clone"),
     (r"^(python -m )?pip install|^python -m pip install", "installs; .ci/run does"),
     (r"^\.venv/bin/python -m pytest|^\.ci/", "the tests themselves"),

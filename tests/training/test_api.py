@@ -34,14 +34,7 @@ jrsr.register_model("scaled", Scaled)
 """
 
 
-@pytest.fixture(autouse=True)
-def no_own_networks():
-    """Forget the networks that a test registered."""
-    yield
-    for name in list(names.OWN):
-        del names.OWN[name]
-        for known in (registry.JOINTS, registry.RECONS, registry.UPSAMPLES):
-            known.pop(name, None)
+pytestmark = pytest.mark.usefixtures("own_networks")
 
 
 @pytest.fixture
