@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from . import completion
-from .options import Overwrite, Untrusted, app
+from .options import (
+    Accession,
+    Overwrite,
+    PatientId,
+    SeriesNumber,
+    StudyUid,
+    Template,
+    Untrusted,
+    app,
+)
 
 
 @app.command()
@@ -26,6 +35,11 @@ def convert(
     ] = None,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
+    template: Template = None,
+    patient_id: PatientId = "",
+    accession: Accession = "",
+    study_uid: StudyUid = "",
+    series_number: SeriesNumber = None,
 ) -> int:
     """Convert ISMRMRD images, also of Gadgetron, to DICOM, NIfTI or PNG.
 
@@ -34,9 +48,19 @@ def convert(
     jrsr convert images.h5 -o head.nii.gz      write NIfTI; also .dcm (Enhanced MR), .png
     """  # noqa: D301
     from gadget.offline.convert import convert_images, parse_convertible
+    from gadget.output.study import read_study
     from jrsr_core.mrd.files.sandbox import Sandbox
 
+    study = read_study(
+        template,
+        patient_id=patient_id,
+        accession=accession,
+        study_uid=study_uid,
+        series_number=series_number,
+    )
     chosen = parse_convertible(formats, output)
     with Sandbox() as sandbox:
         place = sandbox if untrusted else None
-        return convert_images(images, output, chosen, overwrite=overwrite, sandbox=place)
+        return convert_images(
+            images, output, chosen, overwrite=overwrite, sandbox=place, study=study
+        )

@@ -1,5 +1,6 @@
 """The `jrsr` application, and the options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,3 +50,16 @@ Pairs = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
+
+Template = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-template", help="DICOM file whose patient, study and frame the images take over."
+    ),
+]
+PatientId = Annotated[str, typer.Option("--patient-id", help="Patient ID of DICOM images.")]
+Accession = Annotated[str, typer.Option("--accession", help="Accession number of DICOM images.")]
+StudyUid = Annotated[str, typer.Option("--study-uid", help="Study instance UID of DICOM images.")]
+SeriesNumber = Annotated[
+    int | None, typer.Option("--series-number", help="Number of the first series of DICOM images.")
+]

@@ -14,6 +14,7 @@ from gadget.settings import read_settings
 
 from . import completion
 from .options import (
+    Accession,
     Cluster,
     Dataset,
     Device,
@@ -21,6 +22,10 @@ from .options import (
     Model,
     Overwrite,
     Pairs,
+    PatientId,
+    SeriesNumber,
+    StudyUid,
+    Template,
     Untrusted,
     Verbose,
     app,
@@ -51,6 +56,11 @@ def recon(
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,
+    template: Template = None,
+    patient_id: PatientId = "",
+    accession: Accession = "",
+    study_uid: StudyUid = "",
+    series_number: SeriesNumber = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")
     ] = False,
@@ -83,8 +93,16 @@ def recon(
         from gadget.offline.preview import preview
         from gadget.offline.recon import ReconRequest, reconstruct_files
         from gadget.offline.scans import find_scans
+        from gadget.output.study import read_study
 
         found = find_scans(inputs, untrusted=untrusted)
+        study = read_study(
+            template,
+            patient_id=patient_id,
+            accession=accession,
+            study_uid=study_uid,
+            series_number=series_number,
+        )
         request = ReconRequest(
             sources=found.scans,
             settings=settings,
@@ -96,6 +114,7 @@ def recon(
             resume=resume,
             cluster=cluster,
             gpus_per_worker=gpus_per_worker,
+            study=study,
         )
         return preview(request) if dry_run else reconstruct_files(request)
 

@@ -5,8 +5,15 @@ from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
-from gadget.output.formats import PLANE_WRITERS, check_targets, parse_formats
+from gadget.output.formats import (
+    PLANE_WRITERS,
+    check_study,
+    check_targets,
+    parse_formats,
+    plane_writer,
+)
 from gadget.output.names import target_path
+from gadget.output.study import Study
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
@@ -40,6 +47,7 @@ def convert_images(
     *,
     overwrite: bool = False,
     sandbox: Sandbox | None = None,
+    study: Study | None = None,
 ) -> Exit:
     """Write all series of a file in every format.
 
@@ -53,6 +61,8 @@ def convert_images(
         Keys of `PLANE_WRITERS`.
     sandbox
         Place of the subprocess that reads the file; None to read it here.
+    study
+        Study that DICOM images join; None for that of the scan header.
 
     Returns
     -------
@@ -70,17 +80,23 @@ def convert_images(
     """
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file")
+    check_study(study, formats)
     paths = {name: target_path(source.stem, source.parent, output, name) for name in formats}
     with output_folder(output):
         check_targets(paths, overwrite=overwrite)
-        n_images, is_complete = _convert(source, paths, sandbox, overwrite=overwrite)
+        n_images, is_complete = _convert(source, paths, sandbox, study, overwrite=overwrite)
     files = ", ".join(map(str, paths.values()))
     print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
     return Exit.DONE if is_complete else Exit.FALLBACK
 
 
 def _convert(
-    source: Path, paths: dict[str, Path], sandbox: Sandbox | None, *, overwrite: bool
+    source: Path,
+    paths: dict[str, Path],
+    sandbox: Sandbox | None,
+    study: Study | None,
+    *,
+    overwrite: bool,
 ) -> tuple[int, bool]:
     """Write all images; return their number, and whether every format contains all of them."""
     n_images, is_complete = 0, True
@@ -89,7 +105,9 @@ def _convert(
             images: Images = SandboxedImages(source, sandbox) if sandbox else ImageFile(source)
             stack.enter_context(images)
             writers = [
-                stack.enter_context(PLANE_WRITERS[name](path, images.header, overwrite=overwrite))
+                stack.enter_context(
+                    plane_writer(name, path, images.header, overwrite=overwrite, study=study)
+                )
                 for name, path in paths.items()
             ]
             for group, image in images.with_groups():

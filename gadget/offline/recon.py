@@ -19,8 +19,9 @@ from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe, exit_code, most_severe
 from gadget.output.base import ScanJob
-from gadget.output.formats import open_writers
+from gadget.output.formats import check_study, open_writers
 from gadget.output.names import named_format, target_path
+from gadget.output.study import Study
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import (
     file_tasks,
@@ -65,6 +66,8 @@ class ReconRequest:
         Address of a Ray cluster, or "local"; empty to compute in this process.
     gpus_per_worker
         Share of a GPU for each worker of the cluster.
+    study
+        Study that DICOM images join; None for that of the scan header.
     """
 
     sources: list[Path]
@@ -77,11 +80,13 @@ class ReconRequest:
     resume: bool = False
     cluster: str = ""
     gpus_per_worker: float | None = None
+    study: Study | None = None
 
     def targets(self) -> Targets:
         """Return what is written for every scan."""
         if len(self.sources) > 1 and named_format(self.output):
             raise UsageError(f"{self.output} is a file name, several scans need a folder")
+        check_study(self.study, self.formats, len(self.sources))
         return {
             source: {
                 name: target_path(f"{source.stem}_jrsr", source.parent, self.output, name)
@@ -127,6 +132,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                             get_engine,
                             overwrite=request.overwrite,
                             show_progress=n_at_once == 1,
+                            study=request.study,
                         )
                 except Exception as error:
                     print_warning(f"{source.name}: {describe(error)}")
@@ -171,6 +177,7 @@ def reconstruct_scan(
     *,
     overwrite: bool = False,
     show_progress: bool = True,
+    study: Study | None = None,
 ) -> Exit:
     """Reconstruct one open scan and write its images.
 
@@ -200,7 +207,7 @@ def reconstruct_scan(
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
     summary, is_complete, failures = Summary(name), True, list[Exception]()
     with ExitStack() as stack:
-        writers = open_writers(stack, paths, job, overwrite=overwrite)
+        writers = open_writers(stack, paths, job, overwrite=overwrite, study=study)
         tick = stack.enter_context(
             progress(slices.n_steps, name) if show_progress else nullcontext(lambda: None)
         )

@@ -1,18 +1,19 @@
 """Chooses output formats and opens their writers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 from gadget.errors import UsageError
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter, is_own_file
 from gadget.output.report.writer import ReportWriter
+from gadget.output.study import Study
 from jrsr_core.atomic import check_target
 from jrsr_core.spelling import nearest
 
 from .base import Result, ScanJob, ScanWriter
 from .mrd import MrdWriter
-from .names import ENDINGS, is_folder, named_format
+from .names import ENDINGS, FOLDERS, is_folder, named_format
 from .nifti import NiftiWriter, require_nibabel
 from .planes_png import PlanesPngWriter
 from .png import PngWriter
@@ -67,8 +68,31 @@ def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
         )
 
 
+def plane_writer(
+    name: str, path: Path, header_xml: str, *, overwrite: bool, study: Study | None = None
+) -> PlaneWriter:
+    """Return the writer of a format in `PLANE_WRITERS`; only DICOM images join a study."""
+    kind = PLANE_WRITERS[name]
+    if issubclass(kind, DicomWriter):
+        return kind(path, header_xml, overwrite=overwrite, study=study)
+    return kind(path, header_xml, overwrite=overwrite)
+
+
+def check_study(study: Study | None, formats: Iterable[str], n_scans: int = 1) -> None:
+    """Raise `UsageError` if a study is given without DICOM, or one series number for many scans."""
+    if study and not any(name in FOLDERS for name in formats):
+        raise UsageError("a study or series number is given, but no format is dicom or enhanced")
+    if study and study.series_number is not None and n_scans > 1:
+        raise UsageError(f"--series-number is for one scan, there are {n_scans}")
+
+
 def open_writers(
-    stack: ExitStack, targets: dict[str, Path], job: ScanJob, *, overwrite: bool
+    stack: ExitStack,
+    targets: dict[str, Path],
+    job: ScanJob,
+    *,
+    overwrite: bool,
+    study: Study | None = None,
 ) -> list[Callable[[Result], bool | None]]:
     """Enter one writer per format on the stack; return the functions that add an image to each.
 
@@ -79,7 +103,7 @@ def open_writers(
         if name in SCAN_WRITERS:
             return stack.enter_context(SCAN_WRITERS[name](path, job, overwrite=overwrite)).write
         if name in PLANE_WRITERS:
-            planes = PLANE_WRITERS[name](path, job.header_xml, overwrite=overwrite)
+            planes = plane_writer(name, path, job.header_xml, overwrite=overwrite, study=study)
             stack.enter_context(planes)
             return lambda result: planes.write(result.mrd)
         return stack.enter_context(MrdWriter(path, job, overwrite=overwrite)).write

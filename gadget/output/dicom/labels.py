@@ -5,6 +5,7 @@ Missing or malformed values become empty, as DICOM allows; no value is invented.
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from jrsr_core.mrd.errors import BadScan
@@ -58,6 +59,8 @@ class Labels:
     ----------
     xml
         Text of the header.
+    replaced
+        Texts by path, which take the place of those of the header.
 
     Raises
     ------
@@ -65,8 +68,9 @@ class Labels:
         The text is not XML, or XML that is not accepted.
     """
 
-    def __init__(self, xml: str) -> None:
+    def __init__(self, xml: str, replaced: Mapping[str, str] | None = None) -> None:
         self.xml = xml
+        self._replaced = replaced or {}
         try:
             self._root = parse_xml(declared_as_utf8(xml).encode("utf-8"))
         except XmlError as error:
@@ -74,7 +78,8 @@ class Labels:
 
     def text(self, path: str, limit: int = 64) -> str:
         """Return a text that DICOM accepts: no backslash or control characters, cut at `limit`."""
-        text = (self._root.findtext(path) or "").strip().replace("\\", "/")
+        found = self._replaced.get(path) or self._root.findtext(path) or ""
+        text = found.strip().replace("\\", "/")
         return "".join(c for c in text if c.isprintable())[:limit].strip()
 
     def code(self, path: str) -> str:
@@ -85,9 +90,10 @@ class Labels:
     def numbers(self, path: str) -> list[float]:
         """Return all values of an element that are finite numbers."""
         values = []
-        for element in self._root.findall(path):
+        own = [element.text for element in self._root.findall(path)]
+        for text in [self._replaced[path]] if path in self._replaced else own:
             try:
-                values.append(float(element.text or ""))
+                values.append(float(text or ""))
             except ValueError:
                 continue
         return [value for value in values if math.isfinite(value)]

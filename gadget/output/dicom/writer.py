@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import dcmwrite
@@ -9,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from gadget.output.series import PlaneWriter, Series
+from gadget.output.study import Study
 from jrsr_core.atomic import check_target, whole_file, whole_folder
 
 from .classic import classic_image
@@ -27,6 +29,8 @@ FILE_META_BYTES = 1024
 class DicomWriter(PlaneWriter):
     """Writer of a folder of classic MR images, ``series<n>_<image>.dcm``, one file per plane.
 
+    The images join `study`, or that of the scan header.
+
     Raises
     ------
     BadScan
@@ -38,10 +42,14 @@ class DicomWriter(PlaneWriter):
     may_be_file = False
     """Whether a path that ends with ``.dcm`` names a file."""
 
-    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, header_xml: str, *, overwrite: bool = False, study: Study | None = None
+    ) -> None:
         self._is_file = self.may_be_file and path.suffix.lower() == SUFFIX
         check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
-        self.labels = Labels(header_xml)
+        self._study = study or Study()
+        self._study.warn_of_another_patient(Labels(header_xml), path.name)
+        self.labels = Labels(header_xml, self._study.labels)
         super().__init__(path, header_xml, overwrite=overwrite)
 
     def save(self) -> None:
@@ -64,8 +72,13 @@ class DicomWriter(PlaneWriter):
 
     def _named_data_sets(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the data sets of all series with the names of their files."""
-        for series in self.store.finished():
+        several = self.store.finished()
+        first = min((series.number for series in several), default=0)
+        for series in several:
             shared = shared_attributes(series, self.labels, self.store)
+            if self._study.series_number is not None:
+                number = self._study.series_number + series.number - first
+                shared = replace(shared, number=number)
             for name, ds in self.data_sets(series, shared):
                 yield f"series{shared.number:03d}{name}", ds
 
