@@ -3,6 +3,7 @@
 import importlib
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tests.helpers.commands import FAST, write_small_scan
 from tests.helpers.commands import jrsr as command
 from tests.helpers.entry_points import entry_points_of_checkout
 from tests.helpers.mrd_scans import geometry_of, noise_samples
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, needs_checkout
 from tests.helpers.processes import run_process
 
 NETWORK = "jrsr-dc"
@@ -286,6 +287,7 @@ def test_with_a_display_the_picture_is_shown(scan, plugins, monkeypatch):
     assert shown[0].width >= 128
 
 
+@needs_checkout
 def test_every_entry_point_is_a_function():
     groups = entry_points_of_checkout()
     assert set(groups["jrsr.formats"]) == {"h5", "nii.gz", "png", "dcm"}
@@ -392,4 +394,4 @@ def test_the_package_imports_no_library():
     code = "import sys, jrsr_core; print(*{'torch', 'h5py', 'numpy'} & set(sys.modules))"
     run = run_process([sys.executable, "-c", code], cwd=ROOT)
     assert (run.stdout.split(), run.returncode) == ([], 0)
-    assert (ROOT / "jrsr_core/py.typed").exists()
+    assert Path(jrsr.__file__).with_name("py.typed").exists()

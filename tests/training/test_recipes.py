@@ -10,7 +10,7 @@ import training
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.sets import shipped_folder
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, needs_checkout
 from tests.helpers.processes import run_process
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
@@ -56,6 +56,7 @@ def test_recipes_state_the_numbers_of_the_paper():
     assert {k for k, v in wall.items() if v != here[k]} == {"protocol", "out"}
 
 
+@needs_checkout
 @pytest.mark.parametrize("protocol", ["brain-5x", "wall-16x"])
 def test_every_row_with_an_sr_network_is_fine_tuned_from_its_own_weights(protocol, tmp_path):
     script = ROOT / "training" / "results" / "paper_losses.sh"
