@@ -1,7 +1,6 @@
 """What scripts read: --json of check, models and settings; the table of models; --dry-run."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from jrsr_core.models.names import MODEL_NAMES, has_weights
 from jrsr_core.weights.sets import list_shipped
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.mrd_scans import joined, select
+from tests.helpers.processes import run_process
 
 
 def without_acs_in_slice_1(xml, lines):
@@ -152,5 +152,5 @@ def test_lists_import_no_torch():
             "import sys; from gadget.cli.main import run; "
             f"code = run([{command!r}, '-q']); print(code, 'torch' in sys.modules)"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        done = run_process([sys.executable, "-c", script])
         assert done.stdout.split() == ["0", "False"], done
