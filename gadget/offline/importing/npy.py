@@ -22,8 +22,11 @@ def read_npy(path: Path, stated: Stated) -> ImportedScan:
     """
     stated.check_used("a NumPy array", STATEMENTS)
     stated.require("a NumPy array", REQUIRED)
+    # The header is a Python expression: NumPy raises nearly anything on broken ones.
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise BadScan(f"NumPy cannot read it ({' '.join(str(error).split())})") from None
     return array_scan(array, stated.axes or (), stated)

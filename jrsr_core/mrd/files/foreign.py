@@ -53,7 +53,8 @@ def foreign_kind(path: Path) -> str:
         return MATLAB
     if _is_siemens(path, head):
         return SIEMENS
-    if path.suffix == ".cfl" or head.startswith(b"# Dimensions"):
+    is_header = path.suffix == ".hdr" and path.with_suffix(".cfl").is_file()
+    if path.suffix == ".cfl" or is_header or head.startswith(b"# Dimensions"):
         return CFL
     return ""
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pydicom
 import pytest
 
 from jrsr_core.mrd.files.images import ImageFile
@@ -233,9 +234,17 @@ def test_image_of_a_real_file(tmp_path, capfd):
     assert jrsr(capfd, "import", SKYRA, "-o", made).code == 0
     checked = jrsr(capfd, "check", made)
     assert checked.code == 0 and "gre_bodycoil" in checked.out and "2 repetitions" in checked.out
-    assert jrsr(capfd, "recon", made, *NO_WEIGHTS).code == 0
+    assert jrsr(capfd, "recon", made, "--format", "mrd,dicom", *NO_WEIGHTS).code == 0
     images = pixels(tmp_path / "made_jrsr.h5")
     assert images.shape == (2, 256, 256)
     inside, corner = images[:, 180:200, 160:200], images[:, :20, :20]
     assert (inside.mean((1, 2)) > 10 * corner.mean((1, 2))).all()
     assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] > 0.98
+    # The centre of the DICOM image is the position of the slice in the protocol.
+    ds = pydicom.dcmread(next((tmp_path / "made_jrsr_dicom").glob("*.dcm")))
+    across, down = np.reshape(ds.ImageOrientationPatient, (2, 3)).astype(float)
+    rows, columns = (
+        n // 2 * float(mm) for n, mm in zip(images.shape[1:], ds.PixelSpacing, strict=True)
+    )
+    center = np.array(ds.ImagePositionPatient, float) + columns * across + rows * down
+    np.testing.assert_allclose(center, [2.66726, 26.51940, -95.71421], atol=1e-3)

@@ -177,13 +177,16 @@ def test_matlab_variables(run, tmp_path):
 def test_broken_files(run, tmp_path):
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file" + b"\xff" * 400)
     assert_one_line(run(*NPY, name="a.mat"), 1, "a.mat: SciPy cannot read it")
-    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00\xff\xff{")
-    assert_one_line(run(*NPY, name="a.npy"), 1, "a.npy: NumPy cannot read it")
+    for head in (b"\xff\xff{", b"\x03\x00{(\n", b"\x04\x00[1]\n"):
+        (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + head)
+        assert_one_line(run(*NPY, name="a.npy"), 1, "a.npy: NumPy cannot read it")
     write_cfl(tmp_path / "a", K)
     (tmp_path / "a.cfl").write_bytes(b"\0" * 8)
     assert_one_line(run(*SIZE, name="a.cfl"), 1, "a.cfl has 8 bytes", "says 9216")
     (tmp_path / "a.hdr").write_text("# Dimensions\n1 -2\n")
     assert_one_line(run(*SIZE, name="a.cfl"), 1, "a.hdr states the sizes")
+    (tmp_path / "a.hdr").write_text("dimensions")
+    assert_one_line(run(*SIZE, name="a.hdr"), 1, "a.hdr has no line '# Dimensions'")
     (tmp_path / "a.hdr").unlink()
     assert_one_line(run(*SIZE, name="a.cfl"), 2, "a.hdr: no such file")
     (tmp_path / "text").write_text("text")
