@@ -109,6 +109,8 @@ def desk(tmp_path_factory):
     """A folder with the inputs that the pages name."""
     folder = tmp_path_factory.mktemp("desk")
     assert cli.run(["simulate", "-o", str(folder / "scan.h5"), "--matrix", "144x144"]) == 0
+    image = ["-o", str(folder / "scanner.dcm"), "--model", "cg-sense+sinc"]
+    assert cli.run(["recon", str(folder / "scan.h5"), *image]) == 0
     for name in ("scans/a.h5", "day1/b.h5", "day2/c.h5"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(folder / "scan.h5", folder / name)
