@@ -78,7 +78,8 @@ def montage(
     tallest = factor * max(tile.height for tile, _ in tiles)
     n_rows = math.ceil(len(tiles) / n_columns)
     rows = gap + n_rows * (head + tallest + gap)
-    shape = (gap + n_columns * (width + gap), rows + (line + gap if footer else 0))
+    across = max(gap + n_columns * (width + gap), math.ceil(font.getlength(footer)) + 2 * gap)
+    shape = (across, rows + (line + gap if footer else 0))
     page = Image.new("L", shape, BACKGROUND)
     draw = ImageDraw.Draw(page)
     for i, (tile, lines) in enumerate(tiles):

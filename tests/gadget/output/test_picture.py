@@ -114,3 +114,11 @@ def test_a_volume_shows_its_three_planes(written, tmp_path, capfd):
         "slice encode x readout",
         "slice encode x phase encode",
     ]
+
+
+def test_a_footer_longer_than_the_tiles_is_whole():
+    tile = (grey_picture(np.ones((16, 16))), ("name",))
+    short, long = (np.asarray(montage([tile], footer="word " * n)) for n in (2, 30))
+    assert short.shape[1] == np.asarray(montage([tile])).shape[1] < long.shape[1]
+    written = np.flatnonzero((long[-30:] > BACKGROUND).any(0))
+    assert written.max() < long.shape[1] - 10
