@@ -95,11 +95,11 @@ class SiemensLines(Sequence[np.ndarray]):
         return np.array(view)
 
 
-def line_heads(readouts: Readouts, dwell_us: float, *, is_adjustment: bool = False) -> np.ndarray:
+def line_heads(readouts: Readouts, dwell_us: float, noise_us: float | None = None) -> np.ndarray:
     """Return ISMRMRD headers of all readouts.
 
-    `dwell_us` is the dwell time of image readouts, `is_adjustment` says that the measurement
-    adjusts the coils: its noise has a dwell time of its own.
+    `dwell_us` is the dwell time of image readouts, `noise_us` that of noise; None for the usual one
+    of the scanner.
 
     Raises
     ------
@@ -126,24 +126,21 @@ def line_heads(readouts: Readouts, dwell_us: float, *, is_adjustment: bool = Fal
     heads["flags"] = _flags(own["EvalInfoMask"])
     heads["sample_time_us"] = dwell_us
     is_noise = has_bit(own["EvalInfoMask"], NOISE_BIT)
-    noise_dwell = [
-        noise_dwell_us(int(n), readouts.measurement.is_vb, is_adjustment)
+    heads["sample_time_us"][is_noise] = [
+        noise_us or noise_dwell_us(int(n), readouts.measurement.is_vb)
         for n in own["SamplesInScan"][is_noise]
     ]
-    heads["sample_time_us"][is_noise] = noise_dwell
     _set_places(heads, own, readouts.measurement.is_vb)
     last = np.flatnonzero(~is_noise)[-1:]
     heads["flags"][last] |= np.uint64(flag_bits(LAST_IN_MEASUREMENT))
     return heads
 
 
-def noise_dwell_us(n_samples: int, is_vb: bool, is_adjustment: bool) -> float:
+def noise_dwell_us(n_samples: int, is_vb: bool) -> float:
     """Return the dwell time of a noise readout, which the protocol does not state.
 
     Source: `compute_noise_sample_in_us` of `siemens_to_ismrmrd`.
     """
-    if is_adjustment:
-        return 5.0
     if is_vb:
         return 1e6 / max(n_samples, 1) / NOISE_BANDWIDTH_HZ
     return int(76800.0 / max(n_samples, 1)) / 10.0

@@ -13,8 +13,8 @@ from .header import dwell_us
 from .lines import NOISE_BIT, SiemensLines, has_bit, line_heads
 from .protocol import Protocol
 
-ADJUSTMENT = "AdjCoilSens"
-"""Name of the protocol that measures noise before a scan, with a dwell time of its own."""
+ADJUSTMENT_DWELL_US = {"AdjCoilSens": 5.0, "AdjQuietCoilSens": 4.0}
+"""Protocols that measure noise before a scan -> dwell time of that noise."""
 
 
 class _Joined(Sequence[np.ndarray]):
@@ -58,8 +58,8 @@ def with_noise(
     if set(noise.channel_ids) != set(chosen.channel_ids) or n_coils != {len(chosen.channel_ids)}:
         return lines, f"the noise scan of {where} has other channels and is left out"
     own = Protocol(read_protocol(path, noise.measurement))
-    is_adjustment = ADJUSTMENT in noise.measurement.protocol_name
-    heads = line_heads(noise, dwell_us(own), is_adjustment=is_adjustment)
+    adjusted = ADJUSTMENT_DWELL_US.get(noise.measurement.protocol_name)
+    heads = line_heads(noise, dwell_us(own), adjusted)
     order = [noise.channel_ids.index(i) for i in chosen.channel_ids]
     joined = _Joined(SiemensLines(path, noise), order, lines.data)
     return LineList(np.concatenate([heads, lines.heads]), joined), f"noise scan of {where}"
