@@ -18,6 +18,7 @@ CHECKOUT_MODULES = {
     "test_chains.py",
     "test_docker.py",
     "test_page_commands.py",
+    "test_page_python.py",
     "test_pages.py",
     "test_published_rows.py",
     "test_xml_chains.py",
