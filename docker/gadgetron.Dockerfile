@@ -16,6 +16,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY gadget gadget
 COPY jrsr_core jrsr_core
 COPY training training
+COPY xml_chains xml_chains
 # No constraints but that of PyTorch: numpy and ismrmrd stay those that Gadgetron came with.
 RUN version=$(sed -n 's/^torch==//p' constraints.txt) \
     && "${ENVIRONMENT}/bin/pip" install --no-cache-dir --index-url "${TORCH_INDEX}" \

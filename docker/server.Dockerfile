@@ -16,6 +16,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY gadget gadget
 COPY jrsr_core jrsr_core
 COPY training training
+COPY xml_chains xml_chains
 # PyTorch first and from an index of its own: the one of PyPI brings 3 GB of CUDA along.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN version=$(sed -n 's/^torch==//p' constraints.txt) \

@@ -11,6 +11,7 @@ COPY pyproject.toml constraints.txt README.md ./
 COPY gadget gadget
 COPY jrsr_core jrsr_core
 COPY training training
+COPY xml_chains xml_chains
 RUN version=$(sed -n 's/^torch==//p' constraints.txt) \
     && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch==${version}" \
     && pip install --no-cache-dir -c constraints.txt . \

@@ -129,6 +129,17 @@ def test_images(path):
     assert (DOCKER / f"{path.name}.dockerignore").exists()
 
 
+@pytest.mark.parametrize("path", IMAGES, ids=lambda p: p.stem)
+def test_images_have_every_package_of_the_wheel(path):
+    listed = re.search(
+        r"^packages = \[(.+)\]$", (DOCKER.parent / "pyproject.toml").read_text(), re.M
+    )
+    packages = re.findall(r'"(\w+)"', listed[1])
+    copied = re.findall(r"^COPY (\w+) \1$", path.read_text(), re.MULTILINE)
+    assert len(packages) >= 3
+    assert sorted(copied) == sorted(packages)
+
+
 def test_the_server_listens_where_its_health_is_asked():
     lines = dict(instructions(DOCKER / "server.Dockerfile"))
     for name in ("HEALTHCHECK", "ENTRYPOINT"):
