@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import print_line
-from gadget.errors import Exit
+from gadget.errors import Exit, UsageError
 from gadget.output.comparison import draw_comparison
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
@@ -47,6 +47,8 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> Ex
     """Write scan, truth, images, report and picture into `folder` and print a table of metrics."""
     names = {k: folder / f"{k}.h5" for k in ("scan", "truth", "images")}
     picture, report = folder / "comparison.png", folder / "report.html"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, expected a folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (*names.values(), picture, report):
         check_target(path, overwrite=overwrite)

@@ -103,6 +103,7 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
         (("table", "x.csv", "--format", "html"), "format is 'html', known: markdown, latex"),
         (("figure", "--models", "jrsr", "--data", "x.h5", "--out", "f.jpg"), "figures are .png"),
         (("prepare", ".", "-o", "x"), "no HDF5, NIfTI or DICOM file in this folder"),
+        (("fit", "binary.yaml"), "binary.yaml: not a text file, a recipe is YAML"),
         (("fit", RECIPE, "sede=1"), "unknown key 'sede', did you mean 'seed'?"),
         (("fit", RECIPE), "key 'data' is missing (give data=...)"),
         (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
@@ -112,6 +113,7 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\x89HDF\r\n")
     code, _, err = run(*arguments)
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("jrsr-train: ")

@@ -22,6 +22,8 @@ def _read(path: Path, depth: int = 0) -> dict[str, Any]:
     """Return the settings of a recipe over those of its bases, by dotted key."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{path.name}: not a text file, a recipe is YAML") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
