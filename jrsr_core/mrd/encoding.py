@@ -37,8 +37,10 @@ class Encoding:
         The image that the scanner would deliver.
     center_line, center_partition
         Counters of k = 0; None where the header has none.
-    line_limits
-        Smallest and largest line counter.
+    line_limits, partition_limits
+        Smallest and largest counter along either phase encode; None where the header has none.
+    max_segment
+        Largest segment counter; 0 where the header has none.
     acceleration
         Factors along the phase encodes ``(y, z)``.
     multiband_factor
@@ -56,6 +58,8 @@ class Encoding:
     center_line: int | None = None
     center_partition: int | None = None
     line_limits: tuple[int, int] | None = None
+    partition_limits: tuple[int, int] | None = None
+    max_segment: int = 0
     acceleration: tuple[int, int] = (1, 1)
     calibration_mode: str = "none"
     multiband_factor: int = 1

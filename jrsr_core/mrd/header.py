@@ -118,8 +118,6 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
     # Writers of 2-D scans leave one of the two thicknesses 0: the other one holds.
     thick = thickness[0] or thickness[1], thickness[1] or thickness[0]
     fov = _fov(element, f"{encoded}/fieldOfView_mm", where, thick[0])
-    step_1 = "encodingLimits/kspace_encoding_step_1"
-    low, high = (_integer(element, f"{step_1}/{end}") for end in ("minimum", "maximum"))
     factor = "parallelImaging/accelerationFactor/kspace_encoding_step"
     return Encoding(
         encoding_matrix=matrix,
@@ -127,9 +125,11 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
         encoding_fov_mm=fov,
         recon_fov_mm=_fov(element, f"{recon}/fieldOfView_mm", where, thick[1]),
         trajectory=_text(element, "trajectory").lower() or "cartesian",
-        center_line=_integer(element, f"{step_1}/center"),
+        center_line=_integer(element, "encodingLimits/kspace_encoding_step_1/center"),
         center_partition=_integer(element, "encodingLimits/kspace_encoding_step_2/center"),
-        line_limits=None if low is None or high is None else (low, high),
+        line_limits=_limits(element, "kspace_encoding_step_1"),
+        partition_limits=_limits(element, "kspace_encoding_step_2"),
+        max_segment=_integer(element, "encodingLimits/segment/maximum") or 0,
         acceleration=(
             _integer(element, f"{factor}_1") or 1,
             _integer(element, f"{factor}_2") or 1,
@@ -138,6 +138,13 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
         multiband_factor=_integer(element, "parallelImaging/multiband/multiband_factor") or 1,
         counter_maxima=_counter_maxima(element),
     )
+
+
+def _limits(element: ET.Element, name: str) -> tuple[int, int] | None:
+    """Return the smallest and the largest value of a counter; None unless both are there."""
+    path = f"encodingLimits/{name}"
+    low, high = (_integer(element, f"{path}/{end}") for end in ("minimum", "maximum"))
+    return None if low is None or high is None else (low, high)
 
 
 def _counter_maxima(element: ET.Element) -> dict[str, int]:

@@ -157,6 +157,8 @@ class LiveScan:
                 return
             self._note(self._trigger.line(head))
             unit = unit_of(head)
+        elif self._may_be_image(flags, space):
+            self._trigger.calibration_line(head)
         self._units.append(unit)
         self._heads.append(record)
         # Of a rejected line only the header is counted; a view would keep its samples.
@@ -169,6 +171,12 @@ class LiveScan:
             return False
         only_calibrates = flags & _CALIBRATION and not flags & _AND_IMAGING
         return not (only_calibrates and (self._has_reference or space > 0))
+
+    def _may_be_image(self, flags: int, space: int) -> bool:
+        """Return whether a calibration line of a further space may be the centre of its image."""
+        if self._has_reference or flags & (_NOISE | _REJECTED) or not flags & _CALIBRATION:
+            return False
+        return 0 < space < len(self.header.encodings)
 
     def _source(self) -> tuple[LineList, np.ndarray]:
         """Return the lines that may be used now, and their indices among those that are kept.

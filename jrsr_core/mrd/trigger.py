@@ -17,7 +17,10 @@ costs time. Therefore
   which it has no line: they may lie outside the repetitions, or in another bucket;
 - flags count where the header has these limits. Converters that leave them out set the flags by
   line number, not by time (Bruker's: at the largest ky, which may come first);
-- LAST_IN_SLICE does not count in a 3-D encoding: some set it at the end of every partition (GE's).
+- LAST_IN_SLICE does not count in a 3-D encoding: some set it at the end of every partition (GE's);
+- a flag, or the end of a bucket, does not count while the lines of an image cannot be all of them
+  (`Coverage.reaches_edges`). From then on this encoding space waits for every line of the encoded
+  matrix (`Coverage.is_whole`), the next repetition or the end of the scan.
 """
 
 import math
@@ -27,12 +30,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .coverage import Coverage
 from .encoding import Encoding
 from .lines import LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 
 RULES = ("slice", "repetition", "measurement", "bucket")
 INNER = ("contrast", "phase", "set")
 REPEATED = ("average", *INNER)
+STEPS = ("kspace_encode_step_1", "kspace_encode_step_2", "segment")
 
 _LAST_IN_SLICE, _LAST_IN_REPETITION = flag_bits(LAST_IN_SLICE), flag_bits(LAST_IN_REPETITION)
 
@@ -61,8 +66,11 @@ class Trigger:
         self._encodings = encodings
         self._done: set[Unit] = set()
         self._open: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
-        self._begun: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
+        # What has come of every unit: its lines by their repeated counters.
+        self._begun: dict[Unit, dict[tuple[int, ...], Coverage]] = defaultdict(dict)
         self._in_bucket: set[Unit] = set()
+        # Encoding spaces in which a flag came too early.
+        self._mistrusted: set[int] = set()
 
     def is_late(self, head: np.void) -> bool:
         """Return whether the unit of this line was complete before."""
@@ -72,18 +80,44 @@ class Trigger:
         """Add one line that is not late; return the units that are complete with it."""
         flags, unit = int(head["flags"]), unit_of(head)
         finished = self._open[unit]
-        self._begun[unit].add(_counters(head, REPEATED))
+        self._count(unit, head)
         self._in_bucket.add(unit)
         if self.rule == "measurement":
             return []
         complete = [u for u in self._open if u[:2] == unit[:2] and u.repetition < unit.repetition]
+        flagged: list[Unit] = []
         if self.rule == "slice" and flags & _LAST_IN_SLICE and self._ends_image(head):
             finished.add(_counters(head, INNER))
             if len(finished) >= self._n_announced(unit, INNER):
-                complete.append(unit)
+                flagged.append(unit)
         if flags & _LAST_IN_REPETITION and self._has_limits(unit):
-            complete += [u for u in self._open if u.repetition == unit.repetition]
+            flagged += [u for u in self._open if u.repetition == unit.repetition]
+        complete += self._believed(flagged)
         return self._close(filter(self._has_begun, complete))
+
+    def calibration_line(self, head: np.void) -> None:
+        """Add one line that only calibrates and that lies on the grid of the images."""
+        if not self.is_late(head):
+            self._count(unit_of(head), head)
+
+    def _count(self, unit: Unit, head: np.void) -> None:
+        images, counters = self._begun[unit], _counters(head, REPEATED)
+        if counters not in images:
+            images[counters] = Coverage(self._encodings[unit.encoding])
+        images[counters].add(*_counters(head, STEPS))
+
+    def _believed(self, units: Iterable[Unit]) -> list[Unit]:
+        """Return the flagged units whose lines may be all; note the encodings of the others."""
+        believed = []
+        for unit in units:
+            images = self._begun[unit].values()
+            if unit.encoding in self._mistrusted:
+                is_complete = all(image.is_whole for image in images)
+            elif not (is_complete := all(image.reaches_edges for image in images)):
+                self._mistrusted.add(unit.encoding)
+            if is_complete:
+                believed.append(unit)
+        return believed
 
     def _has_limits(self, unit: Unit) -> bool:
         return set(REPEATED) <= self._encodings[unit.encoding].counter_maxima.keys()
@@ -107,7 +141,7 @@ class Trigger:
         """Return the units that are complete at the end of a bucket."""
         complete = self._in_bucket if self.rule == "bucket" else ()
         self._in_bucket = set()
-        return self._close(filter(self._has_begun, complete))
+        return self._close(filter(self._has_begun, self._believed(complete)))
 
     def end(self) -> list[Unit]:
         """Return the units that are complete at the end of the scan: all that are left."""

@@ -157,25 +157,27 @@ def test_late_lines_are_counted_and_change_nothing(tmp_path):
     assert scan.n_lines == len(lines.heads) + len(again.heads)
 
 
-def test_a_flag_that_lies_costs_lines_which_are_counted(tmp_path):
+@pytest.mark.parametrize("n_after", [6, 2])
+def test_a_flag_that_comes_too_early(n_after, tmp_path):
+    """Long before the end it ends no image; shortly before it the lost lines are counted."""
     header, lines = simulated(ScanRequest(**PLAIN), tmp_path)
     lines = copied(lines)
     image = np.flatnonzero(~has_flag(lines.heads, NOISE))
-    lines.heads["flags"][image[-6]] |= np.uint64(flag_bits(LAST_IN_SLICE))
-    made, scan = live(header, in_chunks(lines, 1), "slice")
-    assert len(made) == 1 and scan.n_late == 5
-    made, scan = live(header, in_chunks(lines, 1), "repetition")
-    assert_all_the_same(made, of_the_file(header, lines))
-    assert scan.n_late == 0
+    lines.heads["flags"][image[-1 - n_after]] |= np.uint64(flag_bits(LAST_IN_SLICE))
+    for rule, n_late in (("slice", n_after if n_after == 2 else 0), ("repetition", 0)):
+        made, scan = live(header, in_chunks(lines, 1), rule)
+        assert len(made) == 1 and scan.n_late == n_late
+        if not n_late:
+            assert_all_the_same(made, of_the_file(header, lines))
 
 
-def test_the_first_lines_decide_for_a_bucket_that_is_cut_in_two(tmp_path):
+@pytest.mark.parametrize("rule", ["bucket", "repetition"])
+def test_a_bucket_that_is_cut_in_two_is_one_image(rule, tmp_path):
     header, lines = simulated(ScanRequest(**PLAIN), tmp_path)
     (bucket,) = in_buckets(lines)
-    made, scan = live(header, in_chunks(bucket, 13), "bucket", buckets=True)
-    assert len(made) == 1 and scan.n_late == len(bucket.heads) - 13
-    made, scan = live(header, in_chunks(bucket, 13), "repetition", buckets=True)
+    made, scan = live(header, in_chunks(bucket, 13), rule, buckets=True)
     assert_all_the_same(made, of_the_file(header, bucket))
+    assert scan.n_late == 0
 
 
 def test_a_scan_without_image_lines_says_so_at_its_end(tmp_path):

@@ -13,15 +13,16 @@ from jrsr_core.mrd.trigger import RULES, Trigger, Unit
 NAMES = ("average", "contrast", "phase", "repetition", "set", "slice")
 
 
-def encoding(**maxima: int) -> Encoding:
+def encoding(n_lines: int = 3, **maxima: int) -> Encoding:
+    """An encoding space with all limits."""
     all_maxima = dict.fromkeys(NAMES, 0) | maxima
-    return Encoding(
-        (1, 8, 8), (1, 8, 8), (5.0, 8.0, 8.0), (5.0, 8.0, 8.0), counter_maxima=all_maxima
-    )
+    limits = (0, n_lines - 1)
+    return replace(without_limits(n_lines), line_limits=limits, counter_maxima=all_maxima)
 
 
-def without_limits() -> Encoding:
-    return Encoding((1, 8, 8), (1, 8, 8), (5.0, 8.0, 8.0), (5.0, 8.0, 8.0))
+def without_limits(n_lines: int = 8) -> Encoding:
+    matrix = (1, n_lines, 8)
+    return Encoding(matrix, matrix, (5.0, n_lines, 8.0), (5.0, n_lines, 8.0))
 
 
 def line(*flags: int, space: int = 0, **counters: int) -> np.void:
@@ -37,9 +38,14 @@ def scan(nesting: tuple[str, ...], sizes: dict[str, int], n_lines: int = 3) -> l
     made = []
     for values in itertools.product(*(range(sizes.get(name, 1)) for name in nesting)):
         counters = dict(zip(nesting, values, strict=True))
-        made += [line(kspace_encode_step_1=k, **counters) for k in range(n_lines - 1)]
-        made.append(line(LAST_IN_SLICE, kspace_encode_step_1=n_lines - 1, **counters))
+        made += image(LAST_IN_SLICE, n_lines=n_lines, **counters)
     return made
+
+
+def image(*flags: int, n_lines: int = 3, **counters: int) -> list[np.void]:
+    """All lines of one image, the last one with the flags."""
+    made = [line(kspace_encode_step_1=k, **counters) for k in range(n_lines - 1)]
+    return [*made, line(*flags, kspace_encode_step_1=n_lines - 1, **counters)]
 
 
 def followed(trigger: Trigger, heads: list[np.void]) -> list[list[Unit]]:
@@ -144,26 +150,101 @@ def test_the_next_repetition_ends_the_one_before(rule):
 @pytest.mark.parametrize("rule", RULES)
 def test_the_flag_at_the_end_of_a_repetition_ends_all_its_slices(rule):
     trigger = Trigger(rule, (encoding(slice=2, repetition=1),))
-    heads = [line(slice=0), line(slice=1, repetition=1), line(LAST_IN_REPETITION, slice=2)]
-    expected = [[], [], [Unit(0, 0, 0), Unit(0, 2, 0)]]
-    assert followed(trigger, heads) == ([[]] * 3 if rule == "measurement" else expected)
+    heads = [
+        *image(slice=0),
+        *image(slice=1, repetition=1),
+        *image(LAST_IN_REPETITION, slice=2),
+    ]
+    expected = [*[[]] * 8, [Unit(0, 0, 0), Unit(0, 2, 0)]]
+    assert followed(trigger, heads) == ([[]] * 9 if rule == "measurement" else expected)
 
 
 def test_encoding_spaces_are_units_of_their_own():
     trigger = Trigger("slice", (encoding(), encoding(average=1)))
-    assert trigger.line(line(LAST_IN_SLICE)) == [Unit(0, 0, 0)]
-    assert trigger.line(line(LAST_IN_SLICE, space=1)) == []
-    assert trigger.line(line(LAST_IN_SLICE, space=1, average=1)) == [Unit(1, 0, 0)]
+    last = [
+        followed(trigger, image(LAST_IN_SLICE, **kind))[-1]
+        for kind in ({}, {"space": 1}, {"space": 1, "average": 1})
+    ]
+    assert last == [[Unit(0, 0, 0)], [], [Unit(1, 0, 0)]]
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_end_of_a_bucket(rule):
-    trigger = Trigger(rule, (without_limits(),))
-    trigger.line(line(slice=4))
+    trigger = Trigger(rule, (without_limits(3),))
+    followed(trigger, image(slice=4))
     complete = [Unit(0, 4, 0)] if rule == "bucket" else []
     assert trigger.bucket() == complete
     assert trigger.is_late(line(slice=4)) == bool(complete)
     assert trigger.bucket() == []
-    trigger.line(line(slice=1))
+    followed(trigger, image(slice=1))
     assert trigger.bucket() == ([Unit(0, 1, 0)] if rule == "bucket" else [])
     assert trigger.end() == ([] if rule == "bucket" else [Unit(0, 1, 0), Unit(0, 4, 0)])
+
+
+SHOTS = {
+    "every second line": [range(0, 32, 2), range(1, 32, 2)],
+    "every third line": [range(i, 32, 3) for i in range(3)],
+    "halves": [range(16), range(16, 32)],
+    "from the centre": [range(15, -1, -1), range(16, 32)],
+    "every line": [[k] for k in range(32)],
+}
+
+
+@pytest.mark.parametrize("sign", ["slice", "repetition", "bucket"])
+@pytest.mark.parametrize("shots", SHOTS.values(), ids=SHOTS)
+def test_a_flag_at_the_end_of_every_shot_ends_no_image_before_its_last_line(shots, sign):
+    """The flag of the slice or of the repetition, or a bucket per shot; two slices in turn."""
+    flag = {"slice": LAST_IN_SLICE, "repetition": LAST_IN_REPETITION}.get(sign)
+    trigger = Trigger(sign, (encoding(32, slice=1),))
+    closed = {}
+    for number, (shot, where) in enumerate(itertools.product(shots, range(2))):
+        for i, ky in enumerate(shot):
+            flags = [flag] if flag and i == len(shot) - 1 else []
+            head = line(*flags, kspace_encode_step_1=ky, slice=where)
+            assert not trigger.is_late(head)
+            closed |= dict.fromkeys(trigger.line(head), number)
+        closed |= dict.fromkeys(trigger.bucket(), number)
+    n = 2 * len(shots)
+    assert closed == {Unit(0, 0, 0): n - 2, Unit(0, 1, 0): n - 1}
+
+
+@pytest.mark.parametrize("last", [7, 9])
+def test_a_repetition_that_ends_at_every_partition_ends_with_the_volume(last):
+    """Flags as MaRCoS sets them; its limits announce 8 of the 10 partitions."""
+    space = replace(
+        encoding(6), encoding_matrix=(10, 6, 8), center_partition=5, partition_limits=(0, last)
+    )
+    trigger = Trigger("slice", (space,))
+    found = []
+    for z in range(10):
+        found += followed(trigger, image(LAST_IN_REPETITION, n_lines=6, kspace_encode_step_2=z))
+    assert found == [*[[]] * 59, [Unit(0, 0, 0)]]
+
+
+def test_segments_end_with_the_last():
+    trigger = Trigger("slice", (replace(encoding(32), max_segment=1),))
+    shots = [line(LAST_IN_SLICE, kspace_encode_step_1=k, segment=k % 2) for k in range(32)]
+    in_order = sorted(shots, key=lambda head: int(head["idx"]["segment"]))
+    for head in in_order:
+        head["flags"] = 0
+    in_order[15]["flags"] = in_order[-1]["flags"] = flag_bits(LAST_IN_SLICE)
+    assert followed(trigger, in_order) == [*[[]] * 31, [Unit(0, 0, 0)]]
+
+
+SAMPLED = {
+    "regular": (4, {"acceleration": (4, 1)}, range(1, 64, 4)),
+    "regular with centre": (3, {}, sorted({*range(0, 64, 3), *range(26, 38)})),
+    "partial Fourier": (1, {"line_limits": (0, 39), "center_line": 8}, range(40)),
+    "partial Fourier, full limits": (1, {}, range(16, 64)),
+    "random": (1, {}, [1, 3, 9, 14, 20, 24, *range(26, 38), 40, 43, 47, 52, 60]),
+    "centric": (1, {}, sorted(range(64), key=lambda k: abs(k - 32))),
+}
+
+
+@pytest.mark.parametrize(("factor", "more", "order"), SAMPLED.values(), ids=SAMPLED)
+def test_undersampled_images_are_ended_by_their_first_flag(factor, more, order):
+    space = replace(encoding(64), **{"acceleration": (factor, 1)} | more)
+    trigger = Trigger("slice", (space,))
+    heads = [line(kspace_encode_step_1=k) for k in order]
+    heads[-1] = line(LAST_IN_SLICE, kspace_encode_step_1=list(order)[-1])
+    assert followed(trigger, heads) == [*[[]] * (len(heads) - 1), [Unit(0, 0, 0)]]
