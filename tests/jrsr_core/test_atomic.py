@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_take_files_is_named(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(PermissionError, match=f"folder {tmp_path} cannot be written: No space"):
+    with pytest.raises(PermissionError, match=f"folder {tmp_path} cannot be written: no space"):
         write_bytes(tmp_path / "out", NEW, overwrite=False)
 
 

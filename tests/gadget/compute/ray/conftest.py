@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.helpers.processes import PATIENCE
+
 # Ray gives its workers the lowest priority but four, and ends those that start slowly: on a busy
 # machine the tests would last for ever. It reads these when a cluster starts.
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -32,3 +34,11 @@ def cluster(ended):
             log_to_driver=False,
             logging_level=40,
         )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Workers may start as slowly as a busy machine lets them; images wait for them."""
+    from gadget.compute.ray import workers
+
+    monkeypatch.setattr(workers, "TIMEOUT", PATIENCE)
