@@ -159,6 +159,8 @@ def read_scan(
 ) -> Scan:
     """Open an ISMRMRD file as a sequence of `KSpaceSlice`, or of `KSpaceVolume` for 3-D scans.
 
+    The file is read in this process; `jrsr recon --untrusted` reads files of unknown origin.
+
     Parameters
     ----------
     path

@@ -455,7 +455,7 @@ def test_the_card_says_which_weights_a_run_started_from(scans, tmp_path):
             scans, tmp_path / "b", steps=1, start__init=str(tmp_path / "weights" / "jrsr_tiny.json")
         )
     )
-    second = WeightsCard.read(export(tmp_path / "b", tmp_path / "weights"))
+    second = WeightsCard.read(export(tmp_path / "b", tmp_path / "further"))
     assert "init_sha256" not in first.training
     assert second.training["init_sha256"] == first.sha256 != second.sha256
 
