@@ -7,7 +7,6 @@ parted by place, anything else is declined.
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,9 +78,10 @@ def split_slices(
             found = SplitSlices(heads.copy(), found.counters, found.notes)
         old = heads["idx"]["slice"][members]
         found.heads["idx"]["slice"][members] = numbers
-        for new in np.unique(numbers).tolist():
-            found.counters[space, new] = int(old[numbers == new][0])
-        n_before, n_after = len(np.unique(old)), len(np.unique(numbers))
+        new, first = np.unique(numbers, return_index=True)
+        for number, counter in zip(new.tolist(), old[first].tolist(), strict=True):
+            found.counters[space, number] = counter
+        n_before, n_after = len(np.unique(old)), len(new)
         found.notes[space] = (
             f"lines of {n_before} slice counter{'s' if n_before > 1 else ''} lie at {n_after} "
             "places: each place is a slice of its own"
@@ -96,21 +96,23 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     reach = max(encoding.recon_fov_mm[0] / 2, MIN_DISTANCE_MM)
     firsts: list[np.ndarray] = []
     slices = np.zeros(len(kinds), np.int64)
-    of_counter: dict[float, list[int]] = defaultdict(list)
-    for i, kind in enumerate(kinds):
-        known = of_counter[float(kind[0])]
-        same = (n for n in known if _is_same_slice(firsts[n], kind, reach))
-        slices[i] = next(same, len(firsts))
-        if slices[i] == len(firsts):
-            if len(known) == MAX_PLACES:
-                number = int(kind[0])
+    # Rows are sorted by their counter, which is the first column.
+    for group in np.split(np.arange(len(kinds)), np.flatnonzero(np.diff(kinds[:, 0])) + 1):
+        n_before, rest = len(firsts), group
+        while len(rest):
+            if len(firsts) - n_before == MAX_PLACES:
+                number = int(kinds[group[0], 0])
                 raise UnsupportedScan(
                     f"lines of slice counter {number} lie at more than {MAX_PLACES} places"
                 )
-            known.append(len(firsts))
-            firsts.append(kind)
-        else:
-            _check_image(firsts[slices[i]], kind, encoding)
+            first = kinds[rest[0]]
+            is_same = _are_same_slice(first, kinds[rest], reach)
+            # A row is in the slice that it begins, whatever its numbers are.
+            is_same[0] = True
+            _check_image(first, kinds[rest[is_same][1:]], encoding)
+            slices[rest[is_same]] = len(firsts)
+            firsts.append(first)
+            rest = rest[~is_same]
     if len(firsts) == len(np.unique(kinds[:, 0])):
         return None
     steps = [heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)]
@@ -125,23 +127,26 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     return np.argsort(order)[slices][member]
 
 
-def _is_same_slice(first: np.ndarray, kind: np.ndarray, reach: float) -> bool:
-    distance = kind[1:4] - first[1:4]
-    normal = first[4:7]
-    if not normal.any() or not kind[4:7].any():
-        return float(np.linalg.norm(distance)) < reach
-    return float(normal @ kind[4:7]) > _COSINE and abs(float(distance @ normal)) < reach
+def _are_same_slice(first: np.ndarray, kinds: np.ndarray, reach: float) -> np.ndarray:
+    """Return for every row whether it lies in the slice of `first`."""
+    distances, normals = kinds[:, 1:4] - first[1:4], kinds[:, 4:7]
+    along, normal = first[4:7], normals.any(axis=1)
+    if not along.any():
+        normal[:] = False
+    is_near = np.linalg.norm(distances, axis=1) < reach
+    is_in_plane = (normals @ along > _COSINE) & (np.abs(distances @ along) < reach)
+    return np.where(normal, is_in_plane, is_near)
 
 
-def _check_image(first: np.ndarray, kind: np.ndarray, encoding: Encoding) -> None:
-    """Decline lines of one slice that cannot be lines of one image."""
-    if first[7:10].any() and kind[7:10].any():
-        cosine = float(first[7:10] @ kind[7:10])
-        if cosine < _COSINE:
-            angle = math.degrees(math.acos(max(min(cosine, 1.0), -1.0)))
-            raise UnsupportedScan(
-                f"readout directions of lines of one image differ by {angle:.0f} degrees"
-            )
-    shift = float(np.linalg.norm(kind[1:4] - first[1:4]))
+def _check_image(first: np.ndarray, kinds: np.ndarray, encoding: Encoding) -> None:
+    """Decline lines of one slice that cannot be lines of one image with those of `first`."""
+    readouts = kinds[kinds[:, 7:10].any(axis=1), 7:10] if first[7:10].any() else kinds[:0, 7:10]
+    cosine = float((readouts @ first[7:10]).min(initial=1.0))
+    if cosine < _COSINE:
+        angle = math.degrees(math.acos(max(cosine, -1.0)))
+        raise UnsupportedScan(
+            f"readout directions of lines of one image differ by {angle:.0f} degrees"
+        )
+    shift = float(np.linalg.norm(kinds[:, 1:4] - first[1:4], axis=1).max(initial=0.0))
     if shift > MAX_SHIFT * max(encoding.encoding_fov_mm):
         raise UnsupportedScan(f"positions of lines of one image differ by {shift:.0f} mm")

@@ -46,7 +46,7 @@ def count_calls(monkeypatch, module, name):
 def test_work_of_planning(n_slices, n_repetitions, monkeypatch):
     header, heads = heads_of(n_slices, n_repetitions)
     sizes = count_calls(monkeypatch, choose, "acs_size")
-    places = count_calls(monkeypatch, positions, "_is_same_slice")
+    places = count_calls(monkeypatch, positions, "_are_same_slice")
     plan = plan_scan(header, heads)
     assert len(plan.groups) == n_slices * n_repetitions
     assert len(plan.calibration) == n_slices
@@ -114,3 +114,19 @@ def test_a_large_file_may_have_more_lines(tmp_path, monkeypatch):
 
 def test_the_smallest_line_of_a_scan_is_larger_than_the_bytes_of_a_row():
     assert ROW_DTYPE["head"].itemsize + 8 * 64 > stored_rows.BYTES_PER_ROW
+
+
+def test_lines_that_all_lie_at_places_of_their_own(monkeypatch):
+    """A thousand slices without a counter, every line moved a little: one pass per slice."""
+    _, heads = heads_of(1, 1)
+    n = 2**14
+    heads = np.resize(heads, n)
+    random = np.random.default_rng(0)
+    heads["idx"]["kspace_encode_step_1"] = np.arange(n) // 1000
+    heads["position"][:, 2] = np.arange(n) % 1000 * 20 + random.uniform(-0.4, 0.4, n)
+    heads["slice_dir"], heads["read_dir"] = (0, 0, 1), (1, 0, 0)
+    passes = count_calls(monkeypatch, positions, "_are_same_slice")
+    encoding = heads_of(1, 1)[0].encodings[0]
+    split = positions.split_slices(heads, np.arange(n), (encoding,))
+    assert len(np.unique(split.heads["idx"]["slice"])) == 1000
+    assert len(passes) == 1000
