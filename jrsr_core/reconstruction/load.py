@@ -32,8 +32,8 @@ def load_model(
     Parameters
     ----------
     model
-        Name, weights card (``*.json``), or two parts joined by "+" (see `weights.find`); or an own
-        network: a `JointModel`, a `ReconModel` (bicubic interpolation follows) or an
+        NAME, NAME@SET, weights card (``*.json``), or two parts joined by "+" (see `weights.find`);
+        or an own network: a `JointModel`, a `ReconModel` (bicubic interpolation follows) or an
         `UpsampleModel` (CG-SENSE precedes). Any other module is used as an `UpsampleModel` is: it
         takes the complex image ``(batch, y, x)`` and returns the HR image ``(batch, 2 y, 2 x)``.
     maps
