@@ -73,6 +73,13 @@ QUIETEST = 1.3e-3
 What they make of less was not learned: at 60 dB it cost `jrsr-dc` 1.2 to 1.4 dB, at 50 dB 0.07 to
 0.18 dB (brain-5x)."""
 
+ALIASED, SPARSE, COVERED = 0.01, 0.10, 0.20
+"""Least noise networks are given where up to `SPARSE` of the outer half of k-space is measured;
+none from `COVERED` on, and linear in between. What is missing there looks like noise. At 40 dB and
+with 2 to 14 of 96 lines outside 20 calibration lines it changes the PSNR of `jrsr-dc` by -0.43 to
++0.49 dB, mean +0.20 dB (10 draws of the mask, 3 to 5 validation slices each); at 6 lines `jrsr` is
+0.39 dB better without it. 0.02 loses 0.4 dB at 30 dB."""
+
 DATA_STEPS = {"gradient": 0.0, "implicit": 0.9}
 """Ways to the equilibrium, and the share c of s in D: below 1, so that x stays bound."""
 
@@ -252,11 +259,27 @@ def condition_maps(noise_std: Tensor, sense: SenseOperator, shape: tuple[int, in
     """Return noise level and undersampling as constant maps ``(batch, 2, y, x)``.
 
     Channel 0: log2 of the noise standard deviation of the scaled image over 0.01, in quarters, not
-    below that of `QUIETEST`;
+    below that of `QUIETEST` and of `aliasing`;
     channel 1: share of the grid that was not measured. FFDNet's way (Zhang et al., TIP 2018): a
     network without the noise level smooths clean scans as much as noisy ones.
     """
     missing = 1 - sense.mask.mean((-2, -1)).reshape(-1).expand(noise_std.shape[0])
-    level = torch.log2(noise_std.clamp_min(QUIETEST) / 0.01) / 4
+    least = aliasing(sense.mask).clamp_min(QUIETEST)
+    level = torch.log2(torch.maximum(noise_std, least) / 0.01) / 4
     maps = torch.stack((level, missing.to(level.dtype)), 1)
     return maps[..., None, None].expand(-1, -1, *shape)
+
+
+def aliasing(mask: Tensor) -> Tensor:
+    """Return the least noise level for masks ``(..., ky, kx)``, ``(batch,)`` or, of one mask, (1,).
+
+    It depends on the measured share of the outer half of k-space, along the axis where it is less.
+    """
+    rows, columns = mask.mean(-1), mask.mean(-2)
+    shares = [lines[..., _is_outer(lines.shape[-1], mask)].mean(-1) for lines in (rows, columns)]
+    share = torch.minimum(*shares).reshape(-1)
+    return ALIASED * ((COVERED - share) / (COVERED - SPARSE)).clamp(0.0, 1.0)
+
+
+def _is_outer(n: int, like: Tensor) -> Tensor:
+    return (torch.arange(n, device=like.device) - n // 2).abs() > n / 4

@@ -10,10 +10,18 @@ from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
 from jrsr_core.models.names import MODEL_NAMES, PRESETS, TRAINABLE
 from jrsr_core.models.phase import smooth_phase
-from jrsr_core.models.rec import QUIETEST, RecConfig, RecModule, condition_maps
+from jrsr_core.models.rec import (
+    ALIASED,
+    QUIETEST,
+    RecConfig,
+    RecModule,
+    aliasing,
+    condition_maps,
+)
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import upsample_nearest
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 
@@ -320,7 +328,7 @@ def test_smooth_phase_is_of_modulus_one_and_follows_a_ramp():
 
 
 def test_less_noise_than_in_training_is_told_as_the_least_of_training():
-    _, sense, *_ = scan()
+    sense = SenseOperator(torch.ones(1, 2, 32, 40, dtype=torch.complex64), torch.ones(32, 40))
 
     def level(*noise):
         return condition_maps(torch.tensor(noise), sense, (2, 2))[:, 0, 0, 0]
@@ -328,3 +336,37 @@ def test_less_noise_than_in_training_is_told_as_the_least_of_training():
     assert torch.equal(level(1e-5), level(QUIETEST))
     assert torch.equal(level(0.0), level(QUIETEST))
     torch.testing.assert_close(level(0.01, 0.02, 0.16), torch.tensor([0.0, 0.25, 1.0]))
+
+
+class TestAliasing:
+    """The least noise that networks are told where hardly anything is measured outside."""
+
+    SHAPE = (116, 128)
+
+    def test_it_is_none_for_the_protocols_and_full_for_calibration_lines_alone(self):
+        brain = make_mask("gaussian", self.SHAPE, 2.5, n_acs=24, seed=0)
+        assert float(aliasing(brain)) == 0.0
+        assert float(aliasing(torch.ones(self.SHAPE))) == 0.0
+        wall = make_mask("poisson", self.SHAPE, 4.0, n_acs=24, seed=0)
+        assert float(aliasing(wall)) < 0.007, "less than its noise"
+        few = make_mask("gaussian", self.SHAPE, 116 / 24, n_acs=20, seed=0)
+        assert float(aliasing(few)) == pytest.approx(ALIASED)
+
+    def test_it_falls_with_every_line_and_does_not_ask_for_an_axis(self):
+        lines = torch.zeros(self.SHAPE)
+        lines[48:68] = 1
+        found = []
+        for k in range(0, 24, 2):
+            lines[k] = 1
+            found.append(float(aliasing(lines)))
+            assert float(aliasing(lines.T)) == pytest.approx(found[-1])
+        assert found == sorted(found, reverse=True) and found[0] == pytest.approx(ALIASED)
+        assert found[-1] == 0.0
+        batch = torch.stack((lines, torch.ones(self.SHAPE)))[:, None]
+        assert aliasing(batch).shape == (2,)
+
+    def test_networks_are_told_the_larger_of_noise_and_aliasing(self):
+        few = make_mask("gaussian", self.SHAPE, 116 / 24, n_acs=20, seed=0)
+        sense = SenseOperator(torch.ones(1, 2, *self.SHAPE, dtype=torch.complex64), few)
+        told = condition_maps(torch.tensor([0.003, 0.02, 0.08]), sense, (2, 2))[:, 0, 0, 0]
+        torch.testing.assert_close(told, torch.tensor([0.0, 0.25, 0.75]))
