@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 DEFAULT = Settings.model_fields["model"].default
 INSTALLED, NEEDS_NONE, ABSENT = "installed", "needs none", "not installed"
-HEADINGS = ("model", "weights", "size", "PSNR [dB]", "SSIM", "protocol")
+FIGURES = {"PSNR/dB": ("psnr", 2), "SSIM": ("ssim", 3), "LPIPS": ("lpips", 3)}
+"""Heading -> name on the card and digits."""
+
+HEADINGS = ("model", "weights", "size", *FIGURES, "protocol", "samples")
 
 
 @app.command()
@@ -78,11 +81,12 @@ def _row(name: str, card: "WeightsCard | None") -> tuple[str, ...]:
     if card is None:
         kind = _weights(name, card)
         place = f" ({SEPARATOR}{DEFAULT_SET})" if kind == INSTALLED else ""
-        return (shown, f"{kind}{place}", "", "", "", "")
+        return (shown, f"{kind}{place}", *[""] * (len(HEADINGS) - 2))
     protocol, figures = next(iter(card.own_metrics.items()), ("", {}))
-    psnr, ssim = (figures.get(key) for key in ("psnr", "ssim"))
-    numbers = ("" if psnr is None else f"{psnr:.2f}", "" if ssim is None else f"{ssim:.3f}")
-    return (shown, _weights(name, card), card.preset, *numbers, protocol)
+    known = ((figures.get(key), digits) for key, digits in FIGURES.values())
+    numbers = ["" if value is None else f"{value:.{digits}f}" for value, digits in known]
+    samples = str(card.training.get("samples_seen", ""))
+    return (shown, _weights(name, card), card.preset, *numbers, protocol, samples)
 
 
 def _as_json(name: str, card: "WeightsCard | None") -> dict[str, Any]:
@@ -90,7 +94,7 @@ def _as_json(name: str, card: "WeightsCard | None") -> dict[str, Any]:
     entry["weights"] = _weights(name, card)
     if card is not None:
         entry |= card.model_dump(mode="json", include={"preset", "sha256", "licence", "data"})
-        entry["metrics"] = card.own_metrics
+        entry |= {"metrics": card.own_metrics, "samples_seen": card.training.get("samples_seen")}
     return entry
 
 

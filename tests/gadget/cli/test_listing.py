@@ -49,6 +49,11 @@ class TestModels:
         assert sorted(names) == sorted({*MODEL_NAMES, *list_shipped()})
         assert [row for row in rows if "(default)" in row] == rows[:1]
         assert rows[0].startswith("jrsr-dc (default)  ") and "installed" in rows[0]
+        card = list_shipped()["t2net@wall-16x"]
+        (row,) = [row for row in rows if row.startswith("t2net@wall-16x ")]
+        figures = card.own_metrics["wall-16x"]
+        numbers = f"{figures['psnr']:.2f}", f"{figures['ssim']:.3f}", f"{figures['lpips']:.3f}"
+        assert row.split()[-5:] == [*numbers, "wall-16x", str(card.training["samples_seen"])]
         for name, row in zip(names, rows, strict=True):
             assert ("needs none" in row) == (not has_weights(name.partition("@")[0]))
 
