@@ -42,7 +42,9 @@ class PlanesPngWriter(PlaneWriter):
 
 
 def _caption(series: Series, plane: Plane) -> Caption:
-    """Return series and number of an image, its part of a complex image, and FALLBACK."""
+    """Return series and number of an image, its map or part of a complex image, and FALLBACK."""
     part = "" if plane.part == "MAGNITUDE" else f", {plane.part.lower()}"
+    if name := plane.meta.get("JRSR_map"):
+        part = f", {name}"
     mark = ": FALLBACK" if plane.is_fallback else ""
     return (f"series {series.number}, image {plane.number}{part}{mark}",)
