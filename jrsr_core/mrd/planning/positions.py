@@ -130,12 +130,11 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
 def _are_same_slice(first: np.ndarray, kinds: np.ndarray, reach: float) -> np.ndarray:
     """Return for every row whether it lies in the slice of `first`."""
     distances, normals = kinds[:, 1:4] - first[1:4], kinds[:, 4:7]
-    along, normal = first[4:7], normals.any(axis=1)
-    if not along.any():
-        normal[:] = False
+    along = first[4:7]
+    has_normal = np.any(normals, axis=1) & bool(along.any())
     is_near = np.linalg.norm(distances, axis=1) < reach
     is_in_plane = (normals @ along > _COSINE) & (np.abs(distances @ along) < reach)
-    return np.where(normal, is_in_plane, is_near)
+    return np.where(has_normal, is_in_plane, is_near)
 
 
 def _check_image(first: np.ndarray, kinds: np.ndarray, encoding: Encoding) -> None:
