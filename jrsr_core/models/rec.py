@@ -75,10 +75,11 @@ What they make of less was not learned: at 60 dB it cost `jrsr-dc` 1.2 to 1.4 dB
 
 ALIASED, SPARSE, COVERED = 0.01, 0.10, 0.20
 """Least noise networks are given where up to `SPARSE` of the outer half of k-space is measured;
-none from `COVERED` on, and linear in between. What is missing there looks like noise. At 40 dB and
-with 2 to 14 of 96 lines outside 20 calibration lines it changes the PSNR of `jrsr-dc` by -0.43 to
-+0.49 dB, mean +0.20 dB (10 draws of the mask, 3 to 5 validation slices each); at 6 lines `jrsr` is
-0.39 dB better without it. 0.02 loses 0.4 dB at 30 dB."""
+none from `COVERED` on, and linear in between. What is missing there looks like noise. With 2 to 14
+of 96 lines outside 20 calibration lines the PSNR of `jrsr-dc` changes at 40 dB by -0.43 to +0.49,
+mean +0.19 dB (10 draws of the mask), at 30 dB by -0.56 to +0.20, mean -0.03 dB (9 draws; 3 to 5
+validation slices each). With such masks there may be more than one equilibrium: the same slice ends
+at 27.9, 28.6 or 31.9 dB, depending on the level and on the number of steps."""
 
 DATA_STEPS = {"gradient": 0.0, "implicit": 0.9}
 """Ways to the equilibrium, and the share c of s in D: below 1, so that x stays bound."""
