@@ -33,9 +33,12 @@ ENV PATH=/opt/jrsr/bin:$PATH PYTHONUNBUFFERED=1
 # OpenRecon takes the label from here; empty for everybody else.
 ARG OPENRECON_LABEL=""
 LABEL "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"="${OPENRECON_LABEL}"
-USER jrsr
+# Builders of OpenRecon packages that demand root: --build-arg RUN_AS=root
+ARG RUN_AS=jrsr
+USER ${RUN_AS}
 WORKDIR /home/jrsr
 EXPOSE 9002
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s \
     CMD ["jrsr", "health", "--host", "127.0.0.1", "--port", "9002"]
-ENTRYPOINT ["tini", "--", "jrsr", "serve", "--host", "0.0.0.0", "--port", "9002"]
+ENTRYPOINT ["tini", "--"]
+CMD ["jrsr", "serve", "--host", "0.0.0.0", "--port", "9002"]

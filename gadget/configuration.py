@@ -1,15 +1,22 @@
 """Settings that a peer sends: `<property>` elements of a chain, or parameters as JSON text."""
 
 import json
+import logging
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from typing import Any
 
 from jrsr_core.mrd.xml import XmlError, parse_xml
 from jrsr_core.spelling import nearest
 from jrsr_core.validation import expected
 
+from .console import plain
 from .errors import UsageError
 from .settings import Settings
+
+log = logging.getLogger("jrsr")
+
+Warn = Callable[[str], object]
 
 OPENRECON = "openrecon"
 """The name that scanners with OpenRecon send; they take integers only."""
@@ -20,11 +27,14 @@ NAMES = ("jrsr", OPENRECON, "default")
 MAX_NAME = 64
 """Characters of the longest property name that is compared with the settings."""
 
+MAX_WARNINGS = 10
+"""Unknown parameters that are logged by name."""
+
 OF_OTHER_SERVERS = ("config", "customconfig")
 """Parameters of MRD clients that choose a module of another server."""
 
 
-def properties_of(text: bytes) -> dict[str, Any]:
+def properties_of(text: bytes, warn: Warn = log.warning) -> dict[str, Any]:
     """Return the properties of a configuration text.
 
     The text may be the `<configuration>` of an external node, a whole chain that contains one,
@@ -38,7 +48,7 @@ def properties_of(text: bytes) -> dict[str, Any]:
     """
     text = text.strip(b"\0 \r\n\t")
     if text.startswith(b"{"):
-        return parameters_of(text.decode("utf-8", errors="replace"))
+        return parameters_of(text.decode("utf-8", errors="replace"), warn)
     if not text:
         return {}
     try:
@@ -62,10 +72,11 @@ def _property(element: ET.Element) -> tuple[str, str]:
     return name.strip(), (element.findtext("value") or "" if value is None else value).strip()
 
 
-def parameters_of(text: str) -> dict[str, Any]:
+def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
     """Return the settings of a JSON text: ``{"parameters": {...}}``, or the inner object.
 
-    Names may be written without their underscores, as OpenRecon requires.
+    Names may be written without their underscores, as OpenRecon requires. An unknown name is left
+    out, and `warn` called with one sentence: scanners send parameters of other software as well.
 
     Raises
     ------
@@ -84,10 +95,16 @@ def parameters_of(text: str) -> dict[str, Any]:
     full = {name.replace("_", ""): name for name in Settings.model_fields}
     values: dict[str, Any] = {n: v for n, v in inner.items() if n not in OF_OTHER_SERVERS}
     values = {full.get(name, name): value for name, value in values.items()}
-    for name, value in values.items():
-        _check_length(name)
+    unknown = [name for name in values if name not in Settings.model_fields]
+    for name in unknown[:MAX_WARNINGS]:
+        shown = f"{name[:MAX_NAME]!r}{nearest(name[:MAX_NAME], tuple(Settings.model_fields))}"
+        warn(plain(f"parameter ignored: unknown property {shown}"))
+    if len(unknown) > MAX_WARNINGS:
+        warn(f"{len(unknown) - MAX_WARNINGS} more unknown parameters ignored")
+    known = {name: value for name, value in values.items() if name in Settings.model_fields}
+    for name, value in known.items():
         _check_type(name, value)
-    return values
+    return known
 
 
 def _check_length(name: str) -> None:

@@ -19,18 +19,26 @@ GRACE = 0.5
 log = logging.getLogger("jrsr")
 
 
-def reconstruct(connection: Any) -> None:
-    """Serve the connection that Gadgetron's module has made, then end the process.
+def reconstruct(connection: Any) -> int:
+    """Serve the connection that Gadgetron's module has made; end the process if it is Gadgetron's.
 
     Gadgetron sends its CLOSE only when the process has ended. The exit code is that of the
-    commands: 0 done, 1 failed, 2 declined, 3 with fallback images.
+    commands: 0 done, 1 failed, 2 declined, 3 with fallback images. It is returned where another
+    program calls this, as with ``gadgetron.external.listen(port, reconstruct)``.
     """
+    is_own = _is_own_process()
     try:
-        code = _serve(connection)
+        code = _serve(connection, is_own)
     except BaseException as error:
         log.critical("%s", error, exc_info=True)
         _send_error(connection.socket.socket, f"{type(error).__name__}: {error}")
         code = 1
+        if not (is_own or isinstance(error, Exception)):
+            raise
+    if not is_own:
+        # The module sends a CLOSE of its own to the socket when we return.
+        connection.socket.close = lambda: None
+        return code
     try:
         logging.shutdown()
         sys.stdout.flush()
@@ -40,17 +48,26 @@ def reconstruct(connection: Any) -> None:
         os._exit(code)
 
 
-def _serve(connection: Any) -> int:
-    _log_plainly()
-    from gadget.compute.process import prepare_process
+def _is_own_process() -> bool:
+    """Whether Gadgetron started this process, with ``python -m gadgetron``."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return getattr(spec, "name", "") == "gadgetron.__main__"
 
-    prepare_process()
+
+def _serve(connection: Any, is_own: bool) -> int:
+    if is_own:
+        _log_plainly()
+        from gadget.compute.process import prepare_process
+
+        prepare_process()
+    if connection.filters:
+        log.warning("filters of the connection are not used: JRSR reads all messages")
 
     from gadget.server.protocol.connection import PeerConnection
     from gadget.server.protocol.inbox import Inbox
 
     peer = PeerConnection.of_module(connection)
-    inbox = Inbox(peer, keeps_open=True, on_disconnect=_exit_soon)
+    inbox = Inbox(peer, keeps_open=True, on_disconnect=_exit_soon if is_own else _do_nothing)
 
     # Loads torch, while the inbox reads already.
     from gadget.compute.model import make_engine
@@ -74,6 +91,10 @@ def _log_plainly() -> None:
     for handler in logging.getLogger().handlers:
         given = handler.formatter or logging.Formatter()
         handler.setFormatter(PlainFormatter(given._fmt, given.datefmt))
+
+
+def _do_nothing() -> None:
+    """Leave the process to the program that calls us."""
 
 
 def _exit_soon() -> None:

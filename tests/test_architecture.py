@@ -50,7 +50,7 @@ ARROWS = {
     "gadget.console": "errors",
     "gadget.chains": "errors",
     "gadget.settings": "errors",
-    "gadget.configuration": "settings errors",
+    "gadget.configuration": "settings errors console",
     "gadget.compute": "settings errors",
     "gadget.compute.ray": "compute settings errors",
     "gadget.output": "compute settings errors console output.dicom output.report",
@@ -66,6 +66,7 @@ ARROWS = {
     "gadget.offline.importing.siemens": "offline.importing errors",
     "gadget.stream": "server server.protocol compute settings errors console",
     "gadget.doctor": "server compute chains settings errors",
+    "gadget.fire": "server server.protocol compute configuration settings",
     "gadget.handler": "server server.protocol compute configuration settings console",
     "gadget.cli": (
         "doctor chains offline offline.importing stream server server.protocol compute compute.ray "

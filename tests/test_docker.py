@@ -119,7 +119,8 @@ def instructions(path: Path) -> list[tuple[str, str]]:
 def test_images(path):
     lines = instructions(path)
     users = [value for name, value in lines if name == "USER"]
-    assert users[-1] == "jrsr"
+    defaults = dict(value.split("=", 1) for name, value in lines if name == "ARG" and "=" in value)
+    assert re.sub(r"\$\{(\w+)\}", lambda m: defaults[m[1]], users[-1]) == "jrsr"
     assert [name for name, _ in lines if name == "HEALTHCHECK"]
     assert lines[0][0] == "ARG" and lines[0][1].startswith("BASE=")
     for name, value in lines:
@@ -142,10 +143,18 @@ def test_images_have_every_package_of_the_wheel(path):
 
 def test_the_server_listens_where_its_health_is_asked():
     lines = dict(instructions(DOCKER / "server.Dockerfile"))
-    for name in ("HEALTHCHECK", "ENTRYPOINT"):
+    for name in ("HEALTHCHECK", "CMD"):
         assert '"--port", "9002"' in lines[name]
     assert lines["EXPOSE"] == "9002"
-    assert '"--host", "0.0.0.0"' in lines["ENTRYPOINT"]
+    assert '"--host", "0.0.0.0"' in lines["CMD"]
+
+
+def test_builders_that_demand_root_and_a_command_get_them():
+    """What neurodesk's OpenRecon builds require."""
+    lines = instructions(DOCKER / "server.Dockerfile")
+    assert ("ARG", "RUN_AS=jrsr") in lines and ("USER", "${RUN_AS}") in lines
+    assert json.loads(dict(lines)["CMD"])[:2] == ["jrsr", "serve"]
+    assert json.loads(dict(lines)["ENTRYPOINT"]) == ["tini", "--"]
 
 
 def test_compose():

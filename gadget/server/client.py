@@ -17,6 +17,7 @@ from ismrmrd.hdf5 import image_header_dtype
 
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
+from gadget.server.chain_edit import with_properties
 from gadget.server.protocol.connection import CONFIG_FILE_BYTES, Message, read_payload
 from gadget.server.protocol.messages import (
     WAVEFORM_HEAD,
@@ -59,11 +60,11 @@ class SendRequest:
     Attributes
     ----------
     chain
-        File of a chain, which is sent as it is.
+        File of a chain, which is sent as it is, or with `parameters` in it.
     config
         Without a chain: name of a configuration of the server.
     parameters
-        Sent as JSON text, which MRD servers understand and Gadgetron does not.
+        Settings; without a chain they are sent as JSON text, which MRD servers understand.
     timeout
         Seconds without data from the server; 0 for no timeout.
     """
@@ -96,7 +97,7 @@ def send_scan(request: SendRequest) -> Exit:
         connect(request.host, request.port, request.timeout) as sock,
     ):
         opening = config + header_message(scan.header.xml)
-        if request.parameters:
+        if request.parameters and request.chain is None:
             opening += text_message(json.dumps({"parameters": request.parameters}))
         sender = threading.Thread(
             target=_send, args=(sock, opening, scan), name="sender", daemon=True
@@ -131,7 +132,11 @@ def _config(request: SendRequest) -> bytes:
     if request.chain is not None:
         if not request.chain.is_file():
             raise FileNotFoundError(f"chain {request.chain}: no such file")
-        return config_message(request.chain.read_bytes())
+        text = request.chain.read_bytes()
+        # Gadgetron takes no texts: settings have to be in the chain.
+        return config_message(
+            with_properties(text, request.parameters) if request.parameters else text
+        )
     name = request.config.encode("utf-8")
     if len(name) >= CONFIG_FILE_BYTES:
         raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")

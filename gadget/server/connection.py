@@ -14,7 +14,7 @@ from gadget.errors import Exit, UsageError, describe
 from gadget.server.protocol.connection import Handshake, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.memory import MemoryBudget
-from gadget.server.protocol.messages import Query, read_query, response_message
+from gadget.server.protocol.messages import Query, read_query, response_message, text_message
 from gadget.server.protocol.wire import (
     UINT16,
     Id,
@@ -176,13 +176,18 @@ class ServedConnection:
         self._stream.write(response_message(query.correlation, self._answer_to(query.text)))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
-        groups = [properties_of(peer.config)]
+        def warn(text: str) -> None:
+            log.warning("%s: %s", self.name, text)
+            if not peer.is_gadgetron:
+                self._stream.write(text_message(f"WARNING {text}"))
+
+        groups = [properties_of(peer.config, warn)]
         if peer.config_name is not None:
             groups.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
         # MRD clients send their parameters after the header; Gadgetron never sends a text.
         later = [] if peer.is_gadgetron else inbox.first_texts()
         texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]
-        groups += [parameters_of(text.text) for text in texts]
+        groups += [parameters_of(text.text, warn) for text in texts]
         if not self._limits.peer_files:
             for group in groups:
                 _refuse_files(group, self._settings)

@@ -32,10 +32,12 @@ from gadget.server.protocol.wire import PeerDisconnected, ProtocolError
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled, checkpoint, watched
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.planning.kinds import check_header
 
+from .forwarded import Forwarded
 from .progress import Progress
 
 log = logging.getLogger("jrsr")
@@ -93,6 +95,7 @@ class Session:
         self._answer = answer
         self.progress = Progress()
         self._n_texts = 0
+        self._forwarded = Forwarded()
         self._expected_bytes = 0
 
     @property
@@ -108,7 +111,10 @@ class Session:
         outcome = self.outcome
         try:
             with watched(self._inbox.check):
-                self._serve(*prepare())
+                header = parse_header(self._connection.header)
+                # Declined before the model is loaded and before any line has come.
+                check_header(header)
+                self._serve(header, *prepare())
             self._inbox.mark_answered()
             self._connection.send_close()
             if outcome.n_fallback:
@@ -129,11 +135,10 @@ class Session:
             self._expect(0)
         return outcome
 
-    def _serve(self, settings: Settings, engine: Engine) -> None:
+    def _serve(self, header: ScanHeader, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
         if self._connection.is_gadgetron and settings.output == "int16":
             raise UsageError("output is int16, which Gadgetron does not take: output=uint16")
-        header = parse_header(self._connection.header)
         # A chain of Gadgetron removes oversampling and leaves the header as it was.
         scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
@@ -165,6 +170,7 @@ class Session:
             self.outcome.n_fallback,
             seconds,
         )
+        self._forwarded.check(scan.n_lines)
         if failures:
             raise _ImagesLeftOut(failures) if self.outcome.n_images else failures[0]
         if scan.n_late:
@@ -233,6 +239,7 @@ class Session:
                 self._connection.send(waveform)
             yield from scan.add(item.lines, is_bucket=item.is_bucket)
         elif isinstance(item, ForwardedMessage):
+            self._forwarded.add(item)
             self._connection.send(item)
         elif isinstance(item, Text):
             self._n_texts += 1

@@ -137,3 +137,21 @@ def test_names_of_configurations():
         assert named_properties(name, MODELS) == {"model": name.removesuffix(".xml")}
     with pytest.raises(UsageError, match=r"unknown configuration 'cg-sence\+sinc', did you mean"):
         named_properties("cg-sence+sinc", MODELS)
+
+
+def test_unknown_parameters_of_json_are_a_warning(caplog):
+    """A scanner sends those of other software as well; a property of a chain is an error."""
+    text = '{"parameters": {"crop": 0.5, "kernelwidth": 5, "sendOriginal": true, "modle": "x"}}'
+    assert parameters_of(text) == {"crop": 0.5, "kernel_width": 5}
+    assert properties_of(text.encode()) == {"crop": 0.5, "kernel_width": 5}
+    heard = []
+    assert parameters_of(text, heard.append) == {"crop": 0.5, "kernel_width": 5}
+    assert [t for t in heard if "'sendOriginal'" in t]
+    assert "parameter ignored: unknown property 'modle', did you mean 'model'?" in heard
+    assert len(caplog.records) == 4
+    with pytest.raises(UsageError, match="crop is"):
+        Settings(**parameters_of('{"crop": 7}'))
+    many = {f"x{i}": i for i in range(50)}
+    heard.clear()
+    assert parameters_of(json.dumps(many), heard.append) == {}
+    assert len(heard) == 11 and heard[-1].startswith("40 more")

@@ -2,13 +2,16 @@
 
 import io
 import logging
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from gadget.handler import _log_plainly
 from tests.helpers import layouts, messages
-from tests.helpers.peer import CHEAP, Child
+from tests.helpers.peer import CHEAP, PATIENCE, Child, Peer, environment
 from tests.helpers.served_scans import Served, assert_images, serve
 
 LIMIT = 3.0
@@ -139,3 +142,38 @@ def test_the_peer_is_killed_while_images_are_computed(long_scan, tmp_path, close
         assert child.cpu_seconds_to_end() < LIMIT
         assert child.process.returncode == 1
         assert child.peer.answer.images == []
+
+
+def test_a_program_that_listens_goes_on_after_the_scan(scan, tmp_path):
+    """With `gadgetron.external.listen`, which accepts IPv6 alone; filters are a warning."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import logging, socket, sys\n"
+        "from gadgetron.external import connection\n"
+        "from gadget.handler import reconstruct\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "sock = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "with connection.Connection(sock) as conn:\n"
+        "    conn.filter(lambda item: True)\n"
+        "    code = reconstruct(conn)\n"
+        "print('after the scan', code, flush=True)\n"
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    process = subprocess.Popen(
+        [sys.executable, program, str(listening.getsockname()[1])],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    listening.settimeout(PATIENCE)
+    with listening:
+        peer = Peer(listening.accept()[0])
+    peer.send(layouts.config(configuration()), layouts.header(scan.header.xml))
+    peer.send_meanwhile(*scan.lines_alone)
+    out, log = process.communicate(timeout=PATIENCE)
+    answer = peer.finish()
+    assert_images(answer.images, scan.expected())
+    assert answer.ids.count(layouts.CLOSE) == 1
+    assert (out, process.returncode) == ("after the scan 0\n", 0), log
+    assert "filters of the connection are not used" in log

@@ -13,7 +13,7 @@ from gadget.settings import Settings
 from tests.helpers.paths import ROOT
 
 CHAINS = sorted((ROOT / "xml_chains").glob("*.xml"))
-NAMES = {"jrsr", "jrsr_connect", "jrsr_raw", "jrsr_3d", "jrsr_debug"}
+NAMES = {"jrsr", "jrsr_connect", "jrsr_raw", "jrsr_raw_connect", "jrsr_3d", "jrsr_debug"}
 RESIZES = ("resize", "scale", "float", "extract", "crop", "interpolat", "combine", "finish", "fft")
 
 
@@ -102,11 +102,12 @@ def text(path: Path) -> str:
     return re.sub(r"<!--.*?-->", "", path.read_text(), flags=re.DOTALL)
 
 
-def test_the_connected_chain_uses_the_model_that_the_server_has_loaded():
+@pytest.mark.parametrize("name", ["jrsr_connect", "jrsr_raw_connect"])
+def test_the_connected_chain_uses_the_model_that_the_server_has_loaded(name):
     made = []
     engines = EngineCache(lambda settings: made.append(settings) or settings)
     base = Settings()
-    path = ROOT / "xml_chains" / "jrsr_connect.xml"
+    path = ROOT / "xml_chains" / f"{name}.xml"
     engines.get(base)
     engines.get(base.override(properties_of(path.read_bytes())))
     assert len(made) == 1

@@ -200,10 +200,15 @@ class Handshake:
 
 
 def _is_node_configuration(text: bytes) -> bool:
-    """Whether this is the `<configuration>` of an `<external>` node, not a whole chain or JSON."""
+    """Whether this is the `<configuration>` of an `<external>` node, not a whole chain or JSON.
+
+    A text that ends with NUL is of an MRD client (FIRE), whatever it contains.
+    """
+    if text.endswith(b"\0"):
+        return False
     try:
         root = parse_xml(text)
     except XmlError:
         # Without a configuration Gadgetron sends the XML declaration alone.
-        return text.strip(b"\0 \r\n\t").startswith(b"<?xml") or not text.strip(b"\0 \r\n\t")
+        return text.strip().startswith(b"<?xml") or not text.strip()
     return root.tag == "configuration" and root.find("stream") is None

@@ -1,19 +1,31 @@
 """One connection from the header on: nothing is lost on the way in, the peer hears how it ends."""
 
+import re
 import socket
 import threading
 
 import numpy as np
 import pytest
 
+from gadget.compute.model import make_engine
 from gadget.server.protocol.connection import READERS, Handshake
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.messages import MESSAGE_BYTES, ForwardedMessage, Text
 from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream, WireLimits
 from gadget.server.session import Session
+from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled
 from tests.helpers import layouts, messages
-from tests.helpers.peer import PATIENCE, Peer, wait_until
+from tests.helpers.peer import CHEAP, PATIENCE, Peer, wait_until
+
+SPACE = (
+    "<matrixSize><x>8</x><y>8</y><z>1</z></matrixSize>"
+    "<fieldOfView_mm><x>8</x><y>8</y><z>5</z></fieldOfView_mm>"
+)
+HEADER = (
+    f"<ismrmrdHeader><encoding><encodedSpace>{SPACE}</encodedSpace><reconSpace>{SPACE}"
+    "</reconSpace><trajectory>cartesian</trajectory></encoding></ismrmrdHeader>"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +41,13 @@ class Connected:
         self,
         *first: bytes,
         config: bytes = layouts.config(""),
+        header: str = HEADER,
         limits: WireLimits | None = None,
         **options: object,
     ) -> None:
         near, far = socket.socketpair()
         self.peer = Peer(near)
-        self.peer.send(config, layouts.header("<xml/>"))
+        self.peer.send(config, layouts.header(header))
         self.connection = Handshake(Stream(far, limits)).run()
         self.gone = threading.Event()
         self.inbox = Inbox(self.connection, on_disconnect=self.gone.set, **options)
@@ -217,3 +230,41 @@ def test_draining_lets_a_peer_finish_that_was_held_back():
 def test_protocol_errors_are_raised_to_the_consumer():
     with Connected(layouts.u16(9)) as here, pytest.raises(ProtocolError):
         here.everything()
+
+
+def test_a_scan_of_another_kind_is_declined_before_anything_is_prepared():
+    prepared = []
+    with Connected(layouts.close(), header=HEADER.replace("cartesian", "spiral")) as here:
+        outcome = Session(here.connection, here.inbox).run(lambda: prepared.append(1))
+        answer = here.peer.finish()
+    assert answer.errors == ["trajectory is spiral, expected cartesian"] and answer.is_closed
+    assert (outcome.code, prepared) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (messages.recon_data(), "2 ReconData and no lines came, .* before BucketToBufferGadget"),
+        (layouts.image(np.zeros((1, 1, 8, 8), "<f4")), "2 images and no lines came, .* raw data"),
+    ],
+)
+def test_a_scan_without_lines_says_where_the_node_belongs(item, words):
+    settings = Settings(**CHEAP)
+    with Connected(item, item, layouts.close()) as here:
+        session = Session(here.connection, here.inbox)
+        outcome = session.run(lambda: (settings, make_engine(settings)))
+        answer = here.peer.finish()
+    # What came has been forwarded all the same.
+    assert answer.ids[:2] == [int.from_bytes(item[:2], "little")] * 2
+    assert outcome.code == 2 and answer.is_closed
+    assert re.search(words, answer.errors[0])
+
+
+@pytest.mark.parametrize(
+    "config", [b"<configuration><property name='crop' value='0.5'/></configuration>\0", b"\0"]
+)
+def test_an_xml_configuration_that_ends_with_nul_is_of_an_mrd_client(config):
+    with Connected(layouts.close(), config=layouts.config(config)) as here:
+        serve_and_fail(here, ValueError("so nicht"))
+        answer = here.peer.finish()
+    assert answer.texts == ["ERROR so nicht"] and answer.is_closed and not answer.errors

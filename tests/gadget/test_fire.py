@@ -1,0 +1,76 @@
+"""A server of FIRE hosts us: its connection, of which it has read configuration and header."""
+
+import logging
+import socket
+import threading
+
+import ismrmrd
+import pytest
+
+from gadget.fire import process
+from tests.helpers import layouts
+from tests.helpers.peer import CHEAP, PATIENCE, Peer
+from tests.helpers.served_scans import assert_images, serve
+
+
+class FireConnection:
+    """The part of that server's connection that a module may use; it locks while it reads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.lock = threading.Lock()
+        self.is_exhausted = False
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("fire"), slices=2)
+
+
+def served(config, metadata, *messages):
+    """The answer to a client that sends this, and the exit code."""
+    near, far = socket.socketpair()
+    peer = Peer(near)
+    sender = peer.send_meanwhile(*messages)
+    try:
+        code = process(FireConnection(far), config, metadata)
+    finally:
+        far.close()
+    sender.join(PATIENCE)
+    return peer.finish(), code
+
+
+def test_images_are_those_of_the_file(scan):
+    parameters = {"parameters": CHEAP | {"config": "gadget.fire", "sendoriginal": "False"}}
+    metadata = ismrmrd.xsd.CreateFromDocument(scan.header.xml)
+    answer, code = served(parameters, metadata, *scan.lines_alone)
+    assert_images(answer.images, scan.expected())
+    assert code == 0 and answer.is_closed and not answer.errors
+
+
+def test_images_are_sent_while_the_client_waits_for_them(scan):
+    """The connection of that server could not: it holds its lock while it reads."""
+    near, far = socket.socketpair()
+    peer = Peer(near)
+    args = (FireConnection(far), CHEAP, scan.header.xml)
+    thread = threading.Thread(target=process, args=args, daemon=True)
+    thread.start()
+    peer.send(*scan.lines_alone[:-1])
+    peer.wait_for(layouts.IMAGE, 2)
+    peer.send(layouts.close())
+    assert peer.finish().is_closed
+    thread.join(PATIENCE)
+    far.close()
+
+
+@pytest.mark.parametrize("config", ["gadget.fire", None, b"<configuration/>", '{"crop": 0.5}'])
+def test_a_header_as_text_and_any_configuration(config, scan):
+    answer, code = served(config, scan.header.xml.replace("cartesian", "radial"), layouts.close())
+    assert (code, answer.texts) == (2, ["ERROR trajectory is radial, expected cartesian"])
+    assert answer.is_closed and not answer.errors
+
+
+def test_a_wrong_setting_reaches_the_client(scan, caplog):
+    caplog.set_level(logging.ERROR)
+    answer, code = served({"crop": 7}, scan.header.xml, *scan.lines_alone)
+    assert code == 2 and answer.texts[0].startswith("ERROR crop is '7'")
