@@ -208,7 +208,7 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         # Printed by the caller, after the file is closed.
-        _shown.error("%s", describe(error))
+        _shown.error("%s", plain(describe(error)))
         log.info("details", exc_info=True)
         raise
     except KeyboardInterrupt:
