@@ -72,8 +72,16 @@ def assembler_maker(settings: Settings, noise: NoiseData | None = None) -> Calla
     return make
 
 
-def live_scan(header: ScanHeader, settings: Settings, *, is_cropped: bool = False) -> LiveScan:
+def live_scan(
+    header: ScanHeader,
+    settings: Settings,
+    *,
+    is_cropped: bool = False,
+    noise: NoiseData | None = None,
+) -> LiveScan:
     """Return a running scan without lines; `is_cropped` as in `plan_source`.
+
+    `noise` is used where the scan has no noise lines and the settings name no `noise_file`.
 
     Raises
     ------
@@ -82,7 +90,12 @@ def live_scan(header: ScanHeader, settings: Settings, *, is_cropped: bool = Fals
     UsageError, FileNotFoundError, BadScan
         As `assembler_maker`.
     """
-    return LiveScan(header, settings.trigger, assembler_maker(settings), is_cropped=is_cropped)
+    alone, with_noise = assembler_maker(settings), assembler_maker(settings, noise)
+
+    def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
+        return (alone if len(plan.noise) else with_noise)(source, plan, memory)
+
+    return LiveScan(header, settings.trigger, make, is_cropped=is_cropped)
 
 
 def file_tasks(slices: Assembler) -> Iterator[Task]:

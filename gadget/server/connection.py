@@ -28,6 +28,9 @@ from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 
 from .health import ScanState
+from .noise_memory import CONFIG as NOISE_CONFIG
+from .noise_memory import NoiseMemory
+from .noise_session import NoiseSession
 from .session import Outcome, Session
 from .sockets import REFUSAL_SECONDS, first_id, refuse
 
@@ -79,6 +82,8 @@ class ServedConnection:
         Settings of the server, which those of the peer override.
     answer
         Returns the answer to the text of a query.
+    noise
+        Noise measurements of all connections.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class ServedConnection:
         engines: EngineCache,
         answer: Callable[[str], str],
         limits: ServerLimits,
+        noise: NoiseMemory,
     ) -> None:
         self.name = name
         self._sock = sock
@@ -96,6 +102,7 @@ class ServedConnection:
         self._engines = engines
         self._answer_to = answer
         self._limits = limits
+        self._noise = noise
         self._stream = Stream(sock, limits.wire)
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
         self._was_queried = False
@@ -162,7 +169,11 @@ class ServedConnection:
         self._sock.settimeout(self._limits.idle_timeout or None)
         log.info("%s: %s", self.name, "Gadgetron" if peer.is_gadgetron else "MRD client")
         inbox = Inbox(peer, keeps_open=peer.is_gadgetron, memory=self._limits.memory)
-        self._session = Session(peer, inbox, answer=self._answer)
+        noise = self._noise
+        if (peer.config_name or "").startswith(NOISE_CONFIG):
+            self._session = NoiseSession(peer, inbox, noise)
+            return self._session.receive()
+        self._session = Session(peer, inbox, answer=self._answer, earlier_noise=noise.find)
         return self._session.run(lambda: self._prepare(peer, inbox))
 
     def abort(self, reason: str) -> None:

@@ -19,6 +19,7 @@ from gadget.settings import Settings
 from .connection import ServedConnection, ServerLimits
 from .counts import Health
 from .health import HealthReport, answer_to, health_line
+from .noise_memory import NoiseMemory
 from .sockets import Network, is_allowed, listen
 
 log = logging.getLogger("jrsr")
@@ -73,6 +74,7 @@ class Server:
         self.grace = grace
         self._allow = tuple(allow)
         self._limits = limits or ServerLimits()
+        self._noise = NoiseMemory()
         self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
         self._open: dict[threading.Thread, ServedConnection] = {}
@@ -142,7 +144,7 @@ class Server:
             self._close_oldest()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = ServedConnection(
-            sock, name, self.settings, self.engines, self._answer, self._limits
+            sock, name, self.settings, self.engines, self._answer, self._limits, self._noise
         )
         thread = threading.Thread(
             target=self._serve, args=(sock, connection), name=name, daemon=True

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ismrmrd
 
@@ -34,6 +35,7 @@ from jrsr_core.cancellation import Cancelled, checkpoint, watched
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.live import LiveScan, Task
+from jrsr_core.mrd.noise import NoiseData
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.kinds import check_header
 
@@ -80,6 +82,8 @@ class Session:
         Reads the connection.
     answer
         Called for queries.
+    earlier_noise
+        Returns the noise for a scan without noise lines, by its header.
     """
 
     def __init__(
@@ -88,11 +92,13 @@ class Session:
         inbox: Inbox,
         *,
         answer: Callable[[Query], None] = lambda query: None,
+        earlier_noise: Callable[[ScanHeader], NoiseData | None] = lambda header: None,
     ) -> None:
         self.outcome = Outcome()
         self._connection = connection
         self._inbox = inbox
         self._answer = answer
+        self._earlier_noise = earlier_noise
         self.progress = Progress()
         self._n_texts = 0
         self._forwarded = Forwarded()
@@ -103,7 +109,7 @@ class Session:
         """When the scan began to wait for its peer; None if it does not."""
         return self._inbox.idle_since
 
-    def run(self, prepare: Callable[[], tuple[Settings, Engine]]) -> Outcome:
+    def run(self, prepare: Callable[[], tuple[Settings, Any]]) -> Outcome:
         """Serve the peer to its end; every error becomes the outcome.
 
         `prepare` returns the settings and the engine of the scan; it may raise.
@@ -112,8 +118,7 @@ class Session:
         try:
             with watched(self._inbox.check):
                 header = parse_header(self._connection.header)
-                # Declined before the model is loaded and before any line has come.
-                check_header(header)
+                self._check(header)
                 self._serve(header, *prepare())
             self._inbox.mark_answered()
             self._connection.send_close()
@@ -135,12 +140,17 @@ class Session:
             self._expect(0)
         return outcome
 
+    def _check(self, header: ScanHeader) -> None:
+        """Decline a kind of scan before the model is loaded and before any line has come."""
+        check_header(header)
+
     def _serve(self, header: ScanHeader, settings: Settings, engine: Engine) -> None:
         start = time.perf_counter()
         if self._connection.is_gadgetron and settings.output == "int16":
             raise UsageError("output is int16, which Gadgetron does not take: output=uint16")
         # A chain of Gadgetron removes oversampling and leaves the header as it was.
-        scan = live_scan(header, settings, is_cropped=self._connection.is_gadgetron)
+        is_cropped, noise = self._connection.is_gadgetron, self._earlier_noise(header)
+        scan = live_scan(header, settings, is_cropped=is_cropped, noise=noise)
         log.info("model loaded: %s on %s", engine.model.name, engine.place)
         memory = MemoryCheck(header, settings, self._inbox.memory.limit)
         self.progress.begin(header.encodings, engine)

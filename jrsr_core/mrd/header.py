@@ -38,6 +38,7 @@ LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set"
 class ScanHeader:
     """Contents of a scan header that images and checks need; `xml` is its text.
 
+    `noise_measurement_id` names the measurement whose noise it depends on.
     `coil_names` are in the order of the channels; empty unless every coil has a name of its own.
     """
 
@@ -46,6 +47,7 @@ class ScanHeader:
     n_coils: int | None = None
     protocol_name: str = ""
     measurement_id: str = ""
+    noise_measurement_id: str = ""
     system: str = ""
     field_strength_t: float | None = None
     te_ms: tuple[float, ...] = ()
@@ -77,6 +79,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         n_coils=_integer(root, "acquisitionSystemInformation/receiverChannels"),
         protocol_name=_text(root, "measurementInformation/protocolName"),
         measurement_id=_text(root, "measurementInformation/measurementID"),
+        noise_measurement_id=_noise_measurement_id(root),
         system=" ".join(filter(None, system)),
         field_strength_t=_number(root, "acquisitionSystemInformation/systemFieldStrength_T"),
         te_ms=_numbers(root, "sequenceParameters/TE"),
@@ -96,6 +99,14 @@ def _root(text: str) -> ET.Element:
     if root.tag != "ismrmrdHeader":
         raise BadScan(f"header is <{root.tag}>, expected <ismrmrdHeader>")
     return root
+
+
+def _noise_measurement_id(root: ET.Element) -> str:
+    """Return the id of the noise measurement that a scan depends on; empty if it names none."""
+    for dependency in root.findall("measurementInformation/measurementDependency"):
+        if _text(dependency, "dependencyType").lower() == "noise":
+            return _text(dependency, "measurementID")
+    return ""
 
 
 def _coil_names(root: ET.Element) -> tuple[str, ...]:

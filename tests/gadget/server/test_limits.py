@@ -216,7 +216,9 @@ def test_acs_counts_as_memory_of_a_running_scan(scan, monkeypatch):
 
 
 def test_acs_that_leaves_no_room_for_an_image_is_told(scan, monkeypatch):
-    monkeypatch.setattr(LiveScan, "n_acs_bytes", 2**30)
+    # From the first image on: before it, lines could find no memory.
+    n_bytes = property(lambda scan: 2**30 if scan._n_tasks else 0)
+    monkeypatch.setattr(LiveScan, "n_acs_bytes", n_bytes)
     memory = MemoryBudget(2**30)
     with resident(limits=ServerLimits(memory=memory)) as server:
         answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()

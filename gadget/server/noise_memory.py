@@ -1,0 +1,60 @@
+"""Noise of measurements, kept for scans that name them in their header.
+
+Scanners measure the noise once and send it with a configuration whose name begins with
+`default_measurement_dependencies`. The header of a later scan names that measurement as its
+dependency of type Noise.
+"""
+
+import logging
+from collections import OrderedDict
+from threading import Lock
+
+from gadget.console import plain
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.noise import NoiseData
+
+log = logging.getLogger("jrsr")
+
+CONFIG = "default_measurement_dependencies"
+"""Beginning of the names of configurations for noise measurements."""
+
+MAX_BYTES = 2**28
+"""Memory of all that is kept; the oldest are dropped."""
+
+
+class NoiseMemory:
+    """Keeps noise by measurement id; for all connections of a server."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, NoiseData] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, measurement_id: str, noise: NoiseData) -> None:
+        """Keep the noise of a measurement, instead of what was kept of it before."""
+        with self._lock:
+            self._kept.pop(measurement_id, None)
+            self._kept[measurement_id] = noise
+            while len(self._kept) > 1 and self._n_bytes > MAX_BYTES:
+                self._kept.popitem(last=False)
+
+    @property
+    def _n_bytes(self) -> int:
+        return sum(noise.samples.nbytes for noise in self._kept.values())
+
+    def find(self, header: ScanHeader) -> NoiseData | None:
+        """Return the noise that a scan depends on; None, and a warning, where it cannot be used."""
+        wanted = header.noise_measurement_id
+        if not wanted:
+            return None
+        with self._lock:
+            noise = self._kept.get(wanted)
+        if noise is None:
+            problem = "was not received"
+        elif header.n_coils not in (None, noise.samples.shape[0]):
+            problem = f"has {noise.samples.shape[0]} channels, the scan has {header.n_coils}"
+        elif {*noise.coil_names} != {*header.coil_names}:
+            problem = "is of other coils"
+        else:
+            return noise
+        log.warning("noise measurement %s %s and is not used", plain(wanted, 80), problem)
+        return None

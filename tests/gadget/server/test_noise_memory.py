@@ -1,0 +1,104 @@
+"""A noise measurement is kept for the scans whose header names it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gadget.server import noise_memory
+from gadget.server.noise_memory import NoiseMemory
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.noise import noise_of_scan
+from tests.helpers import layouts
+from tests.helpers.mrd_scans import select
+from tests.helpers.peer import Peer, line_messages, resident
+from tests.helpers.served_scans import assert_images, serve
+
+NAME = "default_measurement_dependencies"
+DEPENDENCY = (
+    "<measurementDependency><dependencyType>Noise</dependencyType>"
+    "<measurementID>simulator_phantom_1_1</measurementID></measurementDependency>"
+)
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    return serve(tmp_path_factory.mktemp("served"), slices=2)
+
+
+@pytest.fixture(scope="module")
+def parts(scan):
+    """Messages of the noise lines, and of all others; the header that names the measurement."""
+    is_noise = has_flag(scan.lines.heads, NOISE)
+    noise, image = (
+        line_messages(select(scan.lines, np.flatnonzero(w))) for w in (is_noise, ~is_noise)
+    )
+    xml = scan.header.xml.replace("</measurementID>", "</measurementID>" + DEPENDENCY, 1)
+    assert parse_header(xml).noise_measurement_id == "simulator_phantom_1_1"
+    return noise, image, xml
+
+
+def exchange(port, config, xml, messages):
+    peer = Peer.to(port).send(layouts.config_file(config), layouts.header(xml))
+    peer.send_meanwhile(*messages, layouts.close())
+    return peer.finish()
+
+
+@pytest.mark.parametrize("ending", ["", "_ismrmrd_storage.xml"])
+def test_a_later_scan_is_whitened_as_if_it_had_the_noise_lines(ending, scan, parts):
+    noise, image, xml = parts
+    with resident() as server:
+        answer = exchange(server.port, NAME + ending, scan.header.xml, noise)
+        assert answer.ids == [layouts.CLOSE]
+        answer = exchange(server.port, "jrsr", xml, image)
+        assert_images(answer.images, scan.expected())
+        # Without the dependency, and without the noise, the scan is not whitened.
+        without = exchange(server.port, "jrsr", scan.header.xml, image)
+    assert without.images[0].pixels.tobytes() != scan.expected()[0][1]
+
+
+def test_own_noise_lines_come_first(scan, parts):
+    noise, image, xml = parts
+    other = [layouts.acquisition(h, 3 * d) for h, d in zip(*noise_of(scan), strict=True)]
+    with resident() as server:
+        exchange(server.port, noise_memory.CONFIG, scan.header.xml, other)
+        answer = exchange(server.port, "jrsr", xml, noise + image)
+    assert_images(answer.images, scan.expected())
+
+
+def noise_of(scan):
+    chosen = select(scan.lines, np.flatnonzero(has_flag(scan.lines.heads, NOISE)))
+    return chosen.heads, chosen.data
+
+
+def test_noise_that_is_missing_or_of_other_coils_is_a_warning(scan, parts, caplog):
+    noise, image, xml = parts
+    renamed = xml.replace(">C1<", ">X1<")
+    with resident() as server:
+        missing = exchange(server.port, "jrsr", xml, image)
+        exchange(server.port, noise_memory.CONFIG, scan.header.xml, noise)
+        other = exchange(server.port, "jrsr", renamed, image)
+    assert len(missing.images) == len(other.images) == 2
+    assert "simulator_phantom_1_1 was not received and is not used" in caplog.text
+    assert "is of other coils and is not used" in caplog.text
+
+
+def test_a_noise_measurement_without_noise_or_name_is_an_error(scan, parts):
+    noise, image, _ = parts
+    nameless = scan.header.xml.replace("simulator_phantom_1_1", "")
+    with resident() as server:
+        answer = exchange(server.port, noise_memory.CONFIG, scan.header.xml, image)
+        assert answer.texts == [f"ERROR noise measurement has no noise lines among {len(image)}"]
+        answer = exchange(server.port, noise_memory.CONFIG, nameless, noise)
+    assert "measurementID is missing" in answer.texts[0] and answer.is_closed
+
+
+def test_the_oldest_noise_is_dropped(scan, monkeypatch):
+    noise = noise_of_scan(scan.header, scan.lines)
+    memory = NoiseMemory()
+    monkeypatch.setattr(noise_memory, "MAX_BYTES", 2 * noise.samples.nbytes)
+    for name in "abca":
+        memory.keep(name, noise)
+    found = [memory.find(replace(scan.header, noise_measurement_id=n)) for n in "abc"]
+    assert [f is not None for f in found] == [True, False, True]
