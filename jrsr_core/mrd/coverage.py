@@ -6,10 +6,11 @@ such a flag from the right one:
 
 reaches_edges   Have both phase encodes come into the outer half on either side of the centre, the
                 segments to their last one, and is the centre as dense as the acceleration allows?
-is_whole        Is every line of the encoded matrix there, divided by the acceleration?
+is_whole        Is every line of the encoded matrix there?
 
 The first is asked of a scan whose flags have not been wrong so far; partial Fourier, random and
-regular undersampling answer it with yes at their last line. The second is asked afterwards.
+regular undersampling answer it with yes at their last line. The second is asked afterwards; an
+undersampled scan then waits for its end, because the header does not state how many lines it has.
 """
 
 from .encoding import Encoding
@@ -50,9 +51,9 @@ class Coverage:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all lines of the encoded matrix are there, as far as the acceleration allows."""
-        grid, (along_y, along_z) = self._encoding.grid, self._encoding.acceleration
-        return len(self._seen) * along_y * along_z >= grid.ny * grid.nz
+        """Whether every line of the encoded matrix is there."""
+        grid = self._encoding.grid
+        return len(self._seen) >= grid.ny * grid.nz
 
 
 class _Axis:

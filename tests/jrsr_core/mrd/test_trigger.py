@@ -248,3 +248,16 @@ def test_undersampled_images_are_ended_by_their_first_flag(factor, more, order):
     heads = [line(kspace_encode_step_1=k) for k in order]
     heads[-1] = line(LAST_IN_SLICE, kspace_encode_step_1=list(order)[-1])
     assert followed(trigger, heads) == [*[[]] * (len(heads) - 1), [Unit(0, 0, 0)]]
+
+
+@pytest.mark.parametrize("sign", ["slice", "repetition", "bucket"])
+def test_an_undersampled_image_whose_lines_are_all_flagged_waits_for_the_end(sign):
+    """Acceleration 2.5 with calibration lines, which the header rounds to 3: 19 lines, not 16."""
+    flag = {"slice": [LAST_IN_SLICE], "repetition": [LAST_IN_REPETITION]}.get(sign, [])
+    trigger = Trigger(sign, (replace(encoding(48, slice=1), acceleration=(3, 1)),))
+    lines = [1, 5, 9, 14, *range(18, 30), 33, 38, 46]
+    for ky, where in itertools.product(lines, range(2)):
+        head = line(*flag, kspace_encode_step_1=ky, slice=where)
+        assert not trigger.is_late(head)
+        assert trigger.line(head) == trigger.bucket() == []
+    assert trigger.end() == [Unit(0, 0, 0), Unit(0, 1, 0)]
