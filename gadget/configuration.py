@@ -97,8 +97,8 @@ def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
     values = {full.get(name, name): value for name, value in values.items()}
     unknown = [name for name in values if name not in Settings.model_fields]
     for name in unknown[:MAX_WARNINGS]:
-        shown = f"{name[:MAX_NAME]!r}{nearest(name[:MAX_NAME], tuple(Settings.model_fields))}"
-        warn(plain(f"parameter ignored: unknown property {shown}"))
+        hint = nearest(name, Settings.model_fields) if len(name) <= MAX_NAME else ""
+        warn(plain(f"parameter ignored: unknown property {_shown(name)}{hint}"))
     if len(unknown) > MAX_WARNINGS:
         warn(f"{len(unknown) - MAX_WARNINGS} more unknown parameters ignored")
     known = {name: value for name, value in values.items() if name in Settings.model_fields}
@@ -109,7 +109,14 @@ def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
 
 def _check_length(name: str) -> None:
     if len(name) > MAX_NAME:
-        raise UsageError(f"unknown property {name[:MAX_NAME]!r}... ({len(name)} characters)")
+        raise UsageError(f"unknown property {_shown(name)}")
+
+
+def _shown(name: str) -> str:
+    """Return a name in quotes, shortened if it is longer than any of ours."""
+    return (
+        repr(name) if len(name) <= MAX_NAME else f"{name[:MAX_NAME]!r}... ({len(name)} characters)"
+    )
 
 
 def _check_type(name: str, value: Any) -> None:
