@@ -276,11 +276,12 @@ def aliasing(mask: Tensor) -> Tensor:
 
     It depends on the measured share of the outer half of k-space, along the axis where it is less.
     """
-    rows, columns = mask.mean(-1), mask.mean(-2)
-    shares = [lines[..., _is_outer(lines.shape[-1], mask)].mean(-1) for lines in (rows, columns)]
-    share = torch.minimum(*shares).reshape(-1)
+    share = torch.minimum(_outer_mean(mask.mean(-1)), _outer_mean(mask.mean(-2))).reshape(-1)
     return ALIASED * ((COVERED - share) / (COVERED - SPARSE)).clamp(0.0, 1.0)
 
 
-def _is_outer(n: int, like: Tensor) -> Tensor:
-    return (torch.arange(n, device=like.device) - n // 2).abs() > n / 4
+def _outer_mean(lines: Tensor) -> Tensor:
+    """Return the mean of the outer half of the last axis, without waiting for a GPU."""
+    n = lines.shape[-1]
+    outer = (torch.arange(n, device=lines.device) - n // 2).abs() > n / 4
+    return (lines * outer).sum(-1) / outer.sum()

@@ -56,7 +56,7 @@ def test_every_field_takes_its_own_default_as_text():
         ("prewhiten=maybe", "prewhiten is 'maybe', expected true or false"),
         ("on_failure=stopp", "on_failure is 'stopp', did you mean 'stop'?"),
         ("device=gpu", "device is 'gpu', expected auto, cpu, cuda or cuda:n"),
-        ("output=colour", "output is 'colour', known: magnitude, complex"),
+        ("output=colour", "output is 'colour', known: magnitude, float32, complex, int16, uint16"),
         ("maps=hallucinations", "maps is 'hallucinations', did you mean 'hallucination'?"),
     ],
 )

@@ -40,7 +40,7 @@ def fails(run, tmp_path):  # noqa: F811
         before = contents(tmp_path)
         with largest_file(n_bytes):
             code, out, err = run(*arguments)
-        words = f"jrsr-train: {tmp_path / name} cannot be written: File too large\n"
+        words = f"jrsr-train: {tmp_path / name} cannot be written: the file is larger than the system allows\n"
         assert (code, out, err) == (1, "", words)
         return before, contents(tmp_path)
 
@@ -69,7 +69,8 @@ def test_evaluate(fails, run, images, tmp_path):  # noqa: F811
 def test_figure(fails, images, tmp_path, ending):
     name = f"figure.{ending}"
     (tmp_path / name).write_bytes(b"earlier")
-    before, after = fails(5000, name, "figure", *SYSTEM, "--data", images, "--out", tmp_path / name)
+    command = ("figure", *SYSTEM, "--data", images, "--out", tmp_path / name, "--overwrite")
+    before, after = fails(5000, name, *command)
     assert before == after
 
 

@@ -162,7 +162,7 @@ def test_missing_input_and_empty_folder(tmp_path, capfd):
 def test_missing_card_and_card_without_its_weights(tmp_path, capfd):
     scan, card = tmp_path / "scan.h5", tmp_path / "card.json"
     write_small_scan(scan)
-    assert_one_line(jrsr(capfd, "recon", scan, "--model", card), FAILED, "card.json")
+    assert_one_line(jrsr(capfd, "recon", scan, "--model", card), DECLINED, "card.json")
     card.write_text("{}")
     assert_one_line(jrsr(capfd, "recon", scan, "--model", card), FAILED, "card.json")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json", "scan.h5"]

@@ -98,7 +98,7 @@ def test_weights_of_both_parts_as_a_property(cards, scans, tmp_path, capfd):
     np.testing.assert_array_equal(_images(by_card), _images(by_name))
 
 
-@pytest.mark.parametrize("model", ["t2net", "modl+bicubic", "recon+sr"])
+@pytest.mark.parametrize("model", ["zero-filled+medsrgan", "zero-filled+bebygan"])
 def test_without_weights_one_line_says_so(model, scans, tmp_path, capfd):
     outcome = jrsr(capfd, "recon", scans[0], "-o", tmp_path / "out.h5", "--model", model)
     assert_one_line(outcome, FAILED, "no weights for", "there are: jrsr-dc_compact", "name a card")

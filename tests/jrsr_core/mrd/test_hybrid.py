@@ -20,7 +20,7 @@ from jrsr_core.mrd.simulator.frames import make_frame, reference_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft, ifft
-from jrsr_core.reconstruction import reconstructor as pipeline
+from jrsr_core.reconstruction import slices as pipeline
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.reconstruction.load import load_model

@@ -30,7 +30,7 @@ def step(self, *args, **kwargs):
     return before(self, *args, **kwargs)
 step.count = 0
 torch.optim.Adam.step = step
-cli.app = lambda standalone_mode: fit(config)
+cli.app = lambda *_, **options: fit(config)
 cli.main()
 """
 

@@ -59,7 +59,7 @@ def test_maps_are_estimated_once_for_all_frames(monkeypatch):
     second = copied(lines)
     second.heads["idx"]["contrast"] = 1
     calls = []
-    import jrsr_core.reconstruction.reconstructor as pipeline
+    import jrsr_core.reconstruction.slices as pipeline
 
     estimate = pipeline.calibrate_coils
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or estimate(*a))
