@@ -40,7 +40,8 @@ def fails(run, tmp_path):  # noqa: F811
         before = contents(tmp_path)
         with largest_file(n_bytes):
             code, out, err = run(*arguments)
-        words = f"jrsr-train: {tmp_path / name} cannot be written: the file is larger than the system allows\n"
+        why = "the file is larger than the system allows"
+        words = f"jrsr-train: {tmp_path / name} cannot be written: {why}\n"
         assert (code, out, err) == (1, "", words)
         return before, contents(tmp_path)
 
