@@ -15,7 +15,7 @@ import ismrmrd
 from gadget.errors import describe
 from gadget.server.protocol.connection import Message, PeerConnection
 from gadget.server.protocol.messages import ForwardedMessage, Lines
-from gadget.server.protocol.wire import ProtocolError, Stream
+from gadget.server.protocol.wire import Id, ProtocolError, Stream
 
 from .mrd_header import header_xml
 from .mrd_images import image_item
@@ -105,7 +105,18 @@ class MrdStream(PeerConnection):
             waves: list[ForwardedMessage] = []
             waves += [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
             return Lines(lines_of([*value.data, *value.ref], limit), waves, is_bucket=True)
-        return ForwardedItem(0, bytes(getattr(value, "nbytes", 0) or ITEM_BYTES), item)
+        size = bytes(getattr(value, "nbytes", 0) or ITEM_BYTES)
+        return ForwardedItem(self._number_of(item), size, item)
+
+    def _number_of(self, item: Any) -> int:
+        """Return the message id of what an item is in ISMRMRD v1; 0 for what that has not."""
+        kinds = self._mrd.StreamItem
+        if isinstance(item, kinds.ReconData):
+            return Id.RECON_DATA
+        if isinstance(item, kinds.ImageArray):
+            return Id.IMAGE_ARRAY
+        images = tuple(getattr(kinds, name) for name in dir(kinds) if name.startswith("Image"))
+        return Id.IMAGE if isinstance(item, images) else 0
 
     def send(self, item: ismrmrd.Image | ForwardedMessage) -> None:
         """Send an image or an item; raises as `Stream.write`."""

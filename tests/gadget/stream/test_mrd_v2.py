@@ -130,6 +130,15 @@ def test_buckets_and_what_passes_by(scan, tmp_path):
     assert [item.value.data.tobytes() for item in out[2:]] == expected
 
 
+def test_images_alone_are_forwarded_and_declined(scan, tmp_path, caplog):
+    items = [mrd.StreamItem.Acquisition(a) for a in acquisitions(scan)]
+    _, images, _ = stream(tmp_path, written(small_header(scan), items))
+    (tmp_path / "second").mkdir()
+    code, _, _ = stream(tmp_path / "second", written(small_header(scan), images))
+    assert code == Exit.DECLINED
+    assert "2 images and no lines came, expected lines or buckets" in caplog.text
+
+
 def test_absent_counters_are_0_and_an_absent_centre_is_the_middle():
     lines = lines_of([mrd.Acquisition(data=np.ones((2, 7), np.complex64))], LIMIT)
     head = lines.heads[0]
