@@ -180,6 +180,9 @@ def test_python_blocks_are_python(page):
 OF_OTHER_PROGRAMS = (
     "Connection refused",
     "Failed to store item",
+    "Failed to connect to service",
+    "Operation canceled",
+    "write: Bad file descriptor",
     "ray client connection",
     "Failed to connect to Ray",
 )
