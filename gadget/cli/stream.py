@@ -35,7 +35,12 @@ def stream(
     """  # noqa: D301
     # A stream is complete when it ends, whatever its flags say; as of a file, all lines are used.
     settings = read_settings(["trigger=measurement", *(pairs or [])], model=model, device=device)
-    logging.getLogger("jrsr").setLevel(logging.INFO if verbose else logging.WARNING)
     from gadget.stream.run import reconstruct_stream
 
-    return reconstruct_stream(settings, source, target, overwrite=overwrite)
+    log = logging.getLogger("jrsr")
+    before = log.level
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        return reconstruct_stream(settings, source, target, overwrite=overwrite)
+    finally:
+        log.setLevel(before)

@@ -53,11 +53,8 @@ def serve_until_stopped(
     UsageError
         The model, the cluster or the address cannot be used.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s [%(threadName)s] %(message)s"))
     level = logging.DEBUG if verbose else logging.WARNING if is_quiet() else logging.INFO
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    with _engines(settings, cluster, gpus_per_worker) as (settings, make):
+    with _log_of_server(level), _engines(settings, cluster, gpus_per_worker) as (settings, make):
         server = Server(settings, make, host=host, port=port, **options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
@@ -66,6 +63,22 @@ def serve_until_stopped(
             log.info("listening on %s port %d", address, bound)
         server.run()
     return Exit.DONE
+
+
+@contextmanager
+def _log_of_server(level: int) -> Iterator[None]:
+    """Write records to stderr with time and thread, instead of whatever handles them otherwise."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s [%(threadName)s] %(message)s"))
+    root = logging.getLogger()
+    before = root.level, root.handlers
+    root.setLevel(level)
+    root.handlers = [handler]
+    try:
+        yield
+    finally:
+        root.setLevel(before[0])
+        root.handlers = before[1]
 
 
 @contextmanager

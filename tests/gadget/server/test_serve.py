@@ -1,14 +1,18 @@
 """`jrsr serve` as a process: signals, and what its clients see of its end."""
 
+import logging
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from gadget.errors import UsageError
+from gadget.server.serve import serve_until_stopped
+from gadget.settings import Settings
 from jrsr_core.temporaries import PREFIX
 from tests.helpers import layouts
-from tests.helpers.peer import PATIENCE, Peer, environment, serving, wait_until
+from tests.helpers.peer import CHEAP, PATIENCE, Peer, environment, serving, wait_until
 from tests.helpers.processes import run_process
 from tests.helpers.served_scans import assert_images, serve
 
@@ -79,3 +83,10 @@ def test_a_cluster_needs_its_extra_and_its_option(command, arguments, words, sca
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(words), done.stderr
+
+
+def test_a_server_that_cannot_start_leaves_the_log_as_it_was():
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    with pytest.raises(UsageError):
+        serve_until_stopped(Settings(**CHEAP), "192.0.2.1", 0)
+    assert (logging.getLogger().handlers, logging.getLogger().level) == before
