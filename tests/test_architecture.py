@@ -26,6 +26,7 @@ ARROWS = {
     "jrsr_core.version": "",
     "jrsr_core.signatures": "",
     "jrsr_core.os_errors": "",
+    "jrsr_core.closing": "",
     "jrsr_core.temporaries": "",
     "jrsr_core.atomic": "temporaries os_errors",
     "jrsr_core.isolation": "",
@@ -43,7 +44,9 @@ ARROWS = {
     "jrsr_core.mrd.acs": "data acs physics mrd",
     "jrsr_core.mrd.planning": "data mrd mrd.acs",
     "jrsr_core.mrd.examination": "mrd mrd.planning",
-    "jrsr_core.mrd.files": "atomic isolation data calibration mrd mrd.examination mrd.planning",
+    "jrsr_core.mrd.files": (
+        "atomic closing isolation data calibration mrd mrd.examination mrd.planning"
+    ),
     "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
     # The plugin.
     "gadget.errors": "",

@@ -16,6 +16,7 @@ from threading import Thread
 import ray
 
 from gadget.errors import UsageError, describe
+from jrsr_core.closing import Closing
 
 from .connect import connect, share_of
 from .work import ClusterModel, WorkItem, WorkQueue
@@ -31,7 +32,7 @@ RECONNECT_INTERVAL = 5.0
 """Seconds between two attempts to reconnect."""
 
 
-class Pool:
+class Pool(Closing):
     """Connects to a cluster and computes with its workers; a context manager.
 
     Parameters
@@ -68,12 +69,6 @@ class Pool:
         self._is_closed = False
         self._thread = Thread(target=self._loop, name="cluster", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def n_wanted(self) -> int:

@@ -8,17 +8,17 @@ HDF5 crashes on some damaged files, and never returns from others; `sandboxed_im
 that may be damaged or hostile.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import h5py
 import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
+from jrsr_core.closing import Closing
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import NO_HEADER
 from jrsr_core.mrd.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
@@ -44,7 +44,7 @@ class Series:
         return self.name.rpartition("/")[0]
 
 
-class Images(ABC):
+class Images(Closing):
     """Iterable of `ismrmrd.Image`, series after series.
 
     `header` is the XML of the scan; an empty header where the client did not keep it.
@@ -68,21 +68,6 @@ class Images(ABC):
                 what = f"image {i} of {series.name}"
                 data = self.pixels(number, i)
                 yield series.group, _image(head, series.attributes[i], data, what)
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the file."""
-
-    def __enter__(self) -> "Images":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class ImageFile(Images):

@@ -8,10 +8,10 @@ limit in bytes and in seconds. A crash, a hang or an exceeded limit is a `BadSca
 import json
 import threading
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
+from jrsr_core.closing import Closing
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE
@@ -26,7 +26,7 @@ AT_ONCE, LINES_AT_ONCE = 2**26, 4096
 """Bytes of samples, and lines, that one answer holds unless a single line is larger."""
 
 
-class Sandbox:
+class Sandbox(Closing):
     """Subprocesses that read files; one that has read a file reads the next one.
 
     Every file is read in a fork with limits of its own, so that no file affects another. Several
@@ -74,19 +74,8 @@ class Sandbox:
             while self._free:
                 self._free.pop().end()
 
-    def __enter__(self) -> "Sandbox":
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class SandboxedScan:
+class SandboxedScan(Closing):
     """A scan on disk that a subprocess reads; a `LineSource`, used as `ScanFile`.
 
     Attributes
@@ -152,14 +141,3 @@ class SandboxedScan:
         if self._process is not None:
             self._sandbox.give_back(self._process)
             self._process = None
-
-    def __enter__(self) -> "SandboxedScan":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,11 +7,11 @@ be damaged or hostile.
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 import h5py
 import numpy as np
 
+from jrsr_core.closing import Closing
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
@@ -29,7 +29,7 @@ ROW_DTYPE = np.dtype([("head", HEAD_DTYPE), ("traj", FLOATS), ("data", FLOATS)])
 BLOCK, BLOCK_BYTES = 128, 2**28
 
 
-class ScanFile:
+class ScanFile(Closing):
     """A scan on disk, a `LineSource`.
 
     Attributes
@@ -121,17 +121,6 @@ class ScanFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> "ScanFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read(self, run: slice) -> np.ndarray:
         with reading("samples cannot be read"):

@@ -6,10 +6,10 @@ The slices are those that `jrsr recon` reconstructs: the same plan, noise and as
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import overload
 
 from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.closing import Closing
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, ScanOrigin
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
@@ -25,7 +25,7 @@ from .scan import ScanFile
 Data = KSpaceSlice | KSpaceVolume
 
 
-class Scan(Sequence[Data]):
+class Scan(Sequence[Data], Closing):
     """The slices, or volumes, of an ISMRMRD file; `read_scan` makes one.
 
     Indexing reads from the file, which stays open until `close` or the end of the context.
@@ -136,17 +136,6 @@ class Scan(Sequence[Data]):
     def close(self) -> None:
         """Close the file; slices that were read stay usable."""
         self._file.close()
-
-    def __enter__(self) -> "Scan":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_scan(
