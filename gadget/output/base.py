@@ -104,9 +104,12 @@ class Writer(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._on_exit:
-            if kind is None:
+        if kind is None:
+            with self._on_exit:
                 self.save()
+        else:
+            # A file that is being written does not appear then.
+            self._on_exit.__exit__(kind, error, trace)
 
 
 def spread(n: int, most: int) -> list[int]:

@@ -1,7 +1,6 @@
 """Writer of ISMRMRD images: pixels as they are, or integers with one scale."""
 
 from pathlib import Path
-from types import TracebackType
 
 from jrsr_core.mrd.files.image_writer import ImageWriter
 
@@ -28,15 +27,3 @@ class MrdWriter(Writer):
         """Write the images that waited for their scale."""
         for image in self._grey_values.finish():
             self._images.write(image)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            super().__exit__(kind, error, trace)
-        else:
-            # The file that is being written does not appear then.
-            self._on_exit.__exit__(kind, error, trace)
