@@ -7,7 +7,6 @@ alone were not measured: undersampling, and the part that partial Fourier leaves
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import overload
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from jrsr_core.mrd.lines import (
 from jrsr_core.spelling import nearest
 
 from .header import EncodingFacts
+from .lazy import LazyLines
 from .scan import ORIENTATIONS, Stated
 
 FRAME_AXES = ("repetition", "set", "phase", "contrast", "average", "slice")
@@ -111,7 +111,7 @@ def ordered(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     return np.expand_dims(view, [i for i, name in enumerate(AXES) if name not in axes])
 
 
-class ArrayLines(Sequence[np.ndarray]):
+class ArrayLines(LazyLines):
     """Samples ``(coil, x)`` of the measured lines, taken out of the array when asked for."""
 
     def __init__(self, array: np.ndarray, places: np.ndarray) -> None:
@@ -120,16 +120,8 @@ class ArrayLines(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        """Return one line, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def line(self, index: int) -> np.ndarray:
+        """Return the samples of one line."""
         with np.errstate(over="ignore"):
             return np.asarray(self._array[tuple(self._places[index])], np.complex64)
 

@@ -4,12 +4,11 @@ The quaternion of a slice is the rotation whose columns are the directions of ph
 and slice in patient coordinates (Sag, Cor, Tra = L, P, S).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
+from gadget.offline.importing.lazy import LazyLines
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.lines import (
     CALIBRATION,
@@ -65,7 +64,7 @@ NOISE_BANDWIDTH_HZ = 130.0
 """Receiver bandwidth per sample of the noise readouts of VB."""
 
 
-class SiemensLines(Sequence[np.ndarray]):
+class SiemensLines(LazyLines):
     """Samples ``(coil, sample)`` of readouts, read from the file when asked for."""
 
     def __init__(self, path: Path, readouts: Readouts) -> None:
@@ -75,16 +74,8 @@ class SiemensLines(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._readouts.heads)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        """Return one line, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def line(self, index: int) -> np.ndarray:
+        """Return the samples of one line."""
         head = self._readouts.heads[index]
         before, header, samples = channel_layout(head, self._readouts.measurement.is_vb)
         start = int(self._readouts.offsets[index]) + before + header

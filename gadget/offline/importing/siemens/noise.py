@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
+from gadget.offline.importing.lazy import LazyLines
 from jrsr_core.mrd.lines import LineList
 
 from .file import Readouts, read_protocol
@@ -17,7 +17,7 @@ ADJUSTMENT_DWELL_US = {"AdjCoilSens": 5.0, "AdjQuietCoilSens": 4.0}
 """Protocols that measure noise before a scan -> dwell time of that noise."""
 
 
-class _Joined(Sequence[np.ndarray]):
+class _Joined(LazyLines):
     """Noise lines, their channels in the order of the scan, and the lines of the scan."""
 
     def __init__(
@@ -28,15 +28,8 @@ class _Joined(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._noise) + len(self._scan)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def line(self, index: int) -> np.ndarray:
+        """Return the samples of one line."""
         n = len(self._noise)
         return self._noise[index][self._order] if index < n else self._scan[index - n]
 
