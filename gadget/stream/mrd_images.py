@@ -6,6 +6,8 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
+from jrsr_core.mrd.header import LIMITED_COUNTERS
+
 from .mrd_lines import NS_PER_MS
 
 KINDS = {
@@ -15,8 +17,6 @@ KINDS = {
     np.dtype("c8"): "ImageComplexFloat",
 }
 """Pixel type -> item of the stream."""
-
-COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
 def image_item(image: ismrmrd.Image, mrd: ModuleType) -> Any:
@@ -31,7 +31,7 @@ def image_item(image: ismrmrd.Image, mrd: ModuleType) -> Any:
     head.line_dir = np.array(given.phase_dir, np.float32)
     head.slice_dir = np.array(given.slice_dir, np.float32)
     head.patient_table_position = np.array(given.patient_table_position, np.float32)
-    for name in COUNTERS:
+    for name in LIMITED_COUNTERS:
         setattr(head, name, getattr(given, name))
     physiology = list(given.physiology_time_stamp)
     if hasattr(head, "acquisition_time_stamp_ns"):

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from gadget.server.protocol.wire import ProtocolError, checked
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+from jrsr_core.mrd.lines import HEAD_DTYPE, LineList, channel_mask
 
 NS_PER_MS = 1_000_000
-COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
 
 
 def lines_of(acquisitions: Sequence[Any], limit: int) -> LineList:
@@ -53,25 +52,24 @@ def milliseconds(record: Any, name: str) -> int:
 
 def _fill(head: np.void, given: Any, shape: tuple[int, int]) -> None:
     n_coils, n_samples = shape
-    try:
-        head["version"] = 1
-        head["flags"] = int(given.flags)
-        head["measurement_uid"] = given.measurement_uid
-        head["scan_counter"] = given.scan_counter or 0
-        head["acquisition_time_stamp"] = milliseconds(given, "acquisition_time_stamp")
-        head["number_of_samples"] = n_samples
-        head["available_channels"] = head["active_channels"] = n_coils
-        for mine, theirs in (("discard_pre",) * 2, ("discard_post",) * 2):
-            head[mine] = getattr(given, theirs) or 0
-        centre = given.center_sample
-        head["center_sample"] = n_samples // 2 if centre is None else centre
-        head["encoding_space_ref"] = given.encoding_space_ref or 0
-        head["sample_time_us"] = _sample_time_us(given)
-        for name in ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position"):
-            head[name] = getattr(given, name)
-        _fill_counters(head["idx"], given.idx)
-    except OverflowError as error:
-        raise ProtocolError(f"a number of an acquisition is too large: {error}") from None
+    head["version"] = 1
+    _put(head, "flags", int(given.flags))
+    _put(head, "measurement_uid", given.measurement_uid)
+    _put(head, "acquisition_time_stamp", milliseconds(given, "acquisition_time_stamp"))
+    _put(head, "number_of_samples", n_samples)
+    for name in ("available_channels", "active_channels"):
+        _put(head, name, n_coils)
+    for name in ("scan_counter", "discard_pre", "discard_post", "encoding_space_ref"):
+        _put(head, name, getattr(given, name) or 0)
+    centre = given.center_sample
+    _put(head, "center_sample", n_samples // 2 if centre is None else centre)
+    head["sample_time_us"] = _sample_time_us(given)
+    for name in ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position"):
+        head[name] = getattr(given, name)
+    for name in head["idx"].dtype.names or ():
+        if name != "user":
+            _put(head["idx"], name, getattr(given.idx, name) or 0)
+    _copy(head["idx"]["user"], given.idx.user)
     physiology = getattr(given, "physiology_time_stamp_ns", None)
     stamps = (
         given.physiology_time_stamp if physiology is None else [p // NS_PER_MS for p in physiology]
@@ -79,18 +77,17 @@ def _fill(head: np.void, given: Any, shape: tuple[int, int]) -> None:
     _copy(head["physiology_time_stamp"], stamps)
     _copy(head["user_int"], given.user_int)
     _copy(head["user_float"], given.user_float)
-    mask = [0] * len(head["channel_mask"])
-    for channel in range(min(n_coils, 64 * len(mask))):
-        mask[channel // 64] |= 1 << channel % 64
-    head["channel_mask"] = mask
+    head["channel_mask"] = channel_mask(n_coils)
 
 
-def _fill_counters(counters: np.void, given: Any) -> None:
-    counters["kspace_encode_step_1"] = given.kspace_encode_step_1 or 0
-    counters["kspace_encode_step_2"] = given.kspace_encode_step_2 or 0
-    for name in COUNTERS:
-        counters[name] = getattr(given, name) or 0
-    _copy(counters["user"], given.user)
+def _put(record: np.void, name: str, number: int) -> None:
+    """Set a field; raises `ProtocolError` for a number that older versions of NumPy would wrap."""
+    most = np.iinfo(record[name].dtype).max
+    if not 0 <= number <= most:
+        raise ProtocolError(
+            f"{name} of an acquisition is {number}, too large for a line: at most {most}"
+        )
+    record[name] = number
 
 
 def _copy(target: np.ndarray, values: Sequence[float]) -> None:

@@ -51,6 +51,11 @@ class ForwardedItem(ForwardedMessage):
 
     item: Any = None
 
+    @property
+    def n_bytes(self) -> int:
+        """Size in memory, of an array with its elements."""
+        return getattr(self.item.value, "nbytes", 0) or ITEM_BYTES
+
 
 class MrdStream(PeerConnection):
     """Reads the header, and sends it on.
@@ -105,8 +110,7 @@ class MrdStream(PeerConnection):
             waves: list[ForwardedMessage] = []
             waves += [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
             return Lines(lines_of([*value.data, *value.ref], limit), waves, is_bucket=True)
-        size = bytes(getattr(value, "nbytes", 0) or ITEM_BYTES)
-        return ForwardedItem(self._number_of(item), size, item)
+        return ForwardedItem(self._number_of(item), b"", item)
 
     def _number_of(self, item: Any) -> int:
         """Return the message id of what an item is in ISMRMRD v1; 0 for what that has not."""

@@ -1,8 +1,5 @@
 """`jrsr stream`: the scan of a stream is reconstructed, and its images leave as a stream."""
 
-import logging
-
-from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.errors import Exit, UsageError
 from gadget.server.protocol.connection import PeerConnection
@@ -15,8 +12,6 @@ from .ismrmrd_v1 import IsmrmrdStream
 from .mrd_schema import MAGIC
 from .mrd_v2 import MrdStream
 from .pipes import Pipes, open_pipes
-
-log = logging.getLogger("jrsr")
 
 FILES = {
     b"\x89HDF": "an HDF5 file, which jrsr recon takes",
@@ -49,16 +44,13 @@ def reconstruct_stream(settings: Settings, source: str, target: str, *, overwrit
     try:
         with open_pipes(source, target, overwrite=overwrite) as pipes:
             peer = _connect(pipes)
-            outcome = Session(peer, Inbox(peer)).run(lambda: _prepare(settings))
+            session = Session(peer, Inbox(peer))
+            outcome = session.run(lambda: (settings, make_engine(settings)))
             if outcome.code in (Exit.FAILED, Exit.DECLINED):
                 raise _Incomplete
     except _Incomplete:
         pass
     return outcome.code
-
-
-def _prepare(settings: Settings) -> tuple[Settings, Engine]:
-    return settings, make_engine(settings)
 
 
 def _connect(pipes: Pipes) -> PeerConnection:

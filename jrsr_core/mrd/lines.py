@@ -117,6 +117,12 @@ def flag_bits(*flags: int) -> int:
     return sum(1 << (flag - 1) for flag in flags)
 
 
+def channel_mask(n_coils: int) -> np.ndarray:
+    """Return the field ``channel_mask``, uint64 ``(16,)``, with the bits of the first channels."""
+    bits = (1 << min(n_coils, 1024)) - 1
+    return np.array([bits >> 64 * word & 2**64 - 1 for word in range(16)], np.uint64)
+
+
 def sort_lines(heads: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """Split a scan by flags.
 

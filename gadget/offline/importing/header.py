@@ -10,9 +10,10 @@ from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from jrsr_core.data import Vector
 from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.header import LIMITED_COUNTERS
 from jrsr_core.mrd.lines import REJECTED, flag_bits
 
-COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set", "segment")
+COUNTERS = (*LIMITED_COUNTERS, "segment")
 
 GYROMAGNETIC_HZ_PER_T = 42577478.518
 """Of the proton in water, over 2 pi (CODATA 2018, without shielding)."""

@@ -7,12 +7,11 @@ from xml.sax.saxutils import escape
 import torch
 
 from jrsr_core.data import Vector
+from jrsr_core.mrd.header import LIMITED_COUNTERS
 from jrsr_core.simulation.protocols import find_protocol
 
 from .frames import Frame, first_measured
 from .request import ScanRequest
-
-LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
 @dataclass(frozen=True)

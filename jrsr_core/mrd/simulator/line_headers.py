@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jrsr_core.mrd.header import LIMITED_COUNTERS
 from jrsr_core.mrd.lines import (
     FIRST_IN_REPETITION,
     FIRST_IN_SLICE,
@@ -12,11 +13,12 @@ from jrsr_core.mrd.lines import (
     NOISE,
     REJECTED,
     REVERSE,
+    channel_mask,
     flag_bits,
 )
 
 from .frames import Frame
-from .header import LIMITED_COUNTERS, ScanMetadata
+from .header import ScanMetadata
 
 DWELL_US = 5.0
 
@@ -78,10 +80,7 @@ def _common_headers(n_lines: int, metadata: ScanMetadata, n_coils: int) -> np.nd
     heads["version"] = 1
     heads["measurement_uid"] = 1
     heads["available_channels"] = heads["active_channels"] = n_coils
-    channels = np.arange(n_coils)
-    for word in range(16):
-        bits = channels[channels // 64 == word] % 64
-        heads["channel_mask"][:, word] = sum(1 << int(b) for b in bits)
+    heads["channel_mask"] = channel_mask(n_coils)
     heads["sample_time_us"] = DWELL_US
     heads["position"] = metadata.position_mm
     for name in ("read_dir", "phase_dir", "slice_dir"):
