@@ -106,9 +106,7 @@ def warm_up(engine: Engine) -> None:
     start = time.perf_counter()
     generator = torch.Generator().manual_seed(0)
     kspace = torch.randn((4, 32, 32), dtype=torch.complex64, generator=generator)
-    centre = (0.0, 0.0, 0.0)
-    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    geometry = SliceGeometry(centre, *axes, fov_mm=(5.0, 200.0, 200.0))
+    geometry = SliceGeometry.axial((5.0, 200.0, 200.0))
     slice_ = KSpaceSlice(kspace, torch.ones(32, 32), kspace[:, 4:28, 4:28], geometry)
     (outcome,) = engine.run([slice_])
     if isinstance(outcome, Exception):
