@@ -10,8 +10,8 @@ from jrsr_core.mrd.xml import XmlError, parse_xml
 from jrsr_core.spelling import nearest
 from jrsr_core.validation import expected
 
-from .console import plain
 from .errors import UsageError
+from .plain_text import plain
 from .settings import Settings
 
 log = logging.getLogger("jrsr")

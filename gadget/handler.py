@@ -86,7 +86,7 @@ def _serve(connection: Any, is_own: bool) -> int:
 
 def _log_plainly() -> None:
     """Escape what a peer has put into records, in the format of Gadgetron's module."""
-    from gadget.console import PlainFormatter
+    from gadget.plain_text import PlainFormatter
 
     for handler in logging.getLogger().handlers:
         given = handler.formatter or logging.Formatter()

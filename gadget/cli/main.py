@@ -8,8 +8,9 @@ from types import FrameType
 from typing import NoReturn
 
 from gadget.compute.process import prepare_process
-from gadget.console import PlainFormatter, open_standard_streams, print_warning
+from gadget.console import open_standard_streams, print_warning
 from gadget.errors import Exit, describe, exit_code
+from gadget.plain_text import PlainFormatter
 
 from .options import app
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gadget.compute.model import check_model
-from gadget.console import print_json, print_line, print_warning, shortened
+from gadget.console import print_json, print_line, print_warning
 from gadget.errors import Exit, describe, exit_code, most_severe
+from gadget.plain_text import shortened
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency

@@ -9,8 +9,8 @@ from typing import Any
 
 from gadget.compute.engine import Engine, EngineCache
 from gadget.configuration import named_properties, parameters_of, properties_of
-from gadget.console import plain
 from gadget.errors import Exit, UsageError, describe
+from gadget.plain_text import plain
 from gadget.server.protocol.connection import Handshake, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.memory import MemoryBudget

@@ -9,7 +9,7 @@ import logging
 from collections import OrderedDict
 from threading import Lock
 
-from gadget.console import plain
+from gadget.plain_text import plain
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.noise import NoiseData
 

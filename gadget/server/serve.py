@@ -14,8 +14,9 @@ import torch
 from gadget.compute.engine import Engine
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
-from gadget.console import PlainFormatter, is_quiet
+from gadget.console import is_quiet
 from gadget.errors import Exit
+from gadget.plain_text import PlainFormatter
 from gadget.settings import Settings
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.reconstruction.load import pick_device

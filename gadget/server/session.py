@@ -15,10 +15,10 @@ from typing import Any
 import ismrmrd
 
 from gadget.compute.engine import Engine
-from gadget.console import plain
 from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import Result
 from gadget.output.grey_values import GreyValues
+from gadget.plain_text import plain
 from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
 from gadget.server.protocol.connection import CLOSE, Message, PeerConnection

@@ -9,7 +9,7 @@ import logging
 
 import numpy as np
 
-from gadget.console import plain
+from gadget.plain_text import plain
 from gadget.server.protocol.connection import (
     CONFIG_FILE_BYTES,
     Message,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gadget import console
+from gadget import console, plain_text
 from jrsr_core.weights.card import CardError, WeightsCard
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 
@@ -21,7 +21,7 @@ def assert_harmless(text):
 
 @pytest.mark.parametrize("character", [chr(c) for c in (*range(32), *range(127, 160))])
 def test_no_control_character_passes(character):
-    assert console.plain(f"a{character}b").isprintable()
+    assert plain_text.plain(f"a{character}b").isprintable()
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_no_control_character_passes(character):
     ],
 )
 def test_what_is_shown_instead(text, expected):
-    assert console.plain(text) == expected
+    assert plain_text.plain(text) == expected
 
 
 def test_long_text_is_cut_and_its_length_named():
-    assert console.plain("x" * 900_000, 10) == "xxxxxxxxxx... (900000 characters)"
-    assert console.plain("x" * 10, 10) == "x" * 10
+    assert plain_text.plain("x" * 900_000, 10) == "xxxxxxxxxx... (900000 characters)"
+    assert plain_text.plain("x" * 10, 10) == "x" * 10
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -96,12 +96,12 @@ def test_recon_of_a_hostile_scan_in_every_format(tmp_path, capfd):
 
 def test_records_of_a_log_are_one_line_each():
     record = logging.LogRecord("jrsr", 30, "", 0, "text: %s", (STEERING,), None)
-    assert console.PlainFormatter("%(message)s").format(record).isprintable()
+    assert plain_text.PlainFormatter("%(message)s").format(record).isprintable()
     try:
         raise ValueError(STEERING)
     except ValueError as error:
         record.exc_info = (type(error), error, error.__traceback__)
-    lines = console.PlainFormatter("%(message)s").format(record).splitlines()
+    lines = plain_text.PlainFormatter("%(message)s").format(record).splitlines()
     assert len(lines) > 3 and all(line.isprintable() for line in lines)
 
 

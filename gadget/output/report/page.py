@@ -11,7 +11,6 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from gadget.console import plain, shortened
 from gadget.output.base import ScanJob
 from gadget.output.picture import (
     encode_png,
@@ -20,6 +19,7 @@ from gadget.output.picture import (
     indexed_picture,
     to_grey,
 )
+from gadget.plain_text import plain, shortened
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
 from jrsr_core.mrd.images import WHITE
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges

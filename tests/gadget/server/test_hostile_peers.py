@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gadget.configuration import parameters_of
-from gadget.console import PlainFormatter
 from gadget.errors import UsageError
+from gadget.plain_text import PlainFormatter
 from gadget.server.connection import ServerLimits
 from gadget.server.protocol.memory import MemoryBudget
 from gadget.server.session import MAX_LOGGED_TEXTS
