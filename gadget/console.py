@@ -1,7 +1,6 @@
 """Output of the commands: results on stdout, everything else on stderr, a log file if wanted.
 
-Printed text may contain what a scan header, a weights card, a file name or a peer says. All of it
-passes through `plain`, so that nothing steers a terminal or forges a line of a log.
+All printed text passes through `gadget.plain_text.plain`.
 """
 
 import errno

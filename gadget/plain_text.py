@@ -1,7 +1,7 @@
 """Text that others wrote, made safe to print.
 
-A scan header, a weights card, a file name or a peer may contain terminal escapes and line breaks. All of it
-passes through `plain`, so that nothing steers a terminal or forges a line of a log.
+A scan header, a weights card, a file name or a peer may send terminal escapes and line breaks. All
+of it passes through `plain`, so that nothing steers a terminal or forges a line of a log.
 """
 
 import logging

@@ -50,30 +50,32 @@ ARROWS = {
     "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
     # The plugin.
     "gadget.errors": "",
-    "gadget.console": "errors",
+    "gadget.plain_text": "",
+    "gadget.console": "plain_text errors",
     "gadget.chains": "errors",
     "gadget.settings": "errors",
-    "gadget.configuration": "settings errors console",
+    "gadget.configuration": "settings errors plain_text",
     "gadget.compute": "settings errors",
     "gadget.compute.ray": "compute settings errors",
     "gadget.output": "compute settings errors console output.dicom output.report",
     "gadget.output.dicom": "output",
-    "gadget.output.report": "output console",
+    "gadget.output.report": "output plain_text",
     "gadget.scan": "compute output settings errors console",
     "gadget.server.protocol": "",
     "gadget.server": (
-        "server.protocol scan output compute compute.ray configuration settings errors console"
+        "server.protocol scan output compute compute.ray configuration settings errors console "
+        "plain_text"
     ),
-    "gadget.offline": "scan compute compute.ray output settings errors console",
+    "gadget.offline": "scan compute compute.ray output settings errors console plain_text",
     "gadget.offline.importing": "offline.importing.siemens errors console",
     "gadget.offline.importing.siemens": "offline.importing errors",
-    "gadget.stream": "server server.protocol compute settings errors console",
+    "gadget.stream": "server server.protocol compute settings errors plain_text",
     "gadget.doctor": "server compute chains settings errors",
     "gadget.fire": "server server.protocol compute configuration settings",
-    "gadget.handler": "server server.protocol compute configuration settings console",
+    "gadget.handler": "server server.protocol compute configuration settings plain_text",
     "gadget.cli": (
         "doctor chains offline offline.importing stream server server.protocol compute compute.ray "
-        "output settings errors console"
+        "output settings errors console plain_text"
     ),
     "gadget.__main__": "cli",
     # Training.
