@@ -10,7 +10,14 @@ from gadget.errors import UsageError
 from gadget.output.report.page import ScanPage
 from gadget.settings import Settings
 from jrsr_core.metrics.image import psnr, ssim
-from jrsr_core.models.consistency import CAUTION, DataConsistency, set_denoise
+from jrsr_core.models.consistency import (
+    CAUTION,
+    LEAST_ERROR,
+    WINDOW,
+    DataConsistency,
+    relative_error,
+    set_denoise,
+)
 from jrsr_core.models.registry import build_model
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import image_meta
@@ -37,8 +44,44 @@ def test_the_weight_of_the_networks_goes_from_caution_to_that_of_the_training():
     block.eval()
     assert torch.equal(block.mu(noise), block.mu(noise, 0.0))
     assert torch.allclose(block.mu(noise, 0.0) * CAUTION**2, trained)
-    assert torch.allclose(block.mu(noise, 1.0), trained)
-    assert torch.allclose(block.mu(noise, 0.5) ** 2, block.mu(noise, 0.0) * trained)
+    assert torch.allclose(block.mu(noise, 1.0) * CAUTION, trained)
+    assert torch.allclose(block.mu(noise, 0.5) ** 2, block.mu(noise, 0.0) * block.mu(noise, 1.0))
+
+
+def test_the_error_of_an_image_is_expected_where_it_has_detail():
+    image = torch.ones(2, 40, 60, dtype=torch.complex64)
+    image[0, :, 30:] = 3.0j
+    error = relative_error(image)
+    assert torch.equal(error[1], torch.ones(40, 60)), "no detail: everywhere the same"
+    edge = torch.zeros(60, dtype=torch.bool)
+    edge[29 - WINDOW // 2 : 30 + WINDOW // 2] = True
+    assert bool((error[0, :, edge] > 5).all())
+    assert bool((error[0, :, ~edge] == LEAST_ERROR).all())
+    # The scale of an image, its phase and its orientation do not matter.
+    torch.testing.assert_close(relative_error(-40j * image), error)
+    torch.testing.assert_close(relative_error(image.mT.contiguous()), error.mT)
+
+
+@torch.inference_mode()
+def test_noise_goes_from_even_regions_and_an_edge_that_was_measured_stays():
+    # Fully sampled; x_SR is right but for an edge, which it draws half as high.
+    calibrated, truth, _ = measured()
+    sense, noise = calibrated.sense, calibrated.noise_std
+    high = torch.zeros(truth.shape[-2:])
+    high[20:60, 20:60] = 4 * float(noise)
+    image = (truth + high)[None]
+    # The noise of the scan and the step that x_SR has missed.
+    back = sense.adjoint(calibrated.kspace + sense(high[None].to(image)))
+    block = DataConsistency(n_iter=60).eval()
+    errors, kept = [], []
+    for denoise in (0.0, 1.0):
+        block.denoise = denoise
+        found = block(truth[None] + 0.5 * high, back, sense, noise)
+        outside = (found - image).abs()[0][high == 0]
+        errors.append(float(outside.square().mean().sqrt()))
+        kept.append(float((found - truth[None]).real[0][high > 0].mean() / high.max()))
+    assert errors[1] < 0.8 * errors[0]
+    assert kept[0] > 0.9 and kept[1] > 0.7
 
 
 @torch.inference_mode()
