@@ -14,6 +14,7 @@ from jrsr_core.models import rec
 from jrsr_core.weights.load import load_weights
 from tests.helpers.processes import PATIENCE
 from tests.training.conftest import changed, tiny
+from training.evaluation.export import export
 from training.runs import fit, run
 from training.runs.budget import Budget, Stopwatch
 from training.runs.checkpoint import read_checkpoint
@@ -151,7 +152,8 @@ def test_a_run_ends_at_its_deadline_validated_and_continues(scans, tmp_path, mon
     assert (state.step, state.elapsed) == (8, 48.0)
     rows = read_log(tmp_path / "a")
     assert [r["step"] for r in rows if "val_psnr" in r] == [5, 8]
-    assert [r["val_slices"] for r in rows if "val_psnr" in r] == [2, 2]
+    card = json.loads(export(tmp_path / "a", tmp_path / "weights").read_text())
+    assert card["metrics"]["validation"]["val_slices"] == 2
     rates = [r["rate"] for r in rows if "rate" in r]
     assert len(rates) == 8
     # With more minutes it continues at the time that was spent; then nothing is left to do.
