@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 EPS = 1e-8
 
@@ -83,3 +84,11 @@ def norm(a: Tensor, n_dims: int) -> Tensor:
 def relative_change(x: Tensor, fx: Tensor, n_dims: int) -> Tensor:
     """Return |fx - x| / |fx| per sample, the residual of a fixed point; 0 where both are zero."""
     return norm(fx - x, n_dims) / (norm(fx, n_dims) + EPS)
+
+
+def local_mean(values: Tensor, window: int) -> Tensor:
+    """Return the mean in a square window around each pixel ``(batch, y, x)``; `window` is odd.
+
+    At the border the mean is over the part of the window inside the image.
+    """
+    return avg_pool2d(values, window, stride=1, padding=window // 2, count_include_pad=False)

@@ -25,9 +25,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
 
 from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.tensors import local_mean
 
 from .implicit import regularised_solve
 from .names import NEEDS_CONSISTENCY
@@ -91,9 +91,7 @@ def relative_error(prior: Tensor) -> Tensor:
     power = torch.zeros_like(magnitude)
     power[:, :-1] += magnitude.diff(dim=-2).square()
     power[:, :, :-1] += magnitude.diff(dim=-1).square()
-    half = WINDOW // 2
-    power = avg_pool2d(power, WINDOW, stride=1, padding=half, count_include_pad=False)
-    detail = power.sqrt()
+    detail = local_mean(power, WINDOW).sqrt()
     mean = detail.mean((-2, -1), keepdim=True)
     return torch.where(mean > 0, detail / mean, 1.0).clamp_min(LEAST_ERROR)
 

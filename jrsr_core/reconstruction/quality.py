@@ -29,7 +29,6 @@ magnitude image is given the smooth phase of the LR reconstruction first.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import UNITLESS_MAPS
@@ -38,6 +37,7 @@ from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.tensors import local_mean
 
 from .detail import excess_detail, outer_band
 
@@ -124,8 +124,7 @@ def expected_level(calibrated: CalibratedSlice, mu: Tensor) -> Tensor:
         noise = torch.randn(calibrated.kspace.shape, dtype=torch.complex64, generator=generator)
         seen = _solve(sense, mu, sense.adjoint(noise.to(mu.device) * sense.mask))
         power = power + (std * seen.abs()).square() / NOISE_DRAWS
-    half = NOISE_WINDOW // 2
-    power = avg_pool2d(power, NOISE_WINDOW, stride=1, padding=half, count_include_pad=False)
+    power = local_mean(power, NOISE_WINDOW)
     tau = std / (CAUTION * mu.sqrt())
     return (power + tau.square()).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
 
