@@ -19,7 +19,7 @@ def write_foreign_reference(path, **options):
     with h5py.File(path, "r+") as file:
         rows = file["dataset/data"][()]
         for row in rows:
-            if row["head"]["flags"] & CALIBRATION_BIT:
+            if int(row["head"]["flags"]) & CALIBRATION_BIT:
                 n_coils = row["head"]["active_channels"]
                 row["data"] = row["data"].reshape(n_coils, -1)[::-1].ravel()
         file["dataset/data"][...] = rows
