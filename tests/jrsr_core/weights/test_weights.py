@@ -95,7 +95,7 @@ def test_wrong_tensors_are_named(card):
     import hashlib
 
     weights = card.with_name("jrsr-dc_tiny.safetensors")
-    tensors = {k: v.clone() for k, v in load_file(weights).items()}  # the file is mapped, and changes
+    tensors = {k: v.clone() for k, v in load_file(weights).items()}  # the file is mapped
     for change, message in (
         ({"rec.rho": torch.zeros(2)}, "'rec.rho' is \\(2,\\), the model has \\(\\)"),
         ({"extra": torch.zeros(1)}, "'extra' is \\(1,\\), the model has None"),
