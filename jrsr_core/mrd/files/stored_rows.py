@@ -103,6 +103,7 @@ def _stored(data: h5py.Dataset, row: np.dtype) -> Iterator[np.ndarray]:
         yield from _contiguous(data, row)
         return
     per_chunk = data.chunks[0]
+    _check_written(data, per_chunk)
     n_bytes = per_chunk * row.itemsize
     filters = data.id.get_create_plist()
     pipeline = [filters.get_filter(i) for i in range(filters.get_nfilters())]
@@ -112,6 +113,15 @@ def _stored(data: h5py.Dataset, row: np.dtype) -> Iterator[np.ndarray]:
         if len(raw) != n_bytes:
             raise BadScan(f"{data.name}: a chunk of {len(raw)} bytes, expected {n_bytes}")
         yield np.frombuffer(raw, row)[: len(data) - start]
+
+
+def _check_written(data: h5py.Dataset, per_chunk: int) -> None:
+    """Raise `BadScan` where chunks are absent: HDF5 takes their sizes from what memory held."""
+    there, needed = data.id.get_num_chunks(), -(-len(data) // per_chunk)
+    if there < needed:
+        raise BadScan(
+            f"{data.name}: {there} of {needed} chunks were ever written, the file may be cut off"
+        )
 
 
 def _contiguous(data: h5py.Dataset, row: np.dtype) -> Iterator[np.ndarray]:
