@@ -69,9 +69,17 @@ def regular_mask(shape: Shape, acceleration: int, *, n_acs: int = 24) -> Tensor:
     return _lines_to_mask(lines, shape[1])
 
 
+POISSON_POINTS = 8
+"""How many points a Poisson disc may have too many or too few.
+
+Below 24 x 24 there may be no disc in between, and the bisection of sigpy (0.1.27) never ends.
+"""
+
+
 def poisson_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0) -> Tensor:
     """Return a 2-D variable-density Poisson disc with a square centre, by `sigpy.mri.poisson`.
 
+    Its acceleration lies within 0.15 of the one asked for, or within `POISSON_POINTS` points.
     Source: Vasanawala et al., IEEE ISBI 2011:1039.
     """
     # Imported here: sigpy imports numba, which takes seconds, and only this mask needs it.
@@ -81,9 +89,10 @@ def poisson_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: in
         raise ValueError(f"n_acs is {n_acs}, the mask is {shape}")
     if acceleration <= 1:
         return torch.ones(shape)
+    tolerance = max(0.15, POISSON_POINTS * acceleration**2 / (shape[0] * shape[1]))
     try:
         points = poisson(
-            shape, acceleration, calib=(n_acs, n_acs), crop_corner=False, seed=seed, tol=0.15
+            shape, acceleration, calib=(n_acs, n_acs), crop_corner=False, seed=seed, tol=tolerance
         )
     except ValueError as error:
         raise ValueError(f"no Poisson disc of {acceleration}x on {shape}: {error}") from error

@@ -8,7 +8,13 @@ from jrsr_core.physics.resolution import decimate
 from jrsr_core.simulation.acquisition import acquire, fold_over, to_low_resolution
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import outer_rim, random_phase, tissue_phase
-from jrsr_core.simulation.masks import MASK_NAMES, gaussian_mask, make_mask, regular_mask
+from jrsr_core.simulation.masks import (
+    MASK_NAMES,
+    POISSON_POINTS,
+    gaussian_mask,
+    make_mask,
+    regular_mask,
+)
 from jrsr_core.simulation.phantoms import HEAD, brain_phantom, render_ellipses, resolution_chart
 from jrsr_core.simulation.protocols import PROTOCOLS, simulate_protocol
 
@@ -54,6 +60,15 @@ def test_masks_repeat_with_their_seed_and_hold_the_centre(name):
     if name not in ("regular", "full"):
         assert not torch.equal(masks[0], masks[2])
     assert bool((masks[0][24:40, 28:44] == 1).all())
+
+
+@pytest.mark.parametrize("side, acceleration, n_acs", [(12, 6, 4), (16, 3, 8), (16, 6, 4)])
+def test_a_poisson_disc_on_a_small_grid_is_found(side, acceleration, n_acs):
+    """The bisection of sigpy never ended on these."""
+    mask = make_mask("poisson", (side, side), acceleration, n_acs=n_acs, seed=0)
+    assert abs(float(mask.sum()) - side**2 / acceleration) <= POISSON_POINTS * 1.5
+    centre = slice((side - n_acs) // 2, (side + n_acs) // 2)
+    assert bool(mask[centre, centre].all())
 
 
 def test_bad_masks_are_refused():
