@@ -5,6 +5,7 @@ be damaged or hostile.
 """
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,7 +154,10 @@ def write_scan(path: str | Path, header_xml: str, lines: LineList) -> None:
                 block["traj"][i] = nothing
                 block["data"][i] = line.view(np.float32).reshape(-1)
             rows[start : start + len(heads)] = block
-    Path(path).write_bytes(buffer.getbuffer())
+    # Not by a view of the buffer: Python 3.12.1 crashes where it is collected after a full disk.
+    buffer.seek(0)
+    with Path(path).open("wb") as whole:
+        shutil.copyfileobj(buffer, whole, 2**20)
 
 
 def _groups(file: h5py.File) -> dict[str, h5py.Group]:
