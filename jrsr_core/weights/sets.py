@@ -3,6 +3,7 @@
     weights/                 jrsr and jrsr-dc, trained on varied scans
     weights/brain-5x/        one file per row of the paper's tables 1 and 3, trained on one protocol
     weights/wall-16x/        the same for tables 2 and 4
+    weights/brain-5x-gan/    rows of brain-5x that went on with the paper's losses
 
 ``NAME@SET`` takes a system from a set, NAME the first weights of that system in the order of this
 list.

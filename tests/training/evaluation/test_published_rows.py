@@ -19,6 +19,9 @@ from training.evaluation.rows import read_rows, summarise
 RESULTS = ROOT / "training" / "results"
 STEPS = {"brain-5x": 1500, "wall-16x": 600}
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
+FINE_TUNED, FINE_TUNED_STEPS = ("jrsr",), 600
+"""Rows of the set brain-5x-gan."""
+
 ROWS = [(p, name) for p in STEPS for name in PAPER if has_weights(name)]
 
 
@@ -37,16 +40,38 @@ def test_every_row_has_weights_of_one_budget(protocol, name):
     assert card.range["protocol"] == protocol
 
 
-@pytest.mark.parametrize("protocol", STEPS)
-def test_figures_of_the_cards_are_those_of_these_weights(protocol):
-    path = RESULTS / f"{protocol}_published_rows.csv"
+@pytest.mark.parametrize("name", FINE_TUNED)
+def test_rows_of_the_papers_losses_go_on_from_pixel_weights_at_one_budget(name):
+    (card,) = load_system(f"{name}@brain-5x-gan").cards
+    (pixels,) = load_system(f"{name}@brain-5x").cards
+    training = with_current_keys(card.training)
+    assert training["init_sha256"] == pixels.sha256
+    assert training["steps"] == FINE_TUNED_STEPS
+    assert training["optimizer.batch"] == 1 and training["optimizer.learning_rate"] == 5e-4
+    assert training["phases.psnr"] == 0.0 and training["loss.adv"] > 0
+    assert card.training["perceptual_used"]["used"] == "vgg16"
+    assert card.commit and "+" not in card.commit
+    assert card.range["protocol"] == "brain-5x"
+    before, after = pixels.own_metrics["brain-5x"], card.own_metrics["brain-5x"]
+    assert after["lpips"] < before["lpips"] and after["psnr"] > before["psnr"] - 0.8
+
+
+def test_every_row_of_the_papers_losses_is_listed():
+    found = {n.split("@")[0] for n in list_shipped() if n.endswith("@brain-5x-gan")}
+    assert found == set(FINE_TUNED)
+
+
+@pytest.mark.parametrize("chosen", [*STEPS, "brain-5x-gan"])
+def test_figures_of_the_cards_are_those_of_these_weights(chosen):
+    path, protocol = RESULTS / f"{chosen}_published_rows.csv", chosen.removesuffix("-gan")
     judged = {}
     for row in read_rows(path):
         assert row["protocol"] == protocol
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
     means = {entry["model"]: entry for entry in summarise(path)}
-    for name in (name for p, name in ROWS if p == protocol):
-        card = list_shipped()[f"{name}@{protocol}"]
+    rows = FINE_TUNED if chosen.endswith("-gan") else [n for p, n in ROWS if p == protocol]
+    for name in rows:
+        card = list_shipped()[f"{name}@{chosen}"]
         assert judged[name] == {card.sha256[:12]}, name
         figures = card.own_metrics[protocol]
         assert figures["psnr"] == pytest.approx(means[name]["psnr"][0], abs=6e-4)
