@@ -19,7 +19,7 @@ from training.evaluation.rows import read_rows, summarise
 RESULTS = ROOT / "training" / "results"
 STEPS = {"brain-5x": 1500, "wall-16x": 600}
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
-FINE_TUNED, FINE_TUNED_STEPS = ("jrsr", "recon+sr"), 600
+FINE_TUNED, FINE_TUNED_STEPS = ("jrsr", "recon+sr", "recon-sr"), 600
 """Rows of the set brain-5x-gan."""
 
 ROWS = [(p, name) for p in STEPS for name in PAPER if has_weights(name)]
