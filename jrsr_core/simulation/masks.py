@@ -70,7 +70,7 @@ def regular_mask(shape: Shape, acceleration: int, *, n_acs: int = 24) -> Tensor:
 
 
 POISSON_POINTS = 8
-"""How many points a Poisson disc may have too many or too few.
+"""How many points a Poisson disc may have too many or too few, to first order.
 
 Below 24 x 24 there may be no disc in between, and the bisection of sigpy (0.1.27) never ends.
 """
@@ -79,7 +79,9 @@ Below 24 x 24 there may be no disc in between, and the bisection of sigpy (0.1.2
 def poisson_mask(shape: Shape, acceleration: float, *, n_acs: int = 24, seed: int = 0) -> Tensor:
     """Return a 2-D variable-density Poisson disc with a square centre, by `sigpy.mri.poisson`.
 
-    Its acceleration lies within 0.15 of the one asked for, or within `POISSON_POINTS` points.
+    Its acceleration lies within 0.15 of R, or within ``POISSON_POINTS R^2 / (ny nx)`` where that is
+    more, which is about what so many points change.
+
     Source: Vasanawala et al., IEEE ISBI 2011:1039.
     """
     # Imported here: sigpy imports numba, which takes seconds, and only this mask needs it.
