@@ -187,7 +187,9 @@ def export(
     if folder.suffix == ".json":
         if rows is None:
             raise UsageError(f"{folder} is a card, give --rows with the figures to add to it")
-        typer.echo(str(add_figures(folder, out, rows, overwrite=overwrite)))
+        if commit is not None or start_share:
+            raise UsageError(f"{folder} is a card, --commit and --start-share are those of a run")
+        typer.echo(str(add_figures(folder, out, rows, data=data, overwrite=overwrite)))
         return
     card = run(
         folder,

@@ -16,13 +16,12 @@ from pathlib import Path
 import torch
 
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import load_image, simulate_protocol
 from training.data.objects import DRAWN, make_object
 from training.data.testset import find_slices
 
-from .generalisation import BOUND, FLOOR, cells_above_floor, judge
+from .generalisation import BOUND, cells_above_floor, judge, load_systems
 
 SHAPE = (232, 256)
 FIRST_SEED = 1_000_000
@@ -66,11 +65,7 @@ def main():
     parser.add_argument("--models", default="jrsr,jrsr-dc")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=["brain-5x"])
     options = parser.parse_args()
-    names = dict.fromkeys([FLOOR, *options.models.split(",")])
-    recons = {
-        name.partition("=")[0]: load_model(name.rpartition("=")[2], accept_contradictions=True)
-        for name in names
-    }
+    recons = load_systems(options.models)
     addresses = find_slices(options.data, options.objects)
     for condition in options.conditions:
         sys.stdout.write(f"\n| {condition} | {' | '.join([*recons, BOUND])} |\n")

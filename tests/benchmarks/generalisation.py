@@ -5,7 +5,8 @@
 The scan is that of brain-5x (LR 116 x 128, 16 coils, 1-D Gaussian 2.5x, 20 lines of ACS, 30 dB)
 with one figure changed at a time. Mean PSNR in dB (SSIM, effective resolution as a share of the HR
 Nyquist frequency) of the magnitude against the truth, nothing rescaled. `bound` is the same scan
-without undersampling, sinc interpolated. `--curves` names the tables wanted.
+without undersampling, sinc interpolated. `--curves` names the tables wanted. A model may be
+LABEL=NAME or LABEL=CARD.
 """
 
 import argparse
@@ -70,6 +71,18 @@ def label(change):
     return ", ".join(f"{k} {v}" for k, v in change.items() if k != "mask") or "none"
 
 
+def load_systems(models, **settings):
+    """Systems of a comma-separated list by their label, `FLOOR` first; contradictions are judged.
+
+    A model is NAME, CARD, LABEL=NAME or LABEL=CARD.
+    """
+    systems = {}
+    for model in dict.fromkeys([FLOOR, *models.split(",")]):
+        label, _, system = model.rpartition("=")
+        systems[label or system] = load_model(system, accept_contradictions=True, **settings)
+    return systems
+
+
 def judge(scans, recons):
     """Mean PSNR, SSIM and resolution of every system, and of the bound, `FLOOR` fully sampled."""
     scores = {name: [] for name in (*recons, BOUND)}
@@ -102,12 +115,11 @@ def main():
     parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
     parser.add_argument("--curves", nargs="+", choices=CURVES, default=list(CURVES))
     options = parser.parse_args()
-    names = list(dict.fromkeys([FLOOR, *options.models.split(",")]))
-    recons = {name: load_model(name) for name in names}
+    recons = load_systems(options.models)
     addresses = find_slices(options.data, options.slices)
     for curve in options.curves:
-        sys.stdout.write(f"\n| {curve} | {' | '.join([*names, BOUND])} |\n")
-        sys.stdout.write("|---" * (len(names) + 2) + "|\n")
+        sys.stdout.write(f"\n| {curve} | {' | '.join([*recons, BOUND])} |\n")
+        sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
         for change in CURVES[curve]:
             means = judge((scan(address, **change) for address in addresses), recons)
             cells = [cell(figures) for figures in means.values()]

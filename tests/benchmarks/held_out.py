@@ -26,7 +26,8 @@ from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
-from jrsr_core.reconstruction.load import load_model
+
+from .generalisation import load_systems
 
 OUTERMOST, NEAR = 0.9, 0.7
 
@@ -84,7 +85,7 @@ def main():
     """Print a row per system."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scan", type=Path)
-    parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
+    parser.add_argument("--models", default="jrsr,jrsr-dc")
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
     kspace, mask = load_kspace(options.scan)
@@ -96,10 +97,9 @@ def main():
     sys.stdout.write(f"LR {tuple(scan.mask.shape)}, {share:.0%} measured, {len(kspace)} coils\n")
     sys.stdout.write("| system | unexplained | near |\n|---|---|---|\n")
     tiles = []
-    for name in options.models.split(","):
-        image, predicted = explain(
-            load_model(name, calibration=CalibrationSettings(len(kspace))), scan
-        )
+    calibration = CalibrationSettings(len(kspace))
+    for name, recon in load_systems(options.models, calibration=calibration).items():
+        image, predicted = explain(recon, scan)
         parts = (held_out, held_out & (distance < NEAR))
         found = [unexplained(kspace, predicted, part, noise_std) for part in parts]
         sys.stdout.write(f"| {name} | {found[0]:.3f} | {found[1]:.3f} |\n")

@@ -15,7 +15,6 @@ import torch
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import (
     SimulatedSlice,
     noise_std_for,
@@ -28,7 +27,7 @@ from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import load_image
 from training.data.testset import find_slices
 
-from .generalisation import BOUND, FLOOR, cells_above_floor, judge
+from .generalisation import BOUND, cells_above_floor, judge, load_systems
 
 LEVELS = (20, 24, 30)
 N_COILS = 8
@@ -66,11 +65,10 @@ def main():
     parser.add_argument("--slices", type=int, default=6)
     parser.add_argument("--models", default="jrsr,jrsr-dc")
     options = parser.parse_args()
-    names = dict.fromkeys([FLOOR, *options.models.split(",")])
-    recons = {name: load_model(name) for name in names}
+    recons = load_systems(options.models)
     addresses = find_slices(options.data, options.slices)
-    sys.stdout.write(f"| noise [dB] | {' | '.join([*names, BOUND])} |\n")
-    sys.stdout.write("|---" * (len(names) + 2) + "|\n")
+    sys.stdout.write(f"| noise [dB] | {' | '.join([*recons, BOUND])} |\n")
+    sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
     for level in LEVELS:
         means = judge((noisy_scan(a, level) for a in addresses), recons)
         sys.stdout.write(f"| {level} | {' | '.join(cells_above_floor(means))} |\n")

@@ -24,12 +24,11 @@ from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
-from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import SimulatedSlice, to_low_resolution, white_noise
 from jrsr_core.simulation.masks import make_mask
 from training.data.testset import as_kspace_slice
 
-from .generalisation import BOUND, FLOOR, cells_above_floor, judge
+from .generalisation import BOUND, cells_above_floor, judge, load_systems
 from .held_out import load_kspace, outermost_noise
 
 N_ACS = 24
@@ -106,14 +105,11 @@ def main():
             parser.error(f"--phase {options.phase}: {options.scan} is folded over")
         image = truth[1] if options.phase == "kept" else truth[1].abs()
         kspace = scanned_anew(truth[0], image, noise_std)
-    names = dict.fromkeys([FLOOR, *options.models.split(",")])
-    recons = {
-        name: load_model(name, calibration=CalibrationSettings(len(kspace))) for name in names
-    }
+    recons = load_systems(options.models, calibration=CalibrationSettings(len(kspace)))
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
     sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")
-    sys.stdout.write(f"| mask | sampled | {' | '.join([*names, BOUND])} |\n")
-    sys.stdout.write("|---" * (len(names) + 3) + "|\n")
+    sys.stdout.write(f"| mask | sampled | {' | '.join([*recons, BOUND])} |\n")
+    sys.stdout.write("|---" * (len(recons) + 3) + "|\n")
     for kind, acceleration in MASKS:
         if kind == "gaussian" and len(first.mask) / acceleration <= N_ACS:
             continue  # No line is left outside the ACS.

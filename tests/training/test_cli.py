@@ -109,6 +109,11 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
         (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
         (("table", "missing.csv"), "missing.csv"),
         (("export", ".", "-o", "w"), "no config.json"),
+        (("export", "a.json", "-o", "w"), "a.json is a card, give --rows"),
+        (
+            ("export", "a.json", "-o", "w", "--rows", "r.csv", "--commit", "0123abc"),
+            "a.json is a card, --commit and --start-share are those of a run",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, message):

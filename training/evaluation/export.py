@@ -70,10 +70,12 @@ def metrics_of(rows: Path, weights_sha256: str = "") -> dict[str, Any]:
     return figures
 
 
-def add_figures(card: Path, out: Path, rows: Path, *, overwrite: bool = False) -> Path:
+def add_figures(
+    card: Path, out: Path, rows: Path, *, data: str = "", overwrite: bool = False
+) -> Path:
     """Write published weights again with the figures of a CSV on their card; return its path.
 
-    The tensors stay as they are, bit for bit.
+    The tensors stay as they are, bit for bit. `data` replaces the description of the data.
 
     Raises
     ------
@@ -87,6 +89,7 @@ def add_figures(card: Path, out: Path, rows: Path, *, overwrite: bool = False) -
     fields = found.model_dump(mode="json", exclude={"model", "preset", "file", "architecture"})
     for protocol, figures in metrics_of(rows, fields.pop("sha256")).items():
         fields["metrics"][protocol] = fields["metrics"].get(protocol, {}) | figures
+    fields["data"] = data or fields["data"]
     return save_weights(model, out, found.model, found.preset, **fields)
 
 

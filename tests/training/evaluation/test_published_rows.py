@@ -84,6 +84,8 @@ def test_figures_are_added_without_a_change_of_the_weights(tmp_path):
     rows = RESULTS / "brain-5x_published_rows.csv"
     card = WeightsCard.read(add_figures(source, tmp_path, rows))
     assert card == before
+    card = WeightsCard.read(add_figures(source, tmp_path, rows, data="others", overwrite=True))
+    assert card == before.model_copy(update={"data": "others"})
     path = save_weights(load_system("sr").model, tmp_path, "sr", "compact")
     with pytest.raises(ValueError, match="no row of weights"):
         add_figures(path, tmp_path / "other", RESULTS / "wall-16x_published_rows.csv")
