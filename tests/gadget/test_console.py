@@ -80,15 +80,15 @@ def test_a_log_file_that_cannot_be(tmp_path, capfd):
 
 
 def test_a_scan_unlike_the_training_is_warned_of_before_and_after(tmp_path, capfd):
-    write_small_scan(tmp_path / "scan.h5", n_slices=2)
+    write_small_scan(tmp_path / "scan.h5", shape=(36, 64), n_slices=2)
     checked = jrsr(capfd, "check", tmp_path / "scan.h5")
-    assert "unlike training HR matrix size 96" in re.sub(r" +", " ", checked.out)
+    assert "unlike training HR matrix size 72" in re.sub(r" +", " ", checked.out)
     outcome = jrsr(capfd, "recon", tmp_path / "scan.h5")
     assert outcome.code == 0
     warnings = [line for line in outcome.err.splitlines() if "HR matrix size" in line]
     low, high = WeightsCard.read(find_card("jrsr-dc")).range["hr_size"]
     assert warnings == [
-        f"jrsr: scan.h5: warning: HR matrix size 96 outside {low} to {high} of the training"
+        f"jrsr: scan.h5: warning: HR matrix size 72 outside {low} to {high} of the training"
     ]
     plain = jrsr(capfd, "check", tmp_path / "scan.h5", *FAST)
     assert "has no weights" in plain.out

@@ -14,7 +14,7 @@ from jrsr_core.weights.find import find_card
 from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
-BRAIN = ("--matrix", "96x112", "--coils", "6", "--acs", "20", "--accel", "1.8")
+BRAIN = ("--matrix", "72x112", "--coils", "6", "--acs", "16", "--accel", "1.8")
 
 SUBJECT = (
     "<subjectInformation><patientName>&lt;script&gt;alert(3)&lt;/script&gt;</patientName>"
@@ -87,12 +87,12 @@ def test_it_says_what_happened(report):
     card = WeightsCard.read(find_card("jrsr-dc"))
     for words in (
         "a<b>&scan.h5",
-        "3 images of 96 x 112",
+        "3 images of 72 x 112",
         "Hallucination map",
         "noise alone explains",
         "from noise lines",
         "6 virtual coils",
-        f"HR matrix size 96 outside 144 to {card.range['hr_size'][1]} of the training",
+        "HR matrix size 72 outside {} to {} of the training".format(*card.range["hr_size"]),
         "weights sha256",
         card.sha256,
         "n_virtual_coils",
