@@ -37,12 +37,12 @@ def figures(scans, recon):
     return torch.tensor(rows).mean(0).tolist()
 
 
-def print_table(title, scans, model, calibration=None):
+def print_table(title, scans, model, values, calibration=None):
     """Print a row for each value."""
     say = sys.stdout.write
     say(f"\n{title}\n\n| denoise | PSNR [dB] | SSIM | resolution | residual | noise explains |\n")
     say("|---" * 6 + "|\n")
-    for value in VALUES:
+    for value in values:
         found = figures(scans, load_model(model, denoise=value, calibration=calibration))
         cells = ("{:.2f}", "{:.3f}", "{:.3f}", "{:.4f}", "{:.4f}")
         row = " | ".join(c.format(x) for c, x in zip(cells, found, strict=True))
@@ -58,18 +58,20 @@ def main():
     parser.add_argument("--slices", type=int, default=24)
     parser.add_argument("--scan", type=Path)
     parser.add_argument("--model", default="jrsr-dc")
+    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
+    parser.add_argument("--values", nargs="+", type=float, default=VALUES)
     asked = parser.parse_args()
-    for protocol in PROTOCOLS:
+    for protocol in asked.protocols:
         found = find_slices(asked.data, asked.slices)
         made = [scan_slice(address, protocol).scan for address in found]
-        print_table(f"{protocol}, {len(made)} slices", made, asked.model)
+        print_table(f"{protocol}, {len(made)} slices", made, asked.model, asked.values)
     if asked.scan:
         kspace, mask = load_kspace(asked.scan)
         noise_std = outermost_noise(kspace, mask)
         truth = true_image(kspace, noise_std)
         made = list(scans(kspace, noise_std, truth, "gaussian", 2.5))
         calibration = CalibrationSettings(len(kspace))
-        print_table(asked.scan.stem, made, asked.model, calibration)
+        print_table(asked.scan.stem, made, asked.model, asked.values, calibration)
 
 
 if __name__ == "__main__":
