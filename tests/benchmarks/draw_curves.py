@@ -13,6 +13,7 @@ from pathlib import Path
 from .generalisation import BOUND
 
 CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)(?:, ([\d.]+))?\)")
+N_COLUMNS = 3
 COLOURS = ("#888888", "#d95f02", "#1b6ca8", "#7570b3")
 
 
@@ -52,8 +53,9 @@ def draw(tables, path):
     """One panel per table, all with one axis of PSNR."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
-    panels = list(figure.subplots(2, (len(tables) + 1) // 2, sharey=True, squeeze=False).flat)
+    n_rows = -(-len(tables) // N_COLUMNS)
+    figure = Figure(figsize=(12, 2.9 * n_rows), layout="constrained")
+    panels = list(figure.subplots(n_rows, N_COLUMNS, sharey=True, squeeze=False).flat)
     for panel in panels[len(tables) :]:
         panel.set_axis_off()
     for panel, (curve, (systems, rows)) in zip(panels, tables.items(), strict=False):

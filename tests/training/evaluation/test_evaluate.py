@@ -335,7 +335,7 @@ def test_distances_fill_their_columns(data, tmp_path):
 
 @needs_checkout
 def test_published_distances_keep_their_name():
-    table = markdown(make_table(ROOT / "training" / "results" / "brain-5x_test321.csv"))
+    table = markdown(make_table(ROOT / "training" / "results" / "brain-5x_published_rows.csv"))
     assert "feature distance" in table and "SqueezeNet distance" not in table
     assert "0.1659 ± 0.0591" in table
 
