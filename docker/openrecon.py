@@ -27,7 +27,7 @@ SHOWN = ("model", "maps", "n_virtual_coils", "time_limit", "on_failure")
 NARROWED: dict[str, tuple[Any, ...]] = {
     "model": ("jrsr-dc", "jrsr"),  # the systems whose weights are in the image
     "maps": ("none", "hallucination"),  # the others are for research at the desk
-    "n_virtual_coils": (4, 32),  # numbers of coils of the training
+    "n_virtual_coils": (4, 32),  # numbers of coils that both systems were trained on
     "time_limit": (0, 3600),  # a reconstruction of more than an hour blocks the scanner
 }
 """Choices or ends of a range that are fewer than those of the setting, each for its reason."""

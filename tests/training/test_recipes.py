@@ -215,7 +215,8 @@ def test_a_run_of_a_published_card_can_be_repeated(path):
     training = with_current_keys(WeightsCard.read(path).training)
     settings = {key: value for key, value in training.items() if key in KEYS}
     config = make_config(settings | {"data": "d", "out": "o"})
-    assert config.optimizer.learning_rate == (5e-4 if path.parent.name.endswith("-gan") else 4e-4)
+    rates = {"brain-5x-gan": 5e-4, "weights": 3e-4 if path.stem.startswith("jrsr-dc") else 4e-4}
+    assert config.optimizer.learning_rate == rates.get(path.parent.name, 4e-4)
     assert config.optimizer.batch == 1
     assert config.loss.pix == training["loss.pix"]
     assert not {"clip_norm", "bad_steps"} & training.keys()

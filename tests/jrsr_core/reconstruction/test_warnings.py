@@ -85,7 +85,7 @@ def test_contradiction_and_convergence():
 
 
 def test_the_report_of_an_unlike_scan_says_so():
-    _, slice_ = make_slice((96, 112))
+    _, slice_ = make_slice((72, 112))
     report = load_model("jrsr-dc")(slice_).report
     assert "HR matrix size" in report.warnings[0]
     loud = dataclasses.replace(slice_, noise_std=100 * slice_.noise_std)
