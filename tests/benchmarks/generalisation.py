@@ -24,6 +24,7 @@ from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
 from training.data.variety import coarser_pixels
+from training.evaluation.evaluate import names_by_label
 
 START = {"n_coils": 16, "acceleration": 2.5, "mask": "gaussian", "n_acs": 20, "noise_db": 30.0}
 CURVES = {
@@ -72,15 +73,12 @@ def label(change):
 
 
 def load_systems(models, **settings):
-    """Systems of a comma-separated list by their label, `FLOOR` first; contradictions are judged.
-
-    A model is NAME, CARD, LABEL=NAME or LABEL=CARD.
-    """
-    systems = {}
-    for model in dict.fromkeys([FLOOR, *models.split(",")]):
-        label, _, system = model.rpartition("=")
-        systems[label or system] = load_model(system, accept_contradictions=True, **settings)
-    return systems
+    """Systems of a comma-separated list by label, `FLOOR` first; contradictions are judged."""
+    names = names_by_label(dict.fromkeys([FLOOR, *models.split(",")]))
+    return {
+        label: load_model(name, accept_contradictions=True, **settings)
+        for label, name in names.items()
+    }
 
 
 def judge(scans, recons):

@@ -9,7 +9,7 @@ them their columns are empty.
 import csv
 import io
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -152,8 +152,25 @@ def evaluate_slice(
     }
 
 
+def names_by_label(models: Iterable[str]) -> dict[str, str]:
+    """Return systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
+
+    Raises
+    ------
+    UsageError
+        A label twice.
+    """
+    names: dict[str, str] = {}
+    for text in models:
+        label, equals, name = text.partition("=")
+        if label in names:
+            raise UsageError(f"model {label} is listed twice")
+        names[label] = name if equals else label
+    return names
+
+
 def load_systems(models: list[str]) -> dict[str, System]:
-    """Return the systems by label: ``SYSTEM``, or ``LABEL=SYSTEM`` to give it a name in tables.
+    """Return the systems of texts as `names_by_label` takes them, by label.
 
     A system is a name or a card that `weights.find` reads, or the bound "fully-sampled-lr+sinc":
     a linear reconstruction of the LR scan without undersampling.
@@ -164,11 +181,7 @@ def load_systems(models: list[str]) -> dict[str, System]:
         A label twice, an unknown system, or one without weights.
     """
     systems = {}
-    for text in models:
-        label, equals, name = text.partition("=")
-        if label in systems:
-            raise UsageError(f"model {label} is listed twice")
-        name = name if equals else label
+    for label, name in names_by_label(models).items():
         bound = name == BOUND
         # A system is judged as it is, however far its images are from the measurement.
         with as_usage():
