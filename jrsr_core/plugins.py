@@ -1,20 +1,31 @@
-"""Finds functions of other packages by the entry points that these declare.
+"""Finds functions and networks of other packages by the entry points that these declare.
 
 This package computes images; files for viewers and archives, and pictures, are made by packages
 above it, which it does not import. An installed distribution names its functions in the groups
 
-    jrsr.formats   ending of a file ("nii.gz") -> ``save(image, path, *, overwrite)``
-    jrsr.viewers   "show" -> ``show(image)``, "png" -> ``png(image) -> bytes``
+    jrsr.formats           ending of a file ("nii.gz") -> ``save(image, path, *, overwrite)``
+    jrsr.viewers           "show" -> ``show(image)``, "png" -> ``png(image) -> bytes``
+    jrsr.joint_models      name -> class or function that returns a `JointModel`
+    jrsr.recon_models      the same for a `ReconModel`
+    jrsr.upsample_models   the same for an `UpsampleModel`
 
-so a further format needs no change here.
+so a further format or network needs no change here.
 """
 
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 FORMATS, VIEWERS = "jrsr.formats", "jrsr.viewers"
+MODELS = {
+    "joint": "jrsr.joint_models",
+    "recon": "jrsr.recon_models",
+    "upsample": "jrsr.upsample_models",
+}
+"""Kind of a network -> group."""
+
 OURS = "gadgetron-jrsr"
 """Distribution whose package `gadget` writes DICOM, NIfTI and PNG."""
 
@@ -28,15 +39,24 @@ def find_plugin(group: str, name: str) -> Callable[..., Any]:
         None does, or its package cannot be imported; the message says what to install.
     """
     found = list(entry_points(group=group, name=name))
-    hint = f'pip install "{OURS}" (package gadget)'
+    hint = "" if group in MODELS.values() else f': pip install "{OURS}" (package gadget)'
     if not found:
-        raise ImportError(f"no installed package has {name!r} of {group}: {hint}")
+        raise ImportError(f"no installed package has {name!r} of {group}{hint}")
     try:
         return found[0].load()
     except ImportError as error:
         raise ImportError(
-            f"{found[0].value} of {group} cannot be imported ({error}): {hint}"
+            f"{found[0].value} of {group} cannot be imported ({error}){hint}"
         ) from error
+
+
+@cache
+def declared_models() -> dict[str, str]:
+    """Return the networks that installed distributions declare: name -> kind.
+
+    Installed packages are looked up once per process.
+    """
+    return {e.name: kind for kind, group in MODELS.items() for e in entry_points(group=group)}
 
 
 def writer_of(path: Path) -> Callable[..., None]:

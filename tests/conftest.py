@@ -45,6 +45,4 @@ def own_networks():
     """Forget the networks that a test registers."""
     yield
     for name in list(names.OWN):
-        del names.OWN[name]
-        for known in (registry.JOINTS, registry.RECONS, registry.UPSAMPLES):
-            known.pop(name, None)
+        registry._forget(name)

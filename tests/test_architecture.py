@@ -36,7 +36,7 @@ ARROWS = {
     "jrsr_core.metrics": "data arrays physics",
     "jrsr_core.calibration": "data tensors arrays reprs acs physics",
     "jrsr_core.simulation": "physics spelling",
-    "jrsr_core.models": "tensors cancellation physics spelling",
+    "jrsr_core.models": "tensors plugins cancellation physics spelling",
     "jrsr_core.weights": "atomic validation spelling models",
     "jrsr_core.reconstruction": "data tensors acs cancellation physics calibration models weights",
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.

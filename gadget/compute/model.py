@@ -7,12 +7,10 @@ from gadget.errors import UsageError
 from gadget.settings import Settings
 from jrsr_core.models.names import (
     CONSISTENT,
-    MODEL_NAMES,
     NEEDS_CONSISTENCY,
-    PARTS,
     has_consistency,
+    split_name,
 )
-from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_system, name_of
 from jrsr_core.weights.sets import split_set
@@ -34,9 +32,11 @@ def check_model(settings: Settings) -> None:
         The weights are missing.
     """
     base = split_set(settings.model)[0].removesuffix(CONSISTENT)
-    if ".json" not in base and base not in (*MODEL_NAMES, *PARTS):
-        hint = f"{nearest(base, MODEL_NAMES)} (jrsr models lists all)"
-        raise UsageError(f"unknown model {settings.model!r}{hint}")
+    if ".json" not in base:
+        try:
+            split_name(base)
+        except ValueError as error:
+            raise UsageError(f"{error} (jrsr models lists all)") from error
     try:
         parts = find_system(settings.model, preset=settings.preset, weights=settings.weights)
     except CardError:

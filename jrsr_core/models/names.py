@@ -5,6 +5,7 @@ A system is a joint model, or a reconstruction and an upsampling in sequence, ``
 stored on their own as well, under their own names.
 """
 
+from jrsr_core.plugins import declared_models
 from jrsr_core.spelling import nearest
 
 PRESETS = ("paper", "compact", "tiny")
@@ -24,11 +25,21 @@ MODEL_NAMES = (*JOINTS, *(f"{recon}+{upsample}" for recon in RECONS for upsample
 
 
 OWN: dict[str, str] = {}
-"""Networks of the user by name: "joint", "recon" or "upsample"; see `register_model`."""
+"""Networks registered in this process by name: "joint", "recon" or "upsample"; see
+`register_model`."""
+
+
+def own_networks() -> dict[str, str]:
+    """Return networks of the user, name -> kind: registered, or declared by installed packages.
+
+    A declared network with the name of a model of this package is left out.
+    """
+    known = (*MODEL_NAMES, *PARTS)
+    return {n: kind for n, kind in declared_models().items() if n not in known} | OWN
 
 
 def _own(kind: str) -> tuple[str, ...]:
-    return tuple(name for name, found in OWN.items() if found == kind)
+    return tuple(name for name, found in own_networks().items() if found == kind)
 
 
 def recons() -> tuple[str, ...]:
@@ -54,12 +65,12 @@ def split_name(name: str) -> tuple[str, ...]:
     ValueError
         Unknown name; the message has the nearest known one, or all.
     """
-    if name in JOINTS or name in PARTS or name in OWN:
+    if name in JOINTS or name in PARTS or name in own_networks():
         return (name,)
     recon, _, upsample = name.partition("+")
     if recon in recons() and upsample in upsamples():
         return (recon, upsample)
-    raise ValueError(f"unknown model {name!r}{nearest(name, (*MODEL_NAMES, *OWN))}")
+    raise ValueError(f"unknown model {name!r}{nearest(name, (*MODEL_NAMES, *own_networks()))}")
 
 
 def without_consistency(name: str) -> tuple[str, bool]:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
+from jrsr_core.plugins import MODELS, find_plugin
+
 from .ablations import Ablation
 from .bebygan import BebyGan
 from .cg_sense import CgSense, ZeroFilled
@@ -23,6 +25,7 @@ from .names import (
     PRESETS,
     TRAINABLE,
     has_weights,
+    own_networks,
     split_name,
     without_consistency,
 )
@@ -62,7 +65,8 @@ OWN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 def register_model(name: str, build: Callable[[], JointModel | ReconModel | UpsampleModel]) -> None:
     """Register an own network, which is then built, trained, loaded and judged by its name.
 
-    It lasts as long as the process; the same name may be registered again.
+    It lasts as long as the process; the same name may be registered again. Networks that an
+    installed package declares as entry points need no registration, see `jrsr_core.plugins`.
 
     Parameters
     ----------
@@ -86,8 +90,7 @@ def register_model(name: str, build: Callable[[], JointModel | ReconModel | Upsa
     built = build()
     for kind, base, known in _KINDS:
         if isinstance(built, base):
-            for *_, others in _KINDS:
-                others.pop(name, None)
+            _forget(name)
             known[name], OWN[name] = build, kind
             return
     expected = ", ".join(base.__name__ for _, base, _ in _KINDS)
@@ -99,6 +102,35 @@ _KINDS: tuple[tuple[str, type, dict[str, Any]], ...] = (
     ("recon", ReconModel, RECONS),
     ("upsample", UpsampleModel, UPSAMPLES),
 )
+
+
+def _forget(name: str) -> None:
+    OWN.pop(name, None)
+    for *_, known in _KINDS:
+        known.pop(name, None)
+
+
+def _register_declared(name: str) -> None:
+    """Register a network that an installed package declares, once it is asked for.
+
+    Raises
+    ------
+    ValueError
+        It cannot be imported or built, or is of another kind than declared.
+    """
+    kind = own_networks().get(name)
+    if kind is None or name in OWN:
+        return
+    group = MODELS[kind]
+    try:
+        register_model(name, find_plugin(group, name))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"{name} of {group}: {type(error).__name__}: {text}") from error
+    built = OWN[name]
+    if built != kind:
+        _forget(name)
+        raise ValueError(f"{name} of {group} is of the kind {built!r}: use {MODELS[built]}")
 
 
 def build_model(
@@ -118,10 +150,13 @@ def build_model(
     Raises
     ------
     ValueError
-        Unknown name (the message has the nearest known one) or preset; ``+dc`` behind a part.
+        Unknown name (the message has the nearest known one) or preset; ``+dc`` behind a part; a
+        network of an installed package that cannot be imported.
     """
     base, consistent = without_consistency(name)
     parts = split_name(base)
+    for part in parts:
+        _register_declared(part)
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
     if base in RECONS or base in UPSAMPLES:
