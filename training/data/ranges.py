@@ -1,5 +1,6 @@
 """The ranges that varied training scans are drawn from."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -145,12 +146,14 @@ def asked_variety(vary: bool, name: str, objects: Iterable[str] | None) -> Varie
 def find_variety(name: str, shares: Mapping[str, float] | None = None) -> Variety:
     """Return the ranges of a name of `VARIETIES`.
 
-    `shares` replace those of the made objects; the rest are images of the data.
+    `shares` replace those of the made objects; the rest are images of the data. Their share may be
+    given as well, as `IMAGE`.
 
     Raises
     ------
     ValueError
-        Unknown name or kind, or shares that are negative or above 1 in all.
+        Unknown name or kind, shares that are negative or above 1 in all, or one of images that is
+        not the rest.
     """
     if name not in VARIETIES:
         raise ValueError(f"unknown variety {name!r}{nearest(name, VARIETIES)}")
@@ -162,7 +165,9 @@ def find_variety(name: str, shares: Mapping[str, float] | None = None) -> Variet
             raise ValueError(f"unknown object {kind!r}{nearest(kind, OBJECTS)}")
         if not 0 <= share <= 1:
             raise ValueError(f"share of {kind} is {share:g}, a share is from 0 to 1")
-    rest = 1 - sum(made.values())
+    rest = 1.0 - sum(made.values())
     if rest < -1e-9:
         raise ValueError(f"shares of made objects sum up to {1 - rest:g}, more than 1")
+    if not math.isclose(shares.get(IMAGE, rest), rest, abs_tol=1e-9):
+        raise ValueError(f"share of {IMAGE} is {shares[IMAGE]:g}, made objects leave {rest:g}")
     return replace(VARIETIES[name], objects=((IMAGE, max(rest, 0.0)), *made.items()))

@@ -14,7 +14,7 @@ from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.card import WeightsCard
 from training.config import RunConfig
 from training.data.batches import fresh_variety
-from training.data.draw_masks import MOST_OUTSIDE, draw_mask, partial_fourier
+from training.data.draw_masks import MOST_OUTSIDE, chosen, draw_mask, partial_fourier
 from training.data.manifest import Acquisition, Manifest
 from training.data.objects import DRAWN, OBJECTS, make_object
 from training.data.ranges import (
@@ -203,8 +203,17 @@ def test_shares_of_objects():
         find_variety("wide", {"leafs": 0.2})
     with pytest.raises(ValueError, match=r"sum up to 1\.3, more than 1"):
         find_variety("wide", {"leaves": 0.8, "bent": 0.5})
+    with pytest.raises(ValueError, match=r"share of image is 0\.5, made objects leave 0\.8"):
+        find_variety("wide", {"image": 0.5, "leaves": 0.2})
     with pytest.raises(ValueError, match="unknown variety 'wild', did you mean 'wide'"):
         find_variety("wild")
+
+
+@pytest.mark.parametrize("shares", [{"image": 1}, {"leaves": 1}, {"image": 0.5, "lines": 0.5}])
+def test_whole_shares_leave_only_the_kinds_that_were_asked_for(shares):
+    variety = find_variety("wide", shares)
+    drawn = {chosen(variety.objects, seeded(number)) for number in range(20)}
+    assert drawn == set(shares)
 
 
 def test_a_recipe_names_ranges_and_objects():
