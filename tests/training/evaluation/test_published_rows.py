@@ -19,8 +19,12 @@ from training.evaluation.rows import read_rows, summarise
 RESULTS = ROOT / "training" / "results"
 STEPS = {"brain-5x": 1500, "wall-16x": 600}
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
-FINE_TUNED, FINE_TUNED_STEPS = ("jrsr", "recon+sr", "recon-sr"), 600
-"""Rows of the set brain-5x-gan."""
+FINE_TUNED_STEPS = 600
+FINE_TUNED = (
+    *("jrsr", "recon+sr", "recon-sr", "recon+sr-sft", "sr"),
+    *(f"{r}+{u}" for r in ("modl", "dl-espirit", "cg-sense") for u in ("medsrgan", "bebygan")),
+)
+"""Rows of the set brain-5x-gan: all with an SR network."""
 
 ROWS = [(p, name) for p in STEPS for name in PAPER if has_weights(name)]
 
@@ -53,7 +57,8 @@ def test_rows_of_the_papers_losses_go_on_from_pixel_weights_at_one_budget(name):
     assert card.commit and "+" not in card.commit
     assert card.range["protocol"] == "brain-5x"
     before, after = pixels.own_metrics["brain-5x"], card.own_metrics["brain-5x"]
-    assert after["lpips"] < before["lpips"] and after["psnr"] > before["psnr"] - 0.8
+    largest_loss = 1.2 if name.endswith("bebygan") else 0.8
+    assert after["lpips"] < before["lpips"] and after["psnr"] > before["psnr"] - largest_loss
 
 
 def test_every_row_of_the_papers_losses_is_listed():
