@@ -6,12 +6,17 @@ each out in one buffer of pinned memory, so that the training process only waits
 ready. Without workers the training process makes a scan when it needs one, always in one order.
 """
 
+import atexit
+import os
 import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,6 +30,9 @@ from .packed import PackedBatch, pack
 from .pool import ScanPool
 from .prepare import get_scan, scan_path
 from .scans import collate, half_precision
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
 
 CAPACITY = 32
 """Size of the pool, in batches."""
@@ -71,11 +79,21 @@ def fresh_entry(manifest: Manifest, k: int) -> Entry:
     return replace(entry, name=f"{entry.name}-{visit}", seed=entry.seed + SEEDS * (visit + 1))
 
 
-def _begin_worker(_: int) -> None:
-    """One thread per worker; signals to the process group are for the training process."""
+def _begin_worker(ending: "Event", _: int) -> None:
+    """One thread per worker; signals to the whole job are for the training process.
+
+    Since SIGTERM is ignored, that process cannot end a worker by it, as `torch` and Python do where
+    a worker takes long: `ending` does.
+    """
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_at, args=(ending,), daemon=True).start()
+
+
+def _end_at(ending: "Event") -> None:
+    ending.wait()
+    os._exit(0)
 
 
 class FreshBatches:
@@ -112,12 +130,17 @@ class FreshBatches:
             return
         self._arrivals: queue.Queue[Named] = queue.Queue(batch)
         self._ready: queue.Queue[PackedBatch | None] = queue.Queue(READY)
+        context = get_context("spawn")
+        self._ending = context.Event()
+        # Registered later than the exit function of `multiprocessing`, which waits for workers, it
+        # is called before.
+        atexit.register(self._ending.set)
         loader = DataLoader(
             scans,
             batch_size=None,
             num_workers=config.machine.workers,
-            multiprocessing_context="spawn",
-            worker_init_fn=_begin_worker,
+            multiprocessing_context=context,
+            worker_init_fn=partial(_begin_worker, self._ending),
         )
         for work in (lambda: self._receive(loader), self._make_batches):
             self._threads.append(threading.Thread(target=self._guarded, args=(work,), daemon=True))
@@ -145,6 +168,8 @@ class FreshBatches:
         self.stop()
         for thread in self._threads:
             thread.join()
+        if self._threads:
+            atexit.unregister(self._ending.set)
 
     def _packed(self, items: list[Named]) -> PackedBatch:
         scans = collate([scan for _, scan in items])
@@ -168,10 +193,14 @@ class FreshBatches:
                 continue
 
     def _receive(self, loader: DataLoader) -> None:
-        for item in loader:
-            self._put(self._arrivals, item)
-            if self._stop.is_set():
-                return
+        items = iter(loader)
+        try:
+            for item in items:
+                self._put(self._arrivals, item)
+                if self._stop.is_set():
+                    return
+        finally:
+            self._ending.set()
 
     def _make_batches(self) -> None:
         try:

@@ -98,7 +98,11 @@ def build_manifest(
         train = [x for x in scans if x.split == "train"]
         if not train:
             names = ", ".join(x.path.name for x in sources)
-            raise ValueError(f"{names}: no training slice to draw {n_scans} scans from")
+            found = " and ".join(sorted({x.split for x in scans}))
+            raise ValueError(
+                f"{names}: slices of {found} only, none of train to draw {n_scans} scans from "
+                "(a file or folder named train, val or test keeps its split)"
+            )
         draw = random.Random(acquisition.seed)
         chosen = [train[draw.randrange(len(train))] for _ in range(n_scans)]
         held_out = [x for x in scans if x.split == "val"]

@@ -1,5 +1,8 @@
 """Fresh, varied scans: buckets of one shape, visits, workers, one buffer per batch."""
 
+import multiprocessing
+import os
+import subprocess
 from collections import Counter
 from dataclasses import replace
 
@@ -8,9 +11,10 @@ import torch
 
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
+from tests.helpers.processes import PATIENCE
 from tests.training.conftest import tiny
 from training.data.batches import open_data, train_batches
-from training.data.fresh import FreshBatches, fresh_entry
+from training.data.fresh import FreshBatches, _begin_worker, fresh_entry
 from training.data.pool import ScanPool, shape_of
 from training.data.prepare import get_scan
 from training.data.ranges import COIL_COUNTS, SHAPES, Variety
@@ -157,7 +161,25 @@ def test_a_run_on_fresh_scans(images, tmp_path, workers):
     fit(vary(images, tmp_path, steps=7, machine__workers=0, fixed_point__warm_start=True))
 
 
+def assert_all_end(workers):
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert worker.exitcode == 0
+
+
+def test_no_worker_outlives_its_run(images, tmp_path):
+    before = set(multiprocessing.active_children())
+    config = vary(images, tmp_path, steps=400, machine__workers=2)
+    batches = FreshBatches(config, *open_data(config), 0)
+    next(batches)
+    workers = set(multiprocessing.active_children()) - before
+    assert len(workers) == 2
+    batches.close()
+    assert_all_end(workers)
+
+
 def test_an_error_in_a_worker_ends_the_run(images, tmp_path, monkeypatch):
+    before = set(multiprocessing.active_children())
     config = vary(images, tmp_path / "run", steps=400, machine__workers=1)
     folder, manifest = open_data(config)
     broken = replace(manifest, paths=(str(tmp_path / "gone.h5"),))
@@ -165,8 +187,32 @@ def test_an_error_in_a_worker_ends_the_run(images, tmp_path, monkeypatch):
     with pytest.raises((FileNotFoundError, ValueError), match=r"gone\.h5"):
         next(batches)
     batches.close()
+    assert_all_end(set(multiprocessing.active_children()) - before)
 
 
 def test_prepared_scans_are_no_images(scans, tmp_path):
     with pytest.raises(ValueError, match=r"scans\.vary needs images, these scans are prepared"):
         open_data(vary(scans, tmp_path))
+
+
+def _answer(pipe, ending):
+    _begin_worker(ending, 0)
+    pipe.send(os.getpid())
+    while True:
+        pipe.send(pipe.recv())
+
+
+def test_a_worker_ends_by_its_training_process_alone():
+    spawn = multiprocessing.get_context("spawn")
+    (ours, its), ending = spawn.Pipe(), spawn.Event()
+    worker = spawn.Process(target=_answer, args=(its, ending), daemon=True)
+    worker.start()
+    its.close()
+    pid = ours.recv()
+    for name in ("INT", "TERM"):
+        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
+        ours.send(name)
+        assert ours.recv() == name
+    ending.set()
+    worker.join(PATIENCE)
+    assert worker.exitcode == 0

@@ -149,7 +149,7 @@ def test_scans_are_drawn_from_training_slices(images, tmp_path):
     assert len(manifest.split("train")) == 9
     assert len(manifest.scans) > 9, "those of validation as well"
     only = write_images(tmp_path / "x_val.h5")
-    with pytest.raises(ValueError, match=r"x_val.h5: no training slice to draw 2 scans from"):
+    with pytest.raises(ValueError, match=r"x_val.h5: slices of val only, none of train"):
         manifest_of(only, SMALL, 2)
 
 
