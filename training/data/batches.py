@@ -23,6 +23,7 @@ from .packed import PackedBatch, pack
 from .prepare import get_scan, open_folder
 from .ranges import COIL_COUNTS, SHAPES, WIDE_SHAPES, Variety, find_variety
 from .scans import TrainingScan, collate, unpack_scan
+from .workers import loader_workers
 
 PREFETCH = 4
 ACQUIRED = ("truth_maps", "hr_limit", "n_coils")
@@ -137,16 +138,16 @@ def train_batches(
     batch, seed = config.optimizer.batch, config.seed
     steps = count(first) if config.minutes else range(first, config.steps)
     orders = (scan_order(step, len(scans), batch, seed) for step in steps)
-    loader = DataLoader(
-        scans,
-        batch_sampler=(order[rank::world] for order in orders),
-        num_workers=workers,
-        collate_fn=_join,
-        prefetch_factor=PREFETCH if workers else None,
-        multiprocessing_context="spawn" if workers else None,
-        pin_memory=torch.cuda.is_available(),
-    )
-    yield from loader
+    with loader_workers(workers) as settings:
+        loader = DataLoader(
+            scans,
+            batch_sampler=(order[rank::world] for order in orders),
+            collate_fn=_join,
+            prefetch_factor=PREFETCH if workers else None,
+            pin_memory=torch.cuda.is_available(),
+            **settings,
+        )
+        yield from loader
 
 
 def validation_scans(

@@ -6,17 +6,12 @@ each out in one buffer of pinned memory, so that the training process only waits
 ready. Without workers the training process makes a scan when it needs one, always in one order.
 """
 
-import atexit
-import os
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -30,9 +25,7 @@ from .packed import PackedBatch, pack
 from .pool import ScanPool
 from .prepare import get_scan, scan_path
 from .scans import collate, half_precision
-
-if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
+from .workers import loader_workers
 
 CAPACITY = 32
 """Size of the pool, in batches."""
@@ -79,23 +72,6 @@ def fresh_entry(manifest: Manifest, k: int) -> Entry:
     return replace(entry, name=f"{entry.name}-{visit}", seed=entry.seed + SEEDS * (visit + 1))
 
 
-def _begin_worker(ending: "Event", _: int) -> None:
-    """One thread per worker; signals to the whole job are for the training process.
-
-    Since SIGTERM is ignored, that process cannot end a worker by it, as `torch` and Python do where
-    a worker takes long: `ending` does.
-    """
-    torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_at, args=(ending,), daemon=True).start()
-
-
-def _end_at(ending: "Event") -> None:
-    ending.wait()
-    os._exit(0)
-
-
 class FreshBatches:
     """Iterator over batches of fresh scans; `close` ends its thread and workers.
 
@@ -130,19 +106,8 @@ class FreshBatches:
             return
         self._arrivals: queue.Queue[Named] = queue.Queue(batch)
         self._ready: queue.Queue[PackedBatch | None] = queue.Queue(READY)
-        context = get_context("spawn")
-        self._ending = context.Event()
-        # Registered later than the exit function of `multiprocessing`, which waits for workers, it
-        # is called before.
-        atexit.register(self._ending.set)
-        loader = DataLoader(
-            scans,
-            batch_size=None,
-            num_workers=config.machine.workers,
-            multiprocessing_context=context,
-            worker_init_fn=partial(_begin_worker, self._ending),
-        )
-        for work in (lambda: self._receive(loader), self._make_batches):
+        receive = partial(self._receive, scans, config.machine.workers)
+        for work in (receive, self._make_batches):
             self._threads.append(threading.Thread(target=self._guarded, args=(work,), daemon=True))
             self._threads[-1].start()
 
@@ -168,8 +133,6 @@ class FreshBatches:
         self.stop()
         for thread in self._threads:
             thread.join()
-        if self._threads:
-            atexit.unregister(self._ending.set)
 
     def _packed(self, items: list[Named]) -> PackedBatch:
         scans = collate([scan for _, scan in items])
@@ -192,15 +155,14 @@ class FreshBatches:
             except queue.Full:
                 continue
 
-    def _receive(self, loader: DataLoader) -> None:
-        items = iter(loader)
-        try:
+    def _receive(self, scans: FreshScans, workers: int) -> None:
+        with loader_workers(workers) as settings:
+            # The iterator waits for its workers when it goes: after the context, not before.
+            items = iter(DataLoader(scans, batch_size=None, **settings))
             for item in items:
                 self._put(self._arrivals, item)
                 if self._stop.is_set():
                     return
-        finally:
-            self._ending.set()
 
     def _make_batches(self) -> None:
         try:

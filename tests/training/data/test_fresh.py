@@ -1,8 +1,6 @@
 """Fresh, varied scans: buckets of one shape, visits, workers, one buffer per batch."""
 
 import multiprocessing
-import os
-import subprocess
 from collections import Counter
 from dataclasses import replace
 
@@ -14,7 +12,7 @@ from jrsr_core.simulation.protocols import PROTOCOLS
 from tests.helpers.processes import PATIENCE
 from tests.training.conftest import tiny
 from training.data.batches import open_data, train_batches
-from training.data.fresh import FreshBatches, _begin_worker, fresh_entry
+from training.data.fresh import FreshBatches, fresh_entry
 from training.data.pool import ScanPool, shape_of
 from training.data.prepare import get_scan
 from training.data.ranges import COIL_COUNTS, SHAPES, Variety
@@ -193,26 +191,3 @@ def test_an_error_in_a_worker_ends_the_run(images, tmp_path, monkeypatch):
 def test_prepared_scans_are_no_images(scans, tmp_path):
     with pytest.raises(ValueError, match=r"scans\.vary needs images, these scans are prepared"):
         open_data(vary(scans, tmp_path))
-
-
-def _answer(pipe, ending):
-    _begin_worker(ending, 0)
-    pipe.send(os.getpid())
-    while True:
-        pipe.send(pipe.recv())
-
-
-def test_a_worker_ends_by_its_training_process_alone():
-    spawn = multiprocessing.get_context("spawn")
-    (ours, its), ending = spawn.Pipe(), spawn.Event()
-    worker = spawn.Process(target=_answer, args=(its, ending), daemon=True)
-    worker.start()
-    its.close()
-    pid = ours.recv()
-    for name in ("INT", "TERM"):
-        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
-        ours.send(name)
-        assert ours.recv() == name
-    ending.set()
-    worker.join(PATIENCE)
-    assert worker.exitcode == 0

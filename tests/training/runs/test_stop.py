@@ -15,7 +15,7 @@ from training.runs.checkpoint import read_checkpoint
 from training.runs.run import Run
 
 SIGNALLED = """
-import os, signal, sys, torch
+import os, signal, subprocess, sys, torch
 from training import cli
 from training.config import RunConfig
 from training.runs import fit
@@ -26,17 +26,21 @@ before = torch.optim.Adam.step
 def step(self, *args, **kwargs):
     step.count += 1
     if step.count == 2 and rank == int(sys.argv[3]):
-        os.kill(os.getpid(), number)
+        if int(sys.argv[4]):  # By another process, as a scheduler does.
+            subprocess.run(["kill", f"-{number}", "--", f"-{os.getpid()}"])
+        else:
+            os.kill(os.getpid(), number)
     return before(self, *args, **kwargs)
 step.count = 0
 torch.optim.Adam.step = step
 cli.app = lambda *_, **options: fit(config)
-cli.main()
+if __name__ == "__main__":
+    cli.main()
 """
 
 
-def signalled(config, number, rank=0, launcher=()):
-    """Run a recipe that gets a signal within its second step."""
+def signalled(config, number, rank=0, launcher=(), whole_job=False):
+    """Run a recipe that gets a signal within its second step, or all processes of its job do."""
     script = Path(f"{config.out}.py")
     script.write_text(SIGNALLED)
     call = [
@@ -46,9 +50,10 @@ def signalled(config, number, rank=0, launcher=()):
         config.model_dump_json(),
         str(number),
         str(rank),
+        str(int(whole_job)),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return run_process(call, env=environment)
+    return run_process(call, env=environment, start_new_session=whole_job)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -74,6 +79,20 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(scans, tmp_pat
     stopped, whole = (read_checkpoint(tmp_path / name)[0] for name in ("stopped", "whole"))
     assert stopped.keys() == whole.keys()
     assert all(torch.equal(value, whole[key]) for key, value in stopped.items())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_workers_as_well_loses_nothing(scans, tmp_path, number):
+    config = tiny(
+        scans, tmp_path / "run", steps=400, log__checkpoint_minutes=60.0, machine__workers=2
+    )
+    done = signalled(config, int(number), whole_job=True)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines() == [
+        "jrsr-train: saving after this step; a second signal ends it at once",
+        "jrsr-train: interrupted",
+    ]
+    assert read_checkpoint(tmp_path / "run")[1].step == 2
 
 
 @pytest.mark.slow

@@ -1,0 +1,56 @@
+"""Worker processes of a data loader: they end with their run, and by no signal."""
+
+import atexit
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+
+@contextmanager
+def loader_workers(n: int) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of `DataLoader` for `n` workers, which end with the context.
+
+    A scheduler sends SIGTERM to all processes of a job, a terminal SIGINT. They are for the
+    training process alone, which ends after its step and saves, so workers ignore them. By SIGTERM
+    `torch` and Python also end workers that take long; the end of a pipe does that instead.
+    """
+    if n < 1:
+        yield {}
+        return
+    # spawn: a forked process would inherit the threads of the parent's libraries.
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    # Registered later than the exit function of `multiprocessing`, which waits for workers, it is
+    # called before.
+    atexit.register(writer.close)
+    begin = partial(begin_worker, reader)
+    try:
+        yield {"num_workers": n, "multiprocessing_context": context, "worker_init_fn": begin}
+    finally:
+        writer.close()
+        reader.close()
+        atexit.unregister(writer.close)
+
+
+def begin_worker(reader: "Connection", _: int) -> None:
+    """Let this process have one thread, ignore signals, and end with the pipe of `reader`."""
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(reader,), daemon=True).start()
+
+
+def _end_with(reader: "Connection") -> None:
+    with suppress(EOFError, OSError):
+        reader.recv()
+    os._exit(0)
