@@ -53,7 +53,8 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
         built = _as_json(architecture(card.model, card.preset, data_step))
     except ValueError as error:
         is_unknown = "unknown model" in str(error)
-        hint = " (own networks are registered first, see register_model)" if is_unknown else ""
+        own = " (an own network is registered by register_model, or declared by its package)"
+        hint = own if is_unknown else ""
         raise CardError(f"{path.name}: {error}{hint}") from error
     if built != stated:
         key = next(k for k in sorted(set(built) | set(stated)) if built.get(k) != stated.get(k))
