@@ -2,8 +2,8 @@
 
 The slice is scanned by the protocol, then reconstructed by the same `Reconstructor` as at the
 scanner. All metrics compare the magnitude with the HR slice, MAX is its maximum; nothing is cropped
-or rescaled. Feature distance and LPIPS need the weights of their networks as local files; without
-them their columns are empty.
+or rescaled. SqueezeNet distance and LPIPS need the weights of their networks as local files;
+without them their columns are empty.
 """
 
 import csv

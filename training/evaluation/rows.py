@@ -18,13 +18,6 @@ COLUMNS = (
     *("fixed_point_residual", "iterations", "seconds_calibration", "seconds_rec", "seconds_sr"),
     *("seconds_consistency", "seconds_total", "weights_sha256", "commit"),
 )
-FORMER_DISTANCE = "feature_distance"
-"""Column of older CSV files: the distance by a SqueezeNet 1.1 of Caffe lineage.
-
-It is read and never written: its figures cannot be compared with those of `squeezenet_distance`.
-"""
-
-SUMMARISED = (*METRICS, FORMER_DISTANCE)
 BOUND = "fully-sampled-lr+sinc"
 UNDERSAMPLED, FULLY_SAMPLED = "undersampled", "fully sampled"
 """Which scan a system was given; only the bound gets the one without undersampling."""
@@ -46,7 +39,7 @@ def read_rows(path: Path) -> list[dict]:
         for column in ("model", "protocol", "slice", "psnr"):
             if column not in (reader.fieldnames or ()):
                 raise UsageError(f"{path}: no column {column!r}, this is no CSV of evaluate")
-        return [dict.fromkeys((*COLUMNS, FORMER_DISTANCE), "") | row for row in reader]
+        return [dict.fromkeys(COLUMNS, "") | row for row in reader]
 
 
 def is_bound(row: dict) -> bool:
@@ -74,7 +67,7 @@ def summarise(path: Path) -> list[dict]:
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
         entry |= {"bound": any(map(is_bound, mine)), "places": {place_of(r) for r in mine}}
         entry["weights_sha256"] = mine[0]["weights_sha256"]
-        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean) for c in SUMMARISED}
+        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean) for c in METRICS}
         entry["seconds_total"] = _centre_and_sd([r["seconds_total"] for r in mine], np.median)
         table.append(entry)
     return table

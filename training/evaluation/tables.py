@@ -16,7 +16,7 @@ from jrsr_core.weights.sets import SEPARATOR, split_set
 from training.errors import UsageError
 
 from .paper import KINDS, PROPOSED, order_of, paper_figures, table_number
-from .rows import FORMER_DISTANCE, place_of, read_rows, summarise
+from .rows import place_of, read_rows, summarise
 from .statistics import Comparison, compare
 
 PAPER_HEADING = "paper: PSNR / SSIM / LPIPS / s"
@@ -40,7 +40,6 @@ COLUMNS = (
     Column("resolution_mm", "resolution [mm]", 2, min),
     Column("lpips", "LPIPS", 4, min),
     Column("squeezenet_distance", "SqueezeNet distance", 4, min),
-    Column(FORMER_DISTANCE, "feature distance", 4, min),
     Column("kspace_residual", "k-space residual", 4, None, with_sd=False),
     Column("contradicted_detail", "contradicted detail", 3, None, with_sd=False),
     Column("seconds_total", "median s / slice", 2, None, with_sd=False),

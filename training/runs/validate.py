@@ -1,4 +1,4 @@
-"""Judge weights on validation scans: PSNR, SSIM, feature distance, and pictures of the first."""
+"""Judge weights on validation scans: PSNR, SSIM, SqueezeNet distance, and pictures of the first."""
 
 from collections.abc import Callable
 from pathlib import Path

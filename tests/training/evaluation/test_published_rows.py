@@ -75,12 +75,22 @@ def test_figures_of_the_cards_are_those_of_these_weights(chosen):
         judged.setdefault(row["model"], set()).add(row["weights_sha256"])
     means = {entry["model"]: entry for entry in summarise(path)}
     rows = FINE_TUNED if chosen.endswith("-gan") else [n for p, n in ROWS if p == protocol]
-    for name in rows:
-        card = list_shipped()[f"{name}@{chosen}"]
+    for name in (f"{row}@{chosen}" for row in rows):
+        card = list_shipped()[name]
         assert judged[name] == {card.sha256[:12]}, name
         figures = card.own_metrics[protocol]
         assert figures["psnr"] == pytest.approx(means[name]["psnr"][0], abs=6e-4)
         assert figures["lpips"] == pytest.approx(means[name]["lpips"][0], abs=6e-5)
+
+
+@pytest.mark.parametrize("protocol", STEPS)
+def test_the_rows_of_a_protocol_are_of_one_commit_and_of_all_slices(protocol):
+    path = RESULTS / f"{protocol}_published_rows.csv"
+    (commit,) = {row["commit"] for row in read_rows(path)}
+    assert commit and "+" not in commit
+    judged = {entry["model"]: entry["slices"] for entry in summarise(path)}
+    rows = {n for n in published_systems(protocol) if not n.endswith("-gan")}
+    assert judged == dict.fromkeys(rows, 321)
 
 
 def test_figures_are_added_without_a_change_of_the_weights(tmp_path):
