@@ -22,6 +22,7 @@ from training import cli as training_cli
 
 NOT_RUN = (
     (r"--network |--images ", "needs the files of its page; tests/test_page_python.py runs it"),
+    (r"my-net_compact", "needs an installed network; jrsr_core/models/test_declared_models.py"),
     (r"^python3 -m venv", ".ci/run does, from a fresh clone"),
     (r"^(python -m )?pip install|^python -m pip install", "installs; .ci/run does"),
     (r"^\.venv/bin/python -m pytest|^\.ci/", "the tests themselves"),

@@ -80,8 +80,8 @@ def _row(name: str, card: "WeightsCard | None") -> tuple[str, ...]:
     shown = f"{name} (default)" if name == DEFAULT else name
     if card is None:
         kind = _weights(name, card)
-        place = f" ({SEPARATOR}{DEFAULT_SET})" if kind == INSTALLED else ""
-        return (shown, f"{kind}{place}", *[""] * (len(HEADINGS) - 2))
+        shown_kind = f"{SEPARATOR}{DEFAULT_SET}" if kind == INSTALLED else kind
+        return (shown, shown_kind, *[""] * (len(HEADINGS) - 2))
     protocol, figures = next(iter(card.own_metrics.items()), ("", {}))
     known = ((figures.get(key), digits) for key, digits in FIGURES.values())
     numbers = ["" if value is None else f"{value:.{digits}f}" for value, digits in known]

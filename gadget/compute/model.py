@@ -7,10 +7,13 @@ from gadget.errors import UsageError
 from gadget.settings import Settings
 from jrsr_core.models.names import (
     CONSISTENT,
+    MODEL_NAMES,
     NEEDS_CONSISTENCY,
     has_consistency,
+    own_networks,
     split_name,
 )
+from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_system, name_of
 from jrsr_core.weights.sets import split_set
@@ -35,8 +38,9 @@ def check_model(settings: Settings) -> None:
     if ".json" not in base:
         try:
             split_name(base)
-        except ValueError as error:
-            raise UsageError(f"{error} (jrsr models lists all)") from error
+        except ValueError:
+            hint = f"{nearest(base, (*MODEL_NAMES, *own_networks()))} (jrsr models lists all)"
+            raise UsageError(f"unknown model {settings.model!r}{hint}") from None
     try:
         parts = find_system(settings.model, preset=settings.preset, weights=settings.weights)
     except CardError:

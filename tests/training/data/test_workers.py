@@ -2,9 +2,8 @@
 
 import multiprocessing
 import os
-import subprocess
 
-from tests.helpers.processes import PATIENCE
+from tests.helpers.processes import PATIENCE, run_process
 from training.data.workers import begin_worker
 
 
@@ -23,7 +22,7 @@ def test_a_worker_ends_by_its_training_process_alone():
     its.close()
     pid = ours.recv()
     for name in ("INT", "TERM"):
-        subprocess.run(["kill", f"-{name}", str(pid)], check=True)
+        assert run_process(["kill", f"-{name}", pid]).returncode == 0
         ours.send(name)
         assert ours.recv() == name
     writer.close()
