@@ -7,13 +7,11 @@ from gadget.errors import UsageError
 from gadget.settings import Settings
 from jrsr_core.models.names import (
     CONSISTENT,
-    MODEL_NAMES,
     NEEDS_CONSISTENCY,
     has_consistency,
-    own_networks,
+    nearest_model,
     split_name,
 )
-from jrsr_core.spelling import nearest
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import find_system, name_of
 from jrsr_core.weights.sets import split_set
@@ -39,7 +37,7 @@ def check_model(settings: Settings) -> None:
         try:
             split_name(base)
         except ValueError:
-            hint = f"{nearest(base, (*MODEL_NAMES, *own_networks()))} (jrsr models lists all)"
+            hint = f"{nearest_model(base)} (jrsr models lists all)"
             raise UsageError(f"unknown model {settings.model!r}{hint}") from None
     try:
         parts = find_system(settings.model, preset=settings.preset, weights=settings.weights)

@@ -70,7 +70,12 @@ def split_name(name: str) -> tuple[str, ...]:
     recon, _, upsample = name.partition("+")
     if recon in recons() and upsample in upsamples():
         return (recon, upsample)
-    raise ValueError(f"unknown model {name!r}{nearest(name, (*MODEL_NAMES, *own_networks()))}")
+    raise ValueError(f"unknown model {name!r}{nearest_model(name)}")
+
+
+def nearest_model(name: str) -> str:
+    """Return the end of a message about an unknown model, own networks included; see `nearest`."""
+    return nearest(name, (*MODEL_NAMES, *own_networks()))
 
 
 def without_consistency(name: str) -> tuple[str, bool]:

@@ -11,24 +11,15 @@ from jrsr_core.models import names, registry
 from jrsr_core.models.interfaces import UpsampleModel
 from jrsr_core.weights.card import CardError
 from tests.helpers.commands import write_small_scan
+from tests.helpers.networks import SCALED
 from training.application import run_command
 from training.cli import app
 from training.data.testset import find_slices
 from training.evaluation.evaluate import scan_slice
 from training.evaluation.rows import read_rows
 
-OWN = """
-import torch
+OWN = f"""{SCALED}
 import jrsr_core as jrsr
-from jrsr_core.models.interfaces import UpsampleModel
-
-class Scaled(UpsampleModel):
-    def __init__(self):
-        super().__init__()
-        self.gain = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, image):
-        return self.gain * image.abs().repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 jrsr.register_model("scaled", Scaled)
 """

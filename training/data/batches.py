@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from training.config import RunConfig, flat_settings
 from training.config.groups import Scans
@@ -23,7 +23,7 @@ from .packed import PackedBatch, pack
 from .prepare import get_scan, open_folder
 from .ranges import COIL_COUNTS, SHAPES, WIDE_SHAPES, Variety, find_variety
 from .scans import TrainingScan, collate, unpack_scan
-from .workers import loader_workers
+from .workers import load
 
 PREFETCH = 4
 ACQUIRED = ("truth_maps", "hr_limit", "n_coils")
@@ -138,16 +138,14 @@ def train_batches(
     batch, seed = config.optimizer.batch, config.seed
     steps = count(first) if config.minutes else range(first, config.steps)
     orders = (scan_order(step, len(scans), batch, seed) for step in steps)
-    with loader_workers(workers) as settings:
-        loader = DataLoader(
-            scans,
-            batch_sampler=(order[rank::world] for order in orders),
-            collate_fn=_join,
-            prefetch_factor=PREFETCH if workers else None,
-            pin_memory=torch.cuda.is_available(),
-            **settings,
-        )
-        yield from loader
+    yield from load(
+        scans,
+        workers,
+        batch_sampler=(order[rank::world] for order in orders),
+        collate_fn=_join,
+        prefetch_factor=PREFETCH if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def validation_scans(

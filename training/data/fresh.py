@@ -9,13 +9,14 @@ ready. Without workers the training process makes a scan when it needs one, alwa
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from training.config import RunConfig
 
@@ -25,7 +26,7 @@ from .packed import PackedBatch, pack
 from .pool import ScanPool
 from .prepare import get_scan, scan_path
 from .scans import collate, half_precision
-from .workers import loader_workers
+from .workers import load
 
 CAPACITY = 32
 """Size of the pool, in batches."""
@@ -156,9 +157,7 @@ class FreshBatches:
                 continue
 
     def _receive(self, scans: FreshScans, workers: int) -> None:
-        with loader_workers(workers) as settings:
-            # The iterator waits for its workers when it goes: after the context, not before.
-            items = iter(DataLoader(scans, batch_size=None, **settings))
+        with closing(load(scans, workers, batch_size=None)) as items:
             for item in items:
                 self._put(self._arrivals, item)
                 if self._stop.is_set():

@@ -4,28 +4,28 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 
-@contextmanager
-def loader_workers(n: int) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of `DataLoader` for `n` workers, which end with the context.
+def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
+    """Yield what a `DataLoader` with these options does; its workers end with the generator.
 
     A scheduler sends SIGTERM to all processes of a job, a terminal SIGINT. They are for the
     training process alone, which ends after its step and saves, so workers ignore them. By SIGTERM
     `torch` and Python also end workers that take long; the end of a pipe does that instead.
     """
-    if n < 1:
-        yield {}
+    if workers < 1:
+        yield from DataLoader(data, **options)
         return
     # spawn: a forked process would inherit the threads of the parent's libraries.
     context = get_context("spawn")
@@ -33,9 +33,17 @@ def loader_workers(n: int) -> Iterator[dict[str, Any]]:
     # Registered later than the exit function of `multiprocessing`, which waits for workers, it is
     # called before.
     atexit.register(writer.close)
-    begin = partial(begin_worker, reader)
+    loader = DataLoader(
+        data,
+        num_workers=workers,
+        multiprocessing_context=context,
+        worker_init_fn=partial(begin_worker, reader),
+        **options,
+    )
+    # The iterator waits for its workers when it goes: kept by a name, that is after the pipe ends.
+    items = iter(loader)
     try:
-        yield {"num_workers": n, "multiprocessing_context": context, "worker_init_fn": begin}
+        yield from items
     finally:
         writer.close()
         reader.close()

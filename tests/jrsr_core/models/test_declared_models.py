@@ -11,21 +11,10 @@ from jrsr_core import plugins
 from jrsr_core.models.names import own_networks
 from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import write_small_scan
+from tests.helpers.networks import SCALED
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import run_process
 
-PACKAGE = """
-import torch
-from jrsr_core.models.interfaces import UpsampleModel
-
-class Scaled(UpsampleModel):
-    def __init__(self):
-        super().__init__()
-        self.gain = torch.nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, image):
-        return self.gain * image.repeat_interleave(2, -1).repeat_interleave(2, -2)
-"""
 pytestmark = pytest.mark.usefixtures("own_networks")
 
 
@@ -34,7 +23,7 @@ def install(tmp_path, monkeypatch):
     """Install a distribution with these entries, group -> name -> value; returns its folder."""
 
     def made(**entries):
-        (tmp_path / "nets.py").write_text(PACKAGE)
+        (tmp_path / "nets.py").write_text(SCALED)
         folder = tmp_path / "nets-1.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: nets\nVersion: 1\n")
