@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
@@ -40,14 +41,28 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         worker_init_fn=partial(begin_worker, reader),
         **options,
     )
+    others = _feeders()
     # The iterator waits for its workers when it goes: kept by a name, that is after the pipe ends.
     items = iter(loader)
+    feeders, kept = _feeders() - others, weakref.ref(items)
     try:
         yield from items
     finally:
         writer.close()
         reader.close()
         atexit.unregister(writer.close)
+        del items
+        # `torch` leaves the threads of its queues to themselves. A process that ends while one
+        # removes a semaphore may stop it before it records that, and warns of a leak. The traceback
+        # of an error keeps the iterator, and so its queues open.
+        if kept() is None:
+            for thread in feeders:
+                thread.join()
+
+
+def _feeders() -> set[threading.Thread]:
+    """Return the threads by which the queues of this process send."""
+    return {each for each in threading.enumerate() if each.name == "QueueFeederThread"}
 
 
 def begin_worker(reader: "Connection", _: int) -> None:

@@ -2,9 +2,14 @@
 
 import multiprocessing
 import os
+import time
+from multiprocessing.queues import Queue
+
+import pytest
 
 from tests.helpers.processes import PATIENCE, run_process
-from training.data.workers import begin_worker
+from training.data import workers
+from training.data.workers import begin_worker, load
 
 
 def _answer(pipe, reader):
@@ -28,3 +33,26 @@ def test_a_worker_ends_by_its_training_process_alone():
     writer.close()
     worker.join(PATIENCE)
     assert worker.exitcode == 0
+
+
+@pytest.mark.parametrize("taken", [1, 4])
+def test_a_loader_that_has_ended_leaves_no_thread_of_a_queue(monkeypatch, taken):
+    feed = Queue._feed
+
+    def slow(*args):
+        feed(*args)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Queue, "_feed", staticmethod(slow))
+    items = load([0, 1, 2, 3], workers=2, batch_size=None)
+    assert [next(items) for _ in range(taken)] == list(range(taken))
+    assert len(workers._feeders()) == 2
+    items.close()
+    assert not workers._feeders()
+
+
+def test_an_error_in_a_worker_comes_through_at_once():
+    items = load([0, 1], workers=1, batch_size=None, sampler=[0, 7])
+    assert next(items) == 0
+    with pytest.raises(IndexError):
+        next(items)
