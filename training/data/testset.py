@@ -134,19 +134,32 @@ def fitting_acs(protocol: str, hr_shape: tuple[int, int]) -> int:
     return min(own.n_acs, int((n_points * 2 / 3) ** 0.5))
 
 
+def read_slice(address: SliceAddress) -> Tensor:
+    """Return the HR magnitude of one slice, without the last row or column of an odd size."""
+    return _even(load_image(address.path, address.index))
+
+
+def scan_image(image: Tensor, protocol: str, seed: int) -> SimulatedSlice:
+    """Simulate the scan of an HR magnitude; `seed` draws coils, phase and noise.
+
+    Raises
+    ------
+    ValueError
+        Unknown protocol, or an image too small for it.
+    """
+    n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
+    return simulate_protocol(protocol, image, n_acs=n_acs, seed=seed)
+
+
 def scan_slice(address: SliceAddress, protocol: str) -> ScannedSlice:
-    """Simulate the scan of one slice.
+    """Simulate the scan of one slice, with its index in the file as the seed.
 
     Raises
     ------
     ValueError
         Unknown protocol, or a slice too small for it.
     """
-    image = _even(load_image(address.path, address.index))
-    n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
-    return ScannedSlice(
-        address, simulate_protocol(protocol, image, n_acs=n_acs, seed=address.index)
-    )
+    return ScannedSlice(address, scan_image(read_slice(address), protocol, address.index))
 
 
 def as_kspace_slice(scan: SimulatedSlice, *, fully_sampled: bool = False) -> KSpaceSlice:
