@@ -1,14 +1,15 @@
 """Do images keep real lesions? The contrast of small structures that were scanned.
 
     python -m tests.benchmarks.kept_lesions --data brain_test.h5 [--models A,B] [--slices 12]
-        [--protocol brain-5x]
+        [--protocol brain-5x] [--contrast 0.2] [--denoise 0.5 1]
 
-Discs of several radii (HR pixels), brighter or darker than their surroundings by a fifth, are put
-into the truth at random places inside the object, before the scan; then, in discs of radius 5,
+Discs of several radii (HR pixels), brighter or darker than their surroundings by the contrast, are
+put into the truth at random places inside the object, before the scan; then, in discs of radius 5,
 stripes along x with a period of 2.5 pixels, finer than what is measured. Kept contrast: the change
 of the image, with the lesions and without, projected on the lesion, as a share of that of the
 truth. 1 keeps a lesion, 0 loses it. Mean and standard deviation over all places. `bound` is the
-scan without undersampling, sinc interpolated. A model may be LABEL=NAME or LABEL=CARD.
+scan without undersampling, sinc interpolated; `--denoise` adds `jrsr-dc` with these settings. A
+model may be LABEL=NAME or LABEL=CARD.
 """
 
 import argparse
@@ -24,14 +25,13 @@ from training.data.testset import as_kspace_slice, find_slices, read_slice, scan
 from .generalisation import BOUND, FLOOR, load_systems
 from .lesions import KINDS, OBJECT, places, planted
 
-CONTRAST = 0.2
 SIGNS = (1.0, -1.0)
 
 
-def lesions(image, kind, sign, seed):
+def lesions(image, kind, contrast, seed):
     """Pairs of a lesion, the change of the image that it is, and the pixels it covers."""
     found = [planted(kind, image.shape, p) for p in places(image > OBJECT * image.max(), seed)]
-    return [(sign * CONTRAST * image[where].mean() * shape, where) for shape, where in found]
+    return [(contrast * image[where].mean() * shape, where) for shape, where in found]
 
 
 def kept_contrast(change, lesion, where):
@@ -39,13 +39,13 @@ def kept_contrast(change, lesion, where):
     return float((change * lesion)[where].sum() / lesion[where].square().sum())
 
 
-def scans_of(address, protocol):
+def scans_of(address, protocol, contrast):
     """The scan of a slice, and per kind and sign its lesions with the scan that has them."""
     image = read_slice(address)
     yield None, [], scan_image(image, protocol, address.index)
     for kind in KINDS:
         for sign in SIGNS:
-            planted_here = lesions(image, kind, sign, address.index)
+            planted_here = lesions(image, kind, sign * contrast, address.index)
             changed = image + sum(lesion for lesion, _ in planted_here)
             yield kind, planted_here, scan_image(changed, protocol, address.index)
 
@@ -66,11 +66,15 @@ def main():
     parser.add_argument("--models", default="cg-sense+sinc,jrsr,jrsr-dc")
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--protocol", default="brain-5x")
+    parser.add_argument("--contrast", type=float, default=0.2)
+    parser.add_argument("--denoise", nargs="*", type=float, default=())
     options = parser.parse_args()
     systems = {BOUND: load_model(FLOOR), **load_systems(options.models)}
+    for value in options.denoise:
+        systems[f"jrsr-dc, denoise {value:g}"] = load_model("jrsr-dc", denoise=value)
     kept = {label: {} for label in systems}
     for address in find_slices(options.data, options.slices):
-        scans = list(scans_of(address, options.protocol))
+        scans = list(scans_of(address, options.protocol, options.contrast))
         for label, recon in systems.items():
             full = label == BOUND
             images = [
