@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-import time
+import threading
 from multiprocessing.queues import Queue
 
 import pytest
@@ -37,18 +37,27 @@ def test_a_worker_ends_by_its_training_process_alone():
 
 @pytest.mark.parametrize("taken", [1, 4])
 def test_a_loader_that_has_ended_leaves_no_thread_of_a_queue(monkeypatch, taken):
-    feed = Queue._feed
+    feed, join, awaited = Queue._feed, threading.Thread.join, threading.Event()
 
-    def slow(*args):
+    def held(*args):
         feed(*args)
-        time.sleep(0.3)
+        awaited.wait(PATIENCE)
 
-    monkeypatch.setattr(Queue, "_feed", staticmethod(slow))
+    def released(thread, timeout=None):
+        if thread in feeders:
+            awaited.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(Queue, "_feed", staticmethod(held))
+    monkeypatch.setattr(threading.Thread, "join", released)
     items = load([0, 1, 2, 3], workers=2, batch_size=None)
     assert [next(items) for _ in range(taken)] == list(range(taken))
-    assert len(workers._feeders()) == 2
+    feeders = workers._feeders()
+    assert len(feeders) == 2
     items.close()
-    assert not workers._feeders()
+    alive = workers._feeders()
+    awaited.set()
+    assert not alive
 
 
 def test_an_error_in_a_worker_comes_through_at_once():
