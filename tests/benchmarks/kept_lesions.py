@@ -25,7 +25,7 @@ from jrsr_core.reconstruction.load import load_model
 from training.data.testset import as_kspace_slice, find_slices, read_slice, scan_image
 
 from .generalisation import BOUND, FLOOR, load_systems
-from .lesions import KINDS, OBJECT, RADII, places, planted
+from .lesions import KINDS, OBJECT, RADII, kept_contrast, places, planted
 
 SIGNS = (1.0, -1.0)
 HALF, ZOOM = 24, 3
@@ -36,11 +36,6 @@ def lesions(image, kind, contrast, seed):
     """Pairs of a lesion, the change of the image that it is, and the pixels it covers."""
     found = [planted(kind, image.shape, p) for p in places(image > OBJECT * image.max(), seed)]
     return [(contrast * image[where].mean() * shape, where) for shape, where in found]
-
-
-def kept_contrast(change, lesion, where):
-    """Share of a lesion that the change of an image contains."""
-    return float((change * lesion)[where].sum() / lesion[where].square().sum())
 
 
 def scans_of(address, protocol, contrast):

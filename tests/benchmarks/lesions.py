@@ -53,6 +53,11 @@ def planted(kind, shape, place):
     return where * torch.cos(2 * torch.pi * torch.arange(shape[1]) / PERIOD), where > 0.5
 
 
+def kept_contrast(change, lesion, where):
+    """Share of a lesion that the change of an image contains."""
+    return float((change * lesion)[where].sum() / lesion[where].square().sum())
+
+
 def places(inside, seed):
     """Random points of the object that keep their distance."""
     rng = np.random.default_rng(seed)
@@ -135,8 +140,7 @@ class Scores:
                 loud = hallucination_maps(changed, calibrated)
                 kept = ((changed.image - output.image) / phase).real[0]
                 for (d, where), height in zip(found, heights, strict=True):
-                    part = float((kept * d)[where].sum() / d[where].square().sum())
-                    self.left.setdefault(kind, []).append(part / height)
+                    self.left.setdefault(kind, []).append(kept_contrast(kept, height * d, where))
                     for name in MAP_NAMES:
                         pair = self.pairs.setdefault((kind, contrast, name), ([], []))
                         pair[0].append(float(loud[name][0][where].mean()))
