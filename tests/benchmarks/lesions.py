@@ -1,17 +1,20 @@
 """Can the maps of `jrsr_core.quality` find a structure that the network made up?
 
-    python -m tests.benchmarks.lesions --data brain_test.h5 [--slices 12] [--model jrsr-dc]
+    python -m tests.benchmarks.lesions --data brain_test.h5 [--slices 12] [--models jrsr-dc]
 
 Discs of several radii (HR pixels) and contrasts (of the local intensity) are added to the image of
 the networks, before data consistency, at random places inside the object; then, in discs of radius
 5, stripes along x with a period of 2.5 pixels, finer than what was measured. Area under the ROC
 curve: the probability that the mean of a map over the disc is larger with the disc than without it,
 over all places. `left` is what remains of its contrast in the delivered image: all of it for a
-system without data consistency, such as `--model jrsr@brain-5x`. Then the mean of each map inside
+system without data consistency, such as `--models jrsr@brain-5x`. Then the mean of each map inside
 the object where the network's image is the truth itself, over that of `taken_back` there, which is
 noise (`hallucination` as it is, in multiples of what is expected); and the correlation of each map
 with the true error inside the object, beside that of the spread of four reconstructions of flipped
 k-space (an uncertainty map at four times the cost).
+
+With several models, one row each: `hallucination` at a contrast of 20 % as area under the ROC curve
+and, in brackets, what is left; its mean over a faithful image; its correlation with the error.
 """
 
 import argparse
@@ -28,11 +31,15 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import MAP_NAMES, hallucination_maps
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
+from training.evaluation.evaluate import names_by_label
 
 RADII = (1.0, 1.5, 2.0, 3.0, 5.0)
 STRIPES, STRIPES_RADIUS, PERIOD = "stripes", 5.0, 2.5
 KINDS = (*RADII, STRIPES)
 CONTRASTS = (0.1, 0.2, 0.4, 0.8)
+ROW_CONTRASTS, ROW_MAP = (0.2,), "hallucination"
+"""Of the table with one row per model."""
+
 N_PLACES = 8
 DISTANCE = 30
 OBJECT = 0.25
@@ -121,7 +128,8 @@ def correlation(a, b, inside):
 class Scores:
     """What the tables are made of, over all slices."""
 
-    def __init__(self):
+    def __init__(self, contrasts=CONTRASTS):
+        self.contrasts = contrasts
         self.pairs, self.left, self.faithful, self.agreement = {}, {}, {}, {}
 
     def add_planted(self, model, output, calibrated, inside, seed):
@@ -132,7 +140,7 @@ class Scores:
         phase = prior / prior.abs().clamp_min(1e-6)
         for kind in KINDS:
             found = [planted(kind, inside.shape, place) for place in places(inside, seed)]
-            for contrast in CONTRASTS:
+            for contrast in self.contrasts:
                 level = prior.abs()[0]
                 heights = [contrast * float(level[where].mean()) for _, where in found]
                 added = sum(h * d for h, (d, _) in zip(heights, found, strict=True)) * phase
@@ -156,34 +164,47 @@ class Scores:
             value = float(maps[name][0][inside].mean() / unit)
             self.faithful.setdefault(name, []).append(value)
 
-    def add_agreement(self, model, output, truth, calibrated, inside):
-        """Correlation of the maps, and of the spread over flips, with the true error."""
+    def add_agreement(self, output, truth, calibrated, inside, others):
+        """Correlation of the maps, and of others by name, with the true error."""
         error = (output.image[0].abs() - truth).abs()
         maps = hallucination_maps(output, calibrated)
-        candidates = {name: maps[name][0] for name in MAP_NAMES}
-        for name, value in (candidates | {"flips": spread(model, calibrated)}).items():
+        for name, value in ({name: maps[name][0] for name in MAP_NAMES} | others).items():
             self.agreement.setdefault(name, []).append(correlation(value, error, inside))
 
 
 @torch.inference_mode()
 def main():
-    """Print the tables."""
+    """Print the tables of one model, or one row per model."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--slices", type=int, default=12)
-    parser.add_argument("--model", default="jrsr-dc")
+    parser.add_argument("--models", default="jrsr-dc")
     options = parser.parse_args()
-    recon, scores = load_model(options.model), Scores()
+    names = names_by_label(dict.fromkeys(options.models.split(",")))
+    systems = {n: load_model(name, accept_contradictions=True) for n, name in names.items()}
+    in_detail = len(systems) == 1
+    contrasts = CONTRASTS if in_detail else ROW_CONTRASTS
+    scores = {label: Scores(contrasts) for label in systems}
     for address in find_slices(options.data, options.slices):
         test = scan_slice(address, "brain-5x")
-        calibrated = recon.calibrated(as_kspace_slice(test.scan))
-        output = recon.model_output(calibrated)
-        truth = test.scan.truth / calibrated.scale
-        inside = truth > OBJECT * truth.max()
-        scores.add_planted(recon.model, output, calibrated, inside, test.address.index)
-        scores.add_faithful(recon.model, output, truth, calibrated, inside)
-        scores.add_agreement(recon.model, output, truth, calibrated, inside)
-    write_tables(scores)
+        for label, recon in systems.items():
+            add_slice(scores[label], recon, test, in_detail)
+    if in_detail:
+        write_tables(*scores.values())
+    else:
+        write_rows(scores)
+
+
+def add_slice(scores, recon, test, in_detail):
+    """Put all that is asked of one slice into the scores."""
+    calibrated = recon.calibrated(as_kspace_slice(test.scan))
+    output = recon.model_output(calibrated)
+    truth = test.scan.truth / calibrated.scale
+    inside = truth > OBJECT * truth.max()
+    scores.add_planted(recon.model, output, calibrated, inside, test.address.index)
+    scores.add_faithful(recon.model, output, truth, calibrated, inside)
+    others = {"flips": spread(recon.model, calibrated)} if in_detail else {}
+    scores.add_agreement(output, truth, calibrated, inside, others)
 
 
 def write_tables(scores):
@@ -201,6 +222,21 @@ def write_tables(scores):
     out.write("\n| map | correlation with the error |\n|---|---|\n")
     for name, values in scores.agreement.items():
         out.write(f"| {name} | {np.mean(values):.2f} (sd {np.std(values):.2f}) |\n")
+
+
+def write_rows(scores):
+    """Print one row per model: area under the ROC curve (contrast left), faithful, correlation."""
+    out = sys.stdout
+    out.write(f"| model | {' | '.join(str(k) for k in KINDS)} | faithful | correlation |\n")
+    out.write("|---" * (3 + len(KINDS)) + "|\n")
+    for label, found in scores.items():
+        cells = []
+        for kind in KINDS:
+            share = auc(*found.pairs[kind, ROW_CONTRASTS[0], ROW_MAP])
+            cells.append(f"{share:.2f} ({np.mean(found.left[kind]):.2f})")
+        cells.append(f"{np.mean(found.faithful[ROW_MAP]):.2f}")
+        cells.append(f"{np.mean(found.agreement[ROW_MAP]):.2f}")
+        out.write(f"| {label} | {' | '.join(cells)} |\n")
 
 
 if __name__ == "__main__":
