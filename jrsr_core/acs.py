@@ -1,8 +1,12 @@
 """The auto-calibration block (ACS): the fully sampled rectangle around k = 0.
 
 A block of m samples on an axis of n starts at ``n//2 - m//2``, as every crop of this package, so
-that k = 0 lies at ``m//2`` of the block. Among all fully sampled blocks the largest is taken. With
-1-D undersampling whole lines are measured and the block spans the full readout.
+that k = 0 lies at ``m//2`` of the block. With 1-D undersampling whole lines are measured and the
+block spans the full readout.
+
+Among all fully sampled blocks m x n the one with the largest min(m, `ENOUGH`) min(n, `ENOUGH`) is
+taken, of equal ones the largest: beyond that a longer side cannot make up for a short one. So a
+square centre is preferred to a single column that was measured from end to end.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ if TYPE_CHECKING:
 
 Block = tuple[slice, slice]
 
+ENOUGH = 24
+"""Samples along an axis from which all that a calibration needs can be estimated."""
+
 
 def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None) -> Block:
-    """Return the slices ``(ky, kx)`` of the largest fully sampled centred block.
+    """Return the slices ``(ky, kx)`` of the best fully sampled centred block.
 
     Parameters
     ----------
@@ -46,7 +53,9 @@ def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None)
     y0, x0 = ny // 2 - my // 2, nx // 2 - mx // 2
     y1, x1 = y0 + my, x0 + mx
     n_sampled = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
-    best = int(np.where(n_sampled == area, area, 0).argmax())
+    useful = np.minimum(my, ENOUGH)[:, None] * np.minimum(mx, ENOUGH)
+    rank = useful * (ny * nx + 1) + area
+    best = int(np.where(n_sampled == area, rank, 0).argmax())
     iy, ix = divmod(best, len(mx))
     return slice(int(y0[iy]), int(y1[iy])), slice(int(x0[ix]), int(x1[ix]))
 

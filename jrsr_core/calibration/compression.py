@@ -118,6 +118,8 @@ class CoilCompressor:
 
 def _near_one(acs: Tensor) -> Tensor:
     """Scale by a power of two, which rounds nothing: squares then stay in single precision."""
+    if not acs.numel():
+        raise ValueError(f"acs is {tuple(acs.shape)}, there are no samples to compress by")
     exponent = torch.frexp(acs.abs().amax())[1]
     return acs * torch.ldexp(torch.ones((), device=acs.device), -exponent)
 

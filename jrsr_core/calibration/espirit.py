@@ -25,6 +25,7 @@ from jrsr_core.arrays import Array, as_samples
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 
+from .settings import RANGES
 from .subspace import leading_eigenvectors
 
 MAX_ACS = (24, 24)
@@ -75,9 +76,14 @@ def espirit_maps(
     Raises
     ------
     ValueError
-        ACS smaller than the kernel, zero or not finite; more maps than coils.
+        ACS smaller than the kernel, zero or not finite; more maps than coils; a kernel without a
+        side, a grid below 2 x 2, a threshold or crop outside 0 to 0.99.
     """
     acs = as_samples(acs, "acs", ("coil", "y", "x"))
+    _check_range("threshold", threshold)
+    _check_range("crop", crop)
+    if min(image_shape) < 2:
+        raise ValueError(f"image_shape is {tuple(image_shape)}, each axis needs at least 2")
     n_coils = acs.shape[0]
     if not 1 <= n_maps <= n_coils:
         raise ValueError(f"n_maps is {n_maps}, {n_coils} coils allow 1 to {n_coils}")
@@ -173,8 +179,16 @@ def soft_weight(eigenvalues: Tensor, crop: float) -> Tensor:
     return 0.5 - 0.5 * torch.cos(math.pi * ramp)
 
 
+def _check_range(name: str, value: float) -> None:
+    low, high = RANGES[name]
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, expected {low} to {high}")
+
+
 def _prepare(acs: Tensor, kernel: Shape) -> Tensor:
     """Check, cut to the central block, and scale against overflow."""
+    if min(kernel) < 1:
+        raise ValueError(f"kernel_width is {kernel[0]}x{kernel[1]}, at least 1x1 is needed")
     ny, nx = (min(n, limit) for n, limit in zip(acs.shape[-2:], MAX_ACS, strict=True))
     if ny < kernel[0] or nx < kernel[1]:
         raise ValueError(

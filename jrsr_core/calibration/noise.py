@@ -33,7 +33,7 @@ from jrsr_core.tensors import is_finite
 from .espirit import calibration_matrix
 
 MIN_OWN_LINES = 6
-"""Central lines from which the noise of a slice is estimated; with fewer its ACS is used."""
+"""Sides of the own ACS from which the noise of a slice is estimated; below, its other ACS is."""
 
 MAX_LINES = 40
 """Of a long ACS the central lines over the full readout suffice."""
@@ -58,14 +58,21 @@ def noise_std_of(slice_: KSpaceSlice) -> float:
     """
     if slice_.noise_std is not None:
         return slice_.noise_std
-    try:
-        rows, _ = find_acs(slice_.mask)
-        has_own = rows.stop - rows.start >= MIN_OWN_LINES
-    except ValueError:
-        has_own = False
-    if has_own:
+    if _has_own_lines(slice_):
         return estimate_noise_std(slice_.kspace, slice_.mask)
     return estimate_noise_std(slice_.acs, torch.ones_like(slice_.acs[0].real))
+
+
+def _has_own_lines(slice_: KSpaceSlice) -> bool:
+    """Return whether the slice's own ACS is large enough for an estimate."""
+    n_coils, *grid = slice_.kspace.shape
+    try:
+        block = find_acs(slice_.mask, (MAX_LINES, grid[1]))
+    except ValueError:
+        return False
+    sides = [side.stop - side.start for side in block]
+    is_wide = all(m >= min(MIN_OWN_LINES, n) for m, n in zip(sides, grid, strict=True))
+    return is_wide and math.prod(sides) >= WINDOWS_PER_DIMENSION * n_coils
 
 
 def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:

@@ -93,8 +93,8 @@ class KSpaceSlice:
             ``(ky, kx)``, or ``(ky,)`` of whole readout lines; nonzero where measured. Samples
             elsewhere are set to zero. Without it the samples that are not zero were measured.
         acs
-            complex ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``; by default the largest
-            fully sampled block about the centre of `kspace`, of size 0 if there is none.
+            complex ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``; by default the fully
+            sampled block about the centre of `kspace` (`acs.find_acs`), of size 0 if there is none.
         geometry
             Place of the slice; by default LR pixels of 1 mm, and the image has a warning.
         noise_std
@@ -119,7 +119,8 @@ class KSpaceSlice:
             sampled = sampled[:, None].expand(-1, grid[1])
         if tuple(sampled.shape) != grid:
             raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
-        samples = samples * sampled
+        # Whatever stands at other places, NaN for instance, is no sample.
+        samples = samples.where(sampled, samples.new_zeros(()))
         if acs is not None:
             block = as_samples(acs, "acs", ("coil", "ay", "ax"))
         elif sampled[grid[0] // 2, grid[1] // 2]:

@@ -34,8 +34,9 @@ def ring_frequencies() -> Tensor:
 def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
     """Return the correlation of every ring of `ring_frequencies`, float64 ``(*batch, ring)``.
 
-    It is 0 where one of the images has nothing. The corners of k-space beyond the Nyquist frequency
-    of the axes are not counted.
+    It is 0 where one of the images has nothing, as in a ring without a frequency of the matrix: the
+    innermost ones of images below some 40 pixels, see `occupied_rings`. The corners of k-space
+    beyond the Nyquist frequency of the axes are not counted.
 
     Parameters
     ----------
@@ -47,8 +48,12 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
     ValueError
         Different shapes, or a target whose maximum is not positive.
     """
-    pair = magnitudes(image, target)
-    x, t = (fft2c(v - v.mean((-2, -1), keepdim=True)) for v in pair)
+    return _correlation(*magnitudes(image, target))
+
+
+def _correlation(image: Tensor, target: Tensor) -> Tensor:
+    """Return the correlation of every ring of two magnitudes."""
+    x, t = (fft2c(v - v.mean((-2, -1), keepdim=True)) for v in (image, target))
     ring = _ring_of(x.shape[-2], x.shape[-1]).to(x.device)
     cross = _sums((x * t.conj()).real, ring)
     power_x, power_t = _sums(x.abs().square(), ring), _sums(t.abs().square(), ring)
@@ -62,18 +67,21 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
 def effective_resolution(image: Image, target: Image) -> Tensor:
     """Return the resolution as a share of the Nyquist frequency, float64 ``(*batch,)``.
 
-    1 where no ring falls below `THRESHOLD`, 0 where the first one does. Arguments and errors as
-    `fourier_ring_correlation`.
+    1 where no ring falls below `THRESHOLD`, 0 where the first one does. Rings without a frequency
+    of the matrix are passed over. Arguments and errors as `fourier_ring_correlation`.
     """
-    correlation = fourier_ring_correlation(image, target)
-    frequency = ring_frequencies().to(correlation.device)
+    x, t = magnitudes(image, target)
+    occupied = occupied_rings(t.shape[-2], t.shape[-1]).to(t.device)
+    correlation = _correlation(x, t)[..., occupied]
+    frequency = ring_frequencies().to(correlation.device)[occupied]
     below = correlation < THRESHOLD
     found = below.to(torch.int8).argmax(-1)
     last = (found - 1).clamp_min(0)
     high = correlation.gather(-1, last[..., None])[..., 0]
     low = correlation.gather(-1, found[..., None])[..., 0]
     step = (high - THRESHOLD) / (high - low).clamp_min(1e-12)
-    crossing = torch.where(found == 0, 0.0, frequency[last] + WIDTH * step)
+    crossing = frequency[last] + (frequency[found] - frequency[last]) * step
+    crossing = torch.where(found == 0, 0.0, crossing)
     return torch.where(below.any(-1), crossing, 1.0)
 
 
@@ -90,6 +98,13 @@ def _ring_of(ny: int, nx: int) -> Tensor:
     y, x = ((torch.arange(n, dtype=torch.float64) - n // 2) / (n / 2) for n in (ny, nx))
     radius = (y[:, None].square() + x[None, :].square()).sqrt()
     return (radius / WIDTH).long().clamp(max=N_RINGS).flatten()
+
+
+def occupied_rings(ny: int, nx: int) -> Tensor:
+    """Return whether each ring has a frequency of the matrix other than 0, bool ``(ring,)``."""
+    counts = torch.bincount(_ring_of(ny, nx), minlength=N_RINGS + 1)[:N_RINGS]
+    counts[0] -= 1
+    return counts > 0
 
 
 def _sums(values: Tensor, ring: Tensor) -> Tensor:

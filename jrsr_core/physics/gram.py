@@ -1,6 +1,6 @@
 """The Gram operator laid out for speed, without gradients.
 
-    A^H A = C^H F^H diag(w) F C,    w the mask on the k-space of the image grid
+    A^H A = C^H F^H diag(w) F C,    w the squared mask on the k-space of the image grid
 
 Conjugate maps are computed once, and intermediate arrays are overwritten. Whole readout lines (w
 constant along kx) leave a filter along ky alone, because F_x is unitary; the maps are then stored
@@ -20,7 +20,7 @@ class FastGram:
     csm
         As in `SenseOperator`.
     weights
-        Centred mask on the image grid, ``(ky, kx)`` or ``(*batch, 1, ky, kx)``.
+        Centred, squared mask on the image grid, ``(ky, kx)`` or ``(*batch, 1, ky, kx)``.
     lines_only
         Whether `weights` is constant along kx; then only its first column is used.
     """
@@ -30,6 +30,7 @@ class FastGram:
     ) -> None:
         self.lines_only = lines_only
         self.has_map_axis = has_map_axis
+        self._key = _state(csm)
         self.dim = (-1,) if lines_only else (-2, -1)
         if lines_only:
             csm, weights = csm.mT.contiguous(), weights[..., :1].mT
@@ -52,5 +53,11 @@ class FastGram:
         return filtered.mul_(self.conjugate).sum(-3)
 
     def is_for(self, csm: Tensor) -> bool:
-        """Return whether device and type of `csm` are still those of the operator."""
-        return self.csm.device == csm.device and self.csm.dtype == csm.dtype
+        """Return whether `csm` is where it was, with the values that it had."""
+        return self._key == _state(csm)
+
+
+def _state(x: Tensor) -> tuple[object, ...]:
+    """Return what changes if a tensor is moved, converted, or written to outside inference mode."""
+    version = None if x.is_inference() else x._version
+    return (x.device, x.dtype, x.data_ptr(), version)

@@ -29,7 +29,8 @@ class SenseOperator(LinearOperator):
     csm
         complex maps ``(*batch, [map,] coil, y, x)`` on the image grid.
     mask
-        float ``(ky, kx)`` or ``(*batch, 1, ky, kx)`` on the acquired grid.
+        0 or 1, float ``(ky, kx)`` or ``(*batch, 1, ky, kx)``, on the acquired grid. Other weights
+        w are applied as they are: `forward` and `adjoint` multiply by w, `gram` by w^2.
     has_map_axis
         Whether maps and images carry the axis ``map``.
     lr_shape
@@ -38,7 +39,8 @@ class SenseOperator(LinearOperator):
     Raises
     ------
     ValueError
-        If the acquired grid exceeds the image grid, or the LR grid the acquired one.
+        If the acquired grid exceeds the image grid, or the LR grid the acquired one; a mask without
+        the axes ``(ky, kx)``.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class SenseOperator(LinearOperator):
     ) -> None:
         super().__init__()
         csm, mask = as_tensor(csm), as_tensor(mask)
+        if mask.ndim < 2:
+            raise ValueError(f"mask is {tuple(mask.shape)}, expected (ky, kx)")
         self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
         self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
         self.lr_shape: Shape = self.kspace_shape if lr_shape is None else lr_shape
@@ -95,7 +99,7 @@ class SenseOperator(LinearOperator):
 
     @takes_array
     def gram(self, x: Tensor) -> Tensor:
-        """Return A^H A x = g^2 C^H [F^H (H^H M H) F] C x, the bracket as one k-space filter.
+        """Return A^H A x = g^2 C^H [F^H (H^H M^2 H) F] C x, the bracket as one k-space filter.
 
         Where the image grid has the acquired readout and M is constant along kx, the filter is
         along ky alone, because F_x is unitary: half the work of CG-SENSE on a line mask.
@@ -103,7 +107,7 @@ class SenseOperator(LinearOperator):
         needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
         if not needs_gradient:
             return self.scale**2 * self._fast()(x)
-        weights = self.zero_padded_mask()
+        weights = self.zero_padded_mask().square()
         if self._lines_only:
             filtered = filter_kspace(self.coils(x), weights[..., :1], (-2,))
         else:
@@ -114,7 +118,7 @@ class SenseOperator(LinearOperator):
         if self._fast_gram is None or not self._fast_gram.is_for(self.csm):
             self._fast_gram = FastGram(
                 self.csm,
-                self.zero_padded_mask(),
+                self.zero_padded_mask().square(),
                 has_map_axis=self.coils.has_map_axis,
                 lines_only=self._lines_only,
             )

@@ -13,6 +13,7 @@ import h5py
 import torch
 from torch import Generator, Tensor
 
+from jrsr_core.arrays import as_tensor
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.spelling import nearest
 
@@ -72,7 +73,8 @@ def find_protocol(name: str) -> Protocol:
 def load_image(path: str | Path, index: int) -> Tensor:
     """Read slice `index` of an HDF5 file with a data set ``slices`` (n, readout, phase encode).
 
-    Returns the magnitude in [0, 1], float32 ``(y, x)``: the first stored axis becomes x.
+    Returns the magnitude, float32 ``(y, x)``: the first stored axis becomes x. A slice with values
+    above 1 is divided by its largest.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def load_image(path: str | Path, index: int) -> Tensor:
         n = file["slices"].shape[0]
         if not 0 <= index < n:
             raise ValueError(f"{path}: slice {index} asked for, the file has {n}")
-        pixels = torch.from_numpy(file["slices"][index])
+        pixels = as_tensor(file["slices"][index])
     image = pixels.to(torch.float32).T.contiguous()
     return image / image.max().clamp_min(1.0)
 

@@ -180,6 +180,8 @@ def test_samples_outside_the_mask_do_not_count(scan):
     full, mask = scan[0].kspace + 1, scan[0].mask
     made = jrsr.KSpaceSlice.from_array(full, mask)
     assert torch.equal(made.kspace, full * mask)
+    full = full.masked_fill(mask == 0, float("nan"))
+    assert torch.equal(jrsr.KSpaceSlice.from_array(full, mask).kspace, made.kspace)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from jrsr_core.simulation.phantoms import brain_phantom
-from training.config import flat_settings, make_config
+from training.config import make_config
+from training.config.keys import flatten
 from training.data.manifest import Acquisition
 from training.data.prepare import make_all, open_folder
 
@@ -70,4 +71,4 @@ def tiny(data, out, **changes):
 def changed(config, **changes):
     """The same run with other settings, named as by `tiny`."""
     changes = {key.replace("__", "."): value for key, value in changes.items()}
-    return make_config(flat_settings(config) | changes)
+    return make_config(flatten(config.model_dump(exclude_unset=True), "run") | changes)

@@ -1,5 +1,7 @@
 """Training from Python, own networks, and images made elsewhere."""
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from jrsr_core.models.interfaces import UpsampleModel
 from jrsr_core.weights.card import CardError
 from tests.helpers.commands import write_small_scan
 from tests.helpers.networks import SCALED
+from tests.training.conftest import SIZE
 from training.application import run_command
 from training.cli import app
 from training.data.testset import find_slices
@@ -174,6 +177,15 @@ def test_images_made_elsewhere_are_judged_beside_the_systems(images, truths, tmp
     assert code != 0 and "rows of mine have weights" in printed.err
 
 
+def test_images_on_the_scale_of_the_file_are_refused(images, tmp_path, capsys):
+    """The file has 0 to 255, the truth a maximum of 1."""
+    (tmp_path / "mine").mkdir()
+    shutil.copy(images, tmp_path / "mine" / images.name)
+    judged = ("--data", images, "--out", tmp_path / "rows.csv", "--slices", 1)
+    code, printed = train(("evaluate", *judged, "--images", tmp_path / "mine"), capsys)
+    assert code == 1 and "times as bright as the truth, whose largest value is 1:" in printed.err
+
+
 @pytest.mark.parametrize(
     "files, words",
     [
@@ -181,6 +193,7 @@ def test_images_made_elsewhere_are_judged_beside_the_systems(images, truths, tmp
         ({}, r"no images (.h5, .npy) in this folder"),
         ({"other_0.npy": (4, 4)}, "no stack_0.npy and no stack.h5"),
         ({"stack_0.npy": (4, 4)}, "image is (4, 4), truth is"),
+        ({"stack_0.npy": SIZE}, "image is 0 times as bright as the truth"),
     ],
 )
 def test_images_that_are_missing_or_do_not_fit_are_named(images, tmp_path, capsys, files, words):

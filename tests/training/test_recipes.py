@@ -135,6 +135,17 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         ("base: recipe.yaml", "more than 5 bases"),
         ("loop: both", "loop is 'both', known: supervised, adversarial, tune"),
         ("loop: adversarial", "loss.adv is 0"),
+        ("loss: {per: 1.0}", "loss.per is 1, but loss.perceptual.network is none"),
+        (
+            "loss: {perceptual: {file: f.pth}}",
+            "loss.perceptual.file is f.pth, but loss.perceptual.network is none",
+        ),
+        ("loss: {adv: 0.5}", "loss.adv is 0.5, but loop is supervised, not adversarial"),
+        (
+            "loop: adversarial\nloss: {adv: 1.0, feature: 2.0}",
+            "loss.feature is 2, but loss.discriminator.network is vgg19: only medsrgan",
+        ),
+        ("scans: {vary: true, n_coils: 5}", "scans.n_coils is 5, but scans.vary draws"),
         ("optimizer: {batch: 0}", "optimizer.batch is 0, expected a whole number of at least 1"),
         (
             "optimizer: {batch: 3}\nmachine: {devices: 2}",

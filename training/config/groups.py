@@ -196,6 +196,27 @@ class RunConfig(Group):
         return self.machine.devices * self.machine.nodes
 
     @model_validator(mode="after")
+    def _check_loss(self) -> "RunConfig":
+        """Refuse losses that would not be computed."""
+        loss, perceptual = self.loss, self.loss.perceptual
+        if perceptual.network == "none" and (loss.per or perceptual.file):
+            given = f"per is {loss.per:g}" if loss.per else f"perceptual.file is {perceptual.file}"
+            raise ValueError(f"loss.{given}, but loss.perceptual.network is none: name a network")
+        if self.loop == "adversarial" and not loss.adv:
+            raise ValueError("loop is adversarial, but loss.adv is 0")
+        for name in ("adv", "feature"):
+            if (weight := getattr(loss, name)) and self.loop != "adversarial":
+                raise ValueError(
+                    f"loss.{name} is {weight:g}, but loop is {self.loop}, not adversarial"
+                )
+        if loss.feature and loss.discriminator.network != "medsrgan":
+            raise ValueError(
+                f"loss.feature is {loss.feature:g}, but loss.discriminator.network is "
+                f"{loss.discriminator.network}: only medsrgan has features to compare"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_together(self) -> "RunConfig":
         """Refuse settings that contradict each other."""
         start, patch = self.start, self.patch
@@ -209,6 +230,10 @@ class RunConfig(Group):
         scans = self.scans
         if not scans.vary and (scans.variety != "brain" or scans.objects):
             raise ValueError("scans.variety and scans.objects need scans.vary=true")
+        if scans.vary and scans.n_coils:
+            raise ValueError(
+                f"scans.n_coils is {scans.n_coils}, but scans.vary draws the number of coils"
+            )
         if start.init and start.grow_from:
             raise ValueError(
                 f"start.init is {start.init} and start.grow_from {start.grow_from}, give only one"
@@ -225,6 +250,4 @@ class RunConfig(Group):
             raise ValueError(
                 f"patch.size needs fixed_point.backward jfb, got {self.fixed_point.backward}"
             )
-        if self.loop == "adversarial" and not self.loss.adv:
-            raise ValueError("loop is adversarial, but loss.adv is 0")
         return self

@@ -108,11 +108,11 @@ def acquired_settings(acquisition: Acquisition) -> dict[str, Any]:
 
 
 def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
-    """Refuse settings that a prepared folder does not follow; a default is no such setting."""
-    wanted, defaults = flat_settings(config), flat_settings(Scans(), "scans.")
-    defaults["protocol"] = RunConfig.model_fields["protocol"].default
+    """Refuse settings that a prepared folder does not follow; one that is not given is none."""
+    wanted = flat_settings(config)
+    given = config.model_fields_set | {f"scans.{name}" for name in config.scans.model_fields_set}
     for key, found in acquired_settings(manifest.acquisition).items():
-        if wanted[key] not in (defaults[key], found):
+        if key in given and wanted[key] != found:
             raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
 
 
@@ -152,8 +152,5 @@ def validation_scans(
     config: RunConfig, folder: Path, manifest: Manifest
 ) -> Iterator[tuple[str, TrainingScan]]:
     """Yield up to `log.validation_slices` scans, spread over the validation split."""
-    entries = manifest.split("val")
-    n = min(config.log.validation_slices, len(entries))
-    for k in range(n):
-        entry = entries[k * len(entries) // n]
+    for entry in manifest.spread("val", config.log.validation_slices):
         yield entry.name, unpack_scan(get_scan(folder, manifest, entry))

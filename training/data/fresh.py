@@ -4,6 +4,7 @@ Scan k is slice `k mod n` of the training images, with seeds of its own, so no t
 Workers make them; a thread puts them into a `ScanPool`, takes batches of one shape from it and lays
 each out in one buffer of pinned memory, so that the training process only waits where no batch is
 ready. Without workers the training process makes a scan when it needs one, always in one order.
+The pool is not saved: a run that continues goes on with fresh scans.
 """
 
 import queue
@@ -30,6 +31,9 @@ from .workers import load
 
 CAPACITY = 32
 """Size of the pool, in batches."""
+
+MIXED = 4
+"""Batches in the pool between which a step can choose where there are no workers."""
 
 READY = 2
 """Batches that are ready at most."""
@@ -94,7 +98,7 @@ class FreshBatches:
         batch = config.optimizer.batch // world
         capacity = CAPACITY * batch
         self.pool = ScanPool(batch, config.scans.max_visits, capacity, config.seed + rank)
-        entries = manifest.split("val")[: config.log.validation_slices]
+        entries = manifest.spread("val", config.log.validation_slices)
         missing = tuple(e for e in entries if rank == 0 and not scan_path(folder, e).exists())
         first = step * config.optimizer.batch + rank
         scans = FreshScans(folder, manifest, missing, first, world)
@@ -117,13 +121,22 @@ class FreshBatches:
 
     def __next__(self) -> PackedBatch:
         if not self._threads:
-            while (items := self.pool.take()) is None:
+            while (items := self._take_mixed()) is None:
                 self.pool.add(*next(self._scans))
             return self._packed(items)
         batch = self._ready.get()
         if batch is None:
             raise self._error or StopIteration
         return batch
+
+    def _take_mixed(self) -> list[Named] | None:
+        """Return a batch of a pool that has several; None while fresh scans are to be made.
+
+        A pool of one batch would be trained on alone until its last visit.
+        """
+        if self.pool.has_room() and self.pool.n_ready < MIXED * self.pool.batch:
+            return None
+        return self.pool.take()
 
     def stop(self) -> None:
         """Let the threads and the workers end after what they are doing."""

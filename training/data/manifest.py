@@ -91,6 +91,12 @@ class Manifest:
         """Return the scans of a split."""
         return [s for s in self.scans if s.split == name]
 
+    def spread(self, name: str, n_wanted: int) -> list[Entry]:
+        """Return `n_wanted` scans of a split at equal distances, or all that there are."""
+        entries = self.split(name)
+        n = min(n_wanted, len(entries))
+        return [entries[k * len(entries) // n] for k in range(n)]
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into the folder of the scans; it appears complete or not at all."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,11 @@ class ScanPool:
         """Return the number of scans in every bucket."""
         return {shape: len(scans) for shape, scans in self._buckets.items() if scans}
 
+    @property
+    def n_ready(self) -> int:
+        """Scans in buckets that have enough of them for a batch."""
+        return sum(n for n in self.sizes().values() if n >= self.batch)
+
     def has_room(self) -> bool:
         """Return whether a scan can come in: there is space, or one that was visited gives way."""
         return len(self) < self.capacity or self._most_visited() is not None

@@ -3,7 +3,8 @@
 A folder holds, for the slices of the test file ``NAME.h5``, either ``NAME.h5`` with a data set
 ``slices`` in the layout of the test file (n, readout, phase encode), or one numpy array
 ``NAME_<index>.npy`` (phase encode, readout) per slice, real or complex. The intensity scale has to
-be that of the truth, because nothing is rescaled.
+be that of the truth, a slice with values above 1 divided by its largest, because nothing is
+rescaled. An image on quite another scale is refused.
 """
 
 import hashlib
@@ -19,6 +20,9 @@ from training.data.testset import ScannedSlice, SliceAddress, as_kspace_slice
 from training.errors import UsageError
 
 SUFFIXES = (".h5", ".npy")
+
+MAX_RATIO = 5.0
+"""Of the norms of image and truth, or its inverse; no image of the same object and scale has it."""
 
 
 class OtherImages:
@@ -57,12 +61,18 @@ class OtherImages:
         Raises
         ------
         ValueError
-            There is no image of this slice, or it has another matrix than the truth.
+            There is no image of this slice, or it has another matrix or scale than the truth.
         """
         image, truth = self._read(test.address), test.scan.truth
         if image.shape != truth.shape:
             found, wanted = tuple(image.shape), tuple(truth.shape)
             raise ValueError(f"{self._name(test.address)}: image is {found}, truth is {wanted}")
+        ratio = float(image.norm() / truth.norm())
+        if not 1 / MAX_RATIO < ratio < MAX_RATIO:
+            raise ValueError(
+                f"{self._name(test.address)}: image is {ratio:.3g} times as bright as the truth, "
+                f"whose largest value is {float(truth.max()):.3g}: use the scale of the truth"
+            )
         return ReconImage(
             image,
             image,

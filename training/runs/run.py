@@ -4,7 +4,8 @@ It opens data, networks, log and checkpoint; hands out batches; takes a step of 
 safely; averages the weights; logs, validates and saves. The losses of a step are in the loops.
 
 All that a step of a run by steps depends on is its number, the seed and the checkpoint, so a run
-that was killed continues bit for bit as if it had not been. A run by `minutes` follows the clock.
+that was killed continues bit for bit as if it had not been. Not so with `scans.vary`, whose scans
+are fresh ones after a continuation, nor by `minutes`, which follow the clock.
 """
 
 import sys

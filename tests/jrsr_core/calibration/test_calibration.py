@@ -6,7 +6,7 @@ import torch
 from jrsr_core.acs import cut_acs, find_acs
 from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.compression import CoilCompressor
-from jrsr_core.calibration.noise import estimate_noise_std
+from jrsr_core.calibration.noise import estimate_noise_std, noise_std_of
 from jrsr_core.calibration.whitening import (
     OWN_NOISE,
     noise_covariance,
@@ -14,6 +14,7 @@ from jrsr_core.calibration.whitening import (
     whiten,
     whitening_matrix,
 )
+from jrsr_core.data import KSpaceSlice
 from jrsr_core.physics.fourier import fft2c, ifft, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad
 from tests.helpers.synthetic import grid, line_mask, noise_like, scan
@@ -127,6 +128,22 @@ def test_acs_of_lines_spans_the_readout():
 
 def test_fully_sampled_acs_is_everything():
     assert find_acs(torch.ones(31, 40)) == (slice(0, 31), slice(0, 40))
+
+
+@pytest.mark.parametrize("centre", [12, 13, 24])
+def test_a_square_centre_is_preferred_to_one_long_column(centre):
+    columns = torch.zeros(192, 192)
+    columns[:, ::2] = 1
+    mask = torch.maximum(columns, crop_or_pad(torch.ones(centre, centre), (192, 192)))
+    rows, columns = find_acs(mask)
+    assert rows.stop - rows.start >= centre and columns.stop - columns.start >= centre
+    assert mask[rows, columns].all()
+
+
+def test_of_blocks_that_are_wide_enough_the_largest_is_taken():
+    mask = crop_or_pad(torch.ones(26, 180), (200, 180))
+    mask = torch.maximum(mask, crop_or_pad(torch.ones(40, 40), (200, 180)))
+    assert mask[find_acs(mask)].shape == (26, 180)
 
 
 def test_no_acs_is_an_error():
@@ -289,6 +306,19 @@ def test_noise_std_scales_with_the_data():
     assert estimate_noise_std(0 * kspace, mask) == 0
     pure = random_complex(1, 64, 64)
     assert estimate_noise_std(pure, mask) == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("axis", ["ky", "kx"])
+@pytest.mark.parametrize("n_coils", [4, 16])
+def test_noise_std_of_a_slice_with_separate_lines(n_coils, axis):
+    """Neither lines nor columns of every second place are an ACS: the separate one is used."""
+    kspace, _, _, std = scan(n_coils, (96, 90), 30)
+    mask = torch.zeros(96, 90)
+    mask[
+        (slice(None, None, 2), slice(None)) if axis == "ky" else (slice(None), slice(1, None, 2))
+    ] = 1
+    slice_ = KSpaceSlice.from_array(kspace * mask, mask, acs=crop_or_pad(kspace, (24, 24)))
+    assert noise_std_of(slice_) == pytest.approx(std, rel=0.15)
 
 
 def test_noise_std_needs_an_acs():

@@ -185,11 +185,16 @@ def test_two_maps_are_orthogonal_and_softly_weighted():
         (torch.zeros(4, 24, 24, dtype=torch.complex64), {}, "acs is zero everywhere"),
         (random_complex(4, 24, 24) * float("nan"), {}, "not finite"),
         (random_complex(1, 24, 24), {"n_maps": 2}, "n_maps is 2, 1 coils allow 1 to 1"),
+        (random_complex(2, 24, 24), {"threshold": 2}, "threshold is 2, expected 0.0 to 0.99"),
+        (random_complex(2, 24, 24), {"threshold": float("nan")}, "threshold is nan, expected"),
+        (random_complex(2, 24, 24), {"crop": 1, "n_maps": 2}, "crop is 1, expected 0.0 to 0.99"),
+        (random_complex(2, 24, 24), {"kernel_width": 0}, "kernel_width is 0x0, at least 1x1"),
+        (random_complex(2, 24, 24), {"image_shape": (1, 48)}, r"image_shape is \(1, 48\), each"),
     ],
 )
 def test_bad_input_is_named(acs, kwargs, text):
     with pytest.raises(ValueError, match=text):
-        espirit_maps(acs, (32, 32), **kwargs)
+        espirit_maps(acs, **({"image_shape": (32, 32)} | kwargs))
 
 
 def _assert_same_maps(ours, other, inside):

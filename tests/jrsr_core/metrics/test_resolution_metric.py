@@ -25,6 +25,15 @@ def radius(shape):
     return (y[:, None] ** 2 + x[None, :] ** 2).sqrt()
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (24, 31), (36, 40), (41, 41)])
+def test_small_images_have_a_resolution(shape):
+    truth = 5 + noise(shape, 0)
+    assert float(effective_resolution(2 * truth, truth)) == 1.0
+    half = tuple(n // 2 for n in shape)
+    low = filter_kspace(truth.to(torch.complex128), crop_or_pad(torch.ones(half), shape)).real
+    assert 0.3 < float(effective_resolution(low, truth)) < 0.7
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (96, 128), (75, 91)])
 def test_identical_images_correlate_everywhere_at_any_scale(shape):
     truth = 5 + noise(shape, 0)

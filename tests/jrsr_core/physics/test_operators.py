@@ -109,6 +109,12 @@ def sense_hr_readout(shape, batch) -> Case:
     return operator, (*batch, *hr), (*batch, COILS, *shape)
 
 
+def sense_weighted(shape, batch) -> Case:
+    hr = (2 * shape[0], 2 * shape[1])
+    weights = 2 * _mask(shape, batch, lines=True) + 0.5
+    return SenseOperator(_csm(hr, batch, 0), weights), (*batch, *hr), (*batch, COILS, *shape)
+
+
 MAKERS = [
     fourier,
     coils,
@@ -124,6 +130,7 @@ MAKERS = [
     sense_hr,
     sense_hr_lines_two_maps,
     sense_hr_readout,
+    sense_weighted,
 ]
 
 
@@ -159,6 +166,14 @@ def test_the_centre_of_an_hr_readout_is_a_scan_at_low_resolution(shape):
 def test_lr_grid_beyond_the_acquired_grid_is_refused():
     with pytest.raises(ValueError, match=r"LR grid \(8, 9\) exceeds acquired grid \(8, 7\)"):
         SenseOperator(_csm((16, 18), (), 0), _mask((8, 7), ()), lr_shape=(8, 9))
+
+
+def test_gram_follows_maps_that_change_in_place():
+    sense = SenseOperator(_csm((12, 10), (), 0), _mask((12, 10), ()))
+    x = random_complex(12, 10, seed=1)
+    sense.gram(x)
+    sense.csm.mul_(2)
+    assert_close(sense.gram(x), sense.adjoint(sense(x)))
 
 
 def test_mask_without_coil_axis_means_the_same():

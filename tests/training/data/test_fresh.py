@@ -3,6 +3,7 @@
 import multiprocessing
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
 from tests.helpers.processes import PATIENCE
 from tests.training.conftest import tiny
-from training.data.batches import open_data, train_batches
+from training.data.batches import open_data, train_batches, validation_scans
 from training.data.fresh import FreshBatches, fresh_entry
 from training.data.pool import ScanPool, shape_of
-from training.data.prepare import get_scan
+from training.data.prepare import get_scan, scan_path
 from training.data.ranges import COIL_COUNTS, SHAPES, Variety
 from training.data.scans import collate, unpack_scan
 from training.data.variety import draw_scan
@@ -124,6 +125,8 @@ def test_without_workers_the_order_is_that_of_the_seed(images, tmp_path):
         assert all(torch.equal(value, pair[1][key]) for key, value in pair[0].items())
     names = [name for batch in runs[0] for name in batch.names]
     assert max(Counter(names).values()) <= 3 and len(set(names)) > 4
+    for first, second in pairwise(runs[0]):
+        assert set(first.names) != set(second.names), "a batch was trained twice in a row"
     later = next(FreshBatches(config, folder, manifest, 8))
     assert not set(later.names) & set(names)
 
@@ -135,6 +138,17 @@ def test_fresh_scans_of_one_slice_differ(images, tmp_path):
     entries = [fresh_entry(manifest, k) for k in range(3 * n)]
     assert len({e.name for e in entries}) == len({e.seed for e in entries}) == 3 * n
     assert {e.seed for e in entries}.isdisjoint(e.seed for e in manifest.scans)
+
+
+def test_the_scans_made_ahead_are_those_of_validation(images, tmp_path):
+    config = vary(images, tmp_path, log__validation_slices=2)
+    folder, manifest = open_data(config)
+    others = [replace(manifest.split("val")[0], name=f"more-{i}") for i in range(5)]
+    manifest = replace(manifest, scans=[*manifest.scans, *others])
+    next(FreshBatches(config, folder, manifest, 0))
+    made = {e.name for e in manifest.scans if scan_path(folder, e).exists()}
+    assert made == {name for name, _ in validation_scans(config, folder, manifest)}
+    assert len(made) == 2
 
 
 def test_one_buffer_holds_the_batch(scans, tmp_path):
@@ -191,3 +205,12 @@ def test_an_error_in_a_worker_ends_the_run(images, tmp_path, monkeypatch):
 def test_prepared_scans_are_no_images(scans, tmp_path):
     with pytest.raises(ValueError, match=r"scans\.vary needs images, these scans are prepared"):
         open_data(vary(scans, tmp_path))
+
+
+def test_a_stated_setting_is_that_of_the_prepared_scans(fixed_batch, tmp_path):
+    scans = fixed_batch("wall-16x")
+    open_data(tiny(scans, tmp_path))
+    with pytest.raises(ValueError, match="prepared with protocol wall-16x, recipe: brain-5x"):
+        open_data(tiny(scans, tmp_path, protocol="brain-5x"))
+    with pytest.raises(ValueError, match=r"prepared with scans\.n_coils 4, recipe: 0"):
+        open_data(tiny(scans, tmp_path, scans__n_coils=0))

@@ -13,6 +13,7 @@ import torch
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.physics.fourier import fft, fft2c, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.simulation.protocols import load_image
 from tests.helpers.mrd_scans import small_scan
 from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
@@ -31,6 +32,17 @@ def test_image_stack(images):
     image = source.read(0)
     assert image.shape == (64, 72)
     assert float(image.max()) == 1.0
+
+
+def test_any_number_type_of_any_byte_order_is_read(images, tmp_path):
+    with h5py.File(images) as file:
+        slices = file["slices"][()]
+    path = tmp_path / "stack.h5"
+    for kind in (">u2", ">f4", "<f8", "i4", "u1"):
+        with h5py.File(path, "w") as file:
+            file["slices"] = slices.astype(kind)
+        assert torch.equal(open_source(path).read(2), open_source(images).read(2))
+        assert torch.equal(load_image(path, 2), load_image(images, 2))
 
 
 def write_fastmri(path, kspace, n_readout):

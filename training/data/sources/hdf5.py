@@ -16,6 +16,7 @@ import h5py
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import as_tensor
 from jrsr_core.mrd.files.foreign import foreign_words
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
@@ -59,7 +60,7 @@ class ImageStack(Source):
     def read(self, index: int) -> Tensor:
         """Return image `index`; the stored first axis is the readout."""
         with open_hdf5(self.path) as file:
-            stored = torch.from_numpy(file["slices"][index])
+            stored = as_tensor(file["slices"][index])
         return normalised(stored.to(torch.float32).T.contiguous())
 
 
@@ -84,7 +85,7 @@ class FastMri(Source):
     def read(self, index: int) -> Tensor:
         """Return slice `index`, readout oversampling removed."""
         with open_hdf5(self.path) as file:
-            kspace = torch.from_numpy(file["kspace"][index]).to(torch.complex64)
+            kspace = as_tensor(file["kspace"][index]).to(torch.complex64)
         kspace = kspace if self.is_transposed else kspace.mT
         if kspace.shape[-1] != self.n_readout:
             kspace = fft(crop_or_pad(ifft(kspace, -1), (self.n_readout,)), -1)
@@ -143,6 +144,6 @@ class Modl(Source):
         """Return the coil k-space of slice `index`."""
         prefix, i = self._where[index]
         with open_hdf5(self.path) as file:
-            image = torch.from_numpy(file[f"{prefix}Org"][i]).to(torch.complex64)
-            csm = torch.from_numpy(file[f"{prefix}Csm"][i]).to(torch.complex64)
+            image = as_tensor(file[f"{prefix}Org"][i]).to(torch.complex64)
+            csm = as_tensor(file[f"{prefix}Csm"][i]).to(torch.complex64)
         return fft2c((csm * image).mT.contiguous())
