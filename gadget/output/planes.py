@@ -18,6 +18,8 @@ import numpy as np
 from jrsr_core.data import orthonormal_axes
 from jrsr_core.mrd.grey_values import meta_of, values_of
 
+from .attributes import usable_attributes
+
 MOMENTS = ("repetition", "set", "phase", "average")
 """Counters that order the images of a place and contrast in time, the slowest first."""
 
@@ -55,7 +57,7 @@ class Plane:
     counters
         Counters of the image header, by the names of `COUNTERS`.
     meta
-        Meta attributes of the image.
+        Meta attributes of the image, see `usable_attributes`.
     acquired, triggered
         Time stamps of the image header: of the acquisition, and since the last trigger.
     """
@@ -146,8 +148,7 @@ def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
         number=(int(head.image_index) - 1) * nz + 1,
         group=group,
         counters={name: int(getattr(head, name)) for name in COUNTERS},
-        # Empty attributes are read from a file as None.
-        meta={name: "" if value is None else value for name, value in meta_of(mrd).items()},
+        meta=usable_attributes(meta_of(mrd)),
         acquired=int(head.acquisition_time_stamp),
         triggered=int(head.physiology_time_stamp[0]),
     )

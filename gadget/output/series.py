@@ -6,7 +6,6 @@ pixels wait in a scratch file. An image that cannot be written is left out with 
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from gadget.console import print_warning
 from jrsr_core.atomic import scratch_file
 
+from .attributes import number_of
 from .base import Writer
 from .completeness import incomplete
 from .planes import Plane, planes_of
@@ -221,15 +221,5 @@ def unique_numbers(wanted: Sequence[int], lowest: int) -> list[int]:
 
 def _window(meta: dict[str, object]) -> tuple[float, float] | None:
     """Return centre and width of an image, None unless both are usable numbers."""
-    center, width = (_number(meta.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None or width <= 0:
-        return None
-    return center, width
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    center, width = (number_of(meta.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    return None if center is None or width is None else (center, width)

@@ -9,12 +9,14 @@ from .encoding import Encoding
 from .errors import BadScan
 
 LARGEST_MM = 1e6
+DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
     """Return where the acquired image lies: readout oversampling removed, phase oversampling not.
 
-    Directions that are empty follow from the others; of two or more, the patient axes are taken.
+    A direction that is empty follows from the other two; of two or more, the axes of the patient
+    are taken (`direction_note`).
     """
     read_dir, phase_dir, slice_dir = _axes(head)
     z, y, x = encoding.acquired_fov_mm
@@ -31,9 +33,10 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
 def check_places(heads: np.ndarray) -> None:
     """Raise `BadScan` unless images of these lines lie somewhere: DICOM and NIfTI need a place.
 
-    Position and directions have to be numbers, readout and phase encode perpendicular.
+    Position and directions have to be numbers, readout and phase encode perpendicular. A direction
+    that is given alone has to be that of an axial image, which is assumed then.
     """
-    for name in ("position", "read_dir", "phase_dir", "slice_dir"):
+    for name in ("position", *DIRECTIONS):
         wrong = ~(np.abs(heads[name]) < LARGEST_MM).all(-1)
         if wrong.any():
             value = heads[name][int(wrong.argmax())].tolist()
@@ -44,6 +47,31 @@ def check_places(heads: np.ndarray) -> None:
     if (cosine > MAX_COSINE).any():
         text = f"read_dir and phase_dir are not perpendicular, their cosine is {cosine.max():.3f}"
         raise BadScan(f"{int((cosine > MAX_COSINE).sum())} lines: {text}")
+    _check_lone_directions(heads)
+
+
+def _check_lone_directions(heads: np.ndarray) -> None:
+    alone = _assumes_axes(heads)
+    for name, axis in zip(DIRECTIONS, np.eye(3), strict=True):
+        given = heads[name][alone & heads[name].any(-1)].astype(np.float64)
+        along = given @ axis / np.maximum(np.linalg.norm(given, axis=-1), 1e-30)
+        if (wrong := along < 1 - 1e-3).any():
+            value = given[int(wrong.argmax())].tolist()
+            raise BadScan(
+                f"{int(wrong.sum())} lines have {name} {value} and no other direction: "
+                "an orientation needs two of read_dir, phase_dir and slice_dir"
+            )
+
+
+def direction_note(heads: np.ndarray) -> str:
+    """Return that axial images are assumed, if lines have no directions; empty if all have some."""
+    n = int(_assumes_axes(heads).sum())
+    return f"{n} lines have no orientation: axial images are assumed" if n else ""
+
+
+def _assumes_axes(heads: np.ndarray) -> np.ndarray:
+    """Return which lines have fewer than two directions."""
+    return np.sum([heads[name].any(-1) for name in DIRECTIONS], axis=0) < 2
 
 
 def acquisition_stamp(head: np.void) -> AcquisitionStamp:
@@ -60,11 +88,11 @@ def acquisition_stamp(head: np.void) -> AcquisitionStamp:
 
 
 def _axes(head: np.void) -> tuple[Vector, Vector, Vector]:
-    read, phase, slice_ = (_vector(head[name]) for name in ("read_dir", "phase_dir", "slice_dir"))
+    read, phase, slice_ = (_vector(head[name]) for name in DIRECTIONS)
     axes = [read, phase, slice_]
     missing = [i for i, axis in enumerate(axes) if not any(axis)]
     if len(missing) > 1:
-        # Simulated files leave the directions empty; an image needs some.
+        # Simulated files leave the directions empty; an image needs some, see `direction_note`.
         return (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
     for i in missing:
         axes[i] = _vector(np.cross(axes[(i + 1) % 3], axes[(i + 2) % 3]))

@@ -49,8 +49,10 @@ def meta_of(image: ismrmrd.Image) -> dict:
     meta, scale = dict(image.meta), scale_of(image)
     if scale != 1.0:
         for name in _WINDOWS:
-            if name in meta:
+            try:
                 meta[name] = str(float(meta[name]) * scale)
+            except (KeyError, TypeError, ValueError):
+                continue
     return meta
 
 

@@ -108,11 +108,14 @@ def acquired_settings(acquisition: Acquisition) -> dict[str, Any]:
 
 
 def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
-    """Refuse settings that a prepared folder does not follow; one that is not given is none."""
+    """Refuse settings that a prepared folder does not follow.
+
+    One that is not given is none, and neither is a size of 0.
+    """
     wanted = flat_settings(config)
     given = config.model_fields_set | {f"scans.{name}" for name in config.scans.model_fields_set}
     for key, found in acquired_settings(manifest.acquisition).items():
-        if key in given and wanted[key] != found:
+        if key in given and wanted[key] not in (0, found):
             raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
 
 

@@ -11,6 +11,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
+from gadget.output.attributes import texts_of
 from gadget.output.planes import Plane
 from jrsr_core.version import software_version
 
@@ -54,7 +55,7 @@ def put_times(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
 def derivation(plane: Plane) -> str:
     """Return how the image was made, in at most 1024 characters."""
     meta = plane.meta
-    size = " x ".join(map(str, _list(meta.get("JRSR_acquired_matrix", []))))
+    size = " x ".join(texts_of(meta.get("JRSR_acquired_matrix")))
     made = meta.get("JRSR_model", "unknown system")
     if weights := meta.get("JRSR_weights_sha256"):
         made += f", weights sha256 {weights}"
@@ -63,9 +64,11 @@ def derivation(plane: Plane) -> str:
     is_joint = "neural network" in research_text(plane)
     how = "Joint reconstruction and super-resolution" if is_joint else "Reconstruction"
     text = f"{how} by JRSR {software_version()}: {made}; "
-    text += f"acquired matrix {size}, acceleration {meta.get('JRSR_acceleration', '?')}. "
-    if float(meta.get("JRSR_denoise", 0)):
-        text += f"Noise of the measured samples removed (denoise {meta['JRSR_denoise']}). "
+    acceleration, denoise = (meta.get(f"JRSR_{name}") for name in ("acceleration", "denoise"))
+    shown = "?" if acceleration is None else f"{acceleration:.4g}"
+    text += f"acquired matrix {size}, acceleration {shown}. "
+    if denoise:
+        text += f"Noise of the measured samples removed (denoise {denoise:g}). "
     if plane.is_fallback:
         text += f"FALLBACK IMAGE, not from the model: {meta['JRSR_fallback']}. "
     return (text + f"{research_text(plane)}.")[:1024]
@@ -74,8 +77,18 @@ def derivation(plane: Plane) -> str:
 def _put_image(ds: Dataset, plane: Plane) -> None:
     ds.ImageType = image_type(plane)
     ds.InstanceNumber = plane.number
-    ds.ImageComments = "; ".join(_list(plane.meta.get("ImageComment", "")))[:10240]
+    ds.ImageComments = comments([*texts_of(plane.meta.get("ImageComment")), *warnings(plane)])
     ds.DerivationDescription = derivation(plane)
+
+
+def warnings(plane: Plane) -> list[str]:
+    """Return the warnings of an image, each marked as one."""
+    return [f"Warning: {text}" for text in texts_of(plane.meta.get("JRSR_warnings"))]
+
+
+def comments(texts: list[str]) -> str:
+    """Return texts as one, of the length that DICOM allows."""
+    return "; ".join(texts)[:10240]
 
 
 def image_type(plane: Plane) -> list[str]:
@@ -84,7 +97,7 @@ def image_type(plane: Plane) -> list[str]:
     dcm2niix recognises the letter only if another value follows it.
     """
     if role := plane.meta.get("JRSR_map", ""):
-        return ["DERIVED", "PRIMARY", "OTHER", role.upper()[:16]]
+        return ["DERIVED", "PRIMARY", "OTHER", role.upper()]
     by = "JRSR" if "JRSR_model" in plane.meta else "ISMRMRD"
     return ["DERIVED", "PRIMARY", "OTHER", plane.part[0], "FALLBACK" if plane.is_fallback else by]
 
@@ -108,11 +121,10 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
         ds.ImagedNucleus = "1H"
     # Rows are phase encodes, columns the readout.
     ds.InPlanePhaseEncodingDirection = "COL"
-    acquired = [int(n) for n in _list(plane.meta.get("JRSR_acquired_matrix", []))]
+    acquired = plane.meta.get("JRSR_acquired_matrix", [])
     if len(acquired) >= 2:
         ds.AcquisitionMatrix = [0, acquired[-1], acquired[-2], 0]
-    acceleration = float(plane.meta.get("JRSR_acceleration", 1.0))
-    ds.PercentSampling = decimal(100 / acceleration)
+    ds.PercentSampling = decimal(100 / plane.meta.get("JRSR_acceleration", 1.0))
 
 
 def _put_contrast(ds: Dataset, plane: Plane, labels: Labels) -> None:
@@ -144,9 +156,3 @@ def _put_order(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
 
 def _decimal(value: float | None) -> DSfloat | None:
     return None if value is None else decimal(value)
-
-
-def _list(value: object) -> list:
-    if isinstance(value, list | tuple):
-        return list(value)
-    return [value] if value else []

@@ -17,7 +17,7 @@ from pydicom.uid import UID, EnhancedMRImageStorage
 
 from gadget.output.planes import Plane
 
-from .classic import derivation, put_times
+from .classic import comments, derivation, put_times, warnings
 from .frames import frame_groups, groups, item
 from .identifiers import make_uid
 from .labels import Labels
@@ -73,7 +73,8 @@ def enhanced_image(
     if "Laterality" in ds:
         del ds.Laterality  # Frames have their own.
     ds.DerivationDescription = derivation(first)
-    ds.ImageComments = research_text(first)
+    every = dict.fromkeys(text for plane in planes for text in warnings(plane))
+    ds.ImageComments = comments([research_text(first), *every])
     ds.AcquisitionContextSequence = Items([])
     ds.PresentationLUTShape = "IDENTITY"
     ds.NumberOfFrames = len(planes)

@@ -18,6 +18,8 @@ from gadget.output.series import Series
 
 BITS = 12
 UNSIGNED_MAX, SIGNED_MAX = 2**BITS - 1, 2 ** (BITS - 1) - 1
+LARGEST_WINDOW = 10**9
+"""Stored units; a decimal string has room for 16 characters."""
 
 
 @dataclass(frozen=True)
@@ -104,4 +106,5 @@ def _window(center: float, width: float, scale: float) -> tuple[int, int]:
     """
     low = round((center - width / 2) / scale)
     half = max(1, round((width / scale + 1) / 2))
-    return low + half, 2 * half
+    middle = min(max(low + half, -LARGEST_WINDOW), LARGEST_WINDOW)
+    return middle, 2 * min(half, LARGEST_WINDOW)

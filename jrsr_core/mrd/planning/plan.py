@@ -16,7 +16,7 @@ from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.geometry import check_places
+from jrsr_core.mrd.geometry import check_places, direction_note
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import (
     CALIBRATION,
@@ -130,6 +130,8 @@ def plan_scan(
     _check_spaces(header, heads[lines])
     check_places(heads[lines])
     lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
+    if note := direction_note(heads[lines]):
+        general.append(note)
     if findings.has_copies:
         lines = without_copies(heads, lines, rejected)
         general.append(COPIES)

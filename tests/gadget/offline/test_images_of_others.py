@@ -228,3 +228,33 @@ def test_nifti_claims_no_time(tmp_path):
     header = nibabel.load(tmp_path / "x.nii.gz").header
     assert header.get_data_shape() == (8, 6, 1, 3)
     assert header.get_xyzt_units() == ("mm", "unknown")
+
+
+UNUSABLE = {
+    "JRSR_acceleration": ["0", "abc", "nan", "-2", ["1", "2"], "1e300"],
+    "JRSR_map": [["a", "b"], "no name; at all", "x" * 200],
+    "JRSR_acquired_matrix": ["99999999,1", ["99999999", "1"], ["a", "b"], ["-1", "3"], "1.5"],
+    "JRSR_denoise": ["much", "inf", ["0", "1"]],
+    "JRSR_model": [["a", "b"], "m" * 3000],
+    "JRSR_weights_sha256": [["a", "b"]],
+    "JRSR_fallback": [["one reason", "another"]],
+    "JRSR_value_of_one": ["abc"],
+    "WindowWidth": ["1e300", "1e29", "-1", "abc"],
+    "WindowCenter": ["-1e29", "nan"],
+}
+CASES = [(name, value) for name, several in UNUSABLE.items() for value in several]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES, ids=lambda v: str(v)[:20])
+def test_attributes_that_cannot_be_used_are_absent(tmp_path, capfd, name, value):
+    image = an_image(1)
+    image.meta = {"JRSR_model": "jrsr", "WindowCenter": "5", "WindowWidth": "10", name: value}
+    write_file(tmp_path / "i.h5", image)
+    made = jrsr(capfd, "convert", tmp_path / "i.h5", "--format", "dicom,enhanced,nifti,png")
+    assert made.code == 0 and made.err == "", made
+    for folder in ("i_dicom", "i_enhanced"):
+        (ds,) = read_folder(tmp_path / folder)
+        assert len(str(ds.get("WindowWidth", "1")).strip()) <= 16
+        assert ds.ImageType[2] in ("OTHER", "VOLUME")
+        if name == "JRSR_acceleration" and "PercentSampling" in ds:
+            assert ds.PercentSampling == 100

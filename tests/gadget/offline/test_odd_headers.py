@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pydicom
 import pytest
 
 from tests.helpers.commands import FAST, jrsr, write_small_scan
@@ -57,7 +58,12 @@ CASES = {
     "far": (heads(position=3e38), 1, "48 lines have no usable position"),
     "no direction": (heads(phase_dir=np.nan), 1, "48 lines have no usable phase_dir"),
     "parallel": (heads(read_dir=(1, 0, 0), phase_dir=(1, 0, 0)), 1, "are not perpendicular"),
-    "one direction": (heads(read_dir=(1, 0, 0), phase_dir=0, slice_dir=0), 0, ""),
+    "readout alone": (
+        heads(read_dir=(0, 1, 0), phase_dir=0, slice_dir=0),
+        1,
+        "have read_dir [0.0,",
+    ),
+    "slice alone": (heads(read_dir=0, phase_dir=0, slice_dir=(1, 0, 0)), 1, "no other direction"),
     "last repetition": (heads(repetition=65535), 0, ""),
     "last slice": (heads(slice=65535), 0, ""),
     "last contrast": (heads(contrast=65535), 0, ""),
@@ -67,6 +73,20 @@ CASES = {
     "no table position": (heads(patient_table_position=np.nan), 0, ""),
     "last time stamp": (heads(acquisition_time_stamp=2**32 - 1), 0, ""),
 }
+
+
+@pytest.mark.parametrize("given", [{}, {"slice_dir": (0, 0, 1)}, {"read_dir": (1, 0, 0)}])
+def test_an_assumed_orientation_is_stated(given, tmp_path, capfd):
+    directions = {"read_dir": 0, "phase_dir": 0, "slice_dir": 0} | given
+    write_small_scan(tmp_path / "s.h5", heads(**directions))
+    words = "48 lines have no orientation: axial images are assumed"
+    assert words in jrsr(capfd, "check", tmp_path / "s.h5", *FAST).out
+    made = jrsr(capfd, "recon", tmp_path / "s.h5", "--format", "dicom", *FAST)
+    assert made.code == 0 and words in made.err
+    for file in (tmp_path / "s_jrsr_dicom").iterdir():
+        ds = pydicom.dcmread(file)
+        assert ds.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+        assert "no orientation" in ds.ImageComments + str(ds)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -209,8 +209,10 @@ def test_prepared_scans_are_no_images(scans, tmp_path):
 
 def test_a_stated_setting_is_that_of_the_prepared_scans(fixed_batch, tmp_path):
     scans = fixed_batch("wall-16x")
-    open_data(tiny(scans, tmp_path))
+    open_data(tiny(scans, tmp_path, scans__n_coils=0))
     with pytest.raises(ValueError, match="prepared with protocol wall-16x, recipe: brain-5x"):
         open_data(tiny(scans, tmp_path, protocol="brain-5x"))
-    with pytest.raises(ValueError, match=r"prepared with scans\.n_coils 4, recipe: 0"):
-        open_data(tiny(scans, tmp_path, scans__n_coils=0))
+    with pytest.raises(ValueError, match=r"prepared with scans\.n_coils 4, recipe: 5"):
+        open_data(tiny(scans, tmp_path, scans__n_coils=5))
+    with pytest.raises(ValueError, match=r"prepared with scans\.truth_maps full, recipe: acs"):
+        open_data(tiny(scans, tmp_path, scans__truth_maps="acs"))

@@ -244,8 +244,8 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
         ({"loss__pix": 0.0, "loss__rec": 0.0}, "jrsr has no loss to train .* loss.pix 0, loss.r"),
         ({"loss__pix": 0.0, "loss__rec": 1.0, "model": "sr"}, "sr has no loss .* loss.rec 1"),
         (
-            {"loss__pix": 0.0, "loss__rec": 1.0, "phases__recon": 0.5, "loss__per": 1.0},
-            "jrsr has no loss to train its last phase with: loss.pix 0, loss.rec 1, loss.per 1",
+            {"loss__pix": 0.0, "loss__rec": 1.0, "phases__recon": 0.5},
+            "jrsr has no loss to train its last phase with: loss.pix 0, loss.rec 1, loss.per 0",
         ),
         (
             {"start__init": "a.json", "start__grow_from": "b.json"},
