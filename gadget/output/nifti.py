@@ -10,10 +10,14 @@ from gadget.console import print_warning
 from gadget.errors import UsageError
 from jrsr_core.atomic import check_target, whole_file
 
+from .further import FurtherFiles
 from .series import PlaneWriter
 from .stacks import Stack, stacks_of
 
 SUFFIX, UNCOMPRESSED = ".nii.gz", ".nii"
+MARK = "JRSR"
+"""Begins the description in the header of all files of this module."""
+
 SCANNER = 1
 """NIfTI's code for coordinates of the scanner."""
 
@@ -32,7 +36,7 @@ class NiftiWriter(PlaneWriter):
     """Writer of the first stack to `path`, and of further ones to numbered files beside it.
 
     Further series and orientations go to ``<name>_series<n>[_stack<m>].nii.gz``. Such files of an
-    earlier run are deleted.
+    earlier run of JRSR are deleted.
 
     Raises
     ------
@@ -46,8 +50,9 @@ class NiftiWriter(PlaneWriter):
         require_nibabel()
         self._ending = UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
         self._stem = path.name.removesuffix(self._ending)
-        for target in (path, *self._further(path.parent)):
-            check_target(target, overwrite=overwrite)
+        self._further = FurtherFiles(path, self._ending, r"_series\d+(_stack\d+)?", is_own_file)
+        check_target(path, overwrite=overwrite)
+        self._further.check(overwrite=overwrite)
         super().__init__(path, header_xml, overwrite=overwrite)
 
     def save(self) -> None:
@@ -58,20 +63,31 @@ class NiftiWriter(PlaneWriter):
             for series in self.store.finished()
             for m, stack in enumerate(stacks_of(series, self.store), 1)
         )
+        targets = set()
         with ExitStack() as files:
             for i, (series, m, (stack, values)) in enumerate(stacks):
                 target = self._target(series, m) if i else self.path
+                targets.add(target)
                 temporary = files.enter_context(whole_file(target, overwrite=self.overwrite))
                 save(temporary, stack, values)
-            for stale in self._further(self.path.parent):
-                stale.unlink()
-
-    def _further(self, folder: Path) -> list[Path]:
-        return sorted(folder.glob(f"{self._stem}_series*{self._ending}"))
+        self._further.remove_others(targets)
 
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")
         return self.path.with_name(name + self._ending)
+
+
+def is_own_file(path: Path) -> bool:
+    """Tell whether a file is one that this module wrote."""
+    from nibabel import Nifti1Image  # Optional: extra `nifti`.
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        text = bytes(Nifti1Image.from_filename(path).header["descrip"].item())
+    except (OSError, EOFError, ValueError, ImageFileError, WrapStructError):
+        return False
+    return text.startswith(MARK.encode())
 
 
 def save(path: Path, stack: Stack, values: np.ndarray) -> None:
@@ -91,7 +107,7 @@ def save(path: Path, stack: Stack, values: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     meta = stack.frames[0][0].meta
     weights = meta.get("JRSR_weights_sha256", "")[:12]
-    image.header["descrip"] = f"JRSR {meta.get('JRSR_model', '')} {weights}".strip()[:79]
+    image.header["descrip"] = f"{MARK} {meta.get('JRSR_model', '')} {weights}".strip()[:79]
     content = image.to_bytes()
     # Without a time stamp, a second reconstruction gives the same file.
     path.write_bytes(content if path.suffix == UNCOMPRESSED else gzip.compress(content, mtime=0))

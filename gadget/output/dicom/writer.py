@@ -9,6 +9,7 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from gadget.output.further import FurtherFiles
 from gadget.output.series import PlaneWriter, Series
 from gadget.output.study import Study
 from jrsr_core.atomic import check_target, whole_file, whole_folder
@@ -47,6 +48,9 @@ class DicomWriter(PlaneWriter):
     ) -> None:
         self._is_file = self.may_be_file and path.suffix.lower() == SUFFIX
         check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
+        self._further = FurtherFiles(path, path.suffix, r"_series\d{3,}(_\d+)?", is_own_file)
+        if self._is_file:
+            self._further.check(overwrite=overwrite)
         self._study = study or Study()
         self._study.warn_of_another_patient(Labels(header_xml), path.name)
         self.labels = Labels(header_xml, self._study.labels)
@@ -63,12 +67,18 @@ class DicomWriter(PlaneWriter):
                 save(ds, folder / f"{name}{SUFFIX}")
 
     def _save_files(self) -> None:
-        """Write the first data set to `path`, further ones beside it under the same name."""
+        """Write the first data set to `path`, further ones beside it under the same name.
+
+        Further ones of an earlier run of JRSR are deleted.
+        """
+        targets = set()
         with ExitStack() as files:
             for i, (name, ds) in enumerate(self._named_data_sets()):
-                further = self.path.with_name(f"{self.path.stem}_{name}{SUFFIX}")
+                further = self.path.with_name(f"{self.path.stem}_{name}{self.path.suffix}")
                 target = further if i else self.path
+                targets.add(target)
                 save(ds, files.enter_context(whole_file(target, overwrite=self.overwrite)))
+        self._further.remove_others(targets)
 
     def _named_data_sets(self) -> Iterator[tuple[str, Dataset]]:
         """Yield the data sets of all series with the names of their files."""
@@ -106,7 +116,7 @@ class EnhancedWriter(DicomWriter):
 
 def is_own_file(path: Path) -> bool:
     """Tell whether a file is one that a writer of this module wrote."""
-    if path.suffix != SUFFIX or not path.is_file():
+    if path.suffix.lower() != SUFFIX or not path.is_file():
         return False
     with path.open("rb") as file:
         return IMPLEMENTATION.encode() in file.read(FILE_META_BYTES)
