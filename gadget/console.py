@@ -145,7 +145,7 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
     Raises
     ------
     UsageError
-        The folder of the file does not exist.
+        The folder of the file does not exist, or the file exists and is not text.
     OSError
         The file cannot be written.
     """
@@ -155,6 +155,8 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
     if path is not None:
         if not path.parent.is_dir():
             raise UsageError(f"log file {path}: folder {path.parent} does not exist")
+        if is_binary(path):
+            raise UsageError(f"log file {path} exists and is not text: name another file")
         file = _LogFile(path, encoding="utf-8")
         file.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
@@ -181,6 +183,14 @@ def log_to(path: Path | None, *, verbose: bool = False) -> Iterator[None]:
             handler.close()
         log.propagate = before[0]
         log.setLevel(before[1])
+
+
+def is_binary(path: Path) -> bool:
+    """Return whether a file exists and holds something else than text."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b"\0" in file.read(4096)
 
 
 class _LogFile(logging.FileHandler):

@@ -8,6 +8,7 @@ import typer
 
 from gadget.console import print_line
 from gadget.errors import Exit, UsageError
+from gadget.output.inputs import check_inputs_stay
 from gadget.output.names import check_extension
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.validation import choices_of
@@ -23,6 +24,10 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     from jrsr_core.mrd.simulator.simulate import write_simulation
 
     check_extension(output, "mrd", "simulate")
+    image = request["image"].rpartition(":")[0]
+    check_inputs_stay([output, *([truth] if truth else [])], [Path(image) if image else None])
+    if truth is not None and truth.resolve() == output.resolve():
+        raise UsageError(f"{output} is named for the scan and for its truth")
     try:
         made = write_simulation(ScanRequest(**request), output, truth, overwrite=overwrite)
     except SimulationError as error:

@@ -12,6 +12,7 @@ from gadget.output.formats import (
     parse_formats,
     plane_writer,
 )
+from gadget.output.inputs import check_inputs_stay
 from gadget.output.names import target_path
 from gadget.output.study import Study
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
@@ -84,6 +85,7 @@ def convert_images(
     paths = {name: target_path(source.stem, source.parent, output, name) for name in formats}
     with output_folder(output):
         check_targets(paths, overwrite=overwrite)
+        check_inputs_stay(paths.values(), [source, study.template if study else None])
         n_images, is_complete = _convert(source, paths, sandbox, study, overwrite=overwrite)
     files = ", ".join(map(str, paths.values()))
     print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")

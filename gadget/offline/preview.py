@@ -10,7 +10,7 @@ from jrsr_core.mrd.files.sandbox import Sandbox
 
 from .recon import ReconRequest
 from .scans import open_scan
-from .targets import check_all_targets, is_new_folder, missing_targets
+from .targets import is_new_folder, missing_targets
 
 
 def preview(request: ReconRequest) -> Exit:
@@ -26,7 +26,7 @@ def preview(request: ReconRequest) -> Exit:
     if request.resume:
         targets = missing_targets(targets)
     if not is_new_folder(request.output):
-        check_all_targets(targets, overwrite=request.overwrite)
+        request.check_all(targets)
     codes = []
     with Sandbox() as sandbox:
         for source, paths in targets.items():

@@ -95,6 +95,12 @@ class ReconRequest:
             for source in self.sources
         }
 
+    def check_all(self, targets: Targets) -> None:
+        """Raise, as `check_all_targets`, if one of the targets may not be written."""
+        noise, study = self.settings.noise_file, self.study
+        inputs = (Path(noise) if noise else None, study.template if study else None)
+        check_all_targets(targets, overwrite=self.overwrite, further_inputs=inputs)
+
 
 def reconstruct_files(request: ReconRequest) -> Exit:
     """Reconstruct all scans; a failure of one does not affect the others.
@@ -118,7 +124,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     if request.resume:
         targets = missing_targets(targets)
     with output_folder(request.output):
-        check_all_targets(targets, overwrite=request.overwrite)
+        request.check_all(targets)
         with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:
 
             def reconstruct_file(source: Path) -> Exit:

@@ -1,35 +1,36 @@
 """The files and folders that a run of `jrsr recon` writes, and those that are complete already."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import UsageError
+from gadget.output.dicom.writer import is_own_file
 from gadget.output.formats import check_targets
+from gadget.output.inputs import check_inputs_stay
 from gadget.output.names import is_folder, named_format
 
 Targets = dict[Path, dict[str, Path]]
 """Scan -> format -> file or folder to be written."""
 
 
-def check_all_targets(targets: Targets, *, overwrite: bool) -> None:
+def check_all_targets(
+    targets: Targets, *, overwrite: bool, further_inputs: Iterable[Path | None] = ()
+) -> None:
     """Raise before any work if two targets collide or one may not be written.
 
     Raises
     ------
     UsageError
-        Two scans would write the same file, or a scan would be replaced.
+        Two scans would write the same file, or a scan or another input would be replaced.
     OSError
         As `jrsr_core.atomic.check_target`.
     """
     paths = [path for group in targets.values() for path in group.values()]
     if len(set(paths)) < len(paths):
         raise UsageError("several scans have one name and would write the same file")
-    written = {path.resolve() for path in paths}
-    for source in targets:
-        if source.resolve() in written:
-            raise UsageError(f"{source} would be replaced by its own images")
+    check_inputs_stay(paths, [*targets, *further_inputs])
     for group in targets.values():
         check_targets(group, overwrite=overwrite)
 
@@ -37,7 +38,8 @@ def check_all_targets(targets: Targets, *, overwrite: bool) -> None:
 def missing_targets(targets: Targets) -> Targets:
     """Return the targets that do not exist; print what is complete and what is left.
 
-    Whatever exists is complete: a target takes its name only then.
+    Whatever JRSR wrote is complete: a target takes its name only then. Other folders of such names,
+    and empty files, are left to `check_all_targets`.
     """
     left = {
         source: {name: path for name, path in paths.items() if not _exists(name, path)}
@@ -53,7 +55,10 @@ def missing_targets(targets: Targets) -> Targets:
 
 
 def _exists(format_name: str, path: Path) -> bool:
-    return path.is_dir() if is_folder(format_name, path) else path.is_file()
+    if not is_folder(format_name, path):
+        return path.is_file() and path.stat().st_size > 0
+    files = list(path.iterdir()) if path.is_dir() else []
+    return bool(files) and all(map(is_own_file, files))
 
 
 def is_new_folder(path: Path | None) -> bool:

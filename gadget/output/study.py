@@ -49,10 +49,13 @@ class Study:
     series_number
         Number of the first series; further series of the scan keep their distance. None for the
         numbers that the header gives.
+    template
+        DICOM file that the labels were read from.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     series_number: int | None = None
+    template: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self.labels) or self.series_number is not None
@@ -99,7 +102,7 @@ def read_study(
             f"--series-number is {series_number}, expected a whole number from 1 to "
             f"{MAX_SERIES_NUMBER}"
         )
-    return Study(labels, series_number)
+    return Study(labels, series_number, template)
 
 
 def _check_text(option: str, text: str, limit: int) -> None:

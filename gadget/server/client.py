@@ -17,6 +17,7 @@ from ismrmrd.hdf5 import image_header_dtype
 
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
+from gadget.output.inputs import check_inputs_stay
 from gadget.server.chain_edit import with_properties
 from gadget.server.protocol.connection import CONFIG_FILE_BYTES, Message, read_payload
 from gadget.server.protocol.messages import (
@@ -91,6 +92,7 @@ def send_scan(request: SendRequest) -> Exit:
         The server does not answer, reports an error, or returns no image; no output is left then.
     """
     check_target(request.output, overwrite=request.overwrite)
+    check_inputs_stay([request.output], [request.scan, request.chain])
     config, start = _config(request), time.perf_counter()
     with (
         ScanFile(request.scan) as scan,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gadget.errors import UsageError
+from gadget.output.inputs import check_inputs_stay
 from jrsr_core.atomic import whole_file
 
 STANDARD = "-"
@@ -80,7 +81,7 @@ def open_pipes(source: str, target: str, *, overwrite: bool) -> Iterator[Pipes]:
     Raises
     ------
     UsageError
-        The input or output would be a terminal.
+        The input or output would be a terminal, or the output would replace the input.
     OSError
         A path cannot be opened, or the target exists.
     """
@@ -96,6 +97,7 @@ def open_pipes(source: str, target: str, *, overwrite: bool) -> Iterator[Pipes]:
             with _opened(target, os.O_WRONLY, 1) as outgoing:
                 yield Pipes(incoming, outgoing)
         else:
+            check_inputs_stay([Path(target)], [Path(source)])
             with whole_file(Path(target), overwrite=overwrite) as temporary:
                 with _opened(str(temporary), os.O_WRONLY, 1) as outgoing:
                     yield Pipes(incoming, outgoing)

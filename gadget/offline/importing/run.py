@@ -7,6 +7,7 @@ import h5py
 
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
+from gadget.output.inputs import check_inputs_stay
 from jrsr_core.atomic import check_space, check_target, whole_file
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.foreign import (
@@ -52,8 +53,7 @@ def import_scan(source: Path, output: Path, stated: Stated, *, overwrite: bool =
     """
     source = _existing(source)
     check_target(output, overwrite=overwrite)
-    if output.exists() and output.samefile(source):
-        raise UsageError(f"{source} would be replaced by its own import")
+    check_inputs_stay([output], [source])
     try:
         scan = READERS[_kind(source)](source, stated)
         heads = scan.lines.heads

@@ -184,7 +184,7 @@ def test_a_scan_is_never_its_own_output(tmp_path, capfd):
     write_small_scan(scan)
     before = scan.read_bytes()
     outcome = jrsr(capfd, "recon", scan, "-o", scan, "--overwrite", *FAST)
-    assert_one_line(outcome, DECLINED, "would be replaced by its own images")
+    assert_one_line(outcome, DECLINED, "would be replaced by its own output")
     assert scan.read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.other_images import an_image, classic
 
 WRONG = {
     # arguments: words of the message
@@ -20,7 +21,16 @@ WRONG = {
     "recon scan.h5 --set crop": "--set 'crop' is not of the form key=value",
     "recon scan.h5 --set crop=2": "crop is '2', expected a number from 0 to 0.99",
     "recon scan.h5 --device gpu": "device is 'gpu', expected auto, cpu, cuda or cuda:n",
-    "recon scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own images",
+    "recon scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
+    "recon scan.h5 -o two.h5 --set noise_file=two.h5 --overwrite": "two.h5 would be replaced by",
+    "recon scan.h5 -o link.h5 --overwrite": "scan.h5 would be replaced by its own output",
+    "recon scan.h5 --log two.h5": "log file two.h5 exists and is not text",
+    "send scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
+    "send scan.h5 -o two.h5 --chain two.h5 --overwrite": "two.h5 would be replaced by its own",
+    "stream -i scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
+    "convert two.h5 -o link.dcm --dicom-template a.dcm --overwrite": "a.dcm would be replaced by",
+    "simulate -o s.h5 --truth s.h5": "s.h5 is named for the scan and for its truth",
+    "simulate -o two.h5 --image two.h5:0 --overwrite": "two.h5 would be replaced by its own",
     "recon scan.h5 --log nowhere/log.txt": "folder nowhere does not exist",
     "recon scan.h5 --patient-id P": "no format is dicom or enhanced",
     "check none.h5": "none.h5: no such file or folder",
@@ -46,6 +56,11 @@ def folder(tmp_path_factory):
     for name in ("scan.h5", "two.h5"):
         write_small_scan(path / name)
     (path / "empty").mkdir()
+    (path / "link.h5").symlink_to("scan.h5")
+    classic(path, [an_image(1)])
+    (path / "classic" / "series001_00001.dcm").rename(path / "a.dcm")
+    (path / "classic").rmdir()
+    (path / "link.dcm").hardlink_to(path / "a.dcm")
     return path
 
 

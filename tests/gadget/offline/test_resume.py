@@ -66,3 +66,22 @@ def test_a_file_in_the_place_of_a_folder_does_not_count(done, tmp_path, capfd):
     (folder / "b_jrsr_dicom").touch()
     outcome = jrsr(capfd, "recon", folder, "--format", "dicom", *FAST, "--resume")
     assert outcome.code == 2 and "b_jrsr_dicom" in outcome.err
+
+
+@pytest.mark.parametrize("inside", [[], ["of_another_program.dcm"]])
+def test_a_folder_without_images_of_jrsr_does_not_count(done, tmp_path, capfd, inside):
+    folder = shutil.copytree(done, tmp_path / "scans")
+    remove(folder / "b_jrsr_dicom")
+    (folder / "b_jrsr_dicom").mkdir()
+    for name in inside:
+        (folder / "b_jrsr_dicom" / name).write_bytes(b"anything")
+    outcome = jrsr(capfd, "recon", folder, "--format", "dicom", *FAST, "--resume")
+    assert outcome.code == 2 and "b_jrsr_dicom exists" in outcome.err
+    assert [p.name for p in (folder / "b_jrsr_dicom").iterdir()] == inside
+
+
+def test_an_empty_file_does_not_count(done, tmp_path, capfd):
+    folder = shutil.copytree(done, tmp_path / "scans")
+    (folder / "b_jrsr.h5").write_bytes(b"")
+    outcome = jrsr(capfd, "recon", folder / "b.h5", *FAST, "--resume")
+    assert outcome.code == 2 and "b_jrsr.h5 exists" in outcome.err
