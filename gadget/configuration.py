@@ -30,6 +30,9 @@ MAX_NAME = 64
 MAX_WARNINGS = 10
 """Unknown parameters that are logged by name."""
 
+FILES = ("spool_dir", "noise_file", "weights")
+"""Settings that name files, which peers may not choose; `model` is one if it names a card."""
+
 OF_OTHER_SERVERS = ("config", "customconfig")
 """Parameters of MRD clients that choose a module of another server."""
 
@@ -147,3 +150,16 @@ def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
     if plain in models:
         return {"model": plain}
     raise UsageError(f"unknown configuration {name!r}{nearest(plain, (*NAMES, *models))}")
+
+
+def refuse_files(properties: dict[str, Any], own: Settings) -> None:
+    """Raise `UsageError` for paths among the properties of a peer that differ from the own ones."""
+    named = [name for name in FILES if properties.get(name, "") != ""]
+    if ".json" in str(properties.get("model", "")):
+        named.append("model")
+    for name in named:
+        if str(properties[name]) != getattr(own, name):
+            raise UsageError(
+                f"{name} names a file of the server, which peers may not choose "
+                "(jrsr serve --peer-files)"
+            )

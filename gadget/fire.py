@@ -12,12 +12,21 @@ import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.compute.model import make_engine
-from gadget.configuration import parameters_of, properties_of
+from gadget.configuration import (
+    named_properties,
+    parameters_of,
+    properties_of,
+    refuse_files,
+)
+from gadget.errors import UsageError
 from gadget.server.protocol.connection import PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.wire import Stream
 from gadget.server.session import Session
 from gadget.settings import Settings
+from jrsr_core.models.names import MODEL_NAMES
+
+MODELS = tuple(MODEL_NAMES)
 
 
 def process(connection: Any, config: Any, metadata: Any) -> int:
@@ -30,7 +39,8 @@ def process(connection: Any, config: Any, metadata: Any) -> int:
     connection
         Connection of that server; its `socket` has been read up to the header.
     config
-        Name of the configuration, or the parameters of the scanner as a dictionary, JSON or XML.
+        Name of the configuration (``jrsr``, ``openrecon``, a model, or that of this module), or the
+        parameters of the scanner as a dictionary, JSON or XML; they may not name files.
     metadata
         Header, as `ismrmrd.xsd` parses it or as text.
     """
@@ -39,7 +49,10 @@ def process(connection: Any, config: Any, metadata: Any) -> int:
 
     def prepare() -> tuple[Settings, Engine]:
         texts = [text.text for text in inbox.first_texts() if text.text.lstrip().startswith("{")]
-        settings = Settings().override(_properties(config), *map(parameters_of, texts))
+        groups, own = [_properties(config), *map(parameters_of, texts)], Settings()
+        for group in groups:
+            refuse_files(group, own)
+        settings = own.override(*groups)
         return settings, make_engine(settings)
 
     return int(Session(peer, inbox).run(prepare).code)
@@ -52,8 +65,33 @@ def _xml(metadata: Any) -> bytes:
 
 
 def _properties(config: Any) -> dict[str, Any]:
-    """Return the settings of a configuration; the name of one has none."""
-    if isinstance(config, dict):
-        return parameters_of(json.dumps(config))
-    text = config.encode("utf-8") if isinstance(config, str) else bytes(config or b"")
-    return properties_of(text) if text.lstrip()[:1] in (b"{", b"<") else {}
+    """Return the settings of a configuration: those of its name, or its parameters.
+
+    Raises
+    ------
+    UsageError
+        A name that is unknown, or a text without parameters.
+    """
+    text = json.dumps(config) if isinstance(config, dict) else _text(config)
+    if text[:1] not in ("{", "<"):
+        return {} if text == __name__ else named_properties(text, MODELS)
+    properties = properties_of(text.encode("utf-8"))
+    return _named_in(text) | properties
+
+
+def _text(config: Any) -> str:
+    text = config.decode("utf-8", errors="replace") if isinstance(config, bytes) else config or ""
+    return text.strip("\0 \r\n\t")
+
+
+def _named_in(text: str) -> dict[str, Any]:
+    """Return the settings of the configuration that JSON parameters name, if it is one of ours."""
+    if text[:1] != "{":
+        return {}
+    value = json.loads(text)
+    inner = value.get("parameters", value)
+    name = inner.get("config") if isinstance(inner, dict) else None
+    try:
+        return named_properties(name, MODELS) if isinstance(name, str) else {}
+    except UsageError:
+        return {}  # The name of a module of that server.

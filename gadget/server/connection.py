@@ -5,10 +5,14 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from gadget.compute.engine import Engine, EngineCache
-from gadget.configuration import named_properties, parameters_of, properties_of
+from gadget.configuration import (
+    named_properties,
+    parameters_of,
+    properties_of,
+    refuse_files,
+)
 from gadget.errors import Exit, UsageError, describe
 from gadget.plain_text import plain
 from gadget.server.protocol.connection import Handshake, PeerConnection
@@ -44,9 +48,6 @@ IDLE_SECONDS = 2.0
 
 IDLE_SCAN_SECONDS = 60.0
 """Silence after which a peer whose scan waits for it may lose its place to another one."""
-
-FILES = ("spool_dir", "noise_file", "weights")
-"""Settings that are paths on this machine; `model` is one if it names a card."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class ServedConnection:
         groups += [parameters_of(text.text, warn) for text in texts]
         if not self._limits.peer_files:
             for group in groups:
-                _refuse_files(group, self._settings)
+                refuse_files(group, self._settings)
         settings = _with_own_devices(self._settings.override(*groups), self._settings)
         return settings, self._engines.get(settings)
 
@@ -222,16 +223,3 @@ def _with_own_devices(settings: Settings, own: Settings) -> Settings:
     ):
         raise UsageError(f"device is {plain(settings.device, 40)!r}, the server has {own.device}")
     return settings
-
-
-def _refuse_files(properties: dict[str, Any], own: Settings) -> None:
-    """Raise `UsageError` for paths that differ from the server's own."""
-    named = [name for name in FILES if properties.get(name, "") != ""]
-    if ".json" in str(properties.get("model", "")):
-        named.append("model")
-    for name in named:
-        if str(properties[name]) != getattr(own, name):
-            raise UsageError(
-                f"{name} names a file of the server, which peers may not choose "
-                "(jrsr serve --peer-files)"
-            )

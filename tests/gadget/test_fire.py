@@ -74,3 +74,35 @@ def test_a_wrong_setting_reaches_the_client(scan, caplog):
     caplog.set_level(logging.ERROR)
     answer, code = served({"crop": 7}, scan.header.xml, *scan.lines_alone)
     assert code == 2 and answer.texts[0].startswith("ERROR crop is '7'")
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["cg-sense+sinc", "cg-sense+sinc.xml", {"parameters": {"config": "cg-sense+sinc"}}],
+)
+def test_the_name_of_a_model_means_this_model(config, scan):
+    answer, code = served(config, scan.header.xml, *scan.lines_alone)
+    assert code == 0
+    assert {image.attribute("JRSR_model") for image in answer.images} == {"cg-sense+sinc"}
+
+
+@pytest.mark.parametrize("name", ["openrecon", "OpenRecon"])
+def test_openrecon_means_integers(name, scan):
+    parameters = {"parameters": CHEAP | {"config": name}}
+    answer, code = served(parameters, scan.header.xml, *scan.lines_alone)
+    kinds = {image.pixels.dtype.kind for image in answer.images}
+    assert code == 0 and kinds == ({"i"} if name == "openrecon" else {"f"})
+
+
+def test_an_unknown_name_is_an_error(scan):
+    answer, code = served("cg-sens+sinc", scan.header.xml, *scan.lines_alone)
+    assert code == 2 and not answer.images
+    assert answer.texts[0].startswith("ERROR unknown configuration 'cg-sens+sinc', did you mean")
+
+
+@pytest.mark.parametrize("name", ["spool_dir", "noise_file", "weights"])
+def test_a_peer_may_not_name_files(name, scan, tmp_path):
+    path = tmp_path / "deep" / "file"
+    answer, code = served(CHEAP | {name: str(path)}, scan.header.xml, *scan.lines_alone)
+    assert code == 2 and f"ERROR {name} names a file of the server" in answer.texts[0]
+    assert not path.parent.exists()
