@@ -20,6 +20,8 @@ from .temporaries import NEW, OLD, hidden_folder
 SPACE_MARGIN = 2**20
 """Bytes that header, attributes and the structure of a file may take besides the pixels."""
 
+LARGEST_PROBE = 2**26
+"""Bytes that are set aside at most to find out whether they may be."""
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors of a disk, a quota or a limit of file sizes that is reached."""
@@ -73,13 +75,25 @@ def _check_replaceable(folder: Path, is_ours: IsOurs) -> None:
         raise FileExistsError(text)
 
 
-def check_space(folder: Path, n_bytes: int) -> None:
-    """Raise `OSError` unless `n_bytes` and a margin are free: HDF5 crashes on a full disk."""
+def check_space(folder: Path, n_bytes: int, file_bytes: int = 0) -> None:
+    """Raise `OSError` unless a file can grow from `file_bytes` by `n_bytes` and a margin.
+
+    Neither the disk, a quota nor a limit of file sizes may stand in the way: HDF5 crashes on them.
+    """
+    wanted = n_bytes + SPACE_MARGIN
     free = shutil.disk_usage(folder).free
-    if free < n_bytes + SPACE_MARGIN:
-        needed = (n_bytes + SPACE_MARGIN) / 2**20
-        text = f"no space left in {folder}: {needed:.1f} MiB needed, {free / 2**20:.1f} MiB free"
-        raise OSError(text)
+    if free < wanted:
+        text = f"no space left in {folder}: {wanted / 2**20:.1f} MiB needed"
+        raise OSError(f"{text}, {free / 2**20:.1f} MiB free")
+    with scratch_file(folder) as probe:
+        try:
+            os.ftruncate(probe.fileno(), file_bytes + wanted)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(probe.fileno(), 0, min(wanted, LARGEST_PROBE))
+        except OSError as error:
+            if error.errno in FULL:
+                text = f"no space left in {folder}: {wanted / 2**20:.1f} MiB needed"
+                raise OSError(f"{text}, {reason(error)}") from None
 
 
 @contextmanager
@@ -93,7 +107,7 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         disk is full.
     """
     check_target(path, overwrite=overwrite)
-    with _full_disk(path), _hidden(path) as temporary:
+    with full_disk(path), _hidden(path) as temporary:
         temporary.touch(exist_ok=False)
         yield temporary
         if overwrite:
@@ -126,7 +140,7 @@ def whole_folder(path: Path, is_ours: IsOurs, *, overwrite: bool) -> Iterator[Pa
         As `check_target`, on entering and on leaving; or the disk is full.
     """
     check_target(path, overwrite=overwrite, is_ours=is_ours)
-    with _full_disk(path), _hidden(path) as temporary:
+    with full_disk(path), _hidden(path) as temporary:
         temporary.mkdir()
         yield temporary
         check_target(path, overwrite=overwrite, is_ours=is_ours)
@@ -202,7 +216,7 @@ def append_bytes(path: Path, data: bytes) -> None:
     OSError
         The file cannot be written, or the disk is full.
     """
-    with _full_disk(path), path.open("ab", buffering=0) as file:
+    with full_disk(path), path.open("ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         rest = memoryview(data)
         try:
@@ -214,7 +228,7 @@ def append_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _full_disk(path: Path) -> Iterator[None]:
+def full_disk(path: Path) -> Iterator[None]:
     """Name the target, instead of the hidden file or nothing, in the error of a full disk."""
     try:
         yield

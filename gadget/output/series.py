@@ -7,6 +7,7 @@ pixels wait in a scratch file. An image that cannot be written is left out with 
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import ismrmrd
 import numpy as np
 
 from gadget.console import print_warning
-from jrsr_core.atomic import scratch_file
+from jrsr_core.atomic import full_disk, scratch_file
 
 from .attributes import number_of
 from .base import Writer
@@ -121,7 +122,8 @@ class PlaneStore:
 
     def close(self) -> None:
         """Delete the pixels."""
-        self._file.close()
+        with suppress(OSError):  # What a full disk did not take was reported when it was added.
+            self._file.close()
 
 
 class PlaneWriter(Writer):
@@ -161,8 +163,9 @@ class PlaneWriter(Writer):
         except ValueError as error:
             self.left_out.append(error)
             return False
-        for plane in planes:
-            self.store.add(plane)
+        with full_disk(self.path):
+            for plane in planes:
+                self.store.add(plane)
         return True
 
     def check_left_out(self) -> None:

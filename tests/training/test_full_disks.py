@@ -1,13 +1,11 @@
 """A full disk for `jrsr-train`: one line that names the file, exit code 1, nothing half written."""
 
-import resource
-from contextlib import contextmanager
-
 import pytest
 
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
+from tests.helpers.disk import largest_file
 from tests.training.test_cli import run  # noqa: F401
 from training.evaluation.rows import read_rows
 from training.runs import fit
@@ -15,17 +13,6 @@ from training.runs import fit
 from .conftest import tiny
 
 SYSTEM = ("--models", "zero-filled+bicubic")
-
-
-@contextmanager
-def largest_file(n_bytes):
-    """Let the system refuse to write beyond this place of any file, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def contents(folder):

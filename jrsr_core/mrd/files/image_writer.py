@@ -40,11 +40,13 @@ class ImageWriter:
             self._dataset.write_xml_header(header_xml.encode("utf-8"))
             self._on_exit = stack.pop_all()
         self._layouts: dict[int, list[tuple[int, ...]]] = {}
-        self.n_images = 0
+        self.n_images = self._n_bytes = 0
 
     def write(self, image: ismrmrd.Image) -> None:
         """Append one image to the group of its series and layout."""
-        check_space(self.path.parent, image.data.nbytes)
+        n_bytes = image.data.nbytes + len(image.attribute_string)
+        check_space(self.path.parent, n_bytes, self._n_bytes)
+        self._n_bytes += n_bytes
         self._dataset.append_image(self._group(image), with_empty_texts(image))
         self.n_images += 1
 
