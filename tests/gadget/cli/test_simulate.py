@@ -4,8 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
+from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.grey_values import values_of
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest, UnusualHeaders
 from tests.helpers.commands import assert_one_line, jrsr
@@ -110,3 +113,17 @@ def test_demo(tmp_path, capfd):
         assert words in outcome.out
     again = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "cg-sense+sinc")
     assert again.code == 2 and "--overwrite" in again.err
+
+
+def test_the_demo_shows_the_image_that_it_wrote(tmp_path, capfd):
+    settings = ("--set", "time_limit=0.001", "--set", "output=int16")
+    outcome = jrsr(capfd, "demo", "-o", tmp_path / "demo", "--model", "recon@brain-5x", *settings)
+    assert outcome.code == 3, outcome
+    row = next(line for line in outcome.out.splitlines() if line.startswith("FALLBACK"))
+    with ImageFile(tmp_path / "demo" / "images.h5") as images:
+        ((_, image),) = images.with_groups()
+    with h5py.File(tmp_path / "demo" / "truth.h5") as file:
+        truth = file["truth"][0]
+    assert float(row.split()[1]) == pytest.approx(
+        float(psnr(values_of(image)[0, 0], truth)), abs=0.01
+    )
