@@ -19,6 +19,8 @@ from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.mrd.readout import measured_share
 
+from .memory import check_memory
+
 
 @dataclass(frozen=True, eq=False)
 class SpaceInspection:
@@ -113,6 +115,7 @@ def _inspect_space(
     layout, width = plan.layouts[number], settings.kernel_width
     encoding = layout.encoding
     _check_size(encoding, width)
+    check_memory(encoding, plan.n_coils, settings)
     known: dict[bytes, tuple[tuple[int, int], float, int, float]] = {}
     blocks, figures = [], []
     for counters, lines in plan.groups.items():

@@ -4,6 +4,7 @@ The sizes follow from the scan header, whose axes may be far larger than the lin
 Factors are peak memory on a CPU over the size of the arrays named, measured and rounded up.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,26 @@ def _model_bytes(ny: int, nx: int, n_virtual: int) -> int:
     return 4 * ny * nx * (MAP_COPIES * COMPLEX * n_virtual + PIXEL_BYTES)
 
 
+def physical_memory() -> int:
+    """Return the memory of this machine in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_memory(encoding: Encoding, n_coils: int, settings: Settings) -> None:
+    """Raise `UnsupportedScan` if an image of an encoding space needs more than the machine has."""
+    needed, there = image_memory(encoding, n_coils, settings).total, physical_memory()
+    if needed > there:
+        raise UnsupportedScan(
+            f"{_needs(encoding, n_coils, needed)}, this machine has {mebibytes(there)}"
+        )
+
+
+def _needs(encoding: Encoding, n_coils: int, n_bytes: int) -> str:
+    z, y, x = encoding.encoding_matrix
+    size = f"{x} x {y} x {z} samples of {n_coils} coil{'s' if n_coils > 1 else ''}"
+    return f"an image of {size} needs about {mebibytes(n_bytes)}"
+
+
 class MemoryCheck:
     """Finds the largest image of a running scan, and declines one that can never fit.
 
@@ -115,10 +136,8 @@ class MemoryCheck:
     def _add(self, encoding: Encoding, n_coils: int) -> None:
         needed = image_memory(encoding, n_coils, self._settings)
         if needed.total > self._limit:
-            z, y, x = encoding.encoding_matrix
             raise UnsupportedScan(
-                f"an image of {x} x {y} x {z} samples of {n_coils} coils needs about "
-                f"{mebibytes(needed.total)}, {mebibytes(self._limit)} may be used "
+                f"{_needs(encoding, n_coils, needed.total)}, {mebibytes(self._limit)} may be used "
                 "(jrsr serve --max-memory)"
             )
         if needed.total > self.largest.total:

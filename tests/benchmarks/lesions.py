@@ -146,7 +146,7 @@ class Scores:
                 added = sum(h * d for h, (d, _) in zip(heights, found, strict=True)) * phase
                 changed = delivered(model, prior + added, calibrated)
                 loud = hallucination_maps(changed, calibrated)
-                kept = ((changed.image - output.image) / phase).real[0]
+                kept = ((changed.image - output.image) * phase.conj()).real[0]
                 for (d, where), height in zip(found, heights, strict=True):
                     self.left.setdefault(kind, []).append(kept_contrast(kept, height * d, where))
                     for name in MAP_NAMES:

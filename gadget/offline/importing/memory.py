@@ -1,7 +1,6 @@
 """The memory that an import needs, compared with that of the machine before anything is read."""
 
-import os
-
+from gadget.scan.memory import physical_memory
 from jrsr_core.mrd.errors import UnsupportedScan
 
 COPIES = 3
@@ -10,7 +9,7 @@ COPIES = 3
 
 def check_memory(n_bytes: int) -> None:
     """Raise `UnsupportedScan` if samples of this size and their copies exceed half the memory."""
-    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    limit = physical_memory() // 2
     if COPIES * n_bytes > limit:
         needed, may = (f"{n / 2**20:.0f} MiB" for n in (COPIES * n_bytes, limit))
         raise UnsupportedScan(f"the import needs about {needed} of memory, {may} may be used")

@@ -1,10 +1,10 @@
 """The memory that all connections of a process may use for their scans."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
+from gadget.scan.memory import physical_memory
 from jrsr_core.cancellation import checkpoint
 
 
@@ -28,8 +28,7 @@ class MemoryBudget:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        self.limit = limit or physical // 2
+        self.limit = limit or physical_memory() // 2
         self.n_bytes = self.n_image_bytes = 0
         self._expected: list[int] = []
         self._changed = Condition()

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from gadget.scan import memory
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 
 FORMATS = "mrd,dicom,enhanced,nifti,png,report"
@@ -99,3 +100,15 @@ def test_what_check_says_is_what_recon_does(case, tmp_path, capfd):
     for text in (checked.err, made.err):
         assert words in text and not re.search(r"[A-Z]\w+Error", text)
         assert len(text.splitlines()) == bool(code)
+
+
+def test_an_image_beyond_the_memory_of_the_machine_is_declined(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(memory, "physical_memory", lambda: 10 * 2**20)
+    write_small_scan(tmp_path / "s.h5")
+    for command in ("check", "recon"):
+        outcome = jrsr(capfd, command, tmp_path / "s.h5", *FAST)
+        assert outcome.code == 2
+        assert re.search(
+            r"an image of .* coils needs about .*, this machine has 20 MiB", outcome.err
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
