@@ -109,6 +109,6 @@ def test_an_image_beyond_the_memory_of_the_machine_is_declined(tmp_path, capfd, 
         outcome = jrsr(capfd, command, tmp_path / "s.h5", *FAST)
         assert outcome.code == 2
         assert re.search(
-            r"an image of .* coils needs about .*, this machine has 20 MiB", outcome.err
+            r"an image of .* coils needs about .*, this machine has 10 MiB", outcome.err
         )
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
