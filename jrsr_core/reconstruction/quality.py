@@ -32,7 +32,7 @@ from torch import Tensor
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import UNITLESS_MAPS
-from jrsr_core.models.consistency import CAUTION, DataConsistency
+from jrsr_core.models.consistency import CAUTION, LEAST_NOISE, DataConsistency
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
@@ -117,7 +117,8 @@ def expected_level(calibrated: CalibratedSlice, mu: Tensor) -> Tensor:
 
     `mu` ``(batch, 1, 1)`` is the weight of the image of the networks.
     """
-    sense, std = calibrated.sense.single_map(), calibrated.noise_std[:, None, None]
+    sense = calibrated.sense.single_map()
+    std = calibrated.noise_std.clamp_min(LEAST_NOISE)[:, None, None]
     generator = torch.Generator().manual_seed(0)
     power = torch.zeros((), device=mu.device)
     for _ in range(NOISE_DRAWS):

@@ -6,7 +6,7 @@ import numpy as np
 
 from gadget.output.base import Result, ScanJob, ScanWriter, spread
 from jrsr_core.data import ReconReport
-from jrsr_core.mrd.errors import BadSamples
+from jrsr_core.mrd.errors import PartialImage
 
 from .page import ScanPage, ShownImage
 from .views import coil_magnitudes, coverage, make_view, plane_of
@@ -47,7 +47,7 @@ class ReportWriter(ScanWriter):
         image, job = result.image, self.job
         try:
             made = job.slices.assemble(image.counters)
-        except BadSamples as error:
+        except PartialImage as error:
             made = error.rest
         if len(self._shown) == len(self._wanted) // 2:
             plane = plane_of(made)

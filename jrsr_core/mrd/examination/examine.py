@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jrsr_core.mrd.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import REVERSE, LineSource, has_flag
@@ -17,15 +18,18 @@ from jrsr_core.mrd.planning.findings import ScanFindings, SpaceFindings
 from jrsr_core.mrd.planning.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
 
-from .centers import find_peak
+from .centers import Peak, find_peak
 from .copies import are_copies
-from .probe import Probe, probe_lines, read_alike, read_probe
+from .probe import Probe, along, probe_lines, read_alike, read_probe
 from .readout_checks import OUTER_SHARE, is_alternating, outer_share, projections
 
 CENTRAL_LINES = 16
 LINE_TOLERANCE = 2
 SAMPLE_TOLERANCE = 3
 """Distances between a stated centre and the peak that mean nothing: lines, samples of the image."""
+
+MAX_PROBES = 4
+"""Times that the strips of a volume are read until they go through the peak of its energy."""
 
 MAX_TRIES = 3
 """Images of a running scan that are examined until one has enough signal."""
@@ -96,9 +100,8 @@ def _examine_space(
     images = [counters for counters in plan.groups if counters.encoding == number]
     counters = images[len(images) // 2]
     layout, grid = plan.layouts[number], plan.layouts[number].encoding.grid
-    lines = probe_lines(source.heads, plan.groups[counters], grid)
-    probe = read_probe(source, lines)
-    line, line_note, is_certain = _center(source, probe, plan, number, axis=1)
+    probe, about = _probe(source, plan.groups[counters], grid)
+    line, line_note, is_certain = _center(source, probe, about, plan, number, axis=1)
     findings = SpaceFindings(
         center_line=line,
         broken_coils=probe.broken_coils,
@@ -106,26 +109,62 @@ def _examine_space(
         is_certain=is_certain,
     )
     if layout.encoding.is_3d:
-        partition, note, _ = _center(source, probe, plan, number, axis=2)
+        partition, note, _ = _center(source, probe, about, plan, number, axis=2)
         findings = replace(findings, center_partition=partition, notes=findings.notes + note)
     if not is_certain:
         return findings
-    central = _central_lines(source.heads, probe, line or grid.center_line)
+    central = _central_lines(source.heads, probe, grid.center_line if line is None else line)
     _check_directions(source, central, probe.broken_coils)
     findings = _with_echoes(findings, source, central, layout)
     return _with_readout(findings, source, central, layout, is_cropped=is_cropped)
 
 
+def _probe(
+    source: LineSource, lines: np.ndarray, stated: PhaseEncodeGrid
+) -> tuple[Probe, PhaseEncodeGrid]:
+    """Return the energy of lines about k = 0, and the grid whose centre the strips go through.
+
+    Along one axis of a volume the energy peaks at k = 0 only at the right place of the other axis:
+    strips through wrong places are read again through the peaks that they show.
+    """
+    about = stated
+    for _ in range(MAX_PROBES):
+        probe = read_probe(source, probe_lines(source.heads, lines, about))
+        if stated.nz == 1:
+            break
+        (_, line), (_, partition) = (_peak(source, probe, about, stated, axis) for axis in (1, 2))
+        found = about._replace(center_line=line.place, center_partition=partition.place)
+        if found == about:
+            break
+        about = found
+    return probe, about
+
+
+def _peak(
+    source: LineSource, probe: Probe, about: PhaseEncodeGrid, stated: PhaseEncodeGrid, axis: int
+) -> tuple[np.ndarray, Peak]:
+    """Return the counters of the strip along an axis, and where its energy peaks."""
+    heads = source.heads[probe.lines]
+    strip = along(axis, heads, about)
+    counters = heads["idx"][f"kspace_encode_step_{axis}"][strip].astype(np.int64)
+    return counters, find_peak(counters, probe.energy[strip], stated[1 + axis], LINE_TOLERANCE)
+
+
 def _center(
-    source: LineSource, probe: Probe, plan: ScanPlan, number: int, *, axis: int
+    source: LineSource,
+    probe: Probe,
+    about: PhaseEncodeGrid,
+    plan: ScanPlan,
+    number: int,
+    *,
+    axis: int,
 ) -> tuple[int | None, tuple[str, ...], bool]:
     """Return the centre where the header's is not right, a note, and whether there is a peak."""
     encoding = plan.layouts[number].encoding
     name = ("line", "partition")[axis - 1]
     size = encoding.encoding_matrix[2 - axis]
-    stated = (encoding.grid.center_line, encoding.grid.center_partition)[axis - 1]
-    counters = source.heads["idx"][f"kspace_encode_step_{axis}"][probe.lines].astype(np.int64)
-    peak = find_peak(counters, probe.energy, stated, LINE_TOLERANCE)
+    stated = encoding.grid[1 + axis]
+    counters, peak = _peak(source, probe, about, encoding.grid, axis)
     if not peak.contradicts:
         return None, (), peak.is_certain
     rows = [counters - center + size // 2 for center in (stated, peak.place)]

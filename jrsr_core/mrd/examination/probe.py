@@ -13,7 +13,7 @@ from jrsr_core.mrd.readout import readout_kinds
 
 LINES_AT_ONCE = 64
 STRIP = 2
-"""Of a volume only lines within so many of the stated centre of either axis are read."""
+"""Of a volume only lines within so many of the supposed centre of either axis are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +42,24 @@ class Probe:
 
 
 def probe_lines(heads: np.ndarray, lines: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
-    """Return the lines that are worth reading: one of every place, of a volume two strips."""
+    """Return the lines that are worth reading: one of every place, of a volume two strips.
+
+    The strips go through the centre of `grid`.
+    """
     y, z = line_offsets(heads[lines], grid)
     first = distinct_rows([y, z]).first
     if grid.nz > 1:
         first = first[(np.abs(y[first]) <= STRIP) | (np.abs(z[first]) <= STRIP)]
     return lines[np.sort(first)]
+
+
+def along(axis: int, heads: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
+    """Return which probed lines form the strip along an axis: 1 for ky, 2 for kz.
+
+    Lines of the other strip are many at one place and would be a peak of their own.
+    """
+    y, z = line_offsets(heads, grid)
+    return np.abs(z if axis == 1 else y) <= STRIP
 
 
 def read_probe(source: LineSource, lines: np.ndarray) -> Probe:

@@ -9,7 +9,7 @@ import torch
 from jrsr_core.data import Counters
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.examination.examine import plan_source
+from jrsr_core.mrd.examination.examine import LINE_TOLERANCE, plan_source
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, LineList, has_flag
 from jrsr_core.mrd.live import LiveScan
@@ -119,6 +119,53 @@ def test_volumes_are_centred_along_both_phase_encodes(axis, name, tmp_path):
     (volume,) = assembled(wrong, lines)
     assert torch.equal(volume.hybrid, right.hybrid) and torch.equal(volume.acs, right.acs)
     assert f"the energy peaks at {('line', 'partition')[axis - 1]} {stated}" in volume.notes[0]
+
+
+@pytest.mark.parametrize("mask", ["random", "full"])
+@pytest.mark.parametrize(("share_y", "share_z"), [(0.75, 0.75), (0.85, 0.85), (0.7, 0.8), (1, 1)])
+def test_a_volume_without_centres_in_its_header(mask, share_y, share_z, tmp_path):
+    request = ScanRequest(
+        protocol="wall-16x",
+        mask=mask,
+        acceleration=3.0,
+        positions=12,
+        matrix="96x88",
+        n_coils=4,
+        acs=16,
+        noise_db=40,
+        partial_fourier=share_y,
+        partial_slice_fourier=share_z,
+    )
+    header, lines = simulated(request, tmp_path)
+    right = plan_source(header, lines).encoding_of(Counters()).grid
+    bare = replace(
+        header.encodings[0],
+        center_line=None,
+        center_partition=None,
+        line_limits=None,
+        partition_limits=None,
+    )
+    found = plan_source(replace(header, encodings=(bare,)), lines).encoding_of(Counters()).grid
+    assert abs(found.center_line - right.center_line) <= LINE_TOLERANCE
+    assert abs(found.center_partition - right.center_partition) <= LINE_TOLERANCE
+
+
+def test_echoes_are_those_of_a_centre_at_line_0(tmp_path):
+    """Half of k-space: the first line is its centre."""
+    request = ScanRequest(
+        matrix="96x88",
+        n_coils=4,
+        acs=16,
+        noise_db=40,
+        mask="full",
+        limits=False,
+        partial_fourier=0.5,
+    )
+    header, lines = simulated(request, tmp_path)
+    lines.heads["center_sample"][~has_flag(lines.heads, NOISE)] -= 16
+    notes = plan_source(header, lines).notes[0]
+    assert any("peaks at line 0" in note for note in notes)
+    assert any("center_sample" in note for note in notes)
 
 
 def test_a_running_scan_decides_as_its_file(tmp_path):
