@@ -4,11 +4,13 @@ With r the k-space residual of an image and e what noise explains (`quality`), i
 
     sqrt(r^2 - e^2) > EXCESS   and   r > RATIO e
 
-Such an image is recalibrated from the lines of its own where it was given other ones; if it still
-contradicts, `Contradiction` is raised, and the caller delivers a marked fallback reconstruction.
+A volume is judged by its worst readout position (`report.ReportFigures.worst`). Such an image is
+recalibrated from the lines of its own where it was given other ones; if it still contradicts,
+`Contradiction` is raised, and the caller delivers a marked fallback reconstruction.
 """
 
 import math
+from dataclasses import dataclass
 
 from jrsr_core.data import ReconReport
 
@@ -31,13 +33,36 @@ def contradicts(residual: float, expected: float) -> bool:
     return excess > EXCESS and residual > RATIO * expected
 
 
+@dataclass(frozen=True)
+class Residual:
+    """A relative k-space residual, what noise explains of it, and where in a volume it was found.
+
+    `position` is that along the readout, None for a slice.
+    """
+
+    measured: float
+    expected: float
+    position: int | None = None
+
+    @property
+    def excess(self) -> float:
+        """What noise does not explain."""
+        return math.sqrt(max(self.measured**2 - self.expected**2, 0.0))
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else f" at readout position {self.position}"
+        return f"k-space residual {self.measured:.3f}{where}, noise explains {self.expected:.3f}"
+
+
 def contradiction(report: ReconReport) -> Contradiction | None:
-    """Return the error of an image that contradicts its measurement, else None."""
-    if not contradicts(report.kspace_residual, report.expected_residual):
+    """Return the error of a slice that contradicts its measurement, else None."""
+    return contradiction_of(
+        report.model, Residual(report.kspace_residual, report.expected_residual)
+    )
+
+
+def contradiction_of(model: str, residual: Residual) -> Contradiction | None:
+    """Return the error of an image of this residual, None if it agrees with its measurement."""
+    if not contradicts(residual.measured, residual.expected):
         return None
-    return Contradiction(f"{report.model}: image contradicts the measurement: {_figures(report)}")
-
-
-def _figures(report: ReconReport) -> str:
-    residual, expected = report.kspace_residual, report.expected_residual
-    return f"k-space residual {residual:.3f}, noise explains {expected:.3f}"
+    return Contradiction(f"{model}: image contradicts the measurement: {residual}")

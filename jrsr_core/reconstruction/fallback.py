@@ -9,6 +9,7 @@ the CPU in double precision from k-space scaled to 1, and is finite for any samp
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import torch
@@ -26,8 +27,12 @@ from jrsr_core.tensors import is_finite
 
 from .contradiction import contradiction
 from .quality import expected_residual
+from .report import SIGNIFICANT
 from .slices import SliceReconstructor
 from .volume import VolumeImage
+from .warnings import group_warnings
+
+ZERO_FILLED = "zero-filled+sinc"
 
 
 @torch.inference_mode()
@@ -45,7 +50,7 @@ def fallback_image(
     recon
         Calibrates the slice, or every readout position of the volume.
     measured
-        A 3-D scan is reconstructed position by position.
+        A 3-D scan is reconstructed position by position, all of them by one method.
     reason
         Why the model could not be used, one line; becomes `ReconReport.fallback`.
     tick
@@ -67,15 +72,64 @@ def fallback_image(
                 warnings=measured.notes + report.warnings,
             ),
         )
-    target = VolumeImage(measured)
-    for x in range(measured.n_positions):
+    return _volume_image(recon, measured, reason, tick or (lambda: None))
+
+
+def _volume_image(
+    recon: SliceReconstructor, volume: KSpaceVolume, reason: str, tick: Callable[[], None]
+) -> ReconImage:
+    """Return a volume by CG-SENSE, or zero-filled if a position with signal has no such image.
+
+    The scales of both differ, so they are not mixed among positions with signal.
+    """
+    target, planes = VolumeImage(volume), []
+    for x in range(volume.n_positions):
         checkpoint()
-        plane = fallback_image(recon, measured.position(x), reason)
-        target.put([x], plane.image[None], plane.low_resolution[None])
-        if tick:
-            tick()
-    report = dataclasses.replace(plane.report, n_readout=measured.n_positions)
-    return target.finished(measured, report)
+        slice_ = _without_bad_samples(volume.position(x))
+        image, low_resolution, report = _images(recon, slice_)
+        target.put([x], image[None], low_resolution[None])
+        planes.append((_energy(slice_), report))
+        tick()
+    least = SIGNIFICANT * max(energy for energy, _ in planes)
+    strong = [(energy, report) for energy, report in planes if energy >= least]
+    is_zero_filled = any(report.model == ZERO_FILLED for _, report in strong)
+    if is_zero_filled:
+        for x in range(volume.n_positions):
+            checkpoint()
+            slice_ = _without_bad_samples(volume.position(x))
+            image, low_resolution = _zero_filled(slice_)
+            target.put([x], image[None], low_resolution[None])
+    grouped = group_warnings(report.warnings for _, report in strong)
+    report = ReconReport(model=ZERO_FILLED) if is_zero_filled else _mean_report(strong)
+    return target.finished(
+        volume,
+        dataclasses.replace(
+            report,
+            fallback=reason,
+            acceleration=volume.acceleration,
+            n_readout=volume.n_positions,
+            warnings=volume.notes + tuple(grouped),
+        ),
+    )
+
+
+def _mean_report(planes: list[tuple[float, ReconReport]]) -> ReconReport:
+    """Return the report of planes together, given with the energy of their k-space."""
+    total = sum(energy for energy, _ in planes)
+
+    def mean(name: str) -> float:
+        power = sum(energy * getattr(report, name) ** 2 for energy, report in planes)
+        return math.sqrt(power / total) if total else math.nan
+
+    return dataclasses.replace(
+        planes[0][1],
+        kspace_residual=mean("kspace_residual"),
+        expected_residual=mean("expected_residual"),
+    )
+
+
+def _energy(slice_: KSpaceSlice) -> float:
+    return float(slice_.kspace.abs().double().square().sum())
 
 
 def _images(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
@@ -94,7 +148,7 @@ def _images(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Ten
         # A GPU that failed; the caller tries it again on the CPU.
         if recon.device.type != "cpu" and not isinstance(error, ValueError):
             raise
-    return (*_zero_filled(slice_), ReconReport(model="zero-filled+sinc", warnings=warnings))
+    return (*_zero_filled(slice_), ReconReport(model=ZERO_FILLED, warnings=warnings))
 
 
 def _cg_sense(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:

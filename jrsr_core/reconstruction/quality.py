@@ -27,6 +27,8 @@ Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. The other maps are 
 magnitude image is given the smooth phase of the LR reconstruction first.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -51,20 +53,57 @@ N_ITER = 12
 TOLERANCE = 1e-4
 
 
-def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
-    """Return the relative k-space residual of the HR image of one slice."""
+@dataclass(frozen=True)
+class ResidualPower:
+    """Power of the k-space of slices, and of parts of it; float64 ``(batch,)``.
+
+    Attributes
+    ----------
+    measured
+        |b|^2.
+    contradicted
+        |M (A x - b)|^2.
+    noise
+        n_samples sigma^2.
+    """
+
+    measured: Tensor
+    contradicted: Tensor
+    noise: Tensor
+
+    def residuals(self) -> tuple[float, float]:
+        """Return the k-space residual of all slices together, and what noise explains of it."""
+        measured = self.measured.sum()
+        parts = (self.contradicted.sum() / measured, self.noise.sum() / measured)
+        return float(parts[0].sqrt()), float(parts[1].sqrt())
+
+
+def residual_power(output: ModelOutput, calibrated: CalibratedSlice) -> ResidualPower:
+    """Return what the HR images contradict of their measurement, and what noise explains."""
     image = _with_phase(output.image, output, calibrated)
     difference = calibrated.sense.single_map()(image) - calibrated.kspace
-    norm = torch.linalg.vector_norm
-    return float(norm(difference) / norm(calibrated.kspace))
+    measured, contradicted = (
+        x.abs().square().flatten(1).sum(1, dtype=torch.float64).cpu()
+        for x in (calibrated.kspace, difference)
+    )
+    return ResidualPower(measured, contradicted, noise_power(calibrated))
+
+
+def noise_power(calibrated: CalibratedSlice) -> Tensor:
+    """Return the expected power of the noise in the k-space of slices, float64 ``(batch,)``."""
+    n_samples = calibrated.kspace.shape[1] * float(calibrated.sense.mask.sum())
+    return n_samples * calibrated.noise_std.double().square().cpu()
+
+
+def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
+    """Return the relative k-space residual of the HR image of one slice."""
+    return residual_power(output, calibrated).residuals()[0]
 
 
 def expected_residual(calibrated: CalibratedSlice) -> float:
     """Return the residual that the noise alone explains."""
-    n_coils = calibrated.kspace.shape[1]
-    n_samples = n_coils * float(calibrated.sense.mask.sum())
-    norm = torch.linalg.vector_norm(calibrated.kspace)
-    return float((n_samples * calibrated.noise_std.square().sum()).sqrt() / norm)
+    measured = calibrated.kspace.abs().square().sum(dtype=torch.float64)
+    return float((noise_power(calibrated).sum() / measured.cpu()).sqrt())
 
 
 def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:

@@ -11,22 +11,28 @@ from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconReport
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.weights.card import WeightsCard
 
-from .quality import expected_residual, kspace_residual
+from .contradiction import Residual
+from .quality import ResidualPower, residual_power
 from .warnings import group_warnings, image_warnings, signal_to_noise_db
+
+SIGNIFICANT = 0.1
+"""Share of the signal of the strongest position from which a position is judged by itself."""
 
 
 class ReportFigures:
     """Figures of one image, gathered over the batches it is computed in.
 
     The k-space residuals are those of all samples together, the residual of the fixed point that
-    of the worst position, the signal that of the position with the most.
+    of the worst position, the signal that of the position with the most. Warnings and `worst` take
+    the k-space residuals of the worst slice, or position of a volume: the good ones around it would
+    hide it.
     """
 
     def __init__(self) -> None:
         self._first: CalibratedSlice | None = None
         self._iterations = 0
         self._fixed_point_residual = math.nan
-        self._energy = self._contradicted = self._explained = 0.0
+        self._power: list[ResidualPower] = []
         self._signal_power = self._denoise = 0.0
         self._folded = self._imaged = 0.0
         self._notes: dict[str, None] = {}
@@ -40,11 +46,7 @@ class ReportFigures:
             # max() keeps its first argument where the second one is not a number.
             worst = float(output.residual.max())
             self._fixed_point_residual = max(worst, self._fixed_point_residual)
-        energy = _energy(calibrated.kspace)
-        if energy > 0:
-            self._energy += energy
-            self._contradicted += energy * kspace_residual(output, calibrated) ** 2
-            self._explained += energy * expected_residual(calibrated) ** 2
+        self._power.append(residual_power(output, calibrated))
         if calibrated.folded is not None:
             self._folded += _energy(calibrated.folded)
         self._imaged += _energy(whole.image)
@@ -55,6 +57,27 @@ class ReportFigures:
         self._seconds["calibration"] += calibrated.seconds
         for name, value in output.seconds.items():
             self._seconds[name] = self._seconds.get(name, 0.0) + value
+
+    def residuals(self) -> tuple[float, float]:
+        """Return the k-space residual of all samples, and what noise explains; NaN of nothing."""
+        return self._all_power().residuals()
+
+    def worst(self) -> Residual:
+        """Return the k-space residual of the slice or position that contradicts most.
+
+        Positions with less than `SIGNIFICANT` of the signal of the strongest one do not count.
+        """
+        power = self._all_power()
+        signal = (power.measured - power.noise).clamp_min(0.0)
+        excess = (power.contradicted - power.noise) / power.measured
+        excess[~(signal >= SIGNIFICANT * signal.max())] = -math.inf
+        index = int(excess.argmax())
+        one = ResidualPower(*(x[index : index + 1] for x in vars(power).values()))
+        return Residual(*one.residuals(), index if len(signal) > 1 else None)
+
+    def _all_power(self) -> ResidualPower:
+        parts = zip(*(vars(power).values() for power in self._power), strict=True)
+        return ResidualPower(*(torch.cat(part) for part in parts))
 
     def report(
         self,
@@ -86,10 +109,7 @@ class ReportFigures:
         if first is None:
             raise ValueError("no batch was added to the figures of this report")
         n_coils = first.kspace.shape[1]
-        residual, expected = (
-            (part / self._energy) ** 0.5 if self._energy else math.nan
-            for part in (self._contradicted, self._explained)
-        )
+        residual, expected = self.residuals()
         folded = (self._folded / self._imaged) ** 0.5 if self._folded else 0.0
         snr_db = signal_to_noise_db(self._signal_power, float(first.noise_std[0]))
         n_readout = (
@@ -120,7 +140,7 @@ class ReportFigures:
                 cards,
                 folded=folded,
                 fixed_point_residual=self._fixed_point_residual,
-                residuals=(residual, expected),
+                residual=self.worst(),
                 n_coils=n_coils,
                 acceleration=source.acceleration,
                 n_acs=min(first.acs_shape),

@@ -21,7 +21,7 @@ from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
-from .contradiction import contradiction
+from .contradiction import Residual, contradiction_of
 from .quality import unit_of
 from .report import ReportFigures
 from .slices import SliceReconstructor, with_folded
@@ -63,8 +63,8 @@ def reconstruct_volume(
         As `SliceReconstructor`: no usable ACS, k-space not finite or empty, matrix too small, or a
         `Contradiction`, also with maps of the volume's own samples.
     """
-    image = _volume_image(recon, volume, batch_size, tick)
-    error = None if recon.accept_contradictions else contradiction(image.report)
+    image, worst = _volume_image(recon, volume, batch_size, tick)
+    error = None if recon.accept_contradictions else contradiction_of(recon.name, worst)
     if error is None:
         return image
     if all(
@@ -72,8 +72,8 @@ def reconstruct_volume(
         for x in range(volume.n_positions)
     ):
         raise error
-    image = _volume_image(recon, volume, batch_size, None, own_lines=True)
-    error = contradiction(image.report)
+    image, worst = _volume_image(recon, volume, batch_size, None, own_lines=True)
+    error = contradiction_of(recon.name, worst)
     if error is not None:
         raise error
     return image
@@ -86,8 +86,8 @@ def _volume_image(
     tick: Tick | None,
     *,
     own_lines: bool = False,
-) -> ReconImage:
-    """Return the image of a 3-D scan, whether or not it agrees with the measurement."""
+) -> tuple[ReconImage, Residual]:
+    """Return the image of a 3-D scan, and how far its worst position contradicts the samples."""
     begin = time.perf_counter()
     noise_std, scale = _common_scale(recon, volume)
     volume = dataclasses.replace(volume, noise_std=noise_std)
@@ -116,7 +116,7 @@ def _volume_image(
         maps=target.maps,
         seconds=time.perf_counter() - begin,
     )
-    return target.finished(volume, report)
+    return target.finished(volume, report), figures.worst()
 
 
 class VolumeImage:

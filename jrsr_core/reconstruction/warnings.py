@@ -16,6 +16,8 @@ from typing import Any
 
 from jrsr_core.weights.card import WeightsCard
 
+from .contradiction import Residual
+
 CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""
 
@@ -99,12 +101,9 @@ def folded_over(size: float) -> list[str]:
     return []
 
 
-def contradicts(residual: float, expected: float) -> list[str]:
+def contradicts(residual: Residual) -> list[str]:
     """Return a warning if the image contradicts the measurement by more than its noise."""
-    excess = math.sqrt(max(residual**2 - expected**2, 0.0))
-    if excess > EXCESS:
-        return [f"k-space residual {residual:.3f}, noise explains {expected:.3f}"]
-    return []
+    return [str(residual)] if residual.excess > EXCESS else []
 
 
 def image_warnings(
@@ -112,18 +111,18 @@ def image_warnings(
     *,
     folded: float,
     fixed_point_residual: float,
-    residuals: tuple[float, float],
+    residual: Residual,
     **figures: Figure,
 ) -> tuple[str, ...]:
     """Return all warnings of an image.
 
-    `residuals` are those of k-space, measured and expected; `figures` as in `unlike_training`.
+    `residual` is that of k-space; `figures` as in `unlike_training`.
     """
     return (
         *folded_over(folded),
         *unlike_any(cards, **figures),
         *not_converged(fixed_point_residual),
-        *contradicts(*residuals),
+        *contradicts(residual),
     )
 
 

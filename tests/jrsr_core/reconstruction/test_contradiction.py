@@ -99,3 +99,48 @@ def test_volumes_obey_the_same_rule(full, monkeypatch):
     image = reconstruct_volume(recon, volume_of(with_other_maps(full[1], own_lines_too=True)))
     assert torch.allclose(image.image, right.image, atol=1e-4 * float(right.magnitude.max()))
     assert "contradicted the measurement" in image.report.warnings[0]
+
+
+def volume_with_one_bad_plane(slice_, weight=1.0, n=20, bad=7):
+    """Equal planes, the maps of one of which are wrong; none has calibration lines of its own."""
+    right, wrong = slice_.acs, slice_.acs.flip(0)
+    slice_ = with_other_maps(slice_)
+    weights = torch.ones(n)
+    weights[bad] = weight
+    planes = torch.stack([w * slice_.kspace for w in weights])
+    acs = torch.stack([w * (wrong if x == bad else right) for x, w in enumerate(weights)])
+    return KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
+
+
+def test_one_bad_plane_of_many_is_a_contradiction(full):
+    volume = volume_with_one_bad_plane(full[1])
+    with pytest.raises(Contradiction, match=r"residual 0\.\d* at readout position 7, noise"):
+        reconstruct_volume(load_model("cg-sense+sinc"), volume)
+    accepting = load_model("cg-sense+sinc", accept_contradictions=True)
+    image = reconstruct_volume(accepting, volume)
+    assert not contradicts(image.report.kspace_residual, image.report.expected_residual)
+    assert any("at readout position 7" in warning for warning in image.report.warnings)
+
+
+def test_a_plane_of_little_signal_does_not_cost_the_volume(full):
+    image = reconstruct_volume(load_model("cg-sense+sinc"), volume_with_one_bad_plane(full[1], 0.1))
+    assert not image.report.fallback
+
+
+def test_the_fallback_of_a_volume_is_of_one_method(full):
+    volume = volume_with_one_bad_plane(full[1])
+    image = fallback_image(load_model("cg-sense+sinc"), volume, "because")
+    assert image.report.model == "zero-filled+sinc" and image.report.fallback == "because"
+    assert any("zero-filled coil images are combined" in w for w in image.report.warnings)
+    scales = image.magnitude.square().sum((0, 1)).sqrt()
+    assert torch.allclose(scales, scales[0], rtol=1e-3)
+
+
+def test_the_fallback_of_a_good_volume_has_its_figures(full):
+    slice_ = full[1]
+    weights = torch.tensor([1.0, 0.5, 0.0])
+    planes, acs = (torch.stack([w * x for w in weights]) for x in (slice_.kspace, slice_.acs))
+    volume = KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
+    report = fallback_image(load_model("cg-sense+sinc"), volume, "because").report
+    assert report.model == "cg-sense+sinc" and report.n_readout == 3 and not report.warnings
+    assert report.kspace_residual < 2 * report.expected_residual < 0.5

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from jrsr_core.reconstruction.contradiction import Residual
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.warnings import (
     contradicts,
@@ -79,8 +80,9 @@ def test_signal_without_noise_and_noise_without_signal():
 
 
 def test_contradiction_and_convergence():
-    assert contradicts(0.08, 0.07) == [] and contradicts(0.05, 0.07) == []
-    assert "0.300" in contradicts(0.3, 0.07)[0]
+    assert contradicts(Residual(0.08, 0.07)) == contradicts(Residual(0.05, 0.07)) == []
+    assert contradicts(Residual(0.3, 0.07)) == ["k-space residual 0.300, noise explains 0.070"]
+    assert "0.300 at readout position 4," in contradicts(Residual(0.3, 0.07, 4))[0]
     assert not_converged(math.nan) == [] and "0.2" in not_converged(0.2)[0]
 
 
