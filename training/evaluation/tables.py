@@ -122,9 +122,11 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
 
 
 def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
-    if entry["model"] == proposed:
+    protocol = entry["protocol"]
+    has_proposed = any(r["model"] == proposed and r["protocol"] == protocol for r in rows)
+    if entry["model"] == proposed or not has_proposed:
         return ["", ""]
-    found = compare_systems(rows, entry["protocol"], proposed, entry["model"])
+    found = compare_systems(rows, protocol, proposed, entry["model"])
     difference = f"{found.difference:+.2f}"
     if found.n_subjects < 2:
         return [difference, ""]

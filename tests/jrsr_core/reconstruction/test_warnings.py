@@ -13,6 +13,7 @@ from jrsr_core.reconstruction.warnings import (
     signal_to_noise_db,
     unlike_training,
 )
+from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.find import find_card
 
@@ -61,6 +62,20 @@ def test_the_protocol_of_the_training_is_not_suspect(card):
 def test_each_figure_outside_its_range_is_named(changes, words, card):
     (warning,) = unlike_training(card, **USUAL | changes)
     assert warning.startswith(words)
+
+
+SETS = sorted(find_card("jrsr-dc").parent.glob("*/*.json"))
+
+
+@pytest.mark.parametrize("path", SETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_weights_of_one_protocol_are_for_it_alone(path):
+    card = WeightsCard.read(path)
+    protocol = PROTOCOLS[card.range["protocol"]]
+    own = {"acceleration": protocol.acceleration, "n_acs": 24, "noise_db": 30.2, "n_coils": 12}
+    assert unlike_training(card, **USUAL | own) == []
+    found = unlike_training(card, n_coils=1, acceleration=12.0, n_acs=4, noise_db=3.0)
+    assert len(found) == 4
+    assert "acceleration 12 outside" in found[1]
 
 
 def test_more_coils_and_more_calibration_lines_do_no_harm(card):

@@ -1,12 +1,15 @@
 """The paired test and the bootstrap: exact values, coverage, one subject."""
 
+import csv
 import math
 from itertools import product
 
 import numpy as np
 import pytest
 
+from training.evaluation.rows import COLUMNS
 from training.evaluation.statistics import N_SIGN_PATTERNS, compare
+from training.evaluation.tables import make_table
 
 
 def test_exact_p_value_by_hand():
@@ -68,3 +71,22 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         found = compare(subjects, seed=trial)
         covered += found.low <= 0 <= found.high
     assert 82 <= covered <= 99
+
+
+def test_the_proposed_system_may_have_rows_of_one_protocol_alone(tmp_path):
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for protocol in ("brain-5x", "wall-16x"):
+            for name, psnr in ((f"jrsr@{protocol}", 30), (f"sr@{protocol}", 29)):
+                for i in range(3):
+                    writer.writerow({
+                        "model": name, "protocol": protocol, "file": "a", "subject": f"s{i}",
+                        "slice": i, "psnr": psnr + i, "ssim": 0.9, "scan": "undersampled",
+                    })  # fmt: skip
+    table = make_table(path, proposed="jrsr@brain-5x")
+    gains = {
+        row[1]: row[table.headings.index("PSNR gain of proposed (95 %)")] for row in table.cells
+    }
+    assert gains["sr@brain-5x"].startswith("+1.00") and gains["sr@wall-16x"] == ""
