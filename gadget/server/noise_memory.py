@@ -23,17 +23,18 @@ MAX_BYTES = 2**28
 
 
 class NoiseMemory:
-    """Keeps noise by measurement id; for all connections of a server."""
+    """Keeps noise by measurement id and scanner; for all connections of a server."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, NoiseData] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, tuple[str, ...]], NoiseData] = OrderedDict()
         self._lock = Lock()
 
-    def keep(self, measurement_id: str, noise: NoiseData) -> None:
-        """Keep the noise of a measurement, instead of what was kept of it before."""
+    def keep(self, header: ScanHeader, noise: NoiseData) -> None:
+        """Keep the noise of the measurement of this header, instead of what was kept before."""
+        key = (header.measurement_id, header.device)
         with self._lock:
-            self._kept.pop(measurement_id, None)
-            self._kept[measurement_id] = noise
+            self._kept.pop(key, None)
+            self._kept[key] = noise
             while len(self._kept) > 1 and self._n_bytes > MAX_BYTES:
                 self._kept.popitem(last=False)
 
@@ -47,9 +48,10 @@ class NoiseMemory:
         if not wanted:
             return None
         with self._lock:
-            noise = self._kept.get(wanted)
+            named = [(device, n) for (name, device), n in self._kept.items() if name == wanted]
+        noise = next((n for d, n in reversed(named) if header.is_of_same_device(d)), None)
         if noise is None:
-            problem = "was not received"
+            problem = "is of another scanner" if named else "was not received"
         elif header.n_coils not in (None, noise.samples.shape[0]):
             problem = f"has {noise.samples.shape[0]} channels, the scan has {header.n_coils}"
         elif {*noise.coil_names} != {*header.coil_names}:

@@ -53,5 +53,5 @@ class NoiseSession(Session):
         noise = noise_of_scan(header, LineList(np.concatenate(heads), data)) if heads else None
         if noise is None:
             raise BadScan(f"noise measurement has no noise lines among {self.outcome.n_lines}")
-        self._memory.keep(header.measurement_id, noise)
+        self._memory.keep(header, noise)
         log.info("noise of measurement kept: %d lines, %d channels", len(heads), len(noise.samples))

@@ -142,6 +142,16 @@ class Server:
             return
         if len(self._open) >= self.max_connections + MAX_REFUSALS:
             self._close_oldest()
+        try:
+            self._start(sock, name)
+        except (OSError, RuntimeError) as error:
+            # A peer that has left already, or no room for another thread.
+            log.warning("%s: connection closed, it cannot be served: %s", name, error)
+            sock.close()
+            time.sleep(0.1)
+
+    def _start(self, sock: socket.socket, name: str) -> None:
+        """Serve a connection in a thread of its own."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = ServedConnection(
             sock, name, self.settings, self.engines, self._answer, self._limits, self._noise
@@ -151,7 +161,12 @@ class Server:
         )
         with self._lock:
             self._open[thread] = connection
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                del self._open[thread]
+            raise
 
     def _serve(self, sock: socket.socket, connection: ServedConnection) -> None:
         outcome = None

@@ -130,7 +130,7 @@ class Session:
         except _ImagesLeftOut as error:
             outcome.code, outcome.error = Exit.FALLBACK, plain(str(error))
             log.error("%s", outcome.error)
-            self._fail(outcome.error)
+            self._fail(outcome.error, is_complete=True)
         except Exception as error:
             outcome.code, outcome.error = exit_code(error), plain(describe(error))
             log.error("%s", outcome.error, exc_info=_is_unexpected(error))
@@ -267,14 +267,18 @@ class Session:
             log.error("peer disconnected before the error was sent: %s", error)
         self._connection.stream.close()
 
-    def _fail(self, text: str) -> None:
-        """Send the error, let the peer finish, close; a peer that takes no errors gets no CLOSE."""
+    def _fail(self, text: str, *, is_complete: bool = False) -> None:
+        """Send the error, let the peer finish, close.
+
+        A stream, which takes no errors, gets CLOSE only if all images were sent that there are.
+        """
         message = self._connection.error(text)
-        if not message:
+        if not message and not is_complete:
             return
         try:
-            self._connection.stream.write(message)
-            self._inbox.drain(DRAIN_SECONDS)
+            if message:
+                self._connection.stream.write(message)
+                self._inbox.drain(DRAIN_SECONDS)
             self._inbox.mark_answered()
             self._connection.send_close()
         except PeerDisconnected as error:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import ismrmrd
 
 from gadget.errors import describe
+from gadget.server.protocol.bucket import of_both_parts
 from gadget.server.protocol.connection import Message, PeerConnection
 from gadget.server.protocol.messages import ForwardedMessage, Lines
 from gadget.server.protocol.wire import Id, ProtocolError, Stream
@@ -109,7 +110,8 @@ class MrdStream(PeerConnection):
             kind = self._mrd.StreamItem.WaveformUint32
             waves: list[ForwardedMessage] = []
             waves += [ForwardedItem(0, b"", kind(wave)) for wave in value.waveforms]
-            return Lines(lines_of([*value.data, *value.ref], limit), waves, is_bucket=True)
+            data, reference = (lines_of(part, limit) for part in (value.data, value.ref))
+            return Lines(of_both_parts(data, reference), waves, is_bucket=True)
         return ForwardedItem(self._number_of(item), b"", item)
 
     def _number_of(self, item: Any) -> int:

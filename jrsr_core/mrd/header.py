@@ -34,12 +34,25 @@ LARGEST_MM = 1e6
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
 
+DEVICE = (
+    "systemVendor",
+    "systemModel",
+    "systemFieldStrength_T",
+    "institutionName",
+    "stationName",
+    "deviceID",
+    "deviceSerialNumber",
+)
+"""Elements of `acquisitionSystemInformation` that tell one scanner from another."""
+
+
 @dataclass(frozen=True)
 class ScanHeader:
     """Contents of a scan header that images and checks need; `xml` is its text.
 
     `noise_measurement_id` names the measurement whose noise it depends on.
     `coil_names` are in the order of the channels; empty unless every coil has a name of its own.
+    `device` are the texts of `DEVICE`, empty where the header has none.
     """
 
     xml: str = field(repr=False)
@@ -55,6 +68,12 @@ class ScanHeader:
     flip_deg: tuple[float, ...] = ()
     noise_bandwidth: float = DEFAULT_NOISE_BANDWIDTH
     coil_names: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+
+    def is_of_same_device(self, device: tuple[str, ...]) -> bool:
+        """Return whether nothing that this header and another one state of the scanner differs."""
+        pairs = zip(self.device, device, strict=False)
+        return all(own == other for own, other in pairs if own and other)
 
 
 def parse_header(xml: bytes | str) -> ScanHeader:
@@ -88,6 +107,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
         or DEFAULT_NOISE_BANDWIDTH,
         coil_names=_coil_names(root),
+        device=tuple(_text(root, f"acquisitionSystemInformation/{name}") for name in DEVICE),
     )
 
 

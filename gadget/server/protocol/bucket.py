@@ -35,13 +35,18 @@ def read_bucket(stream: Stream) -> Lines:
     reference_heads, reference = _read_lines(stream, "reference", reference_sizes)
     _skip_statistics(stream, meta[9])
     waveforms = _read_waveforms(stream, waveform_sizes)
+    lines = of_both_parts(LineList(heads, data), LineList(reference_heads, reference))
+    return Lines(lines, waveforms, is_bucket=True)
+
+
+def of_both_parts(data: LineList, reference: LineList) -> LineList:
+    """Return the lines of the data and of the reference of a bucket, each once, in their order."""
+    heads = reference.heads
     # Gadgetron decides by these flags that a line goes into the data part.
-    only = has_flag(reference_heads, CALIBRATION) | has_flag(reference_heads, PHASE_CORRECTION)
-    kept = np.flatnonzero(only | ~has_flag(reference_heads, CALIBRATION_AND_IMAGING))
-    lines = LineList(
-        np.concatenate([heads, reference_heads[kept]]), data + [reference[i] for i in kept]
-    )
-    return Lines(_in_time(lines), waveforms, is_bucket=True)
+    only = has_flag(heads, CALIBRATION) | has_flag(heads, PHASE_CORRECTION)
+    kept = np.flatnonzero(only | ~has_flag(heads, CALIBRATION_AND_IMAGING))
+    samples = [*data.data, *(reference.data[i] for i in kept.tolist())]
+    return _in_time(LineList(np.concatenate([data.heads, heads[kept]]), samples))
 
 
 def _in_time(lines: LineList) -> LineList:

@@ -5,6 +5,7 @@ share is exhausted; the socket then holds back a peer that sends faster than ima
 The thread is also the first to notice that the peer has disconnected.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ from .wire import PeerDisconnected, ProtocolError, Transport, checked
 MAX_BYTES = 2**30
 MEMORY_TIMEOUT = 60.0
 """Seconds that a scan waits for memory which other scans use."""
+
+OPTION = "(jrsr serve --max-memory)"
 
 DRAINED_SECONDS = 2.0
 """Seconds without data after which a stream that cannot be understood counts as drained."""
@@ -115,21 +118,22 @@ class Inbox:
 
     def _reserve(self, n_bytes: int) -> None:
         """Wait for memory; raises `ProtocolError` if waiting would not bring any."""
-        limit = self._connection.stream.limits.scan
+        limit = min(self._connection.stream.limits.scan or math.inf, self.memory.limit)
         waiting_since = time.monotonic()
         with self._changed:
             while not self._is_discarding:
                 own = self._unread + self._arriving + self._held
                 if own + n_bytes > limit:
                     text = f"{own + n_bytes} bytes of a scan without an image"
-                    raise ProtocolError(f"{text}, at most {limit} are kept")
+                    raise ProtocolError(f"{text}, at most {limit} are kept {OPTION}")
                 if self.memory.take(n_bytes):
                     self._arriving += n_bytes
                     return
                 if self._items:
                     waiting_since = time.monotonic()
                 if time.monotonic() - waiting_since > MEMORY_TIMEOUT:
-                    raise ProtocolError(f"no memory for the scan: {self.memory}")
+                    waited = f"no memory for the scan within {MEMORY_TIMEOUT:g} s"
+                    raise ProtocolError(f"{waited}: {self.memory} {OPTION}")
                 self._changed.wait(0.05)
 
     def set_held(self, n_bytes: int) -> None:
@@ -239,6 +243,7 @@ class Inbox:
         """
         with self._changed:
             self._discard()
+            self._waiting_since = self._waiting_since or time.monotonic()
             self._changed.wait_for(lambda: self._is_finished, seconds)
         if self._error is not None and not isinstance(self._error, PeerDisconnected):
             drain_bytes(self._connection.stream.socket, seconds)

@@ -66,7 +66,7 @@ class WireLimits:
     message
         One bucket, image or array.
     scan
-        What is in memory of one scan.
+        What is in memory of one scan; 0 for the memory of all scans (`MemoryBudget`).
     queries
         Number of queries before the header.
     """
@@ -75,7 +75,7 @@ class WireLimits:
     text: int = 2**24
     line: int = 2**28
     message: int = 2**34
-    scan: int = 2**34
+    scan: int = 0
     queries: int = 1000
 
 

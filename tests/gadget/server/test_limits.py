@@ -180,6 +180,7 @@ def test_a_scan_that_keeps_too_much_is_told(scan):
     with resident(limits=ServerLimits(wire=WireLimits(scan=2**15))) as server:
         answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
         assert "of a scan without an image, at most 32768" in answer.errors[0]
+        assert "--max-memory" in answer.errors[0]
         assert answer.is_closed
 
 
@@ -193,7 +194,8 @@ def test_scans_that_are_too_large_together_are_told(scan, monkeypatch):
     with resident(limits=ServerLimits(memory=memory)) as server:
         sent = (config, *opening(scan)[1:], *scan.lines_alone)
         answer = Peer.to(server.port).send(*sent).finish()
-        assert "no memory for the scan" in answer.errors[0] and answer.is_closed
+        assert "no memory for the scan within 0.3 s" in answer.errors[0] and answer.is_closed
+        assert "--max-memory" in answer.errors[0]
     assert memory.n_bytes == memory.n_image_bytes == 0
 
 

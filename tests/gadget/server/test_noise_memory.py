@@ -99,6 +99,28 @@ def test_the_oldest_noise_is_dropped(scan, monkeypatch):
     memory = NoiseMemory()
     monkeypatch.setattr(noise_memory, "MAX_BYTES", 2 * noise.samples.nbytes)
     for name in "abca":
-        memory.keep(name, noise)
+        memory.keep(replace(scan.header, measurement_id=name), noise)
     found = [memory.find(replace(scan.header, noise_measurement_id=n)) for n in "abc"]
     assert [f is not None for f in found] == [True, False, True]
+
+
+def test_noise_is_that_of_the_same_scanner(scan, caplog):
+    """Two scanners number their measurements alike; an anonymous header names none."""
+    noise = noise_of_scan(scan.header, scan.lines)
+    louder = replace(noise, samples=10 * noise.samples)
+    headers = {
+        name: replace(
+            scan.header,
+            measurement_id="1",
+            noise_measurement_id="1",
+            device=("vendor", name, "3", "", "", "", ""),
+        )
+        for name in "abc"
+    }
+    memory = NoiseMemory()
+    memory.keep(headers["a"], noise)
+    memory.keep(headers["b"], louder)
+    assert memory.find(headers["a"]) is noise and memory.find(headers["b"]) is louder
+    assert memory.find(replace(headers["a"], device=())) is louder, "the latest of this number"
+    assert memory.find(headers["c"]) is None
+    assert "noise measurement 1 is of another scanner and is not used" in caplog.text

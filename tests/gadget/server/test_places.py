@@ -1,5 +1,7 @@
 """Silent peers hold no place that others need; the health needs none."""
 
+import threading
+
 import pytest
 
 from gadget.server import connection
@@ -118,3 +120,35 @@ def test_health_beyond_all_limits(monkeypatch):
 
 def test_there_is_a_limit_of_silence_by_default():
     assert ServerLimits().idle_timeout == 600
+
+
+def test_a_declined_peer_that_goes_silent_gives_its_place(scan, monkeypatch):
+    monkeypatch.setattr(connection, "IDLE_SCAN_SECONDS", 0.0)
+    spiral = layouts.header(scan.header.xml.replace(">cartesian<", ">spiral<"))
+    with resident(max_connections=1) as server:
+        declined = Peer.to(server.port).send(opening(scan)[0], spiral)
+        wait_until(lambda: any(c.idle_since for c in server.connections), "drained")
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert_images(answer.images, scan.expected())
+        assert "spiral" in declined.finish().errors[0]
+
+
+def test_a_thread_that_cannot_start_costs_one_connection(scan, monkeypatch, caplog):
+    start = threading.Thread.start
+    failing = [True]
+
+    def refuse(thread):
+        if failing and thread.name.startswith("127.0.0.1"):
+            failing.clear()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with resident() as server:
+        lost = Peer.to(server.port)
+        wait_until(lambda: not failing, "refused")
+        lost.drop()
+        answer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone).finish()
+        assert_images(answer.images, scan.expected())
+        wait_until(lambda: not server.connections, "closed")
+    assert "cannot be served: can't start new thread" in caplog.text

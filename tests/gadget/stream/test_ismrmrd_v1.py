@@ -14,6 +14,7 @@ import pytest
 from gadget.errors import Exit, UsageError
 from gadget.settings import Settings
 from gadget.stream.run import reconstruct_stream
+from jrsr_core.mrd.live import Task
 from tests.helpers import layouts, messages
 from tests.helpers.commands import jrsr
 from tests.helpers.peer import CHEAP, PATIENCE, environment
@@ -189,3 +190,18 @@ def test_between_the_tools_of_ismrmrd(scan, tmp_path):
     with h5py.File(out) as file:
         pixels = file["dataset/image_1/data"][()]
     assert [p.tobytes() for p in pixels] == [p for _, p in scan.expected()]
+
+
+def test_a_stream_without_one_image_is_complete(scan, tmp_path, monkeypatch):
+    """Not even a fallback image: the others are a stream with an end, and the code says it."""
+    assemble = Task.assemble
+
+    def fail(task):
+        if task.counters.slice == 1:
+            raise RuntimeError("injected")
+        return assemble(task)
+
+    monkeypatch.setattr(Task, "assemble", fail)
+    code, data = stream(tmp_path, layouts.header(scan.header.xml), *scan.lines_alone)
+    _, answer = answer_of(data)
+    assert code == Exit.FALLBACK and answer.is_closed and len(answer.images) == 1

@@ -15,6 +15,7 @@ from gadget.server.protocol.wire import ProtocolError
 from gadget.settings import Settings
 from gadget.stream.run import reconstruct_stream
 from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.lines import CALIBRATION_AND_IMAGING, has_flag
 from tests.helpers.peer import CHEAP, environment
 
 mrd = pytest.importorskip("mrd", reason="mrd-python (extra 'mrd') is not installed")
@@ -311,3 +312,14 @@ def test_the_converter_of_the_package(scan):
     _, items = read(run("gadget", "stream", *cheap, data=data))
     expected = [pixels for _, pixels in scan.expected()]
     assert [item.value.data.tobytes() for item in items] == expected
+
+
+def test_lines_in_both_parts_of_a_bucket_count_once(scan, tmp_path):
+    lines = acquisitions(scan)
+    both = has_flag(scan.lines.heads, CALIBRATION_AND_IMAGING)
+    assert both.any()
+    reference = [line for line, is_both in zip(lines, both, strict=True) if is_both]
+    bucket = mrd.StreamItem.AcquisitionBucket(mrd.AcquisitionBucket(data=lines, ref=reference))
+    code, images, _ = stream(tmp_path, written(small_header(scan), [bucket]))
+    assert code == Exit.DONE
+    assert [i.value.data.tobytes() for i in images] == [pixels for _, pixels in scan.expected()]
