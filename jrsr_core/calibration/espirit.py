@@ -1,8 +1,9 @@
 """Coil sensitivity maps from the ACS by ESPIRiT.
 
 Every k x k window of the ACS, over all coils, lies in the row space V of the calibration matrix
-(singular values > threshold * sigma_max). Projecting all windows on V and averaging where they
-overlap is, in the image domain, a Hermitian coil x coil matrix at every pixel,
+(singular values > threshold * sigma_max, and above those of the noise where it is known: ours).
+Projecting all windows on V and averaging where they overlap is, in the image domain, a Hermitian
+coil x coil matrix at every pixel,
 
     G(r) = k^(-2) sum_n K_n(r) K_n(r)^H,    K_n(r) = sum_o v_n(o) exp(+2 pi i o.(r - N//2) / N),
 
@@ -16,10 +17,12 @@ found directly on a coarse grid, interpolated, and polished by orthogonal iterat
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from jrsr_core.arrays import Array, as_samples
 from jrsr_core.physics.fourier import ifft2c
@@ -34,6 +37,10 @@ MAX_ACS = (24, 24)
 SAFE_THRESHOLD = 0.05
 """Below it the Gram matrix is made in double precision, three times slower: the rounding of single
 precision mixes the kernels at the cut, and maps of one scan read in two ways differ by 0.2 %."""
+
+
+MEDIAN_TO_LARGEST = 10.0
+"""The largest power of noise is at most so many times its median, where the median is noise."""
 
 
 def espirit_maps(
@@ -107,11 +114,23 @@ class CoilSubspace:
     reference: Tensor
 
     @classmethod
-    def of_acs(cls, acs: Tensor, *, kernel_width: int | Shape, threshold: float) -> "CoilSubspace":
-        """Return the row space of an ACS; parameters and errors as `espirit_maps`."""
+    def of_acs(
+        cls,
+        acs: Tensor,
+        *,
+        kernel_width: int | Shape,
+        threshold: float,
+        noise_std: Callable[[], float] | None = None,
+    ) -> "CoilSubspace":
+        """Return the row space of an ACS; parameters and errors as `espirit_maps`.
+
+        `noise_std` returns sqrt(E|n|^2) of a sample; called only if the threshold may let in noise.
+        """
         kernel = kernel_width if isinstance(kernel_width, tuple) else (kernel_width, kernel_width)
+        peak = float(acs.abs().amax()) if acs.numel() else 0.0
         acs = _prepare(acs, kernel)
-        kernels = row_space_kernels(acs, kernel, threshold)
+        relative = None if noise_std is None else lambda: noise_std() / peak
+        kernels = row_space_kernels(acs, kernel, threshold, relative)
         return cls(gram_coefficients(kernels), first_virtual_coil(acs))
 
     def vectors(self, image_shape: tuple[int, int], n_maps: int) -> tuple[Tensor, Tensor]:
@@ -130,8 +149,13 @@ class CoilSubspace:
         return vectors * soft_weight(eigenvalues, crop).sqrt().unsqueeze(-3), eigenvalues
 
 
-def row_space_kernels(acs: Tensor, kernel: Shape, threshold: float) -> Tensor:
-    """Return orthonormal kernels V, complex64 ``(n, coil, ky, kx)``, that span the windows."""
+def row_space_kernels(
+    acs: Tensor, kernel: Shape, threshold: float, noise_std: Callable[[], float] | None = None
+) -> Tensor:
+    """Return orthonormal kernels V, complex64 ``(n, coil, ky, kx)``, that span the windows.
+
+    Noise of `noise_std` has no part in them: with it they span everything, and maps are arbitrary.
+    """
     n_coils = acs.shape[0]
     windows = calibration_matrix(acs, kernel)
     if threshold < SAFE_THRESHOLD:
@@ -139,11 +163,21 @@ def row_space_kernels(acs: Tensor, kernel: Shape, threshold: float) -> Tensor:
     # The smaller of the two Gram matrices has the same non-zero spectrum.
     is_wide = windows.shape[1] >= windows.shape[0]
     power, vectors = torch.linalg.eigh(windows @ windows.mH if is_wide else windows.mH @ windows)
-    keep = power > threshold**2 * power[-1]
+    least = threshold * float(power[-1].clamp_min(0.0).sqrt())
+    if noise_std is not None and MEDIAN_TO_LARGEST * float(power.median()) > least**2:
+        least = max(least, noise_std() * _largest_of_noise(tuple(acs.shape), kernel))
+    keep = power > min(least**2, 0.5 * float(power[-1]))
     kernels = vectors[:, keep]
     if not is_wide:
         kernels = windows @ kernels / power[keep].sqrt()
     return kernels.mT.reshape(-1, n_coils, *kernel).to(torch.complex64)
+
+
+@lru_cache(maxsize=16)
+def _largest_of_noise(shape: tuple[int, ...], kernel: Shape) -> float:
+    """Return the largest singular value of the calibration matrix of unit noise."""
+    noise = torch.randn(shape, dtype=torch.complex64, generator=Generator().manual_seed(0))
+    return float(torch.linalg.matrix_norm(calibration_matrix(noise, kernel), 2))
 
 
 def calibration_matrix(acs: Tensor, kernel: Shape) -> Tensor:

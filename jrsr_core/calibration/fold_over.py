@@ -65,8 +65,8 @@ def image_maps(
     acs, image_shape
         As in `espirit_maps`.
     noise_std
-        Returns sqrt(E|n|^2) of one sample of the ACS; called only if there may be a fold, because
-        an estimate takes as long as the maps.
+        Returns sqrt(E|n|^2) of one sample of the ACS; called only if there may be a fold, or noise
+        above the threshold, because an estimate takes as long as the maps.
     settings
         `n_maps` counts as the number of coils where there are fewer.
 
@@ -83,7 +83,11 @@ def image_maps(
     """
     # The maps are on the HR grid.
     kernel = kernel_shape(lr_shape(image_shape), settings.kernel_width)
-    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel, threshold=settings.threshold)
+    # An estimate of the noise of one coil is an upper bound, which may be far too high.
+    known = noise_std if len(acs) > 1 else None
+    subspace = CoilSubspace.of_acs(
+        acs, kernel_width=kernel, threshold=settings.threshold, noise_std=known
+    )
     is_single = settings.n_maps == 1
     if is_single and reaches_edge(acs, image_shape) and may_be_folded(subspace, image_shape):
         pair = folded_maps(subspace, acs, image_shape, settings.crop, noise_std())

@@ -1,10 +1,11 @@
 """k-space in an array with named axes -> lines.
 
 Readout along x, phase encodes along y and z; k = 0 lies at n // 2 of each of them. Lines of zeros
-alone were not measured: undersampling, and the part that partial Fourier leaves out.
+alone were not measured: undersampling, and the part that partial Fourier leaves out. Neither was an
+end of the readout that is zero in all lines: the part that an asymmetric echo leaves out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -134,7 +135,7 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
     UsageError
         An array of zeros, or one whose lines are mostly zeros: its pattern has two dimensions.
     """
-    places = np.array(list(_measured(array)), np.int64).reshape(-1, len(AXES) - 2)
+    places, samples = _measured(array)
     if not len(places):
         raise UsageError("the array holds zeros alone")
     _check_pattern(array, places[len(places) // 2])
@@ -143,6 +144,7 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
     heads["version"] = 1
     heads["scan_counter"] = np.arange(1, len(heads) + 1)
     heads["number_of_samples"], heads["center_sample"] = nx, nx // 2
+    heads["discard_pre"], heads["discard_post"] = samples.start, nx - samples.stop
     heads["available_channels"] = heads["active_channels"] = n_coils
     for name, column in zip(FRAME_AXES, places.T, strict=False):
         heads["idx"][name] = column
@@ -157,6 +159,16 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
     )
     _flag_ends(heads, places[:, : len(FRAME_AXES)])
     return LineList(heads, ArrayLines(array, places))
+
+
+def readout_notes(lines: LineList) -> list[str]:
+    """Return a sentence about the ends of the readout that were not measured, if there are any."""
+    head = lines.heads[0]
+    ends = [int(head[name]) for name in ("discard_pre", "discard_post")]
+    if not any(ends):
+        return []
+    before, after = (f"{n} of {head['number_of_samples']}" for n in ends)
+    return [f"x: {before} samples before and {after} after are zero in all lines: not measured"]
 
 
 def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:
@@ -175,12 +187,19 @@ def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> En
     )
 
 
-def _measured(array: np.ndarray) -> Iterator[tuple[int, ...]]:
-    """Yield the places of lines with a sample that is not zero; one frame is read at a time."""
+def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
+    """Return the places of lines with a sample that is not zero, and the part of x that has any.
+
+    One frame is read at a time.
+    """
+    places, columns = [], np.zeros(array.shape[-1], bool)
     for frame in product(*(range(n) for n in array.shape[: len(FRAME_AXES)])):
-        is_measured = (np.asarray(array[frame]) != 0).any((2, 3))
-        for z, y in np.argwhere(is_measured):
-            yield (*frame, int(z), int(y))
+        is_there = (np.asarray(array[frame]) != 0).any(2)
+        columns |= is_there.any((0, 1))
+        places += [(*frame, int(z), int(y)) for z, y in np.argwhere(is_there.any(-1))]
+    of_x = np.flatnonzero(columns)
+    part = slice(int(of_x[0]), int(of_x[-1]) + 1) if len(of_x) else slice(0, 0)
+    return np.array(places, np.int64).reshape(-1, len(AXES) - 2), part
 
 
 def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:

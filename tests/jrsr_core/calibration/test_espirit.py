@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from jrsr_core.calibration.espirit import (
+    CoilSubspace,
     espirit_maps,
     first_virtual_coil,
     gram_coefficients,
@@ -176,6 +177,31 @@ def test_two_maps_are_orthogonal_and_softly_weighted():
     ramp = ((eigenvalues - 0.9) / 0.1).clamp(0, 1)
     weight = 0.5 - 0.5 * torch.cos(math.pi * ramp)
     torch.testing.assert_close(maps.abs().square().sum(1), weight, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_coils", "snr_db"), [(4, 0), (4, -3), (12, -10), (24, -12)])
+def test_known_noise_has_no_part_in_the_maps(n_coils, snr_db):
+    """Above the threshold noise spans everything; its level tells it from the signal."""
+    kspace, csm, inside, std = scan(n_coils, (96, 90), snr_db)
+    acs = crop_or_pad(kspace, (24, 24))
+    overlaps = []
+    for noise_std in (None, lambda: std):
+        subspace = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02, noise_std=noise_std)
+        maps, _ = subspace.maps((96, 90), n_maps=1, crop=0.0)
+        overlaps.append(float(_overlap(maps, csm)[inside].mean()))
+    assert overlaps[1] > 0.95 and overlaps[1] > overlaps[0] + 0.02, overlaps
+
+
+def test_noise_below_the_threshold_is_not_even_asked_for():
+    kspace, *_ = scan(8, (96, 90), 30)
+    acs = crop_or_pad(kspace, (24, 24))
+
+    def never():
+        raise AssertionError
+
+    with_it = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02, noise_std=never)
+    without = CoilSubspace.of_acs(acs, kernel_width=6, threshold=0.02)
+    assert torch.equal(with_it.coefficients, without.coefficients)
 
 
 @pytest.mark.parametrize(

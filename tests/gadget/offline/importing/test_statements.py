@@ -106,6 +106,23 @@ def test_lines_of_zeros_were_not_measured(run, tmp_path):
         assert scan.header.encodings[0].center_line == 6
 
 
+@pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3), (2, 4)])
+def test_ends_of_the_readout_that_are_zero_were_not_measured(run, tmp_path, before, after):
+    """An asymmetric echo, stored with zeros in its place: as the scanner would flag it."""
+    masked = K.copy()
+    masked[..., :before] = 0
+    masked[..., 16 - after :] = 0
+    masked[0, 0, 3] = 0  # A coil without signal in one line changes nothing.
+    np.save(tmp_path / "k.npy", masked)
+    outcome = run(*NPY)
+    assert outcome.code == 0
+    assert f"x: {before} of 16 samples before and {after} of 16 after are zero" in outcome.out
+    with ScanFile(tmp_path / "made.h5") as scan:
+        assert set(scan.heads["discard_pre"]) == {before}
+        assert set(scan.heads["discard_post"]) == {after}
+        assert set(scan.heads["center_sample"]) == {8}
+
+
 def test_averages_are_averaged(run, tmp_path, capfd):
     """Two averages of opposite noise are the image without it."""
     from jrsr_core.mrd.files.images import ImageFile
@@ -160,7 +177,7 @@ def test_arrays_that_are_no_k_space(run, tmp_path, array, word):
 
 
 def test_more_than_the_memory(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory.os, "sysconf", lambda name: 64)
+    monkeypatch.setattr(memory, "physical_memory", lambda: 64**2)
     assert_one_line(run(*NPY), 2, "k.npy: the import needs about", "may be used")
 
 
