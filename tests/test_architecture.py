@@ -27,6 +27,7 @@ ARROWS = {
     "jrsr_core.signatures": "",
     "jrsr_core.os_errors": "",
     "jrsr_core.closing": "",
+    "jrsr_core.machine": "",
     "jrsr_core.temporaries": "",
     "jrsr_core.atomic": "temporaries os_errors",
     "jrsr_core.isolation": "",
@@ -35,7 +36,7 @@ ARROWS = {
     "jrsr_core.physics": "tensors arrays reprs cancellation",
     "jrsr_core.metrics": "data arrays physics",
     "jrsr_core.calibration": "data tensors arrays reprs acs physics",
-    "jrsr_core.simulation": "physics spelling",
+    "jrsr_core.simulation": "arrays physics spelling",
     "jrsr_core.models": "tensors plugins cancellation physics spelling",
     "jrsr_core.weights": "atomic validation spelling models",
     "jrsr_core.reconstruction": "data tensors acs cancellation physics calibration models weights",
@@ -50,6 +51,7 @@ ARROWS = {
     "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
     # The plugin.
     "gadget.errors": "",
+    "gadget.inputs": "errors",
     "gadget.plain_text": "",
     "gadget.console": "plain_text errors",
     "gadget.chains": "errors",
@@ -63,19 +65,19 @@ ARROWS = {
     "gadget.scan": "compute output settings errors console",
     "gadget.server.protocol": "",
     "gadget.server": (
-        "server.protocol scan output compute compute.ray configuration settings errors console "
-        "plain_text"
+        "server.protocol scan output compute compute.ray configuration settings inputs errors "
+        "console plain_text"
     ),
-    "gadget.offline": "scan compute compute.ray output settings errors console plain_text",
-    "gadget.offline.importing": "offline.importing.siemens errors console",
+    "gadget.offline": "scan compute compute.ray output settings inputs errors console plain_text",
+    "gadget.offline.importing": "offline.importing.siemens inputs errors console",
     "gadget.offline.importing.siemens": "offline.importing errors",
-    "gadget.stream": "server server.protocol compute settings errors plain_text",
+    "gadget.stream": "server server.protocol compute settings inputs errors plain_text",
     "gadget.doctor": "server compute chains settings errors",
-    "gadget.fire": "server server.protocol compute configuration settings",
+    "gadget.fire": "server server.protocol compute configuration settings errors",
     "gadget.handler": "server server.protocol compute configuration settings plain_text",
     "gadget.cli": (
         "doctor chains offline offline.importing stream server server.protocol compute compute.ray "
-        "output settings errors console plain_text"
+        "output settings inputs errors console plain_text"
     ),
     "gadget.__main__": "cli",
     # Training.

@@ -8,7 +8,7 @@ import typer
 
 from gadget.console import print_line
 from gadget.errors import Exit, UsageError
-from gadget.output.inputs import check_inputs_stay
+from gadget.inputs import check_inputs_stay
 from gadget.output.names import check_extension
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.validation import choices_of

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
+from gadget.inputs import check_inputs_stay
 from gadget.output.formats import (
     PLANE_WRITERS,
     check_study,
@@ -12,7 +13,6 @@ from gadget.output.formats import (
     parse_formats,
     plane_writer,
 )
-from gadget.output.inputs import check_inputs_stay
 from gadget.output.names import target_path
 from gadget.output.study import Study
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from gadget.console import print_line
 from gadget.errors import UsageError
-from gadget.output.dicom.writer import is_own_file
-from gadget.output.formats import check_targets
-from gadget.output.inputs import check_inputs_stay
-from gadget.output.names import is_folder, named_format
+from gadget.inputs import check_inputs_stay
+from gadget.output.formats import check_targets, is_finished
+from gadget.output.names import named_format
 
 Targets = dict[Path, dict[str, Path]]
 """Scan -> format -> file or folder to be written."""
@@ -42,7 +41,7 @@ def missing_targets(targets: Targets) -> Targets:
     and empty files, are left to `check_all_targets`.
     """
     left = {
-        source: {name: path for name, path in paths.items() if not _exists(name, path)}
+        source: {name: path for name, path in paths.items() if not is_finished(name, path)}
         for source, paths in targets.items()
     }
     left = {source: paths for source, paths in left.items() if paths}
@@ -52,13 +51,6 @@ def missing_targets(targets: Targets) -> Targets:
         if complete := [name for name in targets[source] if name not in paths]:
             print_line(f"{source.name}: {', '.join(complete)} exists, making {', '.join(paths)}")
     return left
-
-
-def _exists(format_name: str, path: Path) -> bool:
-    if not is_folder(format_name, path):
-        return path.is_file() and path.stat().st_size > 0
-    files = list(path.iterdir()) if path.is_dir() else []
-    return bool(files) and all(map(is_own_file, files))
 
 
 def is_new_folder(path: Path | None) -> bool:

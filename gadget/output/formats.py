@@ -68,6 +68,14 @@ def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
         )
 
 
+def is_finished(name: str, path: Path) -> bool:
+    """Return whether the target of a format was written by JRSR: it has its name only then."""
+    if not is_folder(name, path):
+        return path.is_file() and path.stat().st_size > 0
+    files = list(path.iterdir()) if path.is_dir() else []
+    return bool(files) and all(map(is_own_file, files))
+
+
 def plane_writer(
     name: str, path: Path, header_xml: str, *, overwrite: bool, study: Study | None = None
 ) -> PlaneWriter:

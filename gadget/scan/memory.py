@@ -4,12 +4,12 @@ The sizes follow from the scan header, whose axes may be far larger than the lin
 Factors are peak memory on a CPU over the size of the arrays named, measured and rounded up.
 """
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from gadget.settings import Settings
+from jrsr_core.machine import physical_memory
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
@@ -75,11 +75,6 @@ def image_memory(encoding: Encoding, n_coils: int, settings: Settings) -> ImageM
 def _model_bytes(ny: int, nx: int, n_virtual: int) -> int:
     """Return the memory that maps and networks need for one slice of this LR matrix."""
     return 4 * ny * nx * (MAP_COPIES * COMPLEX * n_virtual + PIXEL_BYTES)
-
-
-def physical_memory() -> int:
-    """Return the memory of this machine in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_memory(encoding: Encoding, n_coils: int, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from ismrmrd.hdf5 import image_header_dtype
 
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
-from gadget.output.inputs import check_inputs_stay
+from gadget.inputs import check_inputs_stay
 from gadget.server.chain_edit import with_properties
 from gadget.server.protocol.connection import CONFIG_FILE_BYTES, Message, read_payload
 from gadget.server.protocol.messages import (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gadget.errors import UsageError
-from gadget.output.inputs import check_inputs_stay
+from gadget.inputs import check_inputs_stay
 from jrsr_core.atomic import whole_file
 
 STANDARD = "-"

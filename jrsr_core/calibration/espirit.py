@@ -165,8 +165,10 @@ def row_space_kernels(
     power, vectors = torch.linalg.eigh(windows @ windows.mH if is_wide else windows.mH @ windows)
     least = threshold * float(power[-1].clamp_min(0.0).sqrt())
     if noise_std is not None and MEDIAN_TO_LARGEST * float(power.median()) > least**2:
-        least = max(least, noise_std() * _largest_of_noise(tuple(acs.shape), kernel))
-    keep = power > min(least**2, 0.5 * float(power[-1]))
+        floor = noise_std() * _largest_of_noise(tuple(acs.shape), kernel)
+        if floor**2 < float(power[-1]):  # Otherwise there is nothing but noise to make maps of.
+            least = max(least, floor)
+    keep = power > least**2
     kernels = vectors[:, keep]
     if not is_wide:
         kernels = windows @ kernels / power[keep].sqrt()

@@ -14,8 +14,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
 from jrsr_core.weights.card import WeightsCard
 
 from .contradiction import Residual
@@ -79,28 +77,14 @@ def unlike_any(cards: Iterable[WeightsCard], **figures: Figure) -> list[str]:
 def training_ranges(card: WeightsCard | None) -> dict[str, tuple[float, float]]:
     """Return (low, high) of every figure on the card; empty without a card or such figures.
 
-    A fully sampled scan counts as acceleration 1. A card without figures of its own has those of
-    the protocol that it names.
+    A fully sampled scan counts as acceleration 1.
     """
     raw: Mapping[str, Any] = card.range if card else {}
     known = {name: (float(raw[name][0]), float(raw[name][1])) for name in FIGURES if name in raw}
-    if not known and raw.get("protocol") in PROTOCOLS:
-        return _protocol_ranges(PROTOCOLS[raw["protocol"]])
     masks = [kind for kind, _ in raw.get("masks", [])]
     if "acceleration" in known and "full" in masks:
         known["acceleration"] = (1.0, known["acceleration"][1])
     return known
-
-
-def _protocol_ranges(protocol: Protocol) -> dict[str, tuple[float, float]]:
-    """Return the figures of scans that all follow a protocol, after coil compression."""
-    figures = {
-        "n_coils": min(protocol.n_coils, CalibrationSettings().n_virtual_coils),
-        "acceleration": protocol.acceleration,
-        "n_acs": protocol.n_acs,
-        "noise_db": protocol.noise_db,
-    }
-    return {name: (float(value), float(value)) for name, value in figures.items()}
 
 
 def not_converged(residual: float) -> list[str]:

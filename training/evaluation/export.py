@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from jrsr_core.atomic import check_target
+from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
 from jrsr_core.weights.sets import split_set
 from training.data.batches import acquired_settings
-from training.data.manifest import NAME, Manifest
+from training.data.manifest import NAME, Acquisition, Manifest
 from training.data.ranges import without_neutral
 from training.runs.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.runs.log import read_log
@@ -41,8 +43,25 @@ def describe_data(manifest: Manifest) -> tuple[str, dict[str, Any]]:
     acquisition = asdict(manifest.acquisition)
     variety = without_neutral(acquisition.pop("variety") or {})
     acquisition.pop("seed")  # No range; `data_sha256` identifies the scans.
-    ranges = {k: v for k, v in (acquisition | variety).items() if v not in (0, "")}
+    figures = variety or protocol_ranges(manifest.acquisition)
+    ranges = {k: v for k, v in (acquisition | figures).items() if v not in (0, "")}
     return f"{len(scans)} scans of {n_subjects} subjects from {inputs}", ranges
+
+
+def protocol_ranges(acquisition: Acquisition) -> dict[str, list[float]]:
+    """Return the figures of scans that all follow a protocol, under the names of `Variety`.
+
+    Coils are those after compression.
+    """
+    protocol = PROTOCOLS[acquisition.protocol]
+    n_virtual = CalibrationSettings().n_virtual_coils
+    figures = {
+        "n_coils": min(acquisition.n_coils or protocol.n_coils, n_virtual),
+        "noise_db": protocol.noise_db,
+        "acceleration": protocol.acceleration,
+        "n_acs": protocol.n_acs,
+    }
+    return {name: [value, value] for name, value in figures.items()}
 
 
 def metrics_of(rows: Path, weights_sha256: str = "") -> dict[str, Any]:

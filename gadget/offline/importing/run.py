@@ -7,7 +7,7 @@ import h5py
 
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
-from gadget.output.inputs import check_inputs_stay
+from gadget.inputs import check_inputs_stay
 from jrsr_core.atomic import check_space, check_target, whole_file
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.foreign import (

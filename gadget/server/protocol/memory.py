@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from gadget.scan.memory import physical_memory
 from jrsr_core.cancellation import checkpoint
+from jrsr_core.machine import physical_memory
 
 
 class MemoryBudget:
