@@ -81,9 +81,9 @@ def check_space(folder: Path, n_bytes: int, file_bytes: int = 0) -> None:
     Neither the disk, a quota nor a limit of file sizes may stand in the way: HDF5 crashes on them.
     """
     wanted = n_bytes + SPACE_MARGIN
+    text = f"no space left in {folder}: {wanted / 2**20:.1f} MiB needed"
     free = shutil.disk_usage(folder).free
     if free < wanted:
-        text = f"no space left in {folder}: {wanted / 2**20:.1f} MiB needed"
         raise OSError(f"{text}, {free / 2**20:.1f} MiB free")
     with scratch_file(folder) as probe:
         try:
@@ -92,7 +92,6 @@ def check_space(folder: Path, n_bytes: int, file_bytes: int = 0) -> None:
                 os.posix_fallocate(probe.fileno(), 0, min(wanted, LARGEST_PROBE))
         except OSError as error:
             if error.errno in FULL:
-                text = f"no space left in {folder}: {wanted / 2**20:.1f} MiB needed"
                 raise OSError(f"{text}, {reason(error)}") from None
 
 

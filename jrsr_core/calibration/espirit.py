@@ -28,7 +28,7 @@ from jrsr_core.arrays import Array, as_samples
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 
-from .settings import RANGES
+from .settings import check_range
 from .subspace import leading_eigenvectors
 
 MAX_ACS = (24, 24)
@@ -87,8 +87,8 @@ def espirit_maps(
         side, a grid below 2 x 2, a threshold or crop outside 0 to 0.99.
     """
     acs = as_samples(acs, "acs", ("coil", "y", "x"))
-    _check_range("threshold", threshold)
-    _check_range("crop", crop)
+    check_range("threshold", threshold)
+    check_range("crop", crop)
     if min(image_shape) < 2:
         raise ValueError(f"image_shape is {tuple(image_shape)}, each axis needs at least 2")
     n_coils = acs.shape[0]
@@ -213,12 +213,6 @@ def soft_weight(eigenvalues: Tensor, crop: float) -> Tensor:
     """Return the weight of soft-SENSE maps: 0 below `crop`, 1 at eigenvalue 1, cosine between."""
     ramp = ((eigenvalues - crop) / (1 - crop)).clamp(0.0, 1.0)
     return 0.5 - 0.5 * torch.cos(math.pi * ramp)
-
-
-def _check_range(name: str, value: float) -> None:
-    low, high = RANGES[name]
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, expected {low} to {high}")
 
 
 def _prepare(acs: Tensor, kernel: Shape) -> Tensor:

@@ -50,9 +50,15 @@ class CalibrationSettings:
 
     def __post_init__(self) -> None:
         """Check every value against its range."""
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {low} to {high}")
+        for name in RANGES:
+            check_range(name, getattr(self, name))
+
+
+def check_range(name: str, value: float) -> None:
+    """Raise `ValueError` if a setting is outside its range (`RANGES`)."""
+    low, high = RANGES[name]
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, expected {low} to {high}")
 
 
 def hr_shape(lr_shape: tuple[int, int]) -> tuple[int, int]:

@@ -43,7 +43,8 @@ DEVICE = (
     "deviceID",
     "deviceSerialNumber",
 )
-"""Elements of `acquisitionSystemInformation` that tell one scanner from another."""
+"""Elements of `acquisitionSystemInformation` that tell one scanner from another; the first two name
+its kind."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         what = f"{len(found)} encodings, at most {MAX_ENCODINGS} are accepted"
         raise BadScan(f"header: {what if found else 'encoding is missing'}")
     encodings = tuple(_encoding(e, i) for i, e in enumerate(found))
-    system = (_text(root, f"acquisitionSystemInformation/system{w}") for w in ("Vendor", "Model"))
+    device = tuple(_text(root, f"acquisitionSystemInformation/{name}") for name in DEVICE)
     return ScanHeader(
         xml=text,
         encodings=encodings,
@@ -99,7 +100,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         protocol_name=_text(root, "measurementInformation/protocolName"),
         measurement_id=_text(root, "measurementInformation/measurementID"),
         noise_measurement_id=_noise_measurement_id(root),
-        system=" ".join(filter(None, system)),
+        system=" ".join(filter(None, device[:2])),
         field_strength_t=_number(root, "acquisitionSystemInformation/systemFieldStrength_T"),
         te_ms=_numbers(root, "sequenceParameters/TE"),
         tr_ms=_numbers(root, "sequenceParameters/TR"),
@@ -107,7 +108,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
         or DEFAULT_NOISE_BANDWIDTH,
         coil_names=_coil_names(root),
-        device=tuple(_text(root, f"acquisitionSystemInformation/{name}") for name in DEVICE),
+        device=device,
     )
 
 

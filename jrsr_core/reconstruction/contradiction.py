@@ -29,8 +29,7 @@ class Contradiction(ValueError):
 
 def contradicts(residual: float, expected: float) -> bool:
     """Return whether an image of this k-space residual contradicts the measurement."""
-    excess = math.sqrt(max(residual**2 - expected**2, 0.0))
-    return excess > EXCESS and residual > RATIO * expected
+    return Residual(residual, expected).excess > EXCESS and residual > RATIO * expected
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Raw data of images that failed are kept as scans, or it is said why not."""
 
-import resource
 import threading
 
 import numpy as np
@@ -15,6 +14,7 @@ from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
 from jrsr_core.mrd.planning.plan import plan_scan
+from tests.helpers.disk import largest_file
 from tests.helpers.mrd_scans import copied, noise_samples, small_scan
 from tests.helpers.peer import CHEAP
 
@@ -119,10 +119,8 @@ def test_names_that_are_no_file_names(protocol, tmp_path):
 @pytest.fixture
 def full_disk():
     """No file may become larger than 20 kB, as on a disk with no more room."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with largest_file(20_000):
+        yield
 
 
 def test_a_full_disk_costs_no_image_and_leaves_no_half_file(tmp_path, full_disk, capfd):

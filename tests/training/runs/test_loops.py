@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -16,6 +15,7 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.load import load_weights
+from tests.helpers.disk import largest_file
 from tests.helpers.processes import run_process
 from tests.training.conftest import changed, tiny
 from training.config.former_keys import FORMER_KEYS
@@ -193,14 +193,10 @@ def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path):
     run.state.step = 1
     run.save()
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
-    try:
-        run.state.step = 2
-        with pytest.raises(CheckpointError, match=r"not written .*previous checkpoint is kept"):
-            run.save()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    run.state.step = 2
+    message = r"not written .*previous checkpoint is kept"
+    with largest_file(len(before) // 2), pytest.raises(CheckpointError, match=message):
+        run.save()
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))
 
