@@ -6,9 +6,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
+from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, own_networks
 from jrsr_core.mrd.xml import XmlError, parse_xml
 from jrsr_core.spelling import nearest
 from jrsr_core.validation import expected
+from jrsr_core.weights.sets import split_set
 
 from .errors import UsageError
 from .plain_text import plain
@@ -132,10 +134,11 @@ def _check_type(name: str, value: Any) -> None:
         raise UsageError(f"{name} is {shown} in JSON, expected {expected(field)}")
 
 
-def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
+def named_properties(name: str) -> dict[str, Any]:
     """Return the settings that a configuration name stands for.
 
-    OpenRecon means int16 images, the name of a model means this model.
+    OpenRecon means int16 images, the name of a model means this model, with its set of weights and
+    with ``+dc`` where the name has them.
 
     Raises
     ------
@@ -147,7 +150,8 @@ def named_properties(name: str, models: tuple[str, ...]) -> dict[str, Any]:
         return {"output": "int16"}
     if plain in (*NAMES, ""):
         return {}
-    if plain in models:
+    models = (*MODEL_NAMES, *own_networks())
+    if split_set(plain)[0].removesuffix(CONSISTENT) in models:
         return {"model": plain}
     raise UsageError(f"unknown configuration {name!r}{nearest(plain, (*NAMES, *models))}")
 

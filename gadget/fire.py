@@ -24,9 +24,6 @@ from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.wire import Stream
 from gadget.server.session import Session
 from gadget.settings import Settings
-from jrsr_core.models.names import MODEL_NAMES
-
-MODELS = tuple(MODEL_NAMES)
 
 
 def process(connection: Any, config: Any, metadata: Any) -> int:
@@ -74,7 +71,7 @@ def _properties(config: Any) -> dict[str, Any]:
     """
     text = json.dumps(config) if isinstance(config, dict) else _text(config)
     if text[:1] not in ("{", "<"):
-        return {} if text == __name__ else named_properties(text, MODELS)
+        return {} if text == __name__ else named_properties(text)
     properties = properties_of(text.encode("utf-8"))
     return _named_in(text) | properties
 
@@ -92,6 +89,6 @@ def _named_in(text: str) -> dict[str, Any]:
     inner = value.get("parameters", value)
     name = inner.get("config") if isinstance(inner, dict) else None
     try:
-        return named_properties(name, MODELS) if isinstance(name, str) else {}
+        return named_properties(name) if isinstance(name, str) else {}
     except UsageError:
         return {}  # The name of a module of that server.

@@ -29,7 +29,6 @@ from gadget.server.protocol.wire import (
     shut_down,
 )
 from gadget.settings import Settings
-from jrsr_core.models.names import MODEL_NAMES
 
 from .health import ScanState
 from .noise_memory import CONFIG as NOISE_CONFIG
@@ -195,7 +194,7 @@ class ServedConnection:
 
         groups = [properties_of(peer.config, warn)]
         if peer.config_name is not None:
-            groups.append(named_properties(peer.config_name, tuple(MODEL_NAMES)))
+            groups.append(named_properties(peer.config_name))
         # MRD clients send their parameters after the header; Gadgetron never sends a text.
         later = [] if peer.is_gadgetron else inbox.first_texts()
         texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]

@@ -9,7 +9,6 @@ from gadget.errors import UsageError
 from gadget.settings import Settings
 from tests.helpers import layouts
 
-MODELS = ("jrsr", "jrsr-dc", "cg-sense+sinc")
 OLD_STYLE = """<configuration>
   <!-- a comment -->
   <property><name> model </name><value>cg-sense+sinc</value></property>
@@ -131,12 +130,12 @@ def test_a_wrong_value_is_named(properties, words):
 
 def test_names_of_configurations():
     for name in ("jrsr", "jrsr.xml", "default", ""):
-        assert named_properties(name, MODELS) == {}
-    assert named_properties("openrecon", MODELS) == {"output": "int16"}
-    for name in ("cg-sense+sinc", "jrsr-dc.xml"):
-        assert named_properties(name, MODELS) == {"model": name.removesuffix(".xml")}
+        assert named_properties(name) == {}
+    assert named_properties("openrecon") == {"output": "int16"}
+    for name in ("cg-sense+sinc", "jrsr-dc.xml", "jrsr@wall-16x", "recon+sr+dc@brain-5x.xml"):
+        assert named_properties(name) == {"model": name.removesuffix(".xml")}
     with pytest.raises(UsageError, match=r"unknown configuration 'cg-sence\+sinc', did you mean"):
-        named_properties("cg-sence+sinc", MODELS)
+        named_properties("cg-sence+sinc")
 
 
 def test_unknown_parameters_of_json_are_a_warning(caplog):
