@@ -6,11 +6,13 @@ from gadget.output.names import ENDINGS
 from gadget.settings import Settings
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.validation import choices_of
+from jrsr_core.weights.sets import SEPARATOR, names_in_sets
 
 
 def models(incomplete: str) -> list[str]:
-    """Return the systems whose names begin like this."""
-    return [name for name in MODEL_NAMES if name.startswith(incomplete)]
+    """Return the systems whose names begin like this; those of a set once its "@" is there."""
+    names = names_in_sets() if SEPARATOR in incomplete else MODEL_NAMES
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def setting_names(incomplete: str) -> list[str]:
@@ -35,6 +37,6 @@ def formats(incomplete: str) -> list[str]:
 def _values(key: str) -> Iterator[str]:
     field = Settings.model_fields.get(key)
     if key == "model":
-        yield from MODEL_NAMES
+        yield from (*MODEL_NAMES, *names_in_sets())
     elif field is not None:
         yield from choices_of(field) or map(str, field.examples or ())

@@ -36,6 +36,16 @@ def weight_sets() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != DEFAULT_SET))
 
 
+def names_in_sets() -> list[str]:
+    """Return ``NAME@SET`` of all weights in sets, by the names of their files."""
+    root = shipped_folder()
+    return [
+        f"{path.stem.rpartition('_')[0]}{SEPARATOR}{chosen}"
+        for chosen in weight_sets()
+        for path in cards_in(root / chosen)
+    ]
+
+
 def split_set(system: str) -> tuple[str, str]:
     """Return the name and the set of ``NAME@SET``; the set is empty where none is named.
 

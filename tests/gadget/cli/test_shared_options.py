@@ -1,6 +1,7 @@
 """What every command has: -h, --version, --quiet, whole summaries, completion by the shell."""
 
 import os
+import shlex
 import sys
 
 import pytest
@@ -65,8 +66,10 @@ def test_quiet_ends_with_its_block(capfd):
         ("jrsr rec", ["recon"]),
         ("jrsr recon --mod", ["--model"]),
         ("jrsr recon --model jrsr", ["jrsr", "jrsr-dc"]),
+        ("jrsr recon --model jrsr@w", ["jrsr@wall-16x"]),
         ("jrsr recon --set crop", ["crop="]),
         ("jrsr recon --set on_failure=", ["on_failure=fallback", "on_failure=stop"]),
+        ("jrsr recon --set model=t2net", ["model=t2net", "model=t2net@brain-5x"]),
     ],
 )
 def test_the_shell_completes(words, expected):
@@ -84,6 +87,10 @@ def test_the_shell_completes(words, expected):
     assert "serve" not in done.stdout
 
 
-def test_the_script_of_completion_is_printed(capfd):
-    shown = jrsr(capfd, "--show-completion", "bash")
-    assert shown.code == 0 and "_JRSR_COMPLETE=complete_bash" in shown.out
+def test_the_script_of_completion_is_that_of_the_shell():
+    """The shell is the one that has started the process."""
+    # Without the second command bash would be replaced by the process.
+    words = shlex.join([sys.executable, "-m", "gadget", "--show-completion"])
+    done = run_process(["bash", "-c", f"{words}; exit $?"])
+    assert done.returncode == 0, done.stderr
+    assert "_JRSR_COMPLETE=complete_bash" in done.stdout

@@ -8,7 +8,7 @@ from jrsr_core.weights.card import CardError, WeightsCard
 from jrsr_core.weights.find import find_card, find_system, system_name
 from jrsr_core.weights.load import load_system
 from jrsr_core.weights.save import save_weights
-from jrsr_core.weights.sets import list_shipped, shipped_folder
+from jrsr_core.weights.sets import SEPARATOR, list_shipped, names_in_sets, shipped_folder
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,7 @@ def test_shipped_systems_are_listed_by_the_name_that_selects_them():
         (path,) = find_system(name)
         assert WeightsCard.read(path) == card
         assert card.own_metrics, name
+    assert sorted(names_in_sets()) == sorted(name for name in listed if SEPARATOR in name)
 
 
 @pytest.mark.parametrize(
