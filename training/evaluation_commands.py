@@ -90,6 +90,9 @@ def table(
     paper: Annotated[
         bool, typer.Option("--paper", help="Print the paper's tables 1 to 4 beside its figures.")
     ] = False,
+    by_subject: Annotated[
+        bool, typer.Option("--by-subject", help="Each subject counts once, not each slice.")
+    ] = False,
 ) -> None:
     """Print mean and standard deviation over slices, the best in bold; compare with a system."""
     from training.evaluation.tables import latex, make_table, markdown, paper_tables
@@ -100,10 +103,12 @@ def table(
     if not paper:
         if len(rows) > 1:
             raise UsageError(f"{len(rows)} CSV files given, several are for --paper alone")
-        typer.echo(styles[style](make_table(rows[0], kind=kind, proposed=proposed)))
+        typer.echo(
+            styles[style](make_table(rows[0], kind=kind, proposed=proposed, by_subject=by_subject))
+        )
         return
     mark = "% " if style == "latex" else ""
-    tables = paper_tables(rows, kind, proposed)
+    tables = paper_tables(rows, kind, proposed, by_subject=by_subject)
     texts = [f"{mark}{caption}\n\n{styles[style](made)}" for caption, made in tables.items()]
     typer.echo("\n\n".join(texts))
 

@@ -52,8 +52,18 @@ def place_of(row: dict) -> Place:
     return row["file"], row["slice"]
 
 
-def summarise(path: Path) -> list[dict]:
+def subject_of(row: dict) -> str:
+    """Return the subject of a row.
+
+    An older CSV has no subject for a file without names; such a file is one subject.
+    """
+    return row["subject"] or row["file"]
+
+
+def summarise(path: Path, *, by_subject: bool = False) -> list[dict]:
     """Return mean and standard deviation (n - 1) over slices of every model and protocol.
+
+    With `by_subject` each subject counts once, by the mean over its slices, however many it has.
 
     A metric that is missing in a row is None for the whole system. For the seconds the median
     replaces the mean: a single slice delayed by a busy machine would dominate it.
@@ -67,14 +77,22 @@ def summarise(path: Path) -> list[dict]:
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
         entry |= {"bound": any(map(is_bound, mine)), "places": {place_of(r) for r in mine}}
         entry["weights_sha256"] = mine[0]["weights_sha256"]
-        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean) for c in METRICS}
+        subjects = [subject_of(r) for r in mine] if by_subject else None
+        entry["subjects"] = len({subject_of(r) for r in mine})
+        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean, subjects) for c in METRICS}
         entry["seconds_total"] = _centre_and_sd([r["seconds_total"] for r in mine], np.median)
         table.append(entry)
     return table
 
 
-def _centre_and_sd(texts: list[str], centre: Callable) -> tuple[float, float] | None:
+def _centre_and_sd(
+    texts: list[str], centre: Callable, subjects: list[str] | None = None
+) -> tuple[float, float] | None:
+    """Return both over the values, or over the means of the values of each subject."""
     if not all(texts):
         return None
     values = np.array([float(t) for t in texts])
+    if subjects is not None:
+        of_subject = np.array(subjects)
+        values = np.array([values[of_subject == s].mean() for s in dict.fromkeys(subjects)])
     return float(centre(values)), float(values.std(ddof=1)) if len(values) > 1 else 0.0

@@ -1,9 +1,9 @@
 """Tables like the paper's 1 to 4 from the CSV rows of `evaluate`, in Markdown or LaTeX.
 
-Mean and standard deviation over slices, the median of the seconds. The best in bold, of the systems
-judged on every slice of the table; the bound never is. With a proposed system every other one is
-compared with it on the slices both have: difference of PSNR (proposed minus other) as a mean over
-slices, its 95 % interval and its p value; see `statistics`.
+Mean and standard deviation over slices, or over subjects; the median of the seconds. The best in
+bold, of the systems judged on every slice of the table; the bound never is. With a proposed system
+every other one is compared with it on the slices both have: difference of PSNR (proposed minus
+other) as a mean over slices or subjects, its 95 % interval and its p value; see `statistics`.
 
 A system may have several rows, of weights of different sets: ``jrsr`` and ``jrsr@brain-5x``.
 """
@@ -16,7 +16,7 @@ from jrsr_core.weights.sets import SEPARATOR, split_set
 from training.errors import UsageError
 
 from .paper import KINDS, PROPOSED, order_of, paper_figures, table_number
-from .rows import place_of, read_rows, summarise
+from .rows import place_of, read_rows, subject_of, summarise
 from .statistics import Comparison, compare
 
 PAPER_HEADING = "paper: PSNR / SSIM / LPIPS / s"
@@ -95,8 +95,12 @@ def _cell(value: tuple[float, float] | None, column: Column) -> str:
     return f"{mean} ± {sd}" if column.with_sd else mean
 
 
-def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) -> Comparison:
+def compare_systems(
+    rows: list[dict], protocol: str, proposed: str, other: str, *, by_subject: bool = False
+) -> Comparison:
     """Compare the PSNR of two systems on the slices that both have.
+
+    With `by_subject` the mean is over subjects, each with the mean difference of its slices.
 
     Raises
     ------
@@ -109,8 +113,7 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
         if row["protocol"] == protocol and row["model"] in scores:
             place = place_of(row)
             scores[row["model"]][place] = float(row["psnr"])
-            # An older CSV has no subject for a file without names; such a file is one subject.
-            subjects[place] = row["subject"] or row["file"]
+            subjects[place] = subject_of(row)
     common = scores[proposed].keys() & scores[other].keys()
     if not common:
         raise UsageError(f"{proposed} and {other} have no slice of {protocol} in common")
@@ -118,15 +121,17 @@ def compare_systems(rows: list[dict], protocol: str, proposed: str, other: str) 
     for place in sorted(common):
         difference = scores[proposed][place] - scores[other][place]
         differences.setdefault(subjects[place], []).append(difference)
+    if by_subject:
+        differences = {s: [sum(values) / len(values)] for s, values in differences.items()}
     return compare(differences)
 
 
-def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
+def _compared(rows: list[dict], entry: dict, proposed: str, by_subject: bool) -> list[str]:
     protocol = entry["protocol"]
     has_proposed = any(r["model"] == proposed and r["protocol"] == protocol for r in rows)
     if entry["model"] == proposed or not has_proposed:
         return ["", ""]
-    found = compare_systems(rows, protocol, proposed, entry["model"])
+    found = compare_systems(rows, protocol, proposed, entry["model"], by_subject=by_subject)
     difference = f"{found.difference:+.2f}"
     if found.n_subjects < 2:
         return [difference, ""]
@@ -134,7 +139,9 @@ def _compared(rows: list[dict], entry: dict, proposed: str) -> list[str]:
     return [f"{difference} ({found.low:+.2f} to {found.high:+.2f})", p]
 
 
-def paper_tables(paths: list[Path], kind: str, proposed: str | None) -> dict[str, Table]:
+def paper_tables(
+    paths: list[Path], kind: str, proposed: str | None, *, by_subject: bool = False
+) -> dict[str, Table]:
     """Return the paper's tables that CSV files have rows for, beside its figures, by caption.
 
     Parameters
@@ -144,6 +151,8 @@ def paper_tables(paths: list[Path], kind: str, proposed: str | None) -> dict[str
     proposed
         As `make_table`; by default the network of the paper, with the weights of the protocol
         if the CSV has them.
+    by_subject
+        As `make_table`.
 
     Raises
     ------
@@ -163,7 +172,14 @@ def paper_tables(paths: list[Path], kind: str, proposed: str | None) -> dict[str
                 if number in found:
                     raise UsageError(f"{path}: another file has rows of {protocol} as well")
                 caption = f"Table {number}. {name.capitalize()}, {protocol}"
-                made = make_table(path, kind=name, proposed=against, paper=True, protocol=protocol)
+                made = make_table(
+                    path,
+                    kind=name,
+                    proposed=against,
+                    paper=True,
+                    protocol=protocol,
+                    by_subject=by_subject,
+                )
                 found[number] = caption, made
     return dict(found[number] for number in sorted(found))
 
@@ -181,6 +197,7 @@ def make_table(
     proposed: str | None = None,
     paper: bool = False,
     protocol: str | None = None,
+    by_subject: bool = False,
 ) -> Table:
     """Return the table of a CSV.
 
@@ -195,6 +212,8 @@ def make_table(
     paper
         Add a last column with what the paper reports, and the rows of the paper's network and of
         ours whatever the kind.
+    by_subject
+        Means over subjects, each with the mean over its slices, in place of means over slices.
 
     Raises
     ------
@@ -203,7 +222,7 @@ def make_table(
     """
     if kind not in ("all", *KINDS):
         raise UsageError(f"table is {kind!r}, known: all, {', '.join(KINDS)}")
-    rows, entries = read_rows(path), summarise(path)
+    rows, entries = read_rows(path), summarise(path, by_subject=by_subject)
     entries = [e for e in entries if protocol in (None, e["protocol"])]
     if not entries:
         raise UsageError(f"{path}: no rows")
@@ -212,7 +231,8 @@ def make_table(
         raise UsageError(f"{path}: no row of the proposed system {proposed}, there are: {known}")
     entries = _chosen(entries, kind, proposed, paper)
     columns = [c for c in COLUMNS if any(e[c.name] is not None for e in entries)]
-    headings = ["protocol", "system", *(c.heading for c in columns), "slices"]
+    count = "subjects" if by_subject else "slices"
+    headings = ["protocol", "system", *(c.heading for c in columns), count]
     headings += ["PSNR gain of proposed (95 %)", "p"] if proposed else []
     headings += [PAPER_HEADING] if paper else []
     cells, bold = [], set()
@@ -223,8 +243,8 @@ def make_table(
             if _is_best(entry, column, comparable):
                 bold.add((i, len(cells[i])))
             cells[i].append(_cell(entry[column.name], column))
-        cells[i].append(str(entry["slices"]))
-        cells[i] += _compared(rows, entry, proposed) if proposed else []
+        cells[i].append(str(entry[count]))
+        cells[i] += _compared(rows, entry, proposed, by_subject) if proposed else []
         if paper:
             key = entry["protocol"], split_set(entry["model"])[0]
             cells[i].append(paper_figures().get(key, ""))

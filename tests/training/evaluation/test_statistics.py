@@ -73,18 +73,47 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 82 <= covered <= 99
 
 
-def test_the_proposed_system_may_have_rows_of_one_protocol_alone(tmp_path):
-    path = tmp_path / "rows.csv"
+def write_rows(path, judged):
+    """Write a CSV of `evaluate` with rows (model, protocol, subject, PSNR)."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        for protocol in ("brain-5x", "wall-16x"):
-            for name, psnr in ((f"jrsr@{protocol}", 30), (f"sr@{protocol}", 29)):
-                for i in range(3):
-                    writer.writerow({
-                        "model": name, "protocol": protocol, "file": "a", "subject": f"s{i}",
-                        "slice": i, "psnr": psnr + i, "ssim": 0.9, "scan": "undersampled",
-                    })  # fmt: skip
+        counts = {}
+        for model, protocol, subject, psnr in judged:
+            index = counts[model, protocol] = counts.get((model, protocol), -1) + 1
+            writer.writerow({
+                "model": model, "protocol": protocol, "file": "a", "subject": subject,
+                "slice": index, "psnr": psnr, "ssim": 0.9, "scan": "undersampled",
+            })  # fmt: skip
+    return path
+
+
+def test_a_table_by_subject_counts_each_subject_once(tmp_path):
+    subjects = ("a", "a", "a", "b")
+    rows = [("jrsr", "brain-5x", s, v) for s, v in zip(subjects, (30, 31, 32, 22), strict=True)]
+    rows += [("sr", "brain-5x", s, v) for s, v in zip(subjects, (29, 30, 31, 16), strict=True)]
+    path = write_rows(tmp_path / "rows.csv", rows)
+
+    def figures(**options):
+        table = make_table(path, proposed="jrsr", **options)
+        names = ("PSNR [dB]", table.headings[-2], table.headings[-3])
+        return {row[1]: [row[table.headings.index(n)] for n in names] for row in table.cells}
+
+    assert figures()["jrsr"] == ["28.75 ± 4.57", "", "4"]
+    assert figures()["sr"][1].startswith("+2.25 (")
+    # Means 31 and 22 of the subjects: 26.5, and a standard deviation of 9 / sqrt(2).
+    assert figures(by_subject=True)["jrsr"] == ["26.50 ± 6.36", "", "2"]
+    assert figures(by_subject=True)["sr"][1] == "+3.50 (+1.00 to +6.00)"
+
+
+def test_the_proposed_system_may_have_rows_of_one_protocol_alone(tmp_path):
+    rows = [
+        (name, protocol, f"s{i}", psnr + i)
+        for protocol in ("brain-5x", "wall-16x")
+        for name, psnr in ((f"jrsr@{protocol}", 30), (f"sr@{protocol}", 29))
+        for i in range(3)
+    ]
+    path = write_rows(tmp_path / "rows.csv", rows)
     table = make_table(path, proposed="jrsr@brain-5x")
     gains = {
         row[1]: row[table.headings.index("PSNR gain of proposed (95 %)")] for row in table.cells
