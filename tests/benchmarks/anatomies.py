@@ -4,9 +4,9 @@
 
 Every kind of `training.data.objects`, the image itself and a phantom are scanned by brain-5x (16
 coils, 30 dB) on a 232 x 256 matrix. Seeds are those of no training scan. Cells as in
-`generalisation`; `bound` is the scan without undersampling, sinc interpolated. `--conditions` names
-other scans of the same objects: one coil, hardly any line outside the calibration lines, low
-signal. A model may be LABEL=NAME or LABEL=CARD.
+`generalisation`; `upper reference` is the scan without undersampling, sinc interpolated.
+`--conditions` names other scans of the same objects: one coil, hardly any line outside the
+calibration lines, low signal. A model may be LABEL=NAME or LABEL=CARD.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from jrsr_core.simulation.protocols import load_image, simulate_protocol
 from training.data.objects import DRAWN, make_object
 from training.data.testset import find_slices
 
-from .generalisation import BOUND, cells_above_floor, judge, load_systems
+from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems
 
 SHAPE = (232, 256)
 FIRST_SEED = 1_000_000
@@ -68,7 +68,7 @@ def main():
     recons = load_systems(options.models)
     addresses = find_slices(options.data, options.objects)
     for condition in options.conditions:
-        sys.stdout.write(f"\n| {condition} | {' | '.join([*recons, BOUND])} |\n")
+        sys.stdout.write(f"\n| {condition} | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
         sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
         for kind in ("brain", "bent", *DRAWN, "phantom"):
             means = judge(scans(kind, addresses, CONDITIONS[condition]), recons)

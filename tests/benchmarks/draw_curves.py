@@ -10,7 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .generalisation import BOUND
+from .generalisation import UPPER_REFERENCE
 
 CELL = re.compile(r"(-?[\d.]+) \(([\d.]+)(?:, ([\d.]+))?\)")
 N_COLUMNS = 3
@@ -61,14 +61,14 @@ def draw(tables, path):
     for panel, (curve, (systems, rows)) in zip(panels, tables.items(), strict=False):
         points = [short(label) for label, _ in rows]
         for i, system in enumerate(systems):
-            bound = system == BOUND
+            is_reference = system == UPPER_REFERENCE
             panel.plot(
                 points,
                 [values[i] for _, values in rows],
-                "--" if bound else "o-",
-                color="black" if bound else COLOURS[i % len(COLOURS)],
-                linewidth=1 if bound else 1.6,
-                label="fully sampled + sinc" if bound else system,
+                "--" if is_reference else "o-",
+                color="black" if is_reference else COLOURS[i % len(COLOURS)],
+                linewidth=1 if is_reference else 1.6,
+                label="fully sampled + sinc" if is_reference else system,
             )
         panel.set(title=curve, xlabel=AXES[curve])
         panel.grid(alpha=0.3)

@@ -4,9 +4,9 @@
 
 The scan is that of brain-5x (LR 116 x 128, 16 coils, 1-D Gaussian 2.5x, 20 lines of ACS, 30 dB)
 with one figure changed at a time. Mean PSNR in dB (SSIM, effective resolution as a share of the HR
-Nyquist frequency) of the magnitude against the truth, nothing rescaled. `bound` is the same scan
-without undersampling, sinc interpolated. `--curves` names the tables wanted. A model may be
-LABEL=NAME or LABEL=CARD.
+Nyquist frequency) of the magnitude against the truth, nothing rescaled. `upper reference` is the
+same scan without undersampling, sinc interpolated. `--curves` names the tables wanted. A model may
+be LABEL=NAME or LABEL=CARD.
 """
 
 import argparse
@@ -45,7 +45,7 @@ CURVES = {
     "field of view along y": [{"phase_fov": f} for f in (1.0, 0.75, 0.6, 0.5)],
     "2-D masks": [{"mask": "poisson", "acceleration": r} for r in (2.0, 4.0)],
 }
-FLOOR, BOUND = "cg-sense+sinc", "bound"
+FLOOR, UPPER_REFERENCE = "cg-sense+sinc", "upper reference"
 
 
 def sized(image, lr_shape):
@@ -82,12 +82,12 @@ def load_systems(models, **settings):
 
 
 def judge(scans, recons):
-    """Mean PSNR, SSIM and resolution of every system, and of the bound, `FLOOR` fully sampled."""
-    scores = {name: [] for name in (*recons, BOUND)}
+    """Mean PSNR, SSIM, resolution of all systems and the upper reference, `FLOOR` fully sampled."""
+    scores = {name: [] for name in (*recons, UPPER_REFERENCE)}
     for made in scans:
         for name in scores:
-            recon = recons[FLOOR] if name == BOUND else recons[name]
-            image = recon(as_kspace_slice(made, fully_sampled=name == BOUND)).magnitude
+            recon = recons[FLOOR] if name == UPPER_REFERENCE else recons[name]
+            image = recon(as_kspace_slice(made, fully_sampled=name == UPPER_REFERENCE)).magnitude
             figures = [f(image, made.truth) for f in (psnr, ssim, effective_resolution)]
             scores[name].append([float(figure) for figure in figures])
     return {name: np.mean(values, 0) for name, values in scores.items()}
@@ -116,7 +116,7 @@ def main():
     recons = load_systems(options.models)
     addresses = find_slices(options.data, options.slices)
     for curve in options.curves:
-        sys.stdout.write(f"\n| {curve} | {' | '.join([*recons, BOUND])} |\n")
+        sys.stdout.write(f"\n| {curve} | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
         sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
         for change in CURVES[curve]:
             means = judge((scan(address, **change) for address in addresses), recons)

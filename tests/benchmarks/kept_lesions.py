@@ -7,10 +7,10 @@ Discs of several radii (HR pixels), brighter or darker than their surroundings b
 put into the truth at random places inside the object, before the scan; then, in discs of radius 5,
 stripes along x with a period of 2.5 pixels, finer than what is measured. Kept contrast: the change
 of the image, with the lesions and without, projected on the lesion, as a share of that of the
-truth. 1 keeps a lesion, 0 loses it. Mean and standard deviation over all places. `bound` is the
-scan without undersampling, sinc interpolated; `--denoise` adds `jrsr-dc` with these settings.
-`--png` draws a lesion of every radius and its surroundings, in one slice, and prints no table. A
-model may be LABEL=NAME or LABEL=CARD.
+truth. 1 keeps a lesion, 0 loses it. Mean and standard deviation over all places. `upper reference`
+is the scan without undersampling, sinc interpolated; `--denoise` adds `jrsr-dc` with these
+settings. `--png` draws a lesion of every radius and its surroundings, in one slice, and prints no
+table. A model may be LABEL=NAME or LABEL=CARD.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from gadget.output.picture import encode_png, grey_picture, montage
 from jrsr_core.reconstruction.load import load_model
 from training.data.testset import as_kspace_slice, find_slices, read_slice, scan_image
 
-from .generalisation import BOUND, FLOOR, load_systems
+from .generalisation import FLOOR, UPPER_REFERENCE, load_systems
 from .lesions import KINDS, OBJECT, RADII, kept_contrast, places, planted
 
 SIGNS = (1.0, -1.0)
@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--denoise", nargs="*", type=float, default=())
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
-    systems = {BOUND: load_model(FLOOR), **load_systems(options.models)}
+    systems = {UPPER_REFERENCE: load_model(FLOOR), **load_systems(options.models)}
     for value in options.denoise:
         systems[f"jrsr-dc, denoise {value:g}"] = load_model("jrsr-dc", denoise=value)
     addresses = find_slices(options.data, options.slices)
@@ -87,8 +87,8 @@ def main():
 
 
 def image_of(scan, label, recon):
-    """The magnitude that a system makes of a scan, of one without undersampling for the bound."""
-    return recon(as_kspace_slice(scan, fully_sampled=label == BOUND)).magnitude
+    """The magnitude that a system makes of a scan; the upper reference has it fully sampled."""
+    return recon(as_kspace_slice(scan, fully_sampled=label == UPPER_REFERENCE)).magnitude
 
 
 def picture(scans, systems):

@@ -4,7 +4,7 @@
 
 HR k-space gets noise once; its centre, undersampled, is the scan (brain-5x with 8 coils), and all
 of it, combined with the true maps, the truth. PSNR in dB (SSIM, resolution) against that truth, and
-PSNR above cg-sense+sinc. `bound` is the scan without undersampling, sinc interpolated.
+PSNR above cg-sense+sinc. `upper reference` is the scan without undersampling, sinc interpolated.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import load_image
 from training.data.testset import find_slices
 
-from .generalisation import BOUND, cells_above_floor, judge, load_systems
+from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems
 
 LEVELS = (20, 24, 30)
 N_COILS = 8
@@ -67,7 +67,7 @@ def main():
     options = parser.parse_args()
     recons = load_systems(options.models)
     addresses = find_slices(options.data, options.slices)
-    sys.stdout.write(f"| noise [dB] | {' | '.join([*recons, BOUND])} |\n")
+    sys.stdout.write(f"| noise [dB] | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
     sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
     for level in LEVELS:
         means = judge((noisy_scan(a, level) for a in addresses), recons)

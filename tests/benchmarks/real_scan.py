@@ -7,9 +7,9 @@ The file holds measured k-space (coil, ky, kx) of one slice, kx along the readou
 the scan; all of it, combined with ESPIRiT maps of its own centre (two sets of them where it is
 folded over), is the truth, with the noise that it has. PSNR in dB (SSIM, resolution) of the
 magnitude, nothing rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc.
-`bound` is the scan without undersampling, sinc interpolated. The noise is that of the outermost
-samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with its maps
-and white noise, `none` its magnitude.
+`upper reference` is the scan without undersampling, sinc interpolated. The noise is that of the
+outermost samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with
+its maps and white noise, `none` its magnitude.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from jrsr_core.simulation.acquisition import SimulatedSlice, to_low_resolution, 
 from jrsr_core.simulation.masks import make_mask
 from training.data.testset import as_kspace_slice
 
-from .generalisation import BOUND, cells_above_floor, judge, load_systems
+from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems
 from .held_out import load_kspace, outermost_noise
 
 N_ACS = 24
@@ -108,7 +108,7 @@ def main():
     recons = load_systems(options.models, calibration=CalibrationSettings(len(kspace)))
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
     sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")
-    sys.stdout.write(f"| mask | sampled | {' | '.join([*recons, BOUND])} |\n")
+    sys.stdout.write(f"| mask | sampled | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
     sys.stdout.write("|---" * (len(recons) + 3) + "|\n")
     for kind, acceleration in MASKS:
         if kind == "gaussian" and len(first.mask) / acceleration <= N_ACS:

@@ -37,7 +37,7 @@ from training.data.testset import (
 from training.errors import UsageError, as_usage
 
 from .other_images import OtherImages, read_folders
-from .rows import BOUND, COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, Place, place_of, read_rows
+from .rows import COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, UPPER_REFERENCE, Place, place_of, read_rows
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 SHORT_HASH = 12
@@ -89,7 +89,7 @@ def digest_of(system: "Judged") -> str:
 
 @dataclass(frozen=True)
 class System:
-    """A reconstructor, and whether it is given the scan without undersampling, as the bound is."""
+    """A reconstructor, and whether it is given the scan without undersampling (upper reference)."""
 
     recon: Reconstructor
     fully_sampled: bool = False
@@ -172,8 +172,8 @@ def names_by_label(models: Iterable[str]) -> dict[str, str]:
 def load_systems(models: list[str]) -> dict[str, System]:
     """Return the systems of texts as `names_by_label` takes them, by label.
 
-    A system is a name or a card that `weights.find` reads, or the bound "fully-sampled-lr+sinc":
-    a linear reconstruction of the LR scan without undersampling.
+    A system is a name or a card that `weights.find` reads, or the upper reference
+    "fully-sampled-lr+sinc": a linear reconstruction of the LR scan without undersampling.
 
     Raises
     ------
@@ -182,11 +182,13 @@ def load_systems(models: list[str]) -> dict[str, System]:
     """
     systems = {}
     for label, name in names_by_label(models).items():
-        bound = name == BOUND
+        is_reference = name == UPPER_REFERENCE
         # A system is judged as it is, however far its images are from the measurement.
         with as_usage():
-            recon = load_model("zero-filled+sinc" if bound else name, accept_contradictions=True)
-        systems[label] = System(recon, bound)
+            recon = load_model(
+                "zero-filled+sinc" if is_reference else name, accept_contradictions=True
+            )
+        systems[label] = System(recon, is_reference)
     return systems
 
 

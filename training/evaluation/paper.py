@@ -11,7 +11,7 @@ from pathlib import Path
 from jrsr_core.weights.sets import list_shipped, split_set
 from training.errors import UsageError
 
-from .rows import BOUND
+from .rows import UPPER_REFERENCE
 
 ABLATION = ("sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft")
 COMPARISON = (
@@ -29,7 +29,7 @@ PROPOSED = ("jrsr", "jrsr-dc")
 PROTOCOLS = ("brain-5x", "wall-16x")
 """Of tables 1 and 3, and of tables 2 and 4."""
 
-REFERENCES = ("zero-filled+sinc", "cg-sense+bicubic", "cg-sense+sinc", BOUND)
+REFERENCES = ("zero-filled+sinc", "cg-sense+bicubic", "cg-sense+sinc", UPPER_REFERENCE)
 """Rows without weights."""
 
 PAPER_FIGURES = Path(__file__).with_name("paper_figures.csv")

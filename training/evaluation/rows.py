@@ -18,9 +18,9 @@ COLUMNS = (
     *("fixed_point_residual", "iterations", "seconds_calibration", "seconds_rec", "seconds_sr"),
     *("seconds_consistency", "seconds_total", "weights_sha256", "commit"),
 )
-BOUND = "fully-sampled-lr+sinc"
+UPPER_REFERENCE = "fully-sampled-lr+sinc"
 UNDERSAMPLED, FULLY_SAMPLED = "undersampled", "fully sampled"
-"""Which scan a system was given; only the bound gets the one without undersampling."""
+"""Which scan a system was given; only the upper reference gets the one without undersampling."""
 
 Place = tuple[str, str]
 """File and slice."""
@@ -42,9 +42,9 @@ def read_rows(path: Path) -> list[dict]:
         return [dict.fromkeys(COLUMNS, "") | row for row in reader]
 
 
-def is_bound(row: dict) -> bool:
-    """Return whether a row is the bound; older CSV files mark it by its name only."""
-    return row["scan"] == FULLY_SAMPLED or (not row["scan"] and row["model"] == BOUND)
+def is_reference(row: dict) -> bool:
+    """Return whether a row is the upper reference; older CSV files mark it by its name only."""
+    return row["scan"] == FULLY_SAMPLED or (not row["scan"] and row["model"] == UPPER_REFERENCE)
 
 
 def place_of(row: dict) -> Place:
@@ -75,7 +75,7 @@ def summarise(path: Path, *, by_subject: bool = False) -> list[dict]:
     table = []
     for (model, protocol), mine in groups.items():
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
-        entry |= {"bound": any(map(is_bound, mine)), "places": {place_of(r) for r in mine}}
+        entry |= {"reference": any(map(is_reference, mine)), "places": {place_of(r) for r in mine}}
         entry["weights_sha256"] = mine[0]["weights_sha256"]
         subjects = [subject_of(r) for r in mine] if by_subject else None
         entry["subjects"] = len({subject_of(r) for r in mine})

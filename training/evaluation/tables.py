@@ -1,9 +1,10 @@
 """Tables like the paper's 1 to 4 from the CSV rows of `evaluate`, in Markdown or LaTeX.
 
 Mean and standard deviation over slices, or over subjects; the median of the seconds. The best in
-bold, of the systems judged on every slice of the table; the bound never is. With a proposed system
-every other one is compared with it on the slices both have: difference of PSNR (proposed minus
-other) as a mean over slices or subjects, its 95 % interval and its p value; see `statistics`.
+bold, of the systems judged on every slice of the table; the upper reference never is. With a
+proposed system every other one is compared with it on the slices both have: difference of PSNR
+(proposed minus other) as a mean over slices or subjects, its 95 % interval and its p value; see
+`statistics`.
 
 A system may have several rows, of weights of different sets: ``jrsr`` and ``jrsr@brain-5x``.
 """
@@ -74,8 +75,8 @@ def _chosen(entries: list[dict], kind: str, proposed: str | None, paper: bool) -
 
 
 def _comparable(entries: list[dict], protocol: str) -> list[dict]:
-    """Return the entries of a protocol that may be best: all slices judged, and not the bound."""
-    same = [e for e in entries if e["protocol"] == protocol and not e["bound"]]
+    """Return the entries that may be best: all slices of a protocol, not the upper reference."""
+    same = [e for e in entries if e["protocol"] == protocol and not e["reference"]]
     slices = set().union(*(e["places"] for e in same))
     return [e for e in same if e["places"] == slices]
 

@@ -14,7 +14,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.save import save_weights
 from tests.helpers.paths import ROOT
 from training.data.testset import find_slices, fitting_acs, scan_slice
-from training.evaluation.evaluate import BOUND, COLUMNS, Evaluation
+from training.evaluation.evaluate import COLUMNS, UPPER_REFERENCE, Evaluation
 from training.evaluation.figures import (
     Panel,
     check_figure,
@@ -87,7 +87,7 @@ def systems(tmp_path_factory):
 def table_rows(systems, data, tmp_path_factory):
     """A complete run over three slices."""
     out = tmp_path_factory.mktemp("rows") / "rows.csv"
-    list(Evaluation([*systems, BOUND], "brain-5x", data, out, 3))
+    list(Evaluation([*systems, UPPER_REFERENCE], "brain-5x", data, out, 3))
     return out
 
 
@@ -110,7 +110,7 @@ def test_a_complete_run_has_every_cell(table_rows, systems):
         assert row["seconds_rec"], row["model"]
         n_parts = row["weights_sha256"].count("+") + bool(row["weights_sha256"])
         sides = row["model"].split("+") if row["model"] in COMPARISON else [row["model"]]
-        assert n_parts == (0 if row["model"] == BOUND else sum(map(has_weights, sides)))
+        assert n_parts == (0 if row["model"] == UPPER_REFERENCE else sum(map(has_weights, sides)))
         assert row["squeezenet_distance"] == row["lpips"] == "", "no weights were given for them"
 
 
@@ -160,7 +160,7 @@ def test_figures_of_the_paper_stand_beside_ours(table_rows):
     assert reported["jrsr"] == "30.32 / 0.8682 / 0.0409 / 0.0775"
     assert reported["sr"] == "28.88 / 0.8462 / 0.0559", "tables 1 and 2 have no seconds"
     not_the_papers = {name for name, cell in reported.items() if not cell}
-    assert not_the_papers == {"recon+sr-sft", "jrsr-dc", BOUND} & reported.keys()
+    assert not_the_papers == {"recon+sr-sft", "jrsr-dc", UPPER_REFERENCE} & reported.keys()
 
 
 def test_one_table_of_the_paper_per_kind_and_protocol(table_rows):
@@ -204,7 +204,7 @@ def test_rows_of_several_sets_stand_side_by_side(tmp_path):
 def test_without_models_every_row_is_judged(protocol, data, tmp_path):
     systems = published_systems(protocol)
     judged = {name.removesuffix(f"@{protocol}") for name in systems}
-    assert {*PAPER, "cg-sense+sinc", BOUND} <= judged
+    assert {*PAPER, "cg-sense+sinc", UPPER_REFERENCE} <= judged
     assert systems[-2:] == ["jrsr-dc", "jrsr"] and len(systems) == len(set(systems))
     run = Evaluation(systems, protocol, data / "a.h5", tmp_path / "rows.csv", 1)
     n_fine_tuned = sum("-gan" in name for name in systems)
@@ -268,14 +268,16 @@ def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_
 
 def test_the_bound_is_the_bound_under_any_name(data, tmp_path):
     out, a = tmp_path / "rows.csv", data / "a.h5"
-    models = [f"bound={BOUND}", f"{BOUND}=zero-filled+sinc", "zero-filled+sinc"]
+    models = [f"bound={UPPER_REFERENCE}", f"{UPPER_REFERENCE}=zero-filled+sinc", "zero-filled+sinc"]
     rows = list(Evaluation(models, "brain-5x", a, out, 1))
     bound, misnamed, plain = (float(row["psnr"]) for row in rows)
     assert bound > misnamed == plain
     assert [row["scan"] for row in rows] == ["fully sampled", "undersampled", "undersampled"]
     table = make_table(out)
-    assert {table.cells[i][1] for i, _ in table.bold} == {BOUND, "zero-filled+sinc"}
-    pictures = [pictures_of(draw_figure([m], "brain-5x", a, 0)) for m in (BOUND, models[0])]
+    assert {table.cells[i][1] for i, _ in table.bold} == {UPPER_REFERENCE, "zero-filled+sinc"}
+    pictures = [
+        pictures_of(draw_figure([m], "brain-5x", a, 0)) for m in (UPPER_REFERENCE, models[0])
+    ]
     assert all(map(np.array_equal, *pictures))
     with pytest.raises(ValueError, match="rows of bound have scan fully sampled, the system has u"):
         Evaluation(["bound=zero-filled+sinc"], "brain-5x", a, out, 1)
@@ -308,12 +310,14 @@ class TestTableOfRows:
     def test_bold_is_for_systems_judged_on_the_same_slices(self, tmp_path):
         rows = [("few", "s", 0, 40, 1)]
         rows += [(m, "s", i, x, 1) for m, x in (("a", 20), ("b", 30)) for i in range(3)]
-        rows += [(BOUND, "s", i, 50, 1) for i in range(4)]
+        rows += [(UPPER_REFERENCE, "s", i, 50, 1) for i in range(4)]
         table = make_table(write_rows(tmp_path / "rows.csv", rows))
         assert {table.cells[i][1] for i, _ in table.bold} == {"b"}
 
     def test_the_bound_alone_is_not_bold(self, tmp_path):
-        path = write_rows(tmp_path / "rows.csv", [(BOUND, "s", i, 50, 1) for i in range(2)])
+        path = write_rows(
+            tmp_path / "rows.csv", [(UPPER_REFERENCE, "s", i, 50, 1) for i in range(2)]
+        )
         assert not make_table(path).bold
 
     def test_a_file_without_subjects_is_one_subject(self, tmp_path, data):
