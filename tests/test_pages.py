@@ -21,7 +21,12 @@ from training.config.groups import RunConfig
 TESTS = ROOT / "tests"
 TESTS_PAGE = text_of(next(p for p in pages() if str(p) == "tests/README.md"))
 README = next(p for p in pages() if str(p) == "README.md")
-WITH_COMMITS = ("training/results/README.md", "tests/README.md", "tests/benchmarks/README.md")
+RESULTS = ("README", "detail", "development", "paper", "range", "real_scans")
+WITH_COMMITS = (
+    *(f"training/results/{name}.md" for name in RESULTS),
+    "tests/README.md",
+    "tests/benchmarks/README.md",
+)
 """Pages of measurements, which name the commit of the code that was measured."""
 
 every_page = pytest.mark.parametrize("page", pages(), ids=str)
