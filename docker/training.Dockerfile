@@ -14,7 +14,7 @@ COPY training training
 COPY xml_chains xml_chains
 RUN version=$(sed -n 's/^torch==//p' constraints.txt) \
     && pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch==${version}" \
-    && pip install --no-cache-dir -c constraints.txt . \
+    && pip install --no-cache-dir -c constraints.txt ".[training]" \
     && useradd --create-home --uid 10001 jrsr
 USER jrsr
 WORKDIR /work
