@@ -1,4 +1,4 @@
-"""Quality on objects that are no brains, made as those of training are, and on brains beside them.
+"""Quality on objects other than brains, made as those of training are, and on brains beside them.
 
     python -m tests.benchmarks.anatomies --data brain_val.h5 [--objects 6] [--models A,B]
 

@@ -1,4 +1,4 @@
-"""Can the maps of `jrsr_core.quality` find a structure that the network made up?
+"""Does the hallucination map find a structure that was planted into the image of the network?
 
     python -m tests.benchmarks.lesions --data brain_test.h5 [--slices 12] [--models jrsr-dc]
 
