@@ -8,6 +8,7 @@ from torch import nn
 
 from .config import load_recipe
 from .evaluation.export import export
+from .runs import check_trains
 from .runs import fit as run_recipe
 from .runs.initial_weights import averaged_model
 from .runs.log import read_log
@@ -39,7 +40,8 @@ def fit(
     Raises
     ------
     ValueError
-        The recipe, the data or a checkpoint are wrong; the message is one line.
+        The recipe, the data or a checkpoint are wrong; the message is one line. So is a recipe
+        that trains no network (loop: tune).
     TrainingDiverged
         Gradients stayed without a finite value; the last good state is kept.
     Stopped
@@ -48,6 +50,7 @@ def fit(
     places = {"data": data, "out": out}
     values = dict(changes or {}) | {k: str(v) for k, v in places.items() if v is not None}
     config = load_recipe(Path(recipe), values)
+    check_trains(config)
     run_recipe(config, on_row)
     return FinishedRun(Path(config.out))
 

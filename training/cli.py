@@ -96,6 +96,9 @@ def fit(
         Path | None,
         typer.Option("--export", help="Folder for weights and card, also after SIGTERM."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace weights of another run at --export.")
+    ] = False,
     network: Networks = None,
 ) -> None:
     """Train, or continue from the checkpoint in the folder of the run.
@@ -103,7 +106,9 @@ def fit(
     minutes=8 takes the place of steps: the command ends after eight minutes, exported.
     """
     # Imported before the run, so that no time of its last part is lost.
+    from training.evaluation.export import check_export
     from training.evaluation.export import export as write
+    from training.runs import check_trains
     from training.runs import fit as run
     from training.runs.budget import Stopwatch
     from training.runs.process import Stopped
@@ -113,6 +118,10 @@ def fit(
     run_files(network)
     config = load_recipe(recipe, changes)
     watch = Stopwatch(began=BEGAN)
+    if export_to is not None:
+        check_trains(config)
+        out = Path(config.out)
+        check_export(out, export_to, config.model, config.preset, overwrite=overwrite)
 
     def print_row(row: dict) -> None:
         shown = ("loss", "residual", "val_psnr", "val_ssim", "bicubic", "sinc", "alarm")

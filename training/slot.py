@@ -1,12 +1,13 @@
 """What a rented or lent GPU does in its minutes: train, export, compare, keep the better weights.
 
-    python -m training.slot RECIPE FOLDER --train IMAGES --test IMAGES --minutes 8 [key=value ...]
+    python -m training.slot RECIPE FOLDER --train IMAGES --val IMAGES --minutes 8 [key=value ...]
 
 Every slot has a folder of its own, `FOLDER/slot-001` and so on, so that nothing is overwritten. A
 slot starts from the best weights so far with a new optimizer and a short warm-up; the first one as
 its recipe says, which is grown from smaller weights in `jrsr-dc_paper.yaml`. The new weights and
 those to beat (the best so far; at first the weights that the recipe grows from) are judged on the
-same slices of both protocols. `FOLDER/best.txt` names the slot of the best weights, and changes
+same validation slices of both protocols; as they decide which weights are kept, they are no test
+slices any more. `FOLDER/best.txt` names the slot of the best weights, and changes
 only where the new ones have the higher mean PSNR in every protocol.
 """
 
@@ -62,11 +63,11 @@ def slot_config(recipe: Path, slot: Path, best: Path | None, changes: list[str])
     return load_recipe(recipe, [*changes, *start, f"out={slot / 'run'}"])
 
 
-def compare(new: Path, before: str, test: Path, out: Path, n_slices: int) -> Comparison:
-    """Judge weights on slices of both protocols; the rows are in `out`."""
+def compare(new: Path, before: str, val: Path, out: Path, n_slices: int) -> Comparison:
+    """Judge weights on validation slices of both protocols; the rows are in `out`."""
     models = [f"{NEW}={new}"] + ([f"{BEFORE}={before}"] if before else [])
     for protocol in PROTOCOLS:
-        for _ in Evaluation(models, protocol, test, out, n_slices):
+        for _ in Evaluation(models, protocol, val, out, n_slices):
             pass
     means: dict[str, dict[str, float]] = {NEW: {}, BEFORE: {}}
     for entry in summarise(out):
@@ -77,7 +78,7 @@ def compare(new: Path, before: str, test: Path, out: Path, n_slices: int) -> Com
 def run_slot(
     recipe: Path,
     folder: Path,
-    test: Path,
+    val: Path,
     changes: list[str],
     n_slices: int = 40,
     watch: Stopwatch | None = None,
@@ -94,7 +95,7 @@ def run_slot(
         sys.stderr.write("slot: training stopped by a signal\n")
     card = export(Path(config.out), slot / "weights")
     before = str(best or config.start.grow_from or config.start.init)
-    found = compare(card, before, test, slot / "rows.csv", n_slices)
+    found = compare(card, before, val, slot / "rows.csv", n_slices)
     if found.is_better:
         name = card.relative_to(folder).as_posix()
         write_bytes(folder / BEST, name.encode(), overwrite=True)
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", type=Path, required=True, help="images: a file or a folder")
-    parser.add_argument("--test", type=Path, required=True, help="test slices: HDF5")
+    parser.add_argument("--val", type=Path, required=True, help="validation slices: HDF5")
     parser.add_argument("--minutes", type=float, default=8.0, help="of training, with its export")
     parser.add_argument("--slices", type=int, default=40)
     parser.add_argument("changes", nargs="*", metavar="key=value")
@@ -117,7 +118,7 @@ def main() -> None:
     changes = [f"data={given.train}", f"minutes={given.minutes}", "scans.vary=true"]
     changes += ["scans.truth_maps=acs", *given.changes]
     watch = Stopwatch(began=began)
-    card, found = run_slot(given.recipe, given.folder, given.test, changes, given.slices, watch)
+    card, found = run_slot(given.recipe, given.folder, given.val, changes, given.slices, watch)
     for protocol, psnr in found.new.items():
         before = found.before.get(protocol)
         against = f", before {before:.3f} dB" if before is not None else ""

@@ -13,7 +13,7 @@ import h5py
 import torch
 from torch import Generator, Tensor
 
-from jrsr_core.arrays import as_tensor
+from jrsr_core.arrays import Array, as_tensor
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.spelling import nearest
 
@@ -70,11 +70,22 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def as_magnitude(stored: Array) -> Tensor:
+    """Return the magnitudes of stored pixels, float32 of the same shape.
+
+    Complex values become their magnitude. Negative ones, which no magnitude has, become 0: they
+    come from interpolation or from padding.
+    """
+    pixels = as_tensor(stored)
+    pixels = pixels.abs() if pixels.is_complex() else pixels
+    return pixels.to(torch.float32).clamp_min(0)
+
+
 def load_image(path: str | Path, index: int) -> Tensor:
     """Read slice `index` of an HDF5 file with a data set ``slices`` (n, readout, phase encode).
 
-    Returns the magnitude, float32 ``(y, x)``: the first stored axis becomes x. A slice with values
-    above 1 is divided by its largest.
+    Returns the magnitude of `as_magnitude`, ``(y, x)``: the first stored axis becomes x. A slice
+    with values above 1 is divided by its largest.
 
     Raises
     ------
@@ -87,8 +98,8 @@ def load_image(path: str | Path, index: int) -> Tensor:
         n = file["slices"].shape[0]
         if not 0 <= index < n:
             raise ValueError(f"{path}: slice {index} asked for, the file has {n}")
-        pixels = as_tensor(file["slices"][index])
-    image = pixels.to(torch.float32).T.contiguous()
+        pixels = as_magnitude(file["slices"][index])
+    image = pixels.T.contiguous()
     return image / image.max().clamp_min(1.0)
 
 

@@ -13,8 +13,10 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.load import load_weights
 from training import cli
 from training.cli import main
+from training.data.manifest import Acquisition
+from training.data.prepare import open_folder
 from training.data.ranges import Variety
-from training.errors import TrainingDiverged
+from training.errors import TrainingDiverged, UsageError
 
 from .conftest import write_images
 
@@ -90,6 +92,87 @@ def test_the_command_of_the_readme_works_as_written(run, tmp_path):
     card = json.loads((tmp_path / "jrsr_tiny.json").read_text())
     assert card["training"]["perceptual_used"]["fallback"] is True
     assert len(list((tmp_path / "run" / "scans").glob("*.safetensors"))) >= 4
+
+
+@pytest.fixture
+def recipe(tmp_path, scans):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        f"model: jrsr\npreset: tiny\ndata: {scans}\nsteps: 1\ndevice: cpu\n"
+        "optimizer: {batch: 2}\nlog: {every: 1, tensorboard: false}\n"
+    )
+    return path
+
+
+def test_the_weights_of_another_run_are_not_replaced_unasked(run, tmp_path, recipe):
+    weights = tmp_path / "w"
+    card = weights / "jrsr_tiny.json"
+    command = ("fit", recipe, "--export", weights)
+    assert run(*command, f"out={tmp_path / 'a'}")[0] == 0
+    first = json.loads(card.read_text())
+    code, out, err = run(*command, f"out={tmp_path / 'b'}", "seed=1")
+    words = f"{card} exists and is not of the run in {tmp_path / 'b'}, --overwrite replaces it"
+    assert (code, out, err) == (2, "", f"jrsr-train: {words}\n")
+    assert not (tmp_path / "b").exists(), "refused before the training"
+    assert json.loads(card.read_text()) == first
+    # The run itself goes on and exports again; its settings have to be its own.
+    assert run(*command, f"out={tmp_path / 'a'}", "loss.pix=7")[0] == 1
+    assert json.loads(card.read_text()) == first
+    assert run(*command, f"out={tmp_path / 'a'}", "steps=2")[0] == 0
+    second = json.loads(card.read_text())
+    assert second["training"]["steps_done"] == 2
+    assert second["training"]["run"] == first["training"]["run"]
+    assert run(*command, f"out={tmp_path / 'b'}", "seed=1", "--overwrite")[0] == 0
+    assert json.loads(card.read_text())["training"]["seed"] == 1
+
+
+def test_the_figures_on_a_card_are_those_of_its_weights(run, tmp_path, recipe, images):
+    for name, seed in (("a", 0), ("b", 1)):
+        keys = (f"out={tmp_path / name}", f"seed={seed}")
+        assert run("fit", recipe, *keys, "--export", tmp_path / f"w{name}")[0] == 0
+    rows = tmp_path / "rows.csv"
+    models = f"mine={tmp_path / 'wb' / 'jrsr_tiny.json'},zero-filled+sinc"
+    judged = ("evaluate", "--data", images, "--slices", 1, "--out", rows)
+    assert run(*judged, "--models", models)[0] == 0
+    code, _, err = run("export", tmp_path / "a", "-o", tmp_path / "x", "--rows", rows)
+    first = json.loads((tmp_path / "wa" / "jrsr_tiny.json").read_text())["sha256"][:12]
+    words = f"{rows}: no row of weights {first}, which go with this card"
+    assert (code, err) == (1, f"jrsr-train: {words}\n")
+    assert not (tmp_path / "x").exists()
+    code, _, err = run("export", tmp_path / "b", "-o", tmp_path / "x", "--rows", rows)
+    assert code == 0, err
+    metrics = json.loads((tmp_path / "x" / "jrsr_tiny.json").read_text())["metrics"]
+    assert list(metrics["brain-5x"]) == ["mine"]
+    assert metrics["brain-5x"]["mine"]["slices"] == 1
+
+
+def test_an_error_in_a_worker_is_one_line(run, tmp_path, recipe):
+    path = write_images(tmp_path / "x_train.h5", 2, "aa")
+    prepared = tmp_path / "prepared"
+    open_folder([path], prepared, Acquisition("brain-5x", n_coils=4))
+    with h5py.File(path, "a") as file:
+        bad = np.full(file["slices"].shape, np.nan, np.float32)
+        del file["slices"]
+        file["slices"] = bad
+    keys = (f"data={prepared}", f"out={tmp_path / 'run'}", "machine.workers=1")
+    code, _, err = run("fit", recipe, *keys)
+    assert code == 1 and err.count("\n") == 1, err
+    assert err.startswith("jrsr-train: x_train.h5: slice ")
+    assert err.endswith("values are NaN or infinite: leave the file out, or repair it\n")
+
+
+def test_a_recipe_that_trains_nothing_exports_nothing(run, tmp_path, fixed_batch):
+    recipe = tmp_path / "tune.yaml"
+    data = fixed_batch("brain-5x")
+    recipe.write_text(
+        f"model: cg-sense+sinc\npreset: tiny\nloop: tune\nsteps: 1\ndata: {data}\n"
+        f"out: {tmp_path / 'tuned'}\n"
+    )
+    code, _, err = run("fit", recipe, "--export", tmp_path / "w")
+    assert code == 2 and err.startswith("jrsr-train: loop is tune, which makes no weights of cg-s")
+    with pytest.raises(UsageError, match=r"loop is tune, .* to .*tuned\.json$"):
+        training.fit(recipe)
+    assert not (tmp_path / "tuned").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,21 +17,22 @@ from .former_keys import FORMER_KEYS
 from .groups import Group, RunConfig
 
 
-def _walk(group: type[Group], prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield the dotted name of every key below a group, and whether it is a group itself."""
+def _walk(group: type[Group], prefix: str = "") -> Iterator[tuple[str, bool, Any]]:
+    """Yield dotted name, whether it is a group, and default of every key below a group."""
     for name, field in group.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Group):
-            yield f"{prefix}{name}", True
+            yield f"{prefix}{name}", True, None
             yield from _walk(kind, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", False
+            yield f"{prefix}{name}", False, None if field.is_required() else field.default
 
 
-KEYS = tuple(name for name, is_group in _walk(RunConfig) if not is_group)
-"""Every setting of a run."""
+DEFAULTS = {name: default for name, is_group, default in _walk(RunConfig) if not is_group}
+"""Every setting of a run and its default, None where it has none."""
 
-GROUPS = tuple(name for name, is_group in _walk(RunConfig) if is_group)
+KEYS = tuple(DEFAULTS)
+GROUPS = tuple(name for name, is_group, _ in _walk(RunConfig) if is_group)
 
 
 def _hint(key: str) -> str:

@@ -20,6 +20,7 @@ from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
 from jrsr_core.validation import one_line
 from training.data.sources.base import SPLITS
 
+from .acs import fitting_acs
 from .ranges import Variety, without_neutral
 
 NAME = "manifest.json"
@@ -49,11 +50,7 @@ class Acquisition:
         """Return the protocol with our number of coils and an ACS that fits a small matrix."""
         protocol = PROTOCOLS[self.protocol]
         n_coils = self.n_coils or protocol.n_coils
-        if protocol.mask == "poisson":
-            room = int((lr_shape[0] * lr_shape[1] / protocol.acceleration / 2) ** 0.5)
-        else:
-            room = int(0.75 * round(lr_shape[0] / protocol.acceleration))
-        return replace(protocol, n_coils=n_coils, n_acs=min(protocol.n_acs, room))
+        return replace(protocol, n_coils=n_coils, n_acs=fitting_acs(protocol, lr_shape))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,11 +30,35 @@ def scan_path(folder: Path, entry: Entry) -> Path:
 
 
 def get_scan(folder: Path, manifest: Manifest, entry: Entry) -> dict[str, Tensor]:
-    """Return the half-precision tensors of a scan; make and save it if it is not there yet."""
+    """Return the half-precision tensors of a scan; make and save it if it is not there yet.
+
+    A scan that was cut off, by a power failure or a copy, is made again as well.
+
+    Raises
+    ------
+    ValueError
+        It cannot be made; after a cut-off scan its file is named.
+    """
     path = scan_path(folder, entry)
     if not path.exists():
         save_scan(path, make_scan(manifest, entry))
+    try:
+        return load_file(path)
+    except SafetensorError:
+        try:
+            save_scan(path, make_scan(manifest, entry))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path}: cut off, and not made again: {error}") from error
     return load_file(path)
+
+
+def is_made(path: Path) -> bool:
+    """Return whether a scan is there as a whole: its header states the size of the file."""
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (SafetensorError, FileNotFoundError):
+        return False
 
 
 def open_folder(
@@ -81,7 +106,7 @@ def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Iterator[
     entries = manifest.split("train") + manifest.split("val")
     missing = []
     for entry in entries:
-        if scan_path(folder, entry).exists():
+        if is_made(scan_path(folder, entry)):
             yield entry
         else:
             missing.append(entry)

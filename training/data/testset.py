@@ -2,11 +2,13 @@
 
 A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes of any size and
 optionally ``subject``; without it the file is one subject. Its attribute ``pixel_mm`` is the HR
-pixel. Coils, phase and noise are drawn from
-the index of the slice in its file; all slices share one mask.
+pixel. Coils, phase and noise are drawn from the index of the slice in its file; all slices share
+one mask, that of the training.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,16 @@ from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.simulation.acquisition import SimulatedSlice
 from jrsr_core.simulation.protocols import (
     SR_FACTOR,
+    as_magnitude,
     find_protocol,
     load_image,
     simulate_protocol,
 )
+from jrsr_core.tensors import is_finite
 from training.errors import UsageError
+
+from .acs import fitting_acs
+from .sources.hdf5 import subject_names
 
 SUFFIXES = (".h5", ".hdf5")
 
@@ -76,14 +83,20 @@ def _addresses(path: Path) -> list[SliceAddress]:
         if file["slices"].ndim != 3:
             raise UsageError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
         n_slices = file["slices"].shape[0]
-        subjects = file["subject"].asstr()[:] if "subject" in file else [path.stem] * n_slices
+        subjects = subject_names(file["subject"]) if "subject" in file else [path.stem] * n_slices
         if len(subjects) != n_slices:
             raise ValueError(f"{path}: {len(subjects)} subjects, {n_slices} slices")
         pixel_mm = _pixel_mm(file)
         found = []
         for i, subject in enumerate(subjects):
             pixels = file["slices"][i]
-            if pixels.any():  # A slice without signal cannot be judged.
+            image = as_magnitude(pixels)
+            if not is_finite(image):
+                raise ValueError(
+                    f"{path}: slice {i}: pixels are NaN or infinite: leave the slice out, "
+                    "or repair it"
+                )
+            if bool(image.any()):  # A slice without signal cannot be judged.
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
                 found.append(SliceAddress(path, i, str(subject), digest, pixel_mm))
     return found
@@ -101,7 +114,8 @@ def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
     Raises
     ------
     ValueError
-        A folder without files, a file of another layout, or one without signal.
+        A folder without files, a file of another layout, one without signal, or pixels that are
+        not finite.
     FileNotFoundError
         Neither file nor folder.
     """
@@ -124,16 +138,6 @@ def _even(image: Tensor) -> Tensor:
     return image[:ny, :nx].contiguous()
 
 
-def fitting_acs(protocol: str, hr_shape: tuple[int, int]) -> int:
-    """Return the ACS of a protocol, reduced on small matrices to two thirds of what is sampled."""
-    own = find_protocol(protocol)
-    ny, nx = own.lr_shape(hr_shape)
-    if own.mask == "gaussian":
-        return min(own.n_acs, round(ny / own.acceleration) * 2 // 3)
-    n_points = ny * nx / own.acceleration
-    return min(own.n_acs, int((n_points * 2 / 3) ** 0.5))
-
-
 def read_slice(address: SliceAddress) -> Tensor:
     """Return the HR magnitude of one slice, without the last row or column of an odd size."""
     return _even(load_image(address.path, address.index))
@@ -147,8 +151,10 @@ def scan_image(image: Tensor, protocol: str, seed: int) -> SimulatedSlice:
     ValueError
         Unknown protocol, or an image too small for it.
     """
-    n_acs = fitting_acs(protocol, (image.shape[0], image.shape[1]))
-    return simulate_protocol(protocol, image, n_acs=n_acs, seed=seed)
+    own = find_protocol(protocol)
+    return simulate_protocol(
+        own, image, n_acs=fitting_acs(own, own.lr_shape(image.shape)), seed=seed
+    )
 
 
 def scan_slice(address: SliceAddress, protocol: str) -> ScannedSlice:
@@ -157,9 +163,21 @@ def scan_slice(address: SliceAddress, protocol: str) -> ScannedSlice:
     Raises
     ------
     ValueError
-        Unknown protocol, or a slice too small for it.
+        Unknown protocol, or a slice too small for it; file and slice are named.
     """
-    return ScannedSlice(address, scan_image(read_slice(address), protocol, address.index))
+    image = read_slice(address)
+    find_protocol(protocol)
+    with naming(address):
+        return ScannedSlice(address, scan_image(image, protocol, address.index))
+
+
+@contextmanager
+def naming(address: SliceAddress) -> Iterator[None]:
+    """Name file and slice in the message of a `ValueError` within the context."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{address.path}: slice {address.index}: {error}") from error
 
 
 def as_kspace_slice(scan: SimulatedSlice, *, fully_sampled: bool = False) -> KSpaceSlice:

@@ -47,6 +47,8 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
     feeders, kept = _feeders() - others, weakref.ref(items)
     try:
         yield from items
+    except (ValueError, OSError) as error:
+        raise _plain(error) from None
     finally:
         writer.close()
         reader.close()
@@ -58,6 +60,18 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         if kept() is None:
             for thread in feeders:
                 thread.join()
+
+
+def _plain(error: Exception) -> Exception:
+    """Return the error of a worker with its own message; `torch` gives it one with a traceback.
+
+    An error of the program keeps the traceback.
+    """
+    text = str(error)
+    if "Original Traceback" not in text:
+        return error
+    own = text.rstrip().rpartition("\n")[2].partition(": ")[2]
+    return type(error)(own) if own else error
 
 
 def _feeders() -> set[threading.Thread]:

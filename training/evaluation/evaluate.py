@@ -8,16 +8,14 @@ without them their columns are empty.
 
 import csv
 import io
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from jrsr_core.atomic import append_bytes, write_bytes
+from jrsr_core.atomic import append_bytes
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import ReconImage
@@ -26,77 +24,25 @@ from jrsr_core.metrics.resolution import effective_resolution, resolution_mm
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import contradicted_detail
-from jrsr_core.reconstruction.reconstructor import Reconstructor
 from training.data.testset import (
     ScannedSlice,
     SliceAddress,
     as_kspace_slice,
     find_slices,
+    naming,
     scan_slice,
 )
 from training.errors import UsageError, as_usage
 
+from .commit import current_commit
+from .earlier_rows import check_distances, check_slices, check_systems, open_rows
 from .other_images import OtherImages, read_folders
-from .rows import COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, UPPER_REFERENCE, Place, place_of, read_rows
+from .rows import COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, UPPER_REFERENCE, Place, place_of
+from .systems import Judged, System, digest_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-SHORT_HASH = 12
-"""Digits of the hash of weights in a row."""
-
 Key = tuple[str, str, Place]
 """System, protocol and slice of a row."""
-
-
-def current_commit() -> str:
-    """Return the short hash of the checkout, "+" added if it has changes; empty outside of one."""
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return run.stdout.strip()
-
-
-def short_hash(recon: Reconstructor) -> str:
-    """Return the first digits of the hash of the weights, of each part of a sequence."""
-    return "+".join(card.sha256[:SHORT_HASH] for card in recon.cards)
-
-
-class Judged(Protocol):
-    """What makes images of test slices: a system, or a folder of images made elsewhere."""
-
-    @property
-    def fully_sampled(self) -> bool:
-        """Whether it is given the scan without undersampling."""
-        ...
-
-    def __call__(self, test: ScannedSlice) -> ReconImage:
-        """Return the image of a test slice."""
-        ...
-
-
-def digest_of(system: "Judged") -> str:
-    """Return what identifies a system: the hash of its weights, or of its images."""
-    if isinstance(system, OtherImages):
-        return system.sha256[:SHORT_HASH]
-    return short_hash(system.recon) if isinstance(system, System) else ""
-
-
-@dataclass(frozen=True)
-class System:
-    """A reconstructor, and whether it is given the scan without undersampling (upper reference)."""
-
-    recon: Reconstructor
-    fully_sampled: bool = False
-
-    def __call__(self, test: ScannedSlice) -> ReconImage:
-        """Return the image of a test slice."""
-        return self.recon(as_kspace_slice(test.scan, fully_sampled=self.fully_sampled))
 
 
 @torch.inference_mode()
@@ -192,52 +138,6 @@ def load_systems(models: list[str]) -> dict[str, System]:
     return systems
 
 
-def _open_rows(out: Path) -> list[dict]:
-    """Create the file, or return its rows; a row cut short by a crash is dropped."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    content = out.read_bytes() if out.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if not whole:
-        write_bytes(out, (",".join(COLUMNS) + "\r\n").encode(), overwrite=True)
-        return []
-    header = tuple(whole.decode().splitlines()[0].split(","))
-    if header != COLUMNS:
-        odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
-        raise UsageError(f"{out}: columns are not those of this version ({odd}); choose another")
-    if whole != content:
-        write_bytes(out, whole, overwrite=True)
-    return read_rows(out)
-
-
-def _check_systems(out: Path, rows: list[dict], systems: dict[str, Judged]) -> None:
-    """Refuse a file with rows of another system under the same label."""
-    for row in rows:
-        system = systems.get(row["model"])
-        if system is None:
-            continue
-        given = FULLY_SAMPLED if system.fully_sampled else UNDERSAMPLED
-        found = {"weights": (row["weights_sha256"], digest_of(system))}
-        found["scan"] = (row["scan"], given)
-        for what, (was, now) in found.items():
-            if was != now:
-                raise ValueError(
-                    f"{out}: rows of {row['model']} have {what} {was or 'none'}, "
-                    f"the system has {now or 'none'}; choose another file"
-                )
-
-
-def _check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> None:
-    """Refuse a file with rows of other pixels under the same file name and slice number."""
-    known = {place_of(row): row["slice_sha256"] for row in rows}
-    for address in slices:
-        was = known.setdefault(address.place, address.sha256)
-        if was != address.sha256:
-            raise ValueError(
-                f"{out}: slice {address.index} of {address.file} has pixels {was}, "
-                f"that of {address.path} has {address.sha256}; choose another file"
-            )
-
-
 class Evaluation:
     """The rows that are still missing; iterating makes, writes and yields them.
 
@@ -273,11 +173,12 @@ class Evaluation:
             raise UsageError(f"model {min(twice)} is listed twice")
         self.systems |= folders
         slices = find_slices(data, n_slices)
-        rows = _open_rows(out)
-        _check_systems(out, rows, self.systems)
-        _check_slices(out, rows, slices)
+        rows = open_rows(out)
+        check_systems(out, rows, self.systems)
+        check_slices(out, rows, slices)
         done: set[Key] = {(row["model"], row["protocol"], place_of(row)) for row in rows}
         self.todo: list[tuple[SliceAddress, list[str]]] = []
+        check_distances(out, rows, self.systems, protocol, slices, self.distances or {})
         for address in slices:
             place = (protocol, address.place)
             missing = [label for label in self.systems if (label, *place) not in done]
@@ -291,13 +192,17 @@ class Evaluation:
         commit, warm = current_commit(), set()
         for address, labels in self.todo:
             test = scan_slice(address, self.protocol)
-            measured = calibrated_scan(test)
+            with naming(address):
+                measured = calibrated_scan(test)
             for label in labels:
-                if label not in warm:
-                    # The first call allocates and plans; its time would not be typical.
-                    self.systems[label](test)
-                    warm.add(label)
-                row = evaluate_slice(label, self.systems[label], test, self.distances, measured)
+                system = self.systems[label]
+                # Images made elsewhere name folder and slice themselves.
+                with nullcontext() if isinstance(system, OtherImages) else naming(address):
+                    if label not in warm:
+                        # The first call allocates and plans; its time would not be typical.
+                        system(test)
+                        warm.add(label)
+                    row = evaluate_slice(label, system, test, self.distances, measured)
                 row |= {"protocol": self.protocol, "commit": commit}
                 append_bytes(self.out, _as_line(row))
                 yield row

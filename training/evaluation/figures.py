@@ -127,8 +127,13 @@ def draw_figure(
         scores = [f"{float(psnr(image, truth)):.2f} dB"]
         for name, distance in (distances or {}).items():
             scores.append(f"{DISTANCES[name]} {float(distance(image[None], truth[None])):.4f}")
-        panels.append(Panel(Path(label).stem, image, scores))
+        panels.append(Panel(_short(label), image, scores))
     return lay_out([*panels, Panel("ground truth", truth, [])], part)
+
+
+def _short(label: str) -> str:
+    """Return a label as it is, of a weights card only the name of its file."""
+    return Path(label).stem if label.endswith(".json") else label
 
 
 def lay_out(panels: list[Panel], part: Part) -> Figure:

@@ -1,9 +1,11 @@
 """Training runs: `fit` runs a recipe with the loop that it names."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from training.config import RunConfig
+from training.errors import UsageError
 
 from . import adversarial, supervised, tune
 from .budget import Stopwatch
@@ -13,6 +15,21 @@ LOOPS: dict[str, Callable[..., object]] = {
     "adversarial": adversarial.fit,
     "tune": tune.fit,
 }
+
+
+def check_trains(config: RunConfig) -> None:
+    """Refuse a recipe that trains no network where its weights are asked for.
+
+    Raises
+    ------
+    UsageError
+        Its loop is "tune".
+    """
+    if config.loop == "tune":
+        raise UsageError(
+            f"loop is tune, which makes no weights of {config.model}: `jrsr-train fit` without "
+            f"--export writes its choice to {Path(config.out) / 'tuned.json'}"
+        )
 
 
 def fit(

@@ -73,8 +73,8 @@ def start_facts(config: RunConfig) -> dict[str, str]:
 
 
 def recorded_start(record: dict[str, Any]) -> dict[str, str]:
-    """Return the weights that a recorded run started from, and their hashes."""
-    names = [f"start.{key}" for key in SOURCES] + [f"{key}_sha256" for key in SOURCES]
+    """Return the hashes of the weights that a recorded run started from; these may be gone."""
+    names = [f"{key}_sha256" for key in SOURCES]
     return {name: record[name] for name in names if name in record}
 
 

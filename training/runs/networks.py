@@ -1,7 +1,7 @@
 """The networks of a run with their optimizers, and what a checkpoint holds of them."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,20 @@ class Learner:
     optimizer: torch.optim.Adam
     name: str
     optimizer_name: str
+    _kept: list[Tensor] = field(default_factory=list, init=False)
+
+    def note_buffers(self) -> None:
+        """Note the buffers before a step: its forward pass changes running statistics."""
+        self._kept[:] = [buffer.clone() for buffer in self.network.buffers()]
+
+    @torch.no_grad()
+    def keep_buffers(self, finite: Tensor) -> None:
+        """Give the buffers their noted values back where the gradient was not finite.
+
+        The device decides, so that a GPU is not waited for.
+        """
+        for buffer, kept in zip(self.network.buffers(), self._kept, strict=True):
+            buffer.copy_(torch.where(finite, buffer, kept))
 
     def step(self, finite: Tensor) -> None:
         """Take a step, or none where the gradient was not finite.
@@ -76,11 +90,20 @@ class Networks:
             load_optimizer(learner.optimizer, part(tensors, learner.optimizer_name))
 
     def begin_step(self, rate: float) -> None:
-        """Set the learning rate and clear the gradients."""
+        """Set the learning rate, clear the gradients, and note the running statistics."""
         for learner in self._learners():
+            learner.note_buffers()
             for group in learner.optimizer.param_groups:
                 group["lr"] = rate
             learner.optimizer.zero_grad(set_to_none=True)
+
+    def keep_buffers(self, learner: Learner, finite: Tensor) -> None:
+        """Keep running statistics as they were where the step of a learner was not finite.
+
+        In the step of the generator the discriminator judges the same images.
+        """
+        for each in (learner,) if learner is self.discriminator else self._learners():
+            each.keep_buffers(finite)
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:

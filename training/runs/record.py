@@ -1,10 +1,10 @@
 """The record of a run, `config.json` in its folder: its settings, its data and its start.
 
-A run that continues has to be the run that was begun, on the same data; what was recorded about
-the weights it started from is kept.
+What was recorded about the weights that a run started from is kept when it continues.
 """
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,10 @@ from training.data.batches import acquired_settings
 from training.data.manifest import Manifest
 from training.errors import UsageError
 
-from .checkpoint import CheckpointError
-
 NAME = "config.json"
 DATA_STEP = "fixed_point.data_step"
-FIXED = (
-    *("model", "preset", "loop"),
-    *("loss.discriminator.network", "loss.discriminator.norm"),
-)
-"""Settings that cannot change between the beginning of a run and its continuation."""
+RUN_ID = "run"
+"""Key of the random name of a run, by which a weights card is recognised as one of this run."""
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -43,12 +38,24 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(
-    config: RunConfig, facts: dict[str, Any], folder: Path, manifest: Manifest
+    config: RunConfig,
+    facts: dict[str, Any],
+    folder: Path,
+    manifest: Manifest,
+    before: dict[str, Any],
+    *,
+    is_finished: bool,
 ) -> None:
-    """Write the settings, how the scans in `folder` were made, and `facts`."""
-    record = flat_settings(config) | acquired_settings(manifest.acquisition)
+    """Write the settings, how the scans in `folder` were made, and `facts`.
+
+    `before` is the earlier record of the same run. A finished run keeps the settings in it, because
+    no step follows the new ones.
+    """
+    record = flat_settings(config) | acquired_settings(manifest.acquisition) | facts
+    if before and is_finished:
+        record = dict(before)
     record |= {"data_sha256": manifest.sha256, "data_folder": str(folder)}
-    record |= facts | {"torch": torch.__version__}
+    record |= {RUN_ID: before.get(RUN_ID) or secrets.token_hex(8), "torch": torch.__version__}
     text = json.dumps(record, indent=1)
     write_bytes(Path(config.out) / NAME, text.encode(), overwrite=True)
 
@@ -59,41 +66,3 @@ def recorded_data_step(record: dict[str, Any]) -> str | None:
     Runs from before there was a choice did gradient steps.
     """
     return record.get(DATA_STEP, "gradient") or None
-
-
-def _refuse(out: Path, key: str, before: object, now: object) -> None:
-    raise CheckpointError(f"{out}: holds a run with {key} {before}, the recipe says {now}")
-
-
-def check_settings(out: Path, record: dict[str, Any], config: RunConfig) -> None:
-    """Refuse to continue a run of another kind.
-
-    Raises
-    ------
-    CheckpointError
-        A setting of `FIXED` differs.
-    """
-    settings = flat_settings(config)
-    for key in FIXED:
-        if record.get(key) != settings[key]:
-            _refuse(out, key, record.get(key), settings[key])
-
-
-def check_run(
-    out: Path, record: dict[str, Any], data_step: str, folder: Path, data_sha256: str
-) -> None:
-    """Refuse to continue with another iteration, or on other data: fixed points belong to scans.
-
-    Raises
-    ------
-    CheckpointError
-        One of both differs.
-    """
-    # None: left to the preset by an older version. An empty `data_step`: the model has no Rec.
-    recorded = recorded_data_step(record) if data_step else None
-    if recorded and recorded != data_step:
-        _refuse(out, DATA_STEP, recorded, data_step)
-    known = record.get("data_sha256", data_sha256)
-    if known != data_sha256:
-        was = f"{record.get('data_folder')} ({known[:12]})"
-        _refuse(out, "data", was, f"{folder} ({data_sha256[:12]})")

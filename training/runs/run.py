@@ -29,7 +29,7 @@ from training.errors import TrainingDiverged
 from training.losses.objective import Pair, detail_terms
 from training.losses.perceptual import describe, make_perceptual
 
-from . import record
+from . import continuation, record
 from .budget import Budget, Stopwatch, Validations
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
@@ -43,7 +43,7 @@ from .networks import Learner, build_networks
 from .parallel import any_process, from_first, make_fabric
 from .process import Stopped, StopSignal, lock_folder
 from .update import update
-from .validate import validate
+from .validate import no_scans, validate
 
 BAD_STEPS = 3
 """Steps in a row without a finite gradient that end a run."""
@@ -110,34 +110,40 @@ class Run:
 
     def _open(self, on_row: Callable[[Row], None] | None) -> None:
         config, device = self.config, self.fabric.device
-        continues = (self.out / CHECKPOINT).exists() and (self.out / record.NAME).exists()
-        before = record.read_record(self.out) if continues else {}
+        before = record.read_record(self.out) if continuation.holds_run(self.out) else {}
         if before:
-            record.check_settings(self.out, before, config)
+            continuation.check_settings(self.out, before, config)
         perceptual = make_perceptual(config.loss)
+        used = perceptual.facts if perceptual else None
         self.perceptual = perceptual.loss.to(device) if perceptual else None
         self.networks = build_networks(config, device, with_start=not before)
         data_step = data_step_of(self.networks.model) or ""
         self.folder, self.manifest = self._open_data()
         if before:
             sha256 = self.manifest.sha256
-            record.check_run(self.out, before, data_step, self.folder, sha256)
+            continuation.check_perceptual(self.out, before, used)
+            continuation.check_run(self.out, before, data_step, self.folder, sha256)
         limit = CAPACITY * config.optimizer.batch if config.scans.vary else 0
         self.points = FixedPoints(config.fixed_point, limit)
         self.state, self.figures = RunState(), StepFigures()
-        if (self.out / CHECKPOINT).exists():
+        if before:
             tensors, self.state = read_checkpoint(self.out)
             self.networks.restore(tensors, str(self.out / CHECKPOINT))
             self.points.points.update(part(tensors, "point"))
+        self._saved_step = self.state.step if before else None
         self.budget.spent = self.state.elapsed
         self.budget.spent_per_step = self.state.elapsed / max(self.state.step, 1)
         if self.fabric.is_global_zero:
-            used = perceptual.facts if perceptual else None
             if note := describe(used, config.loss.perceptual):
                 sys.stderr.write(f"jrsr-train: {note}; the card will state it\n")
+            if note := no_scans(config, self.manifest):
+                sys.stderr.write(f"jrsr-train: {note}\n")
             start = recorded_start(before) if before else start_facts(config)
             facts = {record.DATA_STEP: data_step, "perceptual_used": used, **start}
-            record.write_record(config, facts, self.folder, self.manifest)
+            is_finished = not self.budget.allows_step(self.state.step)
+            record.write_record(
+                config, facts, self.folder, self.manifest, before, is_finished=is_finished
+            )
             tensorboard = config.log.tensorboard
             self.log = RunLog(self.out, self.state.step, tensorboard=tensorboard, on_row=on_row)
         self.clock = Clock()
@@ -206,8 +212,10 @@ class Run:
         return detail_terms(pair, truth, self.config.loss, self.perceptual, self.rng, again)
 
     def update(self, loss: Tensor, learner: Learner) -> Tensor:
-        """Take a step of a learner; see `update`."""
-        return update(self.fabric, loss, learner, self.clock)
+        """Take a step of a learner; one that is not finite changes nothing. See `update`."""
+        finite = update(self.fabric, loss, learner, self.clock)
+        self.networks.keep_buffers(learner, finite)
+        return finite
 
     def finish_step(self, terms: dict[str, Tensor], output: ModelOutput, finite: Tensor) -> None:
         """Average the weights, count, log, validate and save.
@@ -266,11 +274,18 @@ class Run:
             self.fabric.barrier()
 
     def _give_up(self) -> None:
-        if all(bool(torch.isfinite(t).all()) for t in self._tensors().values()):
+        """Save what the bad steps left as it was, and end; fixed points are sought anew."""
+        step = self.state.step
+        if all(bool(torch.isfinite(t).all()) for t in self.networks.tensors().values()):
             self.save()
+        kept = f"{CHECKPOINT} holds the state of step {self._saved_step}"
+        if self._saved_step is None:
+            kept = f"there is no {CHECKPOINT} yet"
+        elif self._saved_step == step:
+            kept = f"the last good state is in {CHECKPOINT}"
         raise TrainingDiverged(
             f"{self.out}: {self.state.bad} steps in a row without a finite gradient up to step "
-            f"{self.state.step}; the last good state is in {CHECKPOINT}"
+            f"{step}; {kept}"
         )
 
     # Saving.
@@ -287,6 +302,7 @@ class Run:
         self.state.elapsed = self.budget.elapsed
         if self.fabric.is_global_zero:
             write_checkpoint(self.out, self._tensors(), self.state)
+        self._saved_step = self.state.step
         self._last_save = time.monotonic()
 
     def finish(self) -> nn.Module:

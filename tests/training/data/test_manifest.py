@@ -19,7 +19,7 @@ from training.data import acquire
 from training.data.acquire import make_scan
 from training.data.listing import build_manifest
 from training.data.manifest import Acquisition, Entry, Manifest, check_subjects
-from training.data.prepare import make_all, open_folder, scan_path
+from training.data.prepare import get_scan, make_all, open_folder, scan_path
 from training.data.ranges import Variety
 from training.data.scans import collate, unpack_scan
 from training.data.sources import find_sources
@@ -167,6 +167,26 @@ def test_preparation_goes_on_where_it_stopped(images, tmp_path):
     assert all(scan_path(tmp_path, e).exists() for e in entries)
     with pytest.raises(ValueError, match="prepared otherwise, truth_maps is full, wanted acs"):
         open_folder([images], tmp_path, Acquisition("brain-5x", "acs", n_coils=4))
+
+
+def test_a_scan_that_was_cut_off_is_made_again(images, tmp_path):
+    manifest = open_folder([images], tmp_path, SMALL)
+    list(make_all(tmp_path, manifest))
+    entry = manifest.split("train")[0]
+    path = scan_path(tmp_path, entry)
+    whole = path.read_bytes()
+    for again in (
+        lambda: list(make_all(tmp_path, manifest)),
+        lambda: get_scan(tmp_path, manifest, entry),
+    ):
+        path.write_bytes(whole[: len(whole) // 2])
+        again()
+        assert path.read_bytes() == whole
+    path.write_bytes(whole[:100])
+    gone = replace(manifest, paths=(str(tmp_path / "gone.h5"),))
+    acquire._source.cache_clear()
+    with pytest.raises(ValueError, match=rf"^{path}: cut off, and not made again: .*gone.h5"):
+        get_scan(tmp_path, gone, entry)
 
 
 @pytest.mark.parametrize("truth_maps", ["acs", "full"])

@@ -93,6 +93,52 @@ def test_fastmri_with_the_phase_encode_first(told_by, phase_first, tmp_path):
     assert (read.shape == kspace.shape and torch.allclose(read, kspace, atol=1e-5)) == is_right
 
 
+def lines_left_out(kspace):
+    """Every fourth line and the centre: what an accelerated scan measures."""
+    sampled = torch.zeros(kspace.shape[-2], dtype=torch.bool)
+    sampled[::4] = True
+    sampled[len(sampled) // 2 - 4 : len(sampled) // 2 + 4] = True
+    return sampled, kspace * sampled[:, None]
+
+
+@pytest.mark.parametrize("phase_first", [False, True])
+def test_undersampled_fastmri_is_refused(phase_first, tmp_path):
+    sampled, kspace = lines_left_out(coil_kspace(shape=(40, 48)))
+    path = tmp_path / "file1.h5"
+    write_fastmri(path, kspace.mT if phase_first else kspace, 40 if phase_first else 48)
+    n_first, n_last = 0, 36
+    share = int(sampled.sum()) / (n_last - n_first + 1)
+    with pytest.raises(SourceError) as caught:
+        open_source(path).read(1)
+    words = f"file1.h5: slice 1 has {share:.0%} of its k-space, 100% is needed"
+    assert str(caught.value) == words
+
+
+def test_a_fastmri_mask_with_gaps_is_refused_when_the_file_is_opened(tmp_path):
+    kspace = coil_kspace(shape=(40, 48))
+    sampled, _ = lines_left_out(kspace)
+    path = tmp_path / "file1.h5"
+    write_fastmri(path, kspace, 48)
+    with h5py.File(path, "a") as file:
+        file["mask"] = sampled.numpy().astype(np.float32)
+    with pytest.raises(SourceError, match=r"file1.h5: mask has \d\d% of its k-space, 100% is"):
+        open_source(path)
+    folder = tmp_path / "multicoil_test_v2"
+    folder.mkdir()
+    path.rename(folder / path.name)
+    assert open_source(folder / path.name).splits == ["test", "test"]
+
+
+def test_fastmri_padded_with_zeros_is_fully_sampled(tmp_path):
+    kspace = coil_kspace(shape=(40, 48))
+    kspace[:, :3], kspace[:, 36:] = 0, 0
+    path = tmp_path / "file1.h5"
+    write_fastmri(path, kspace, 48)
+    with h5py.File(path, "a") as file:
+        file["mask"] = (kspace[0, :, 0] != 0).numpy()
+    torch.testing.assert_close(open_source(path).read(0), kspace)
+
+
 def write_modl(path, n=3):
     image = torch.randn(n, 24, 20, dtype=torch.complex64)
     csm = torch.randn(n, 3, 24, 20, dtype=torch.complex64)
@@ -232,6 +278,25 @@ def test_dicom_folder(tmp_path):
     assert np.allclose(source.read(0).numpy(), pixels[2] / pixels[2].max(), atol=1e-6)
 
 
+@pytest.mark.parametrize("cut", [None, 100])
+def test_dicom_pixels_that_cannot_be_read_are_named(tmp_path, cut):
+    pydicom = pytest.importorskip("pydicom")
+    write_dicom(tmp_path, np.ones((1, 20, 30), int))
+    data = pydicom.dcmread(tmp_path / "0.dcm")
+    if cut:
+        data.PixelData = data.PixelData[:cut]
+    else:
+        # JPEG-LS, for which no decoder is installed.
+        data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+        data.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xf7" + b"\0" * 60])
+        data["PixelData"].is_undefined_length = True
+    data.save_as(tmp_path / "0.dcm", enforce_file_format=True)
+    (source,) = find_sources([tmp_path])
+    with pytest.raises(SourceError, match=r"^0\.dcm: its pixels cannot be read \(") as caught:
+        source.read(0)
+    assert "\n" not in str(caught.value)
+
+
 def test_folder_stands_for_its_files(tmp_path):
     write_images(tmp_path / "b_val.h5")
     write_images(tmp_path / "a_train.h5")
@@ -249,6 +314,12 @@ def test_folder_stands_for_its_files(tmp_path):
         ("training.h5", ""),
         ("val.nii.gz", "val"),
         ("multicoil_test/a.h5", "test"),
+        ("multicoil_test_v2/a.h5", "test"),
+        ("brain_multicoil_test_batch_0/a.h5", "test"),
+        ("multicoil_challenge/a.h5", "test"),
+        ("multicoil_challenge_transfer/a.h5", "test"),
+        ("singlecoil_train/a.h5", "train"),
+        ("multicoil_testing/a.h5", ""),
         ("my_test_data/a.h5", ""),
     ],
 )

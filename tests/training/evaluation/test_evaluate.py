@@ -13,7 +13,9 @@ from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.save import save_weights
 from tests.helpers.paths import ROOT
-from training.data.testset import find_slices, fitting_acs, scan_slice
+from training.data.sources import open_source
+from training.data.testset import find_slices, read_slice, scan_slice
+from training.errors import UsageError
 from training.evaluation.evaluate import COLUMNS, UPPER_REFERENCE, Evaluation
 from training.evaluation.figures import (
     Panel,
@@ -42,6 +44,15 @@ from training.evaluation.tables import (
 )
 
 PAPER = (*ABLATION, *COMPARISON, "jrsr", "jrsr-dc")
+
+
+def change_pixels(path, change, kind=np.float32):
+    """Change the slices of a stack in place, as numbers of this kind."""
+    with h5py.File(path, "a") as file:
+        slices = file["slices"][()].astype(kind)
+        change(slices)
+        del file["slices"]
+        file["slices"] = slices
 
 
 def write_images(path, shape, n, subjects=None):
@@ -340,6 +351,34 @@ def test_distances_fill_their_columns(data, tmp_path):
     assert "SqueezeNet distance" in table
 
 
+def test_a_distance_is_not_left_out_of_rows_that_are_there(data, tmp_path):
+    out, given = tmp_path / "rows.csv", {"lpips": lambda x, t: torch.tensor([0.25])}
+    systems, a = ["zero-filled+sinc"], data / "a.h5"
+    list(Evaluation(systems, "brain-5x", a, out, 1))
+    with pytest.raises(UsageError, match=r"rows of zero-filled.sinc were written without lpips"):
+        Evaluation(systems, "brain-5x", a, out, 2, given)
+    others = Evaluation(["cg-sense+sinc"], "brain-5x", a, out, 2, given)
+    assert [row["lpips"] for row in others] == ["0.250000"] * 2
+    assert len(Evaluation(["cg-sense+sinc"], "brain-5x", a, out, 2, given)) == 0
+    assert len(Evaluation(systems, "wall-16x", a, out, 2, given)) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "change", "words"),
+    [
+        ((64, 72), lambda slices: slices[1].fill(0.7), "slice 1: zero-filled image is zero"),
+        ((8, 8), lambda slices: slices.fill(0.7), "slice 0: "),
+    ],
+)
+def test_a_slice_that_cannot_be_judged_is_named(tmp_path, shape, change, words):
+    path = write_images(tmp_path / "odd.h5", shape, 2)
+    change_pixels(path, change)
+    run = Evaluation(["cg-sense+sinc"], "brain-5x", path, tmp_path / "rows.csv")
+    with pytest.raises(ValueError, match=rf"^{path}: {words}") as caught:
+        list(run)
+    assert "\n" not in str(caught.value)
+
+
 class TestFindingSlices:
     """Files, folders, sizes."""
 
@@ -360,10 +399,36 @@ class TestFindingSlices:
             scan = scan_slice(find_slices(small)[0], protocol).scan
             assert scan.truth.shape == (40, 44)
 
-    def test_the_published_size_has_the_published_acs(self):
-        assert fitting_acs("brain-5x", (232, 256)) == 24
-        assert fitting_acs("wall-16x", (336, 280)) == 24
-        assert fitting_acs("brain-5x", (64, 64)) == 8
+    def test_subjects_may_be_numbers(self, tmp_path):
+        path = write_images(tmp_path / "a.h5", (40, 44), 2)
+        with h5py.File(path, "a") as file:
+            file["subject"] = np.array([7, 12])
+        assert [a.subject for a in find_slices(path)] == ["7", "12"]
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_pixels_that_are_not_finite_are_named_before_any_work(self, tmp_path, value):
+        path = write_images(tmp_path / "a.h5", (40, 44), 2)
+        change_pixels(path, lambda slices: slices.__setitem__((1, 3, 3), value))
+        with pytest.raises(ValueError, match=r"a\.h5: slice 1: pixels are NaN or infinite"):
+            find_slices(path)
+
+    def test_complex_and_negative_pixels_are_what_they_are_in_training(self, tmp_path):
+        path = write_images(tmp_path / "a.h5", (40, 44), 3)
+        with h5py.File(path) as file:
+            expected = file["slices"][()].astype(np.float32)
+        phase = np.exp(1j * np.linspace(0, 9, expected.size).reshape(expected.shape))
+        change_pixels(path, lambda slices: slices.__imul__(phase), np.complex64)
+        for address in find_slices(path):
+            wanted = torch.from_numpy(expected[address.index].T / expected[address.index].max())
+            for image in (read_slice(address), open_source(path).read(address.index)):
+                torch.testing.assert_close(image, wanted, rtol=1e-5, atol=1e-6)
+        below = write_images(tmp_path / "b.h5", (40, 44), 3)
+        change_pixels(below, lambda slices: slices[0].__imul__(-1))
+        change_pixels(below, lambda slices: slices[1, :9].__isub__(500))
+        first = next(iter(find_slices(below)))
+        assert first.index == 1, "a slice without a positive pixel has no signal"
+        assert float(read_slice(first)[:, :9].max()) == 0 < float(read_slice(first).max())
+        assert torch.equal(read_slice(first), open_source(below).read(1))
 
     def test_empty_slices_do_not_count(self, tmp_path):
         path = write_images(tmp_path / "a.h5", (40, 44), 2)
@@ -450,6 +515,14 @@ class TestFigure:
         assert [lines[0] for lines in names] == ["a", "zero-filled+sinc", "ground truth"]
         assert names[0][1].endswith(" dB") and names[0][2] == "LPIPS 0.2500"
         assert any("5 x as bright" in ax.get_xlabel() for ax in figure.axes)
+
+    def test_labels_stay_whole_and_cards_become_names(self, data, tmp_path):
+        torch.manual_seed(0)
+        card = save_weights(build_model("sr", preset="tiny"), tmp_path, "sr", "tiny")
+        models = ["v1.0=zero-filled+sinc", "v1.5=cg-sense+sinc", str(card)]
+        figure = draw_figure(models, "brain-5x", data / "a.h5", 0)
+        names = [text.get_text().splitlines()[0] for text in figure.texts]
+        assert names == ["v1.0", "v1.5", "sr_tiny", "ground truth"]
 
     @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
     def test_the_file_name_chooses_the_format(self, suffix, tmp_path):

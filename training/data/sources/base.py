@@ -10,7 +10,9 @@ SPLITS = ("train", "val", "test")
 _FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
 _BIDS_SUBJECT = re.compile(r"(?:^|_)(sub-[A-Za-z0-9]+)(?:_|$)")
 _FOLDER_SUBJECT = re.compile(r"(?:patient|subject)[_-]?\d+", re.IGNORECASE)
-_FOLDER_SPLIT = re.compile(r"(?:multicoil_|singlecoil_)?(train|val|test)")
+_FOLDER_SPLIT = re.compile(r"(train|val|test)")
+_FASTMRI_FOLDER = re.compile(r"(?:^|_)(?:multi|single)coil_(train|val|test|challenge)(?:$|_)")
+"""Folders of fastMRI, such as `multicoil_test_v2`; k-space for its challenges is undersampled."""
 
 
 class SourceError(ValueError):
@@ -66,10 +68,12 @@ def own_split(path: Path) -> str:
     """Return the split that the name of a file, or of its folder, states; "" where none does.
 
     `brain_train.h5` and fastMRI's `multicoil_val/file.h5` do, `my_test_data/file.h5` does not.
+    fastMRI's `multicoil_challenge` counts as test.
     """
     found = _FILE_SPLIT.search(path.stem.removesuffix(".nii"))
     found = found or _FOLDER_SPLIT.fullmatch(path.parent.name)
-    return found.group(1) if found else ""
+    found = found or _FASTMRI_FOLDER.search(path.parent.name)
+    return found.group(1).replace("challenge", "test") if found else ""
 
 
 def named_subject(path: Path) -> str:

@@ -4,7 +4,8 @@ Image stack  `slices` (n, readout, phase encode), `subject` (n); own format.
 fastMRI      `kspace` (slice, coil, readout, phase encode), `ismrmrd_header` (XML), attribute
              `patient_id` (Zbontar et al., arXiv 1811.08839); readout oversampling is removed. Of
              files with the phase encode first the encoded matrix of the header says so, or `mask`,
-             which has one value per phase encode.
+             which has one value per phase encode. Lines that were left out within the sampled
+             part are refused; outer lines may be padded with zeros.
 MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `tst...`
              (Aggarwal et al., TMI 2019); four subjects of 90 slices to train, one to test.
 """
@@ -20,6 +21,7 @@ from jrsr_core.arrays import as_tensor
 from jrsr_core.mrd.files.foreign import foreign_words
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.simulation.protocols import as_magnitude
 
 from .base import Source, SourceError, anonymous, normalised, own_split
 
@@ -50,7 +52,7 @@ class ImageStack(Source):
             if file["slices"].ndim != 3:
                 raise SourceError(f"{path.name}: slices has shape {file['slices'].shape}, not 3-D")
             if "subject" in file:
-                names = [s.decode() if isinstance(s, bytes) else str(s) for s in file["subject"][:]]
+                names = subject_names(file["subject"])
             else:
                 names = [path.stem] * n
         if len(names) != n:
@@ -60,8 +62,13 @@ class ImageStack(Source):
     def read(self, index: int) -> Tensor:
         """Return image `index`; the stored first axis is the readout."""
         with open_hdf5(self.path) as file:
-            stored = as_tensor(file["slices"][index])
-        return normalised(stored.to(torch.float32).T.contiguous())
+            stored = as_magnitude(file["slices"][index])
+        return normalised(stored.T.contiguous())
+
+
+def subject_names(stored: h5py.Dataset) -> list[str]:
+    """Return the subjects of a stack; numbers are names as well."""
+    return [s.decode() if isinstance(s, bytes) else str(s) for s in stored[:]]
 
 
 class FastMri(Source):
@@ -78,18 +85,48 @@ class FastMri(Source):
             patient = file.attrs.get("patient_id", "")
             self.is_transposed = _is_transposed(file, shape[2], shape[3])
             self.n_readout = _recon_readout(file, shape[3 if self.is_transposed else 2])
+            mask = file["mask"][()].ravel() if "mask" in file else None
+        # A file of a test split may be undersampled: no training scan is made of it.
+        if mask is not None and mask.size in shape[2:] and own_split(path) != "test":
+            _check_lines(f"{path.name}: mask", as_tensor(mask) != 0)
         subject = anonymous(str(patient)) if patient else path.stem
         self.subjects = [subject] * shape[0]
         self.splits = [own_split(path)] * shape[0]
 
     def read(self, index: int) -> Tensor:
-        """Return slice `index`, readout oversampling removed."""
+        """Return slice `index`, readout oversampling removed.
+
+        Raises
+        ------
+        SourceError
+            The slice is undersampled.
+        """
         with open_hdf5(self.path) as file:
             kspace = as_tensor(file["kspace"][index]).to(torch.complex64)
         kspace = kspace if self.is_transposed else kspace.mT
+        measured = (kspace != 0).any(0)
+        # Both axes: without a header, the phase encode may be either.
+        for axis in (0, 1):
+            _check_lines(f"{self.path.name}: slice {index}", measured.any(1 - axis))
         if kspace.shape[-1] != self.n_readout:
             kspace = fft(crop_or_pad(ifft(kspace, -1), (self.n_readout,)), -1)
         return kspace.contiguous()
+
+
+def _check_lines(what: str, sampled: Tensor) -> None:
+    """Refuse lines that were left out between the first and the last sampled one.
+
+    Raises
+    ------
+    SourceError
+        There are such lines; the share of the sampled ones is named.
+    """
+    lines = sampled.nonzero().flatten()
+    if not len(lines):
+        return
+    share = len(lines) / int(lines[-1] - lines[0] + 1)
+    if share < 1:
+        raise SourceError(f"{what} has {share:.0%} of its k-space, 100% is needed")
 
 
 def _recon_readout(file: h5py.File, n_stored: int) -> int:

@@ -155,14 +155,32 @@ class DicomFolder(Source):
     def read(self, index: int) -> Tensor:
         """Return slice `index` with its rescale slope and intercept applied."""
         file = self._files[index]
-        data = _pydicom(file).dcmread(file)
-        pixels = data.pixel_array.astype(np.float32)
+        data, pixels = _read_dicom(file)
         if pixels.ndim != 2:
             raise SourceError(
                 f"{file.name}: pixel data of shape {pixels.shape}, not one grey image"
             )
         slope, shift = data.get("RescaleSlope", 1), data.get("RescaleIntercept", 0)
         return _oriented(pixels * float(slope) + float(shift))
+
+
+def _read_dicom(file: Path) -> tuple[Any, np.ndarray]:
+    """Return the data set and the stored pixels of a file.
+
+    Raises
+    ------
+    SourceError
+        There are no pixels, they are damaged, or no installed package decompresses them.
+    """
+    try:
+        data = _pydicom(file).dcmread(file)
+        return data, data.pixel_array.astype(np.float32)
+    # pydicom raises these for a missing decoder, missing elements, and pixels that are cut off.
+    except (RuntimeError, NotImplementedError, AttributeError, ValueError, EOFError) as error:
+        if isinstance(error, SourceError):
+            raise
+        reason = " ".join(str(error).split())
+        raise SourceError(f"{file.name}: its pixels cannot be read ({reason})") from error
 
 
 def is_dicom(path: Path) -> bool:
