@@ -8,10 +8,9 @@ scale of the image, as they are.
 Two upper bounds of the noise power of coil c, of which the smaller is taken, since signal raises
 either:
 
-    1 / (R^-1)_ii    what the other samples of a window of all coils, which explain the signal but
-                     not the noise, leave of a sample i of coil c; R is the covariance of windows
-                     (`noise`), of n windows of D samples, corrected by n / (n - D),
-    |a|^2 / ln 2     the median over the ends of the readout.
+    conditional variance    what the other samples of a window of all coils, which explain the
+                            signal but not the noise, leave of a sample of coil c (`windows`),
+    |a|^2 / ln 2            the median over the ends of the readout.
 
 Ours. Coils of equal noise are within a factor of 2 of their median (2 to 32 coils, 10 to 60 dB, 24
 lines); of 25 times the noise 16 to 25 are found with 8 coils and more, less with fewer: signal that
@@ -26,7 +25,7 @@ from torch import Tensor
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.tensors import is_finite
 
-from .noise import MAX_LINES, kernel_width, window_covariance
+from .windows import MAX_LINES, conditional_variance, kernel_width, window_covariance
 
 LOUD = 3.0
 """Noise of a coil over the median of those that have noise, above which it is weighed."""
@@ -37,9 +36,6 @@ of a scan without noise is rounding, and no measure of a coil."""
 
 OUTER = 0.8
 """Distance from k = 0 along the readout, 1 at its ends, beyond which samples are outermost."""
-
-RIDGE = 1e-14
-"""Of the mean power: R stays invertible where channels are copies or empty."""
 
 
 def coil_weights(acs: Tensor) -> Tensor | None:
@@ -58,12 +54,14 @@ def coil_weights(acs: Tensor) -> Tensor | None:
     ):
         return None
     acs = crop_or_pad(acs, (min(ny, MAX_LINES), nx)).cpu()
+    shape = (n_coils, acs.shape[-2], nx)
     try:
-        width = kernel_width((n_coils, acs.shape[-2], nx))
+        width = kernel_width(shape)
     except ValueError:
         return None
     acs = acs / acs.abs().amax()
-    noise = torch.minimum(_conditional_variance(acs, width), _outer_power(acs))
+    left = conditional_variance(window_covariance(acs, width), shape, width)
+    noise = torch.minimum(left, _outer_power(acs))
     if not bool((noise > 0).any()):
         return None
     ratio = (noise / noise[noise > 0].median()).sqrt()
@@ -76,16 +74,6 @@ def coil_weights(acs: Tensor) -> Tensor | None:
 def weighed(kspace: Tensor, weights: Tensor | None) -> Tensor:
     """Return k-space ``(coil, ...)`` times the weights of its coils, None for 1."""
     return kspace if weights is None else weights.reshape(-1, *(1,) * (kspace.ndim - 1)) * kspace
-
-
-def _conditional_variance(acs: Tensor, width: int) -> Tensor:
-    """Return what the rest of a window leaves of the power of one sample, float64 ``(coil,)``."""
-    covariance = window_covariance(acs, width)
-    ridge = RIDGE * covariance.diagonal().real.mean()
-    inverse = torch.linalg.inv(covariance + ridge * torch.eye(len(covariance)))
-    n_windows = (acs.shape[-2] - width + 1) * (acs.shape[-1] - width + 1)
-    missed = n_windows / (n_windows - len(covariance))
-    return missed * (1 / inverse.diagonal().real).reshape(len(acs), -1).mean(1)
 
 
 def _outer_power(acs: Tensor) -> Tensor:

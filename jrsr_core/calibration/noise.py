@@ -1,27 +1,20 @@
 """Noise level of a scan without noise lines, from the null space of its ACS.
 
-Windows of k x k samples over all coils fill a space of D = coils k^2 dimensions; the signal, smooth
-coils times one image, spans only a part of it (Uecker et al., MRM 2014). The rest contains noise
-alone, which the smallest eigenvalues of the window covariance measure:
+    sigma = root mean square, over the channels, of the noise of a channel (`null_space`)
 
-    R = A A^H / n_windows,   A (D x windows) the calibration matrix of the ACS,   R_1 of unit noise,
-    sigma^2 = m(R) / m(V_0^H R_1 V_0),   m the mean of the smallest tenth of D eigenvalues
-
-Smallest eigenvalues lie below their mean, the more so the fewer windows there are (Marchenko and
-Pastur, 1967), and windows overlap; the denominator, the same statistic of seeded unit noise in the
-same null space V_0, corrects for both. V_0 are the eigenvectors of R whose eigenvalues do not
-exceed the noise, first taken with V_0 = 1. Ours.
-
-R is made in double precision: its eigenvalues span the dynamic range of k-space, squared.
+It is the level of channels of equal noise, as those whitened by noise lines are, and for unequal
+ones (every receiver has its own gain) the level with which n samples of all channels have the noise
+n sigma^2. Channels without power, and those that others explain (a copy, a sum), have no noise of
+their own and are left out: each of them has eigenvalues of zero in the null space. Ours.
 
 Between 20 and 60 dB, 2 to 32 coils: right within 4 % where the ACS spans the readout (1-D masks; 2
-coils above 50 dB within 10 %), mostly within 10 % and 25 % at worst for a square ACS of 24 x 24. A
-single coil has no redundancy but the empty margin of its field of view; what comes out there is an
-upper bound, and the power of its outermost samples is another one: the smaller of both is taken.
+coils above 50 dB within 10 %), mostly within 10 % and 25 % at worst for a square ACS of 24 x 24;
+the same for gains between 0.5 and 2, and for one coil of a tenth of the gain. A single coil has no
+redundancy but the empty margin of its field of view; what comes out there is an upper bound, and
+the power of its outermost samples is another one: the smaller of both is taken.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -30,20 +23,21 @@ from jrsr_core.acs import cut_acs, find_acs
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.tensors import is_finite
 
-from .espirit import calibration_matrix
+from .null_space import channel_noise
+from .whitening import independent_channels, is_dead, noise_covariance
+from .windows import MAX_LINES, WINDOWS_PER_DIMENSION, kernel_width, window_covariance
 
 MIN_OWN_LINES = 6
 """Sides of the own ACS from which the noise of a slice is estimated; below, its other ACS is."""
 
-MAX_LINES = 40
-"""Of a long ACS the central lines over the full readout suffice."""
+OWN_SIGNAL = 1e-12
+"""Share of its power that a channel has to have for itself. Signal is shared almost entirely, so
+that the limit is far below the noise of any scan; copies have 1e-14 (rounding of single precision).
+"""
 
-MAX_KERNEL = 6
-MAX_DIMENSIONS = 200
-"""More cost time, 0.2 s for 450, and estimate no better."""
-
-WINDOWS_PER_DIMENSION = 3
-FRACTION = 0.1
+ROUNDING = 1e-7
+"""Of the root mean square of the ACS: samples in single precision have this noise, and a smaller
+estimate is none."""
 
 OUTER = 0.8
 """Distance from k = 0, 1 at the ends of either axis, beyond which samples are outermost."""
@@ -76,13 +70,12 @@ def _has_own_lines(slice_: KSpaceSlice) -> bool:
 
 
 def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
-    """Return sqrt(E|n|^2) of one k-space sample.
+    """Return sqrt(E|n|^2) of one k-space sample, 0 where the ACS is zero.
 
     Parameters
     ----------
     kspace
-        complex ``(coil, ky, kx)``; noise white over coils and samples (whitened, or of equal
-        level).
+        complex ``(coil, ky, kx)``; the noise of two coils, or of two samples, is independent.
     mask
         0/1 ``(ky, kx)``.
 
@@ -91,18 +84,35 @@ def estimate_noise_std(kspace: Tensor, mask: Tensor) -> float:
     ValueError
         No ACS, an ACS too small, or samples that are not finite.
     """
-    n_coils = kspace.shape[0]
     acs = cut_acs(kspace, mask, (MAX_LINES, mask.shape[-1]))
     if not is_finite(acs):
         raise ValueError("acs has samples that are not finite")
-    shape = (n_coils, acs.shape[-2], acs.shape[-1])
-    width = kernel_width(shape)
-    peak = float(acs.abs().amax())
-    if peak == 0:
+    channels = own_channels(acs)
+    if not channels:
         return 0.0
-    covariance = window_covariance(acs.cpu() / peak, width)
-    found = peak * _noise_power(covariance, *_unit_noise(shape, width)) ** 0.5
-    return min(found, outer_noise_std(kspace, mask)) if n_coils == 1 else found
+    found = _root_mean_square(_noise_of_channels(acs[channels].cpu()))
+    return min(found, outer_noise_std(kspace[channels], mask)) if len(channels) == 1 else found
+
+
+def own_channels(acs: Tensor) -> list[int]:
+    """Return the channels of an ACS ``(coil, y, x)`` that have power and are no sum of others."""
+    covariance = noise_covariance(acs.flatten(1)).cpu()
+    live = (~is_dead(covariance)).nonzero().flatten().tolist()
+    return independent_channels(covariance, live, OWN_SIGNAL)
+
+
+def _noise_of_channels(acs: Tensor) -> Tensor:
+    """Return sqrt(E|n|^2) of a sample of every channel, float64 ``(coil,)``."""
+    shape = (acs.shape[0], acs.shape[1], acs.shape[2])
+    width = kernel_width(shape)
+    # Divided by their size, channels of any gain are far from the rounding of each other.
+    size = acs.abs().double().square().mean((1, 2)).sqrt()
+    covariance = window_covariance(acs / size[:, None, None], width)
+    return size * channel_noise(covariance, shape, width).clamp_min(ROUNDING)
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())
 
 
 def outer_noise_std(kspace: Tensor, mask: Tensor) -> float:
@@ -118,42 +128,3 @@ def outer_noise_std(kspace: Tensor, mask: Tensor) -> float:
     if power.numel() < MIN_OUTER:
         return math.inf
     return (float(power.median()) / math.log(2)) ** 0.5
-
-
-def kernel_width(shape: tuple[int, int, int]) -> int:
-    """Widest kernel that leaves enough windows per dimension, and stays affordable."""
-    n_coils, ny, nx = shape
-    for width in range(min(MAX_KERNEL, ny, nx), 0, -1):
-        n_dimensions = n_coils * width**2
-        n_windows = (ny - width + 1) * (nx - width + 1)
-        is_affordable = n_dimensions <= MAX_DIMENSIONS or width == 1
-        if is_affordable and n_windows >= WINDOWS_PER_DIMENSION * n_dimensions:
-            return width
-    raise ValueError(f"acs of {ny}x{nx} is too small to estimate the noise of {n_coils} coils")
-
-
-def window_covariance(acs: Tensor, width: int) -> Tensor:
-    """Return R, complex128 ``(coil k k, coil k k)``, coils first, of an ACS ``(coil, y, x)``."""
-    windows = calibration_matrix(acs.to(torch.complex128), (width, width))
-    return windows @ windows.mH / windows.shape[1]
-
-
-@lru_cache(maxsize=16)
-def _unit_noise(shape: tuple[int, int, int], width: int) -> tuple[Tensor, Tensor]:
-    """Covariance of the windows of unit noise, and its eigenvalues."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(shape, dtype=torch.complex64, generator=generator)
-    covariance = window_covariance(noise, width)
-    return covariance, torch.linalg.eigvalsh(covariance)
-
-
-def _noise_power(covariance: Tensor, unit: Tensor, unit_power: Tensor) -> float:
-    """Return sigma^2 of the noise in `covariance`, where `unit` is the covariance of unit noise."""
-    power, vectors = torch.linalg.eigh(covariance)
-    n_smallest = max(1, int(FRACTION * len(power)))
-    smallest = power[:n_smallest].mean().clamp_min(0)
-    first_guess = smallest / unit_power[:n_smallest].mean()
-    is_null = power <= first_guess * unit_power[-1]
-    null = vectors[:, : max(n_smallest, int(is_null.sum()))]
-    expected = torch.linalg.eigvalsh(null.mH @ unit @ null)[:n_smallest].mean()
-    return float(smallest / expected)

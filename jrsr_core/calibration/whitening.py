@@ -69,10 +69,10 @@ def whitening_matrix(noise: Array) -> Tensor:
     if not is_finite(noise):
         raise ValueError("noise has samples that are not finite")
     covariance = noise_covariance(noise)
-    live = ~_is_dead(covariance)
+    live = ~is_dead(covariance)
     if not live.any():
         raise ValueError(f"noise is zero in all {n_coils} coils")
-    index = torch.tensor(_independent(covariance, live.nonzero().flatten().tolist()))
+    index = torch.tensor(independent_channels(covariance, live.nonzero().flatten().tolist()))
     factor = torch.linalg.cholesky(covariance[index[:, None], index])
     identity = torch.eye(factor.shape[0], dtype=factor.dtype, device=factor.device)
     matrix = torch.zeros_like(covariance)
@@ -80,8 +80,13 @@ def whitening_matrix(noise: Array) -> Tensor:
     return matrix.to(torch.complex64)
 
 
-def _independent(covariance: Tensor, channels: list[int]) -> list[int]:
-    """Return the channels whose noise is not explained by that of the channels before them."""
+def independent_channels(
+    covariance: Tensor, channels: list[int], least: float = OWN_NOISE
+) -> list[int]:
+    """Return the channels that are not explained by the channels before them.
+
+    Each of them has more than `least` of its power for itself.
+    """
     level = covariance.diagonal().real.clamp_min(torch.finfo(torch.float64).tiny).sqrt()
     correlation = covariance / (level[:, None] * level)
     kept: list[int] = []
@@ -90,7 +95,7 @@ def _independent(covariance: Tensor, channels: list[int]) -> list[int]:
     for channel in channels:
         rest = correlation[channel] - rows[:, channel].conj() @ rows
         own = float(rest[channel].real)
-        if own > OWN_NOISE:
+        if own > least:
             kept.append(channel)
             rows = torch.cat([rows, (rest / own**0.5)[None]])
     return kept
@@ -111,6 +116,7 @@ def whiten(matrix: Tensor, kspace: Tensor) -> Tensor:
     return flat.movedim(-1, coil_axis)
 
 
-def _is_dead(covariance: Tensor) -> Tensor:
+def is_dead(covariance: Tensor) -> Tensor:
+    """Return which channels have no power, bool ``(coil,)``."""
     power = covariance.diagonal().real
     return power <= DEAD_CHANNEL * power.max()

@@ -49,6 +49,11 @@ NOISE_DRAWS = 2
 NOISE_WINDOW = 9
 """Width in pixels over which the power of the seeded noise is averaged."""
 
+LEAST_POWER = 0.01
+"""Power of a channel over that of the noise of one channel, below which it measures nothing: a
+channel that is zero, or a virtual one for which too few channels are live (up to 1e-3, rounding).
+"""
+
 N_ITER = 12
 TOLERANCE = 1e-4
 
@@ -90,9 +95,14 @@ def residual_power(output: ModelOutput, calibrated: CalibratedSlice) -> Residual
 
 
 def noise_power(calibrated: CalibratedSlice) -> Tensor:
-    """Return the expected power of the noise in the k-space of slices, float64 ``(batch,)``."""
-    n_samples = calibrated.kspace.shape[1] * float(calibrated.sense.mask.sum())
-    return n_samples * calibrated.noise_std.double().square().cpu()
+    """Return the expected power of the noise in the k-space of slices, float64 ``(batch,)``.
+
+    `noise_std` is the level of channels that measure something; the others have no noise.
+    """
+    n_samples = float(calibrated.sense.mask.sum())
+    one = n_samples * calibrated.noise_std.double().square().cpu()
+    power = calibrated.kspace.abs().square().sum((2, 3), dtype=torch.float64).cpu()
+    return one * (power >= LEAST_POWER * one[:, None]).sum(1)
 
 
 def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:

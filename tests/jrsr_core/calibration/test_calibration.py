@@ -177,6 +177,34 @@ def test_as_many_virtual_coils_are_lossless(shape, n_virtual):
         assert_close(rss, expected, 1e-4)
 
 
+def test_kspace_of_any_precision_and_batch_is_compressed():
+    kspace = scan(6, (48, 64))[0]
+    for compressor in _compressors(kspace, 4):
+        wanted = compressor(kspace)
+        for given in (kspace.to(torch.complex128), kspace.numpy(), kspace.numpy().astype("c16")):
+            made = compressor(given)
+            assert made.dtype == torch.complex64 and torch.equal(made, wanted)
+        assert_close(
+            compressor(torch.stack((kspace, 2 * kspace))), torch.stack((wanted, 2 * wanted))
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda k: k.real, r"kspace is float32, expected complex \(\.\.\., coil, ky, kx\)"),
+        (lambda k: k[0], r"kspace is \(48, 64\), expected complex \(\.\.\., coil, ky, kx\)"),
+        (lambda k: k[:5], r"compressor is for 6 coils, kspace has 5"),
+    ],
+)
+def test_other_kspace_is_named(change, message):
+    kspace = scan(6, (48, 64))[0]
+    for compressor in _compressors(kspace, 4):
+        for given in (change(kspace), change(kspace).numpy()):
+            with pytest.raises(ValueError, match=f"^{message}$"):
+                compressor(given)
+
+
 def test_rows_are_orthonormal():
     kspace = scan(12, (48, 64))[0]
     for compressor in _compressors(kspace, 5):

@@ -19,6 +19,7 @@ from jrsr_core.reconstruction.quality import (
     expected_residual,
     hallucination_maps,
     kspace_residual,
+    noise_power,
 )
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.synthetic import coil_profiles, grid, phantom, unit_norm
@@ -169,6 +170,31 @@ def test_residual_of_the_truth_is_what_noise_explains():
         noise_std=torch.cat([calibrated.noise_std] * 2),
     )
     assert expected_residual(twice) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("rest", [0.0, 1e-4])
+def test_channels_that_measure_nothing_have_no_noise(rest):
+    """A zero channel, or one that compression left with rounding, beside eight live ones."""
+    calibrated, *_ = measured()
+    kspace = calibrated.kspace
+    more = torch.cat([kspace, rest * NOISE * calibrated.sense.mask * (kspace[:, :1] != 0)], 1)
+    both = dataclasses.replace(calibrated, kspace=more)
+    assert float(noise_power(both)) == pytest.approx(float(noise_power(calibrated)))
+    expected = 8 * NOISE**2 * float(calibrated.sense.mask.sum())
+    assert float(noise_power(calibrated)) == pytest.approx(expected)
+
+
+def test_slices_of_a_batch_have_channels_of_their_own():
+    calibrated, *_ = measured()
+    partly = calibrated.kspace.clone()
+    partly[:, :2] = 0
+    pair = dataclasses.replace(
+        calibrated,
+        kspace=torch.cat([calibrated.kspace, partly]),
+        noise_std=calibrated.noise_std.repeat(2),
+    )
+    one, other = noise_power(pair).tolist()
+    assert other == pytest.approx(6 / 8 * one)
 
 
 @pytest.mark.parametrize("name", ["jrsr-dc", "cg-sense+sinc"])
