@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .acs import find_acs
     from .calibration.compression import CoilCompressor
     from .calibration.espirit import espirit_maps
+    from .calibration.settings import CalibrationSettings
     from .calibration.whitening import whitening_matrix
     from .data import KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
     from .metrics.image import nmse, psnr, ssim
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_NAMES",
+    "CalibrationSettings",
     "CoilCompressor",
     "CoilOperator",
     "Encoding",
@@ -65,6 +67,7 @@ __all__ = [
 
 _MODULES = {
     "MODEL_NAMES": "models.names",
+    "CalibrationSettings": "calibration.settings",
     "CoilCompressor": "calibration.compression",
     "CoilOperator": "physics.pointwise",
     "Encoding": "mrd.encoding",

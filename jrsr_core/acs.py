@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jrsr_core.masks import check_mask_axes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,6 +24,9 @@ Block = tuple[slice, slice]
 
 ENOUGH = 24
 """Samples along an axis from which all that a calibration needs can be estimated."""
+
+MAX_LINES = 40
+"""Central lines kept of an ACS that is stored by itself; calibration uses no more."""
 
 
 def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None) -> Block:
@@ -37,9 +42,10 @@ def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None)
     Raises
     ------
     ValueError
-        If the centre of k-space was not measured.
+        A mask with other axes, or whose centre of k-space was not measured.
     """
     sampled = np.asarray(mask if isinstance(mask, np.ndarray) else mask.cpu()) > 0
+    check_mask_axes(sampled.shape, batched=False)
     ny, nx = sampled.shape
     if not sampled[ny // 2, nx // 2]:
         raise ValueError(f"no ACS: the centre ({ny // 2}, {nx // 2}) of {ny}x{nx} is not sampled")

@@ -27,8 +27,17 @@ def as_tensor(x: Array) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
+def as_own_tensor(x: Array) -> Tensor:
+    """Return a tensor that shares no memory with an array of the caller; a tensor is returned.
+
+    A tensor counts the writes to it, an array does not: what is computed from its values and kept
+    would not follow them.
+    """
+    return x if isinstance(x, Tensor) else as_tensor(np.array(x))
+
+
 def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
-    """Return complex64 samples with these axes.
+    """Return complex64 samples with these axes; a first one of "..." stands for any number.
 
     Raises
     ------
@@ -37,7 +46,9 @@ def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
     """
     samples = as_tensor(x)
     wanted = f"expected complex ({', '.join(axes)})"
-    if samples.ndim != len(axes):
+    n_axes = len(axes)
+    fits = samples.ndim >= n_axes - 1 if axes[0] == "..." else samples.ndim == n_axes
+    if not fits:
         raise ValueError(f"{name} is {tuple(samples.shape)}, {wanted}")
     if not samples.is_complex():
         raise ValueError(f"{name} is {str(samples.dtype).removeprefix('torch.')}, {wanted}")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
-from jrsr_core.arrays import Array, as_samples, takes_array
+from jrsr_core.arrays import Array, as_samples
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reprs import describe
@@ -31,6 +31,7 @@ GCC_WINDOW = 5
 
 
 AXES = ("coil", "ay", "ax")
+KSPACE_AXES = ("...", "coil", "ky", "kx")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,9 +102,15 @@ class CoilCompressor:
         """Virtual coils."""
         return self.matrices.shape[-2]
 
-    @takes_array
-    def __call__(self, kspace: Tensor) -> Tensor:
-        """Return the virtual coils' k-space."""
+    def __call__(self, kspace: Array) -> Tensor:
+        """Return the virtual coils' k-space, in the precision of the matrices.
+
+        Raises
+        ------
+        ValueError
+            Not complex, fewer axes, or the coils or readout samples of another scan.
+        """
+        kspace = as_samples(kspace, "kspace", KSPACE_AXES).to(self.matrices.dtype)
         n_coils, n_readout = kspace.shape[-3], kspace.shape[-1]
         if n_coils != self.n_coils:
             raise ValueError(f"compressor is for {self.n_coils} coils, kspace has {n_coils}")

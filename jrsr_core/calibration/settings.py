@@ -1,6 +1,7 @@
 """Settings of the calibration, and the matrix sizes that follow from them; imports no torch."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 SR_FACTOR = 2
 """Ratio of the HR to the LR matrix along each axis."""
@@ -15,7 +16,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "crop": (0.0, 0.99),
     "n_maps": (1, 1024),
 }
-"""Smallest and largest accepted value of each setting."""
+"""Smallest and largest accepted value of each setting; whole numbers where these are."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class CalibrationSettings:
     Raises
     ------
     ValueError
-        A value is outside its range (`RANGES`).
+        A value is no number, or outside its range (`RANGES`).
     """
 
     n_virtual_coils: int = 12
@@ -55,10 +56,13 @@ class CalibrationSettings:
 
 
 def check_range(name: str, value: float) -> None:
-    """Raise `ValueError` if a setting is outside its range (`RANGES`)."""
+    """Raise `ValueError` if a setting is no number or outside its range (`RANGES`)."""
     low, high = RANGES[name]
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, expected {low} to {high}")
+    is_whole = isinstance(low, int)
+    is_number = isinstance(value, Integral if is_whole else Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        kind = "a whole number" if is_whole else "a number"
+        raise ValueError(f"{name} is {value!r}, expected {kind} from {low} to {high}")
 
 
 def hr_shape(lr_shape: tuple[int, int]) -> tuple[int, int]:

@@ -7,8 +7,9 @@ this package does not import torch.
 
 from .geometry import SliceGeometry, Vector, orthonormal_axes
 from .image import MAP_ALARM, UNITLESS_MAPS, ReconImage, ReconReport
-from .kspace import KSpaceSlice, KSpaceVolume
+from .kspace import KSpaceSlice
 from .origin import AcquisitionStamp, Counters, ScanOrigin
+from .volume import KSpaceVolume
 
 __all__ = [
     "MAP_ALARM",

@@ -11,7 +11,8 @@ unit vectors in DICOM patient coordinates (L, P, S).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +24,13 @@ MAX_COSINE = 1e-2
 
 @dataclass(frozen=True)
 class SliceGeometry:
-    """Place of an image: centre of the field of view, axes, extent ``(z, y, x)`` in mm."""
+    """Place of an image: centre of the field of view, axes, extent ``(z, y, x)`` in mm.
+
+    Raises
+    ------
+    ValueError
+        A field that is not three numbers.
+    """
 
     position_mm: Vector
     read_dir: Vector
@@ -32,10 +39,47 @@ class SliceGeometry:
     fov_mm: Vector
     patient_table_position_mm: Vector = (0.0, 0.0, 0.0)
 
+    def __post_init__(self) -> None:
+        """Convert sequences of numbers, numpy arrays for instance, to tuples of floats."""
+        for name, value in tuple(vars(self).items()):
+            object.__setattr__(self, name, three_numbers(name, value))
+
     @classmethod
     def axial(cls, fov_mm: Vector, position_mm: Vector = (0.0, 0.0, 0.0)) -> SliceGeometry:
-        """Return an axial slice, readout from right to left, with this extent ``(z, y, x)``."""
+        """Return an axial slice, readout from right to left, with this extent ``(z, y, x)``.
+
+        Raises
+        ------
+        ValueError
+            Not three numbers each, or an extent that is not above 0 and finite.
+        """
+        if not all(0 < mm < np.inf for mm in three_numbers("fov_mm", fov_mm)):
+            raise ValueError(f"fov_mm is {fov_mm}, expected (z, y, x) in mm, above 0 and finite")
         return cls(position_mm, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), fov_mm)
+
+    def plane(self, x: int, n: int) -> SliceGeometry:
+        """Return the place of plane `x` of the `n` across the readout of a volume.
+
+        Its image has the volume's slice direction along x and its phase direction along y.
+
+        Raises
+        ------
+        ValueError
+            As `affine`.
+        """
+        read, phase, through = orthonormal_axes(
+            *map(np.array, (self.read_dir, self.phase_dir, self.slice_dir))
+        )
+        depth, height, width = self.fov_mm
+        position = np.array(self.position_mm) + (x - n // 2) * width / n * read
+        return replace(
+            self,
+            position_mm=_vector(position),
+            read_dir=_vector(through),
+            phase_dir=_vector(phase),
+            slice_dir=_vector(read),
+            fov_mm=(width / n, height, depth),
+        )
 
     def affine(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the matrix from voxel to mm, as NIfTI stores it.
@@ -62,6 +106,19 @@ class SliceGeometry:
         matrix[:3, :3] = np.stack(axes, axis=1) * steps
         matrix[:3, 3] = np.array(self.position_mm) - matrix[:3, :3] @ (sizes // 2)
         return np.diag((-1.0, -1.0, 1.0, 1.0)) @ matrix
+
+
+def _vector(values: Sequence[float] | np.ndarray) -> Vector:
+    x, y, z = (float(v) for v in values)
+    return (x, y, z)
+
+
+def three_numbers(name: str, values: Sequence[float] | np.ndarray) -> Vector:
+    """Return a vector as a tuple of floats; a `ValueError` that names the field otherwise."""
+    try:
+        return _vector(values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {values!r}, expected three numbers") from None
 
 
 def orthonormal_axes(

@@ -1,10 +1,11 @@
-"""K-space of one slice, and of a volume."""
+"""K-space of one slice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jrsr_core.acs import find_acs
 from jrsr_core.reprs import describe
 
 from .geometry import SliceGeometry
@@ -90,8 +91,9 @@ class KSpaceSlice:
         kspace
             complex ``(coil, ky, kx)``, k = 0 at ``n // 2``.
         mask
-            ``(ky, kx)``, or ``(ky,)`` of whole readout lines; nonzero where measured. Samples
-            elsewhere are set to zero. Without it the samples that are not zero were measured.
+            ``(ky, kx)``, or ``(ky,)`` of readout lines; nonzero where measured. Samples elsewhere
+            are set to zero. An end of the readout that is zero in all lines of a mask ``(ky,)`` was
+            not measured (`echo`). Without a mask the samples that are not zero were measured.
         acs
             complex ``(coil, ay, ax)``, fully sampled, k = 0 at ``n // 2``; by default the fully
             sampled block about the centre of `kspace` (`acs.find_acs`), of size 0 if there is none.
@@ -109,33 +111,39 @@ class KSpaceSlice:
             names both sides.
         """
         # Deferred: importing this module does not import torch.
-        from jrsr_core.acs import find_acs
-        from jrsr_core.arrays import as_samples, as_tensor
+        from jrsr_core.arrays import as_samples
 
-        samples = as_samples(kspace, "kspace", ("coil", "ky", "kx"))
-        grid = tuple(samples.shape[1:])
-        sampled = samples.ne(0).any(0) if mask is None else as_tensor(mask).ne(0)
-        if sampled.ndim == 1:
-            sampled = sampled[:, None].expand(-1, grid[1])
-        if tuple(sampled.shape) != grid:
-            raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
+        from .convert import (
+            checked_geometry,
+            checked_noise,
+            checked_readout,
+            filled_samples,
+            sampling_of,
+        )
+
+        samples = filled_samples(kspace, "kspace", ("coil", "ky", "kx"))
+        sampled, notes = sampling_of(mask, samples)
+        lr_readout = checked_readout(lr_readout)
+        ny, nx = sampled.shape
         # Whatever stands at other places, NaN for instance, is no sample.
         samples = samples.where(sampled, samples.new_zeros(()))
         if acs is not None:
-            block = as_samples(acs, "acs", ("coil", "ay", "ax"))
-        elif sampled[grid[0] // 2, grid[1] // 2]:
+            block = as_samples(acs, "acs", ("coil", "ay", "ax")).clone()
+        elif sampled[ny // 2, nx // 2]:
             block = samples[(slice(None), *find_acs(sampled))]
         else:
             block = samples[:, :0, :0]
-        ny, nx = grid[0], lr_readout or grid[1]
+        if geometry is None:
+            notes = (ASSUMED_GEOMETRY, *notes)
+            geometry = SliceGeometry.axial((1.0, float(ny), float(lr_readout or nx)))
         return cls(
             samples,
             sampled.float(),
             block,
-            geometry or SliceGeometry.axial((1.0, float(ny), float(nx))),
-            noise_std=noise_std,
+            checked_geometry(geometry),
+            noise_std=checked_noise(noise_std),
             lr_readout=lr_readout,
-            notes=() if geometry else (ASSUMED_GEOMETRY,),
+            notes=notes,
         )
 
     def __repr__(self) -> str:
@@ -160,76 +168,3 @@ class KSpaceSlice:
     def acceleration(self) -> float:
         """Grid points over measured points, the calibration lines counted."""
         return self.mask.numel() / max(float(self.mask.sum()), 1.0)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class KSpaceVolume:
-    """A 3-D scan after the inverse FFT along its fully sampled readout x.
-
-    Attributes
-    ----------
-    hybrid
-        complex64 ``(x, coil, ky, kz)``; the coils are virtual, aligned along x.
-    mask
-        float32 ``(ky, kz)``, the same for every x.
-    acs
-        complex64 ``(x, coil, ay, az)``.
-    noise_std, acs_noise_std
-        sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
-    is_acs_shared
-        Whether other volumes come with the same `acs` (one tensor).
-    notes, origin
-        As those of `KSpaceSlice`.
-    """
-
-    hybrid: Tensor
-    mask: Tensor
-    acs: Tensor
-    geometry: SliceGeometry
-    counters: Counters = field(default_factory=Counters)
-    stamp: AcquisitionStamp = field(default_factory=AcquisitionStamp)
-    noise_std: float | None = None
-    acs_noise_std: float | None = None
-    is_acs_shared: bool = False
-    notes: tuple[str, ...] = ()
-    origin: ScanOrigin | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
-        if self.hybrid.shape[2:] != self.mask.shape:
-            raise ValueError(
-                f"mask is {tuple(self.mask.shape)}, hybrid is {tuple(self.hybrid.shape[2:])}"
-            )
-        acs, hybrid = tuple(self.acs.shape[:2]), tuple(self.hybrid.shape[:2])
-        if acs != hybrid:
-            raise ValueError(f"acs has (x, coil) {acs}, hybrid has {hybrid}")
-
-    def __repr__(self) -> str:
-        ay, az = self.acs.shape[-2:]
-        return (
-            f"KSpaceVolume(hybrid {describe(self.hybrid)}, {self.acceleration:.3g}x, "
-            f"acs {ay} x {az})"
-        )
-
-    @property
-    def n_positions(self) -> int:
-        """Readout positions."""
-        return self.hybrid.shape[0]
-
-    @property
-    def acceleration(self) -> float:
-        """Grid points over measured points, the calibration lines counted."""
-        return self.mask.numel() / max(float(self.mask.sum()), 1.0)
-
-    def position(self, x: int) -> KSpaceSlice:
-        """Return the plane (PE, SPE) at readout position x as a slice with axes y, x."""
-        return KSpaceSlice(
-            kspace=self.hybrid[x].contiguous(),
-            mask=self.mask,
-            acs=self.acs[x].contiguous(),
-            geometry=self.geometry,
-            counters=self.counters,
-            stamp=self.stamp,
-            noise_std=self.noise_std,
-            notes=self.notes,
-        )

@@ -36,7 +36,8 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
 
     It is 0 where one of the images has nothing, as in a ring without a frequency of the matrix: the
     innermost ones of images below some 40 pixels, see `occupied_rings`. The corners of k-space
-    beyond the Nyquist frequency of the axes are not counted.
+    beyond the Nyquist frequency of the axes are not counted. It is NaN for an image that is not
+    finite.
 
     Parameters
     ----------
@@ -61,14 +62,16 @@ def _correlation(image: Tensor, target: Tensor) -> Tensor:
     least = 1e-24 * (power_x * power_t).amax(-1, keepdim=True)
     product = power_x * power_t
     there = (product > least) & (product > 0)
-    return torch.where(there, cross / product.clamp_min(1e-300).sqrt(), 0.0)
+    found = torch.where(there, cross / product.clamp_min(1e-300).sqrt(), 0.0)
+    return torch.where(product.isfinite().all(-1, keepdim=True), found, torch.nan)
 
 
 def effective_resolution(image: Image, target: Image) -> Tensor:
     """Return the resolution as a share of the Nyquist frequency, float64 ``(*batch,)``.
 
     1 where no ring falls below `THRESHOLD`, 0 where the first one does. Rings without a frequency
-    of the matrix are passed over. Arguments and errors as `fourier_ring_correlation`.
+    of the matrix are passed over. NaN for an image that is not finite. Arguments and errors as
+    `fourier_ring_correlation`.
     """
     x, t = magnitudes(image, target)
     occupied = occupied_rings(t.shape[-2], t.shape[-1]).to(t.device)
@@ -82,7 +85,8 @@ def effective_resolution(image: Image, target: Image) -> Tensor:
     step = (high - THRESHOLD) / (high - low).clamp_min(1e-12)
     crossing = frequency[last] + (frequency[found] - frequency[last]) * step
     crossing = torch.where(found == 0, 0.0, crossing)
-    return torch.where(below.any(-1), crossing, 1.0)
+    share = torch.where(below.any(-1), crossing, 1.0)
+    return torch.where(correlation.isnan().any(-1), torch.nan, share)
 
 
 def resolution_mm(share: float, pixel_mm: float) -> float:

@@ -22,6 +22,9 @@ measured samples the error of x_SR is 3 to 17 sigma^2 throughout.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +53,21 @@ WINDOW = 5
 LEAST_ERROR = 0.1
 """Of the mean: a smaller error is not believed, and steps of CG would be too few for it."""
 
+_denoise: ContextVar[float] = ContextVar("denoise", default=0.0)
+
+
+@contextmanager
+def denoising(denoise: float) -> Iterator[None]:
+    """Remove measured noise in every data consistency within the context; see `check_denoise`.
+
+    It belongs to a call and not to a network, which several reconstructors may share.
+    """
+    token = _denoise.set(denoise)
+    try:
+        yield
+    finally:
+        _denoise.reset(token)
+
 
 class DataConsistency(nn.Module):
     """Bring an HR image into agreement with what was measured, as far as the noise allows."""
@@ -59,7 +77,11 @@ class DataConsistency(nn.Module):
         self.log_tau0 = nn.Parameter(torch.tensor(math.log(tau0)))
         self.log_tau1 = nn.Parameter(torch.tensor(math.log(tau1)))
         self.n_iter = n_iter
-        self.denoise = 0.0
+
+    @property
+    def denoise(self) -> float:
+        """How far the noise of what was measured is removed, see `denoising`."""
+        return _denoise.get()
 
     def mu(self, noise_std: Tensor, denoise: float = 0.0) -> Tensor:
         """Return the weight of the prior image ``(batch, 1, 1)`` for the noise of one sample.
@@ -99,8 +121,8 @@ def relative_error(prior: Tensor) -> Tensor:
     return torch.where(mean > 0, detail / mean, 1.0).clamp_min(LEAST_ERROR)
 
 
-def set_denoise(model: nn.Module, denoise: float) -> None:
-    """Set how far the data consistency of a system removes the noise of what was measured.
+def check_denoise(model: nn.Module, denoise: float) -> None:
+    """Check that the data consistency of a system can remove the measured noise this far.
 
     Raises
     ------
@@ -109,8 +131,5 @@ def set_denoise(model: nn.Module, denoise: float) -> None:
     """
     if not 0 <= denoise <= 1:
         raise ValueError(f"denoise is {denoise:g}, expected a number from 0 to 1")
-    found = [m for m in model.modules() if isinstance(m, DataConsistency)]
-    if denoise and not found:
+    if denoise and not any(isinstance(m, DataConsistency) for m in model.modules()):
         raise ValueError(f"denoise is {denoise:g}, but only {NEEDS_CONSISTENCY}")
-    for module in found:
-        module.denoise = denoise

@@ -70,6 +70,26 @@ def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, Sen
     return sense.low_resolution_kspace(kspace), sense.at_low_resolution()
 
 
+def check_returned(
+    module: nn.Module, found: object, given: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    """Raise a `ValueError` of one line if a network returned something of another shape.
+
+    Parameters
+    ----------
+    module
+        The network; its class is named.
+    found, expected
+        What it returned, and the shape that this should have.
+    given
+        Shape of its input.
+    """
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if shape != tuple(expected):
+        name = type(module).__name__
+        raise ValueError(f"{name} returned {shape} for {tuple(given)}, expected {tuple(expected)}")
+
+
 class ReconModel(nn.Module):
     """Undersampled k-space -> image on the grid of `sense`.
 
@@ -128,7 +148,11 @@ class TwoStage(JointModel):
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         low_resolution = self.recon(lr_kspace, lr_sense, noise_std)
+        expected = (*lr_kspace.shape[:-3], *lr_sense.image_shape)
+        check_returned(self.recon, low_resolution, lr_kspace.shape, expected)
         clock.lap("rec")
         image = self.upsample(low_resolution)
+        expected = (*low_resolution.shape[:-2], *sense.image_shape)
+        check_returned(self.upsample, image, low_resolution.shape, expected)
         clock.lap("sr")
         return ModelOutput(image, low_resolution, seconds=clock.laps)

@@ -10,6 +10,7 @@ with y as the last axis, so that the FFT runs along contiguous memory.
 from torch import Tensor
 
 from .fourier import fft_order, filter_overwriting
+from .resolution import crop_or_pad
 
 
 class FastGram:
@@ -17,20 +18,18 @@ class FastGram:
 
     Parameters
     ----------
-    csm
+    csm, mask
         As in `SenseOperator`.
-    weights
-        Centred, squared mask on the image grid, ``(ky, kx)`` or ``(*batch, 1, ky, kx)``.
     lines_only
-        Whether `weights` is constant along kx; then only its first column is used.
+        Whether the mask has the readout of the image grid and is constant along kx; then only its
+        first column is used.
     """
 
-    def __init__(
-        self, csm: Tensor, weights: Tensor, *, has_map_axis: bool, lines_only: bool
-    ) -> None:
+    def __init__(self, csm: Tensor, mask: Tensor, *, has_map_axis: bool, lines_only: bool) -> None:
         self.lines_only = lines_only
         self.has_map_axis = has_map_axis
-        self._key = _state(csm)
+        self._key = (state(csm), state(mask))
+        weights = crop_or_pad(mask, (csm.shape[-2], csm.shape[-1])).square()
         self.dim = (-1,) if lines_only else (-2, -1)
         if lines_only:
             csm, weights = csm.mT.contiguous(), weights[..., :1].mT
@@ -52,12 +51,12 @@ class FastGram:
         filtered = filter_overwriting(coil_images, self.weights, self.dim)
         return filtered.mul_(self.conjugate).sum(-3)
 
-    def is_for(self, csm: Tensor) -> bool:
-        """Return whether `csm` is where it was, with the values that it had."""
-        return self._key == _state(csm)
+    def is_for(self, csm: Tensor, mask: Tensor) -> bool:
+        """Return whether maps and mask are where they were, with the values that they had."""
+        return self._key == (state(csm), state(mask))
 
 
-def _state(x: Tensor) -> tuple[object, ...]:
+def state(x: Tensor) -> tuple[object, ...]:
     """Return what changes if a tensor is moved, converted, or written to outside inference mode."""
     version = None if x.is_inference() else x._version
     return (x.device, x.dtype, x.data_ptr(), version)

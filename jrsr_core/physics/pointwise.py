@@ -8,7 +8,8 @@ Source of C: Pruessmann et al., MRM 1999; several map sets (soft-SENSE): Uecker 
 
 from torch import Tensor
 
-from jrsr_core.arrays import Array, as_tensor, takes_array
+from jrsr_core.arrays import Array, as_own_tensor, takes_array
+from jrsr_core.masks import check_mask_axes
 from jrsr_core.reprs import describe
 from jrsr_core.tensors import all_true
 
@@ -31,7 +32,7 @@ class CoilOperator(LinearOperator):
     def __init__(self, csm: Array, *, has_map_axis: bool = False) -> None:
         super().__init__()
         self.has_map_axis = has_map_axis
-        self.register_buffer("csm", as_tensor(csm), persistent=False)
+        self.register_buffer("csm", as_own_tensor(csm), persistent=False)
 
     def _facts(self) -> str:
         return f"maps {describe(self.csm)}"
@@ -59,14 +60,17 @@ def whole_readouts(mask: Tensor) -> bool:
 class SamplingOperator(LinearOperator):
     """M: k-space with the samples that the 0/1 mask does not mark set to zero.
 
-    `mask` is float ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils.
+    `mask` is float ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils; other axes
+    raise a `ValueError`.
     """
 
     mask: Tensor
 
     def __init__(self, mask: Array) -> None:
         super().__init__()
-        self.register_buffer("mask", as_tensor(mask), persistent=False)
+        mask = as_own_tensor(mask)
+        check_mask_axes(mask.shape)
+        self.register_buffer("mask", mask, persistent=False)
 
     def _facts(self) -> str:
         return f"mask {describe(self.mask)}"

@@ -11,11 +11,12 @@ centre is the LR grid, and g is that of the LR grid, so that LR and wide k-space
 import torch
 from torch import Tensor
 
-from jrsr_core.arrays import Array, as_tensor, takes_array
+from jrsr_core.arrays import Array, as_own_tensor, takes_array
+from jrsr_core.masks import check_mask_axes
 from jrsr_core.reprs import describe
 
 from .fourier import filter_kspace
-from .gram import FastGram
+from .gram import FastGram, state
 from .operator import LinearOperator
 from .pointwise import CoilOperator, SamplingOperator, whole_readouts
 from .resolution import CroppedFourierOperator, Shape, crop_or_pad, decimate, grid_scale
@@ -27,7 +28,8 @@ class SenseOperator(LinearOperator):
     Parameters
     ----------
     csm
-        complex maps ``(*batch, [map,] coil, y, x)`` on the image grid.
+        complex maps ``(*batch, [map,] coil, y, x)`` on the image grid. Numpy arrays are copied;
+        tensors are shared, and the operator follows what is written to them. So it is for `mask`.
     mask
         0 or 1, float ``(ky, kx)`` or ``(*batch, 1, ky, kx)``, on the acquired grid. Other weights
         w are applied as they are: `forward` and `adjoint` multiply by w, `gram` by w^2.
@@ -39,8 +41,8 @@ class SenseOperator(LinearOperator):
     Raises
     ------
     ValueError
-        If the acquired grid exceeds the image grid, or the LR grid the acquired one; a mask without
-        the axes ``(ky, kx)``.
+        If the acquired grid exceeds the image grid, or the LR grid the acquired one; a mask with
+        other axes than those above.
     """
 
     def __init__(
@@ -52,9 +54,8 @@ class SenseOperator(LinearOperator):
         lr_shape: Shape | None = None,
     ) -> None:
         super().__init__()
-        csm, mask = as_tensor(csm), as_tensor(mask)
-        if mask.ndim < 2:
-            raise ValueError(f"mask is {tuple(mask.shape)}, expected (ky, kx)")
+        csm, mask = as_own_tensor(csm), as_own_tensor(mask)
+        check_mask_axes(mask.shape)
         self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
         self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
         self.lr_shape: Shape = self.kspace_shape if lr_shape is None else lr_shape
@@ -65,8 +66,7 @@ class SenseOperator(LinearOperator):
         self.fourier = CroppedFourierOperator(self.image_shape, self.kspace_shape)
         self.sampling = SamplingOperator(mask)
         self._chain = self.sampling @ self.fourier @ self.coils
-        same_readout = self.image_shape[1] == self.kspace_shape[1]
-        self._lines_only = same_readout and whole_readouts(mask)
+        self._lines = (state(mask), self._has_lines(mask))
         self._fast_gram: FastGram | None = None
 
     def _facts(self) -> str:
@@ -108,21 +108,32 @@ class SenseOperator(LinearOperator):
         if not needs_gradient:
             return self.scale**2 * self._fast()(x)
         weights = self.zero_padded_mask().square()
-        if self._lines_only:
+        if self._lines_only():
             filtered = filter_kspace(self.coils(x), weights[..., :1], (-2,))
         else:
             filtered = filter_kspace(self.coils(x), weights)
         return self.scale**2 * self.coils.adjoint(filtered)
 
     def _fast(self) -> FastGram:
-        if self._fast_gram is None or not self._fast_gram.is_for(self.csm):
+        if self._fast_gram is None or not self._fast_gram.is_for(self.csm, self.mask):
             self._fast_gram = FastGram(
                 self.csm,
-                self.zero_padded_mask().square(),
+                self.mask,
                 has_map_axis=self.coils.has_map_axis,
-                lines_only=self._lines_only,
+                lines_only=self._lines_only(),
             )
         return self._fast_gram
+
+    def _has_lines(self, mask: Tensor) -> bool:
+        """Return whether a mask leaves a filter along ky alone; see `gram`."""
+        return self.image_shape[1] == self.kspace_shape[1] and whole_readouts(mask)
+
+    def _lines_only(self) -> bool:
+        """Return `_has_lines` of the mask, looked at again once the mask was written to."""
+        now = state(self.mask)
+        if self._lines[0] != now:
+            self._lines = (now, self._has_lines(self.mask))
+        return self._lines[1]
 
     def at_low_resolution(self) -> "SenseOperator":
         """Return the operator of the same scan on the LR grid: maps decimated, mask cropped."""

@@ -42,6 +42,10 @@ def conjugate_gradient(
         Start, zero where None; and N x0, where it is known already.
     n_iter, tolerance
         Stop after `n_iter` steps, or when ``||rhs - N x|| <= tolerance ||rhs||`` in every sample.
+    n_dims
+        Axes of one sample, with one step length: 2 for images ``(y, x)``, 3 for those of several
+        map sets ``(map, y, x)``, which N couples; `SenseOperator.n_image_dims` is this number. With
+        fewer axes than N couples the result is wrong.
 
     Returns
     -------

@@ -1,5 +1,7 @@
 """Loading a `Reconstructor`: by the name of a system, by its card, or around an own network."""
 
+import copy
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -7,7 +9,13 @@ from torch import nn
 
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.models.cg_sense import CgSense
-from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
+from jrsr_core.models.interfaces import (
+    JointModel,
+    ReconModel,
+    TwoStage,
+    UpsampleModel,
+    check_returned,
+)
 from jrsr_core.models.interpolation import BicubicUpsample
 from jrsr_core.weights.load import LoadedSystem, load_system
 
@@ -36,15 +44,18 @@ def load_model(
         or an own network: a `JointModel`, a `ReconModel` (bicubic interpolation follows) or an
         `UpsampleModel` (CG-SENSE precedes). Any other module is used as an `UpsampleModel` is: it
         takes the complex image ``(batch, y, x)`` and returns the HR image ``(batch, 2 y, 2 x)``.
+        An own network is used as it is, with its weights at the time of a call, and in evaluation
+        mode during a call alone: it may be trained further.
     maps
         Whether images come with the maps of `quality`.
     preset
-        Size of the networks; "auto" is the smallest shipped one on a CPU and the largest on a GPU,
-        "largest" the largest on both.
+        Size of the networks of a named system; "auto" is the smallest shipped one on a CPU and the
+        largest on a GPU, "largest" the largest on both.
     weights
         Card, or two joined by "+", that replace the shipped weights of a named system.
     device
-        "auto", "cpu", "cuda" or "cuda:n".
+        "auto", "cpu", "cuda" or "cuda:n". For an own network "auto" is the device that it is on; on
+        another device a copy is used, which does not follow its weights.
     calibration
         Coil compression and ESPIRiT; the defaults where None.
     precision
@@ -62,15 +73,19 @@ def load_model(
     ------
     ValueError
         Unknown model, preset, device or precision; no weights; a card that does not match; an own
-        network together with `weights`, which it has itself; `denoise` for a system without data
-        consistency.
+        network together with `weights` or a `preset`, which it has itself; a `preset` for a system
+        without weights; `denoise` for a system without data consistency.
     """
-    where = pick_device(device)
     if isinstance(model, nn.Module):
+        name = type(model).__name__
         if weights:
-            raise ValueError(f"weights is {weights}, but {type(model).__name__} has its own")
-        system = LoadedSystem(as_joint_model(model), type(model).__name__, ())
+            raise ValueError(f"weights is {weights}, but {name} has its own")
+        if preset != "auto":
+            raise ValueError(f"preset is {preset!r}, but {name} has a size of its own")
+        network, where = placed(model, device)
+        system = LoadedSystem(as_joint_model(network), name, ())
     else:
+        where = pick_device(device)
         if preset == "auto" and where.type == "cuda":
             preset = "largest"
         system = load_system(str(model), preset=preset, weights=str(weights or ""))
@@ -86,6 +101,24 @@ def load_model(
         accept_contradictions=accept_contradictions,
         denoise=denoise,
     )
+
+
+def placed(module: nn.Module, device: str) -> tuple[nn.Module, torch.device]:
+    """Return an own network and the device to compute on: itself where it is, a copy elsewhere.
+
+    Raises
+    ------
+    ValueError
+        As `pick_device`.
+    """
+    first = next(chain(module.parameters(), module.buffers()), None)
+    if first is None:
+        return module, pick_device(device)
+    own = first.device
+    where = pick_device(str(own) if device == "auto" else device)
+    if where.type == own.type and where.index in (None, own.index):
+        return module, own
+    return copy.deepcopy(module), where
 
 
 def as_joint_model(module: nn.Module) -> JointModel:
@@ -115,11 +148,7 @@ class OwnUpsample(UpsampleModel):
         """
         found = self.module(image)
         batch, ny, nx = image.shape
-        wanted = (batch, 2 * ny, 2 * nx)
-        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        if shape != wanted:
-            name = type(self.module).__name__
-            raise ValueError(f"{name} returned {shape} for {tuple(image.shape)}, expected {wanted}")
+        check_returned(self.module, found, image.shape, (batch, 2 * ny, 2 * nx))
         return found
 
 

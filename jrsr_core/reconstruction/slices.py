@@ -16,8 +16,9 @@ from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.own_lines import coils_of_own_lines, coils_that_explain
 from jrsr_core.calibration.settings import CalibrationSettings, check_matrix
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.models.consistency import set_denoise
-from jrsr_core.models.interfaces import JointModel, ModelOutput
+from jrsr_core.models.consistency import check_denoise, denoising
+from jrsr_core.models.evaluation import evaluating
+from jrsr_core.models.interfaces import JointModel, ModelOutput, check_returned
 from jrsr_core.models.precision import networks_in, pick_precision
 from jrsr_core.tensors import is_finite
 from jrsr_core.weights.card import WeightsCard
@@ -26,9 +27,7 @@ from .batch import sample_of, stack_slices
 from .contradiction import contradiction
 from .quality import hallucination_maps, unit_of
 from .report import ReportFigures
-
-SMALLEST = 1e-37
-"""Smallest peak of k-space: below it, single precision loses digits one by one."""
+from .samples import check_samples
 
 
 class SliceReconstructor:
@@ -37,7 +36,8 @@ class SliceReconstructor:
     Parameters
     ----------
     model
-        A joint model, or a reconstruction and an upsampling in sequence.
+        A joint model, or a reconstruction and an upsampling in sequence; moved to the device. It is
+        in evaluation mode during a call alone.
     name
         Its name, for reports.
     cards
@@ -70,14 +70,14 @@ class SliceReconstructor:
         accept_contradictions: bool = False,
         denoise: float = 0.0,
     ) -> None:
-        set_denoise(model, denoise)
+        check_denoise(model, denoise)
         self.denoise = denoise
         self.with_maps = with_maps
         self.accept_contradictions = accept_contradictions or not model.explains_measurement
         self.device = torch.device(device)
         self.precision = precision
         self._arithmetic = pick_precision(precision, self.device)
-        self.model = model.to(self.device).eval()
+        self.model = model.to(self.device)
         self.name = name
         self.cards = cards
         settings = settings or CalibrationSettings()
@@ -139,9 +139,19 @@ class SliceReconstructor:
         ]
 
     def model_output(self, calibrated: CalibratedSlice) -> ModelOutput:
-        """Return the output of the model, in its precision, on the scale of calibrated k-space."""
-        with networks_in(self._arithmetic, self.device):
-            output = self.model(calibrated.kspace, calibrated.sense, calibrated.noise_std)
+        """Return the output of the model, in its precision, on the scale of calibrated k-space.
+
+        Raises
+        ------
+        ValueError
+            The model returned images of another shape.
+        """
+        kspace, sense, n = calibrated.kspace, calibrated.sense, len(calibrated.kspace)
+        precision = networks_in(self._arithmetic, self.device)
+        with evaluating(self.model), denoising(self.denoise), precision:
+            output = self.model(kspace, sense, calibrated.noise_std)
+        check_returned(self.model, output.image, kspace.shape, (n, *sense.image_shape))
+        check_returned(self.model, output.low_resolution, kspace.shape, (n, *sense.lr_shape))
         image = output.image if output.image.is_complex() else output.image.float()
         return dataclasses.replace(output, image=image)
 
@@ -229,15 +239,6 @@ class SliceReconstructor:
         is_shared = volume.is_acs_shared
         found = self._shared.get(volume.acs, volume.mask, coils, x) if is_shared else coils()
         return coils_that_explain(plane, found, self.settings)
-
-
-def check_samples(kspace: Tensor) -> None:
-    """Raise `ValueError` unless k-space is finite and in the range of single precision."""
-    if not is_finite(kspace):
-        raise ValueError("kspace has samples that are not finite or too large to compute with")
-    peak = float(torch.view_as_real(kspace).abs().max()) if kspace.numel() else 0.0
-    if 0 < peak < SMALLEST:
-        raise ValueError(f"largest sample of kspace is {peak:.3g}, too small to compute with")
 
 
 def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:

@@ -72,7 +72,7 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     ------
     ValueError
         Unknown name or set; a trainable system without weights; `weights` of another system, or
-        together with a set.
+        together with a set; a `preset` for a system that has no weights.
     FileNotFoundError
         `weights` does not exist.
     """
@@ -96,6 +96,8 @@ def find_system(system: str, *, preset: str = "auto", weights: str = "") -> tupl
     if not has_weights(base):
         if chosen:
             raise ValueError(f"{base} has no weights, leave out {SEPARATOR}{chosen}")
+        if preset not in PREFERRED:
+            raise ValueError(f"preset is {preset!r}, but {base} has no weights and a single size")
         return names
     whole = (f"{base}{CONSISTENT}", base) if consistent else (base,)
     return _shipped(whole, names, preset, folders)

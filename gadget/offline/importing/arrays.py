@@ -13,6 +13,7 @@ import numpy as np
 
 from gadget.errors import UsageError
 from jrsr_core.data import Vector
+from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.mrd.lines import (
     FIRST_IN_SLICE,
     HEAD_DTYPE,
@@ -164,11 +165,8 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
 def readout_notes(lines: LineList) -> list[str]:
     """Return a sentence about the ends of the readout that were not measured, if there are any."""
     head = lines.heads[0]
-    ends = [int(head[name]) for name in ("discard_pre", "discard_post")]
-    if not any(ends):
-        return []
-    before, after = (f"{n} of {head['number_of_samples']}" for n in ends)
-    return [f"x: {before} samples before and {after} after are zero in all lines: not measured"]
+    before, after = (int(head[name]) for name in ("discard_pre", "discard_post"))
+    return list(note_on_ends("x", before, after, int(head["number_of_samples"])))
 
 
 def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:
@@ -197,9 +195,7 @@ def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
         is_there = (np.asarray(array[frame]) != 0).any(2)
         columns |= is_there.any((0, 1))
         places += [(*frame, int(z), int(y)) for z, y in np.argwhere(is_there.any(-1))]
-    of_x = np.flatnonzero(columns)
-    part = slice(int(of_x[0]), int(of_x[-1]) + 1) if len(of_x) else slice(0, 0)
-    return np.array(places, np.int64).reshape(-1, len(AXES) - 2), part
+    return np.array(places, np.int64).reshape(-1, len(AXES) - 2), measured_part(columns)
 
 
 def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.acs import Block, find_acs
+from jrsr_core.acs import MAX_LINES, Block, find_acs
 from jrsr_core.data import Vector
 from jrsr_core.mrd.accumulate import LineReader
 from jrsr_core.mrd.grid import sample_counts
@@ -26,9 +26,6 @@ from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .lines import CalibrationLines, scaled_size
-
-MAX_LINES = 40
-"""Central lines kept of a shared ACS; calibration uses no more."""
 
 
 def read_block(reader: LineReader, chosen: CalibrationLines) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
-from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.calibration.settings import CalibrationSettings, check_range
 from jrsr_core.closing import Closing
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, ScanOrigin
 from jrsr_core.mrd.assemble import Assembler
@@ -50,6 +50,7 @@ class Scan(Sequence[Data], Closing):
         n_virtual_coils: int,
     ) -> None:
         self.path = path
+        self._is_closed = False
         self._file = ScanFile(path, dataset=dataset)
         try:
             plan = plan_source(self._file.header, self._file)
@@ -107,6 +108,8 @@ class Scan(Sequence[Data], Closing):
 
         Raises
         ------
+        ValueError
+            The scan is closed.
         IndexError
             The scan has fewer.
         PartialImage
@@ -120,6 +123,8 @@ class Scan(Sequence[Data], Closing):
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"image {index} of {self.path.name}, which has {n}")
+        if self._is_closed:
+            raise ValueError(f"{self.path.name} is closed, read_scan opens it again")
         made = self._lines.assemble(self.counters[index])
         return replace(made, origin=self._origins[index])
 
@@ -135,6 +140,7 @@ class Scan(Sequence[Data], Closing):
 
     def close(self) -> None:
         """Close the file; slices that were read stay usable."""
+        self._is_closed = True
         self._file.close()
 
 
@@ -161,7 +167,9 @@ def read_scan(
     noise_file
         ISMRMRD file of an earlier scan whose noise lines replace those of this scan.
     n_virtual_coils
-        Coils to which a 3-D scan is compressed while it is read.
+        Virtual coils to which a 3-D scan is compressed while it is read. The coils of slices, and
+        those of a 3-D scan again, are compressed by the model: `load_model` takes their number in
+        `calibration`.
 
     Raises
     ------
@@ -169,7 +177,10 @@ def read_scan(
         No such file.
     BadScan, UnsupportedScan
         The file is broken, or a kind of scan that is not reconstructed; both are `ValueError`.
+    ValueError
+        `n_virtual_coils` is no whole number, or out of range.
     """
+    check_range("n_virtual_coils", n_virtual_coils)
     path = Path(path)
     try:
         return Scan(

@@ -116,6 +116,16 @@ def test_bad_input_is_named(metric):
         metric(image[1:], image)
 
 
+def test_an_image_that_is_not_finite_has_no_resolution():
+    truth = brain_phantom((64, 64)).double()
+    for wrong in (float("nan"), float("inf")):
+        images = torch.stack((truth, truth))
+        images[1, 3, 4] = wrong
+        found = effective_resolution(images, torch.stack((truth, truth)))
+        assert float(found[0]) == 1.0 and found[1].isnan()
+        assert fourier_ring_correlation(images, torch.stack((truth, truth)))[1].isnan().all()
+
+
 def test_another_implementation_agrees():
     """By numpy's FFT and a loop over rings: no function of ours."""
     truth = brain_phantom((96, 128)).double()

@@ -1,8 +1,12 @@
 """One set of laws for all operators, at all parities, with and without batch and map axes."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
+from jrsr_core.acs import find_acs
 from jrsr_core.physics.fourier import FourierOperator
 from jrsr_core.physics.operator import LinearOperator
 from jrsr_core.physics.pointwise import CoilOperator, SamplingOperator
@@ -174,6 +178,66 @@ def test_gram_follows_maps_that_change_in_place():
     sense.gram(x)
     sense.csm.mul_(2)
     assert_close(sense.gram(x), sense.adjoint(sense(x)))
+
+
+def test_gram_follows_a_mask_that_changes_in_place():
+    # From lines to samples: another filter, with and without a gradient.
+    mask = _mask((12, 10), (), lines=True)
+    sense = SenseOperator(_csm((12, 10), (), 0), mask)
+    x = random_complex(12, 10, seed=1)
+    sense.gram(x)
+    mask[:, ::3] = 0
+    assert_close(sense.gram(x), sense.adjoint(sense(x)))
+    with_gradient = sense.gram(x.clone().requires_grad_())
+    assert_close(with_gradient.detach(), sense.adjoint(sense(x)))
+
+
+def test_operators_share_no_memory_with_arrays():
+    csm, mask = _csm((12, 10), (), 0).numpy(), _mask((12, 10), ()).numpy()
+    sense = SenseOperator(csm, mask)
+    coils, sampling = CoilOperator(csm), SamplingOperator(mask)
+    x = random_complex(12, 10, seed=1)
+    gram, images = sense.gram(x), coils(x)
+    kept = sampling(images)
+    csm *= 2
+    mask[:] = 1
+    assert torch.equal(sense.gram(x), gram) and torch.equal(coils(x), images)
+    assert torch.equal(sampling(images), kept)
+    assert_close(gram, sense.adjoint(sense(x)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((12,), "write np.repeat(mask[:, None], n_kx, 1) for whole readout lines"),
+        ((3, 12, 12), "write mask[..., None, :, :] for one mask per sample"),
+        ((2, 3, 12, 12), "write mask[..., None, :, :] for one mask per sample"),
+        ((), ""),
+    ],
+)
+def test_masks_with_other_axes_are_refused(shape, hint):
+    """As many masks as coils, or as many lines as samples, would broadcast without an error."""
+    mask = np.ones(shape)
+    text = f"mask is {shape}, expected (ky, kx) or (*batch, 1, ky, kx)"
+    csm = _csm((12, 12), (3,), 0)
+    for make in (SamplingOperator, lambda mask: SenseOperator(csm, mask)):
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}.*{re.escape(hint)}$"):
+            make(mask)
+    with pytest.raises(ValueError, match=rf"^mask is {re.escape(str(shape))}, expected \(ky, kx\)"):
+        find_acs(mask)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda m: np.repeat(m[:, None], 10, 1), lambda m: np.outer(m, np.ones(10))[None]]
+)
+def test_what_the_message_says_masks_lines(write):
+    lines = np.arange(12) % 2
+    y = random_complex(COILS, 12, 10)
+    expected = y * torch.from_numpy(lines)[:, None]
+    assert torch.equal(SamplingOperator(write(lines))(y), expected)
+    masks = np.stack([write(lines).reshape(12, 10), write(1 - lines).reshape(12, 10)])
+    made = SamplingOperator(masks[..., None, :, :])(torch.stack((y, y)))
+    assert torch.equal(made, torch.stack((expected, y - expected)))
 
 
 def test_mask_without_coil_axis_means_the_same():

@@ -91,6 +91,20 @@ def test_negative_iterations_are_an_error():
         conjugate_gradient(lambda x: x, torch.ones(2, 2), n_iter=-1)
 
 
+def test_map_sets_are_one_sample():
+    """Maps that overlap couple the images of both sets: the solution needs n_dims=3."""
+    csm = random_complex(2, 4, 12, 10, seed=2) / 2
+    sense = SenseOperator(csm, torch.ones(12, 10), has_map_axis=True)
+    image = random_complex(2, 12, 10, seed=4) * torch.tensor([1.0, 0.05]).reshape(2, 1, 1)
+    rhs = sense.adjoint(sense(image))
+    options = {"n_iter": 100, "tolerance": 1e-6}
+    x, report = conjugate_gradient(sense.gram, rhs, n_dims=sense.n_image_dims, **options)
+    assert sense.n_image_dims == 3 and report.stopped_by == "tolerance"
+    assert_close(x, image, 1e-3)
+    apart, _ = conjugate_gradient(sense.gram, rhs, **options)
+    assert (sense.gram(apart) - rhs).norm() > 100 * (sense.gram(x) - rhs).norm()
+
+
 def test_sense_normal_equations_reach_the_truth():
     csm = random_complex(2, 4, 12, 11, seed=2) / 2
     mask = (torch.rand(2, 1, 12, 11, generator=torch.Generator().manual_seed(3)) < 0.8).float()

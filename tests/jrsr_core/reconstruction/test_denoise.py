@@ -15,8 +15,9 @@ from jrsr_core.models.consistency import (
     LEAST_ERROR,
     WINDOW,
     DataConsistency,
+    check_denoise,
+    denoising,
     relative_error,
-    set_denoise,
 )
 from jrsr_core.models.registry import build_model
 from jrsr_core.mrd.header import ScanHeader
@@ -75,8 +76,8 @@ def test_noise_goes_from_even_regions_and_an_edge_that_was_measured_stays():
     block = DataConsistency(n_iter=60).eval()
     errors, kept = [], []
     for denoise in (0.0, 1.0):
-        block.denoise = denoise
-        found = block(truth[None] + 0.5 * high, back, sense, noise)
+        with denoising(denoise):
+            found = block(truth[None] + 0.5 * high, back, sense, noise)
         outside = (found - image).abs()[0][high == 0]
         errors.append(float(outside.square().mean().sqrt()))
         kept.append(float((found - truth[None]).real[0][high > 0].mean() / high.max()))
@@ -93,8 +94,8 @@ def test_white_noise_is_removed_by_the_factor_of_a_wiener_filter():
     back = sense.adjoint(calibrated.kspace)
     errors = []
     for denoise in (0.0, 0.5, 1.0):
-        block.denoise = denoise
-        image = block(truth[None], back, sense, calibrated.noise_std)
+        with denoising(denoise):
+            image = block(truth[None], back, sense, calibrated.noise_std)
         errors.append(float((image - truth).abs().square().mean().sqrt()))
     assert errors[0] > 1.05 * errors[1] > 1.05**2 * errors[2] > 0
 
@@ -152,14 +153,14 @@ def test_systems_that_cannot_are_named():
     with pytest.raises(UsageError, match="denoise is '2', expected a number from 0 to 1"):
         Settings(denoise=2)
     with pytest.raises(ValueError, match="denoise is -1, expected a number from 0 to 1"):
-        set_denoise(build_model("jrsr-dc", preset="tiny"), -1)
+        check_denoise(build_model("jrsr-dc", preset="tiny"), -1)
 
 
 def test_training_has_no_denoise():
     block = DataConsistency().train()
-    block.denoise = 0.5
     noise = torch.tensor([NOISE])
-    assert torch.equal(block.mu(noise, block.denoise), block.mu(noise))
+    with denoising(0.5):
+        assert torch.equal(block.mu(noise, block.denoise), block.mu(noise))
 
 
 def test_the_page_has_a_figure_for_it(scan):

@@ -1,0 +1,110 @@
+"""Arrays of a user -> samples and sampled places; an error names the field and both sides.
+
+The modules of this package import it on first use: it imports torch.
+"""
+
+from collections.abc import Sequence
+from math import inf
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from jrsr_core.arrays import Array, as_own_tensor, as_samples, as_tensor
+from jrsr_core.echo import measured_part, note_on_ends
+
+from .geometry import SliceGeometry
+
+
+def own_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
+    """Return `as_samples`, sharing no memory with a numpy array; a tensor itself is returned."""
+    return as_samples(as_own_tensor(x), name, axes)
+
+
+def filled_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
+    """Return `own_samples`; a `ValueError` where an axis has no element."""
+    samples = own_samples(x, name, axes)
+    if not samples.numel():
+        shape, wanted = tuple(samples.shape), ", ".join(axes)
+        raise ValueError(f"{name} is {shape}, expected at least one element of each of ({wanted})")
+    return samples
+
+
+def sampled_places(mask: Array) -> Tensor:
+    """Return where a mask is nonzero, bool; a `ValueError` where it is not a number."""
+    values = as_tensor(mask)
+    n_wrong = int(torch.isnan(values).sum()) if values.dtype.is_floating_point else 0
+    if n_wrong:
+        raise ValueError(
+            f"mask has {n_wrong} elements that are NaN, expected nonzero where measured, else 0"
+        )
+    return values.ne(0)
+
+
+def measured_readout(samples: Tensor, axis: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Return which samples along the last axis were measured, bool, and a note on the others.
+
+    Samples of zeros alone say nothing about it: then all of the readout counts as measured.
+    """
+    n = samples.shape[-1]
+    is_there = samples.ne(0).flatten(0, -2).any(0)
+    part = measured_part(is_there.cpu().numpy())
+    if not part.stop:
+        return torch.ones_like(is_there), ()
+    measured = torch.zeros_like(is_there)
+    measured[part] = True
+    return measured, note_on_ends(axis, part.start, n - part.stop, n)
+
+
+def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the sampled places of a slice, bool ``(ky, kx)``, and notes.
+
+    Parameters
+    ----------
+    mask, samples
+        As in `KSpaceSlice.from_array`.
+    """
+    if mask is None:
+        return samples.ne(0).any(0), ()
+    grid = tuple(samples.shape[1:])
+    sampled = sampled_places(mask)
+    notes: tuple[str, ...] = ()
+    if tuple(sampled.shape) == grid[:1]:
+        # A mask of lines says nothing about their ends; one of samples does.
+        along_x, notes = measured_readout(samples[:, sampled], "kx")
+        sampled = sampled[:, None] & along_x
+    if tuple(sampled.shape) != grid:
+        raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
+    return sampled, notes
+
+
+def checked_noise(noise_std: object) -> float | None:
+    """Return the noise level as a number, None if it is unknown; else raise a `ValueError`."""
+    if noise_std is None:
+        return None
+    shape = tuple(getattr(noise_std, "shape", ()))
+    if shape:
+        raise ValueError(f"noise_std is an array {shape}, expected one number for all coils")
+    # A number of numpy or torch becomes one of Python.
+    number = getattr(noise_std, "item", lambda: noise_std)()
+    if not isinstance(number, Real) or not 0 <= float(number) < inf:
+        raise ValueError(f"noise_std is {noise_std!r}, expected a finite number of at least 0")
+    return float(number)
+
+
+def checked_readout(lr_readout: object) -> int | None:
+    """Return the samples of the LR readout, None for all; else raise a `ValueError`."""
+    if lr_readout is None:
+        return None
+    if not isinstance(lr_readout, Integral) or lr_readout < 1:
+        raise ValueError(f"lr_readout is {lr_readout!r}, expected a whole number of at least 1")
+    return int(lr_readout)
+
+
+def checked_geometry(geometry: object) -> SliceGeometry:
+    """Return the geometry; a `ValueError` if it is something else."""
+    if not isinstance(geometry, SliceGeometry):
+        raise ValueError(
+            f"geometry is {geometry!r}, expected a SliceGeometry: SliceGeometry.axial(fov_mm=...)"
+        )
+    return geometry
