@@ -234,7 +234,7 @@ def _readout(space: SpaceInspection, settings: Settings) -> str:
 
 
 def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:
-    chosen = [c for (number, _), c in plan.calibration.items() if number == space.number]
+    chosen = [c for key, c in plan.calibration.items() if key.encoding == space.number]
     parts = []
     for kind in sorted({c.kind for c in chosen}):
         lines = {c.lines.tobytes(): len(c.lines) for c in chosen if c.kind == kind}

@@ -1,11 +1,18 @@
-"""Sorts planes into stacks for NIfTI: parallel slices of one matrix on an even grid, over time."""
+"""Sorts planes into stacks for NIfTI: parallel slices of one matrix on an even grid, over time.
+
+Slices that do not lie on one even grid, such as two groups of parallel slices or the slabs of a
+scan, form a stack for each grid: a file has one distance of its slices.
+"""
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from .even_runs import even_runs, step_of
+from .layers import layers
 from .planes import Plane
 from .series import PlaneStore, Series
 
@@ -14,6 +21,11 @@ FRAMES = ("repetition", "set", "phase", "contrast", "average")
 
 TOLERANCE = 0.01
 """Relative unevenness of the slice distances that is attributed to rounding."""
+
+SAME_COLUMN_MM = 0.1
+"""Rounding of the offsets of slices within their plane."""
+
+Frames = list[list[Plane]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +42,7 @@ class Stack:
         Largest deviation of a slice from the even grid, relative to the length of `step`.
     """
 
-    frames: list[list[Plane]]
+    frames: Frames
     step: np.ndarray
     unevenness: float
 
@@ -55,17 +67,51 @@ def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray
     planes.sort(key=lambda p: (p.orientation, p.pixels.shape, _frame(p), p.location, p.number))
     found = []
     for _, same in itertools.groupby(planes, key=lambda p: (p.orientation, p.pixels.shape)):
-        groups = (list(group) for _, group in itertools.groupby(same, key=_frame))
-        frames = [frame for group in groups for frame in _each_place_once(group)]
-        # Frames with fewer slices, as after an interrupted repetition, form a separate stack.
-        for _, alike in itertools.groupby(frames, key=lambda f: [p.place for p in f]):
-            found.append(_stack(list(alike)))
+        found += [_stack(frames) for frames in _fewest_stacks(list(same))]
     return found
 
 
-def _each_place_once(planes: list[Plane]) -> list[list[Plane]]:
+def _fewest_stacks(planes: list[Plane]) -> list[Frames]:
+    """Return planes of one orientation and matrix as even stacks.
+
+    Groups of slices may interleave along their normal: each group is a volume of its own then, or
+    has its own offset within the plane. The division that gives the fewest stacks is taken.
+    """
+    whole = list(_even_stacks(planes, lambda _: 0))
+    if len(whole) == 1:
+        return whole
+    slabs, groups = (list(_even_stacks(planes, way)) for way in (_slab, _offset))
+    return min(slabs, whole, groups, key=len)
+
+
+def _even_stacks(planes: list[Plane], way: Callable[[Plane], Hashable]) -> Iterator[Frames]:
+    """Yield the even stacks of each group of planes that the key `way` gives."""
+    groups: dict[Hashable, list[Plane]] = {}
+    for plane in planes:
+        groups.setdefault(way(plane), []).append(plane)
+    for group in groups.values():
+        numbers = layers(group)
+        for layer in sorted(set(numbers)):
+            one = [plane for plane, n in zip(group, numbers, strict=True) if n == layer]
+            yield from _stacks_over_time(one)
+
+
+def _stacks_over_time(planes: list[Plane]) -> Iterator[Frames]:
+    frames = [
+        frame
+        for _, group in itertools.groupby(planes, key=_frame)
+        for frame in _each_place_once(list(group))
+    ]
+    # Frames with fewer slices, as after an interrupted repetition, form a separate stack.
+    for _, alike in itertools.groupby(frames, key=lambda f: [p.place for p in f]):
+        same_places = list(alike)
+        for run in even_runs(np.array([p.first for p in same_places[0]])):
+            yield [frame[run] for frame in same_places]
+
+
+def _each_place_once(planes: list[Plane]) -> Frames:
     """Distribute planes of equal counters over frames so that no place occurs twice in one."""
-    frames: list[list[Plane]] = []
+    frames: Frames = []
     n_seen: Counter = Counter()
     for plane in planes:
         n = n_seen[plane.place]
@@ -76,7 +122,7 @@ def _each_place_once(planes: list[Plane]) -> list[list[Plane]]:
     return frames
 
 
-def _stack(frames: list[list[Plane]]) -> tuple[Stack, np.ndarray]:
+def _stack(frames: Frames) -> tuple[Stack, np.ndarray]:
     values = np.stack([[p.pixels for p in frame] for frame in frames])
     step, unevenness = _step(frames[0])
     planes = [[p.without_pixels() for p in frame] for frame in frames]
@@ -89,12 +135,17 @@ def _step(planes: list[Plane]) -> tuple[np.ndarray, float]:
     first = planes[0]
     if len(planes) == 1:
         return first.thickness * first.normal, 0.0
-    places = np.array([p.first for p in planes])
-    step = (places[-1] - places[0]) / (len(planes) - 1)
-    off = places - places[0] - np.arange(len(planes))[:, None] * step
-    length = float(np.linalg.norm(step))
-    return step, float(np.linalg.norm(off, axis=1).max()) / max(length, 1e-9)
+    return step_of(np.array([p.first for p in planes]))
 
 
 def _frame(plane: Plane) -> tuple[int, ...]:
     return tuple(plane.counters[name] for name in FRAMES)
+
+
+def _offset(plane: Plane) -> Hashable:
+    offsets = (plane.first @ plane.row, plane.first @ plane.column)
+    return tuple(round(float(mm) / SAME_COLUMN_MM) for mm in offsets)
+
+
+def _slab(plane: Plane) -> Hashable:
+    return 0 if plane.step is None else plane.counters["slice"]

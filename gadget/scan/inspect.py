@@ -9,7 +9,6 @@ import numpy as np
 
 from gadget.settings import Settings
 from jrsr_core.calibration.settings import SR_FACTOR, check_matrix, kernel_shape
-from jrsr_core.mrd.acs.lines import acs_size
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
@@ -116,7 +115,7 @@ def _inspect_space(
     encoding = layout.encoding
     _check_size(encoding, width)
     check_memory(encoding, plan.n_coils, settings)
-    known: dict[bytes, tuple[tuple[int, int], float, int, float]] = {}
+    known: dict[bytes, tuple[float, int, float]] = {}
     blocks, figures = [], []
     for counters, lines in plan.groups.items():
         if counters.encoding != number:
@@ -126,11 +125,9 @@ def _inspect_space(
             counts = line_counts(heads[lines], layout)
             acceleration = counts.size / int((counts > 0).sum())
             echo = measured_share(heads[lines], layout)
-            known[key] = (acs_size(counts), acceleration, int(counts.max()), echo)
-        block, *rest = known[key]
-        chosen = plan.calibration.get((number, counters.slice))
-        blocks.append(block if chosen is None else chosen.acs_size(heads))
-        figures.append(rest)
+            known[key] = (acceleration, int(counts.max()), echo)
+        blocks.append(plan.calibration[plan.acs_keys[counters]].acs_size(heads))
+        figures.append(known[key])
     kernel = kernel_shape(_plane(encoding), width)
     # One coil needs no calibration.
     usable = [b for b in blocks if plan.n_coils == 1 or (b[0] >= kernel[0] and b[1] >= kernel[1])]

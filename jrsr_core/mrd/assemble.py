@@ -122,7 +122,7 @@ class Assembler:
                 notes.append(silent_note(channels[i] for i in silent))
             if dependent:
                 notes.append(dependent_note(channels[i] for i in dependent))
-        weights = memory.weights.get(counters.slice_key)
+        weights = memory.weights.get(self.plan.acs_keys[counters])
         if weights is not None:
             notes.append(loud_note(self._channels(), weights.tolist()))
         return tuple(notes)
@@ -142,19 +142,20 @@ class Assembler:
 
     def is_settled(self, counters: Counters) -> bool:
         """Whether later lines cannot change what calibrates this image."""
-        chosen = self.plan.calibration[counters.slice_key]
-        if counters.slice_key in self._memory.acs or chosen.is_reference:
+        key = self.plan.acs_keys[counters]
+        chosen = self.plan.calibration[key]
+        if key in self._memory.acs or chosen.is_reference:
             return True
         if chosen.image.has_reference_scan:
             return False
         if min(chosen.acs_size(self.source.heads)) >= MIN_LINES:
             return True
-        same_slice = (c for c in self.plan.groups if c.slice_key == counters.slice_key)
-        return len({c.repetition for c in same_slice}) >= MAX_REPETITIONS
+        sharing = (c for c, other in self.plan.acs_keys.items() if other == key)
+        return len({c.repetition for c in sharing}) >= MAX_REPETITIONS
 
     def lines_of(self, counters: Counters) -> np.ndarray:
         """Return the indices of all lines that have a part in an image, in their order."""
-        calibration = self.plan.calibration[counters.slice_key].lines
+        calibration = self.plan.calibration[self.plan.acs_keys[counters]].lines
         parts = (self.plan.noise, calibration, self.plan.groups[counters])
         return np.unique(np.concatenate(parts))
 
@@ -196,7 +197,7 @@ class Assembler:
         counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
         acs = self._shared_acs(counters)
-        weights = self._memory.weights.get(counters.slice_key)
+        weights = self._memory.weights.get(self.plan.acs_keys[counters])
         slice_ = KSpaceSlice(
             weighed(kspace, weights),
             mask=(counts > 0).to(torch.float32),
@@ -210,7 +211,7 @@ class Assembler:
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
         layout = self.plan.layout_of(counters)
         acs, compressor = self._hybrid_acs(counters)
-        weights = self._memory.weights.get(counters.slice_key)
+        weights = self._memory.weights.get(self.plan.acs_keys[counters])
         hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor, weights)
         heads = self.source.heads[lines[finite]]
         volume = KSpaceVolume(
@@ -227,7 +228,7 @@ class Assembler:
 
     def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
         """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
-        key, known = counters.slice_key, self._memory.hybrid
+        key, known = self.plan.acs_keys[counters], self._memory.hybrid
         if key not in known:
             known[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
         return known[key]
@@ -253,7 +254,7 @@ class Assembler:
 
     def _shared_acs(self, counters: Counters) -> Tensor:
         """Return the ACS that all images of a slice share; it is read once."""
-        key, known = counters.slice_key, self._memory.acs
+        key, known = self.plan.acs_keys[counters], self._memory.acs
         if key not in known:
             chosen, scale = self.plan.calibration[key], self.plan.encoding_of(counters).lr_scale
             block = self._read_block(chosen)

@@ -48,6 +48,8 @@ class Encoding:
     counter_maxima
         Largest value of the counters (average, slice, contrast, phase, repetition, set) that the
         header limits.
+    notes
+        How sizes that contradict each other are read, one sentence each.
     """
 
     encoding_matrix: tuple[int, int, int]
@@ -64,6 +66,7 @@ class Encoding:
     calibration_mode: str = "none"
     multiband_factor: int = 1
     counter_maxima: dict[str, int] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def has_reference_scan(self) -> bool:

@@ -69,6 +69,29 @@ def direction_note(heads: np.ndarray) -> str:
     return f"{n} lines have no orientation: axial images are assumed" if n else ""
 
 
+def reference_direction_note(heads: np.ndarray) -> str:
+    """Return how reference lines without directions are used; empty if all have some."""
+    n = int(_assumes_axes(heads).sum())
+    text = "reference lines have no orientation: that of the images, and their centre, is assumed"
+    return f"{n} {text}" if n else ""
+
+
+def with_directions(heads: np.ndarray) -> np.ndarray:
+    """Return the headers with every single missing direction filled in: it follows from two others.
+
+    Headers that lack none, or two, are returned as they are.
+    """
+    given = np.stack([heads[name].any(-1) for name in DIRECTIONS])
+    if not (is_alone := given.sum(0) == 2).any():
+        return heads
+    heads = heads.copy()
+    for i, name in enumerate(DIRECTIONS):
+        lines = is_alone & ~given[i]
+        one, two = (heads[DIRECTIONS[(i + k) % 3]][lines].astype(np.float64) for k in (1, 2))
+        heads[name][lines] = np.cross(one, two)
+    return heads
+
+
 def _assumes_axes(heads: np.ndarray) -> np.ndarray:
     """Return which lines have fewer than two directions."""
     return np.sum([heads[name].any(-1) for name in DIRECTIONS], axis=0) < 2

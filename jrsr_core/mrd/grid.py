@@ -10,6 +10,7 @@ import numpy as np
 
 from .encoding import Encoding, PhaseEncodeGrid
 from .errors import UnsupportedScan
+from .lines import only_calibrates
 from .readout import LineLayout, measured_spans
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
@@ -40,9 +41,17 @@ def line_places(heads: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
 
 
 def central_line(heads: np.ndarray, grid: PhaseEncodeGrid) -> int:
-    """Return the index of the line nearest k = 0."""
+    """Return the index of the line nearest k = 0 whose time is that of the image.
+
+    Lines that only calibrate may have been measured before it; they count where there are no
+    others.
+    """
     y, z = line_offsets(heads, grid)
-    return int((y**2 + z**2).argmin())
+    distance = y**2 + z**2
+    only = only_calibrates(heads)
+    if only.any() and not only.all():
+        distance = np.where(only, np.iinfo(np.int64).max, distance)
+    return int(distance.argmin())
 
 
 def lines_outside(heads: np.ndarray, encoding: Encoding) -> int:

@@ -13,6 +13,7 @@ from jrsr_core.data import Vector
 
 from .encoding import Encoding
 from .errors import BadScan
+from .stated_fov import read_as_meant
 from .xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
 DEFAULT_NOISE_BANDWIDTH = 0.793
@@ -151,7 +152,7 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
     thick = thickness[0] or thickness[1], thickness[1] or thickness[0]
     fov = _fov(element, f"{encoded}/fieldOfView_mm", where, thick[0])
     factor = "parallelImaging/accelerationFactor/kspace_encoding_step"
-    return Encoding(
+    stated = Encoding(
         encoding_matrix=matrix,
         recon_matrix=_matrix(element, f"{recon}/matrixSize", where),
         encoding_fov_mm=fov,
@@ -170,6 +171,7 @@ def _encoding(element: ET.Element, index: int) -> Encoding:
         multiband_factor=_integer(element, "parallelImaging/multiband/multiband_factor") or 1,
         counter_maxima=_counter_maxima(element),
     )
+    return read_as_meant(stated)
 
 
 def _limits(element: ET.Element, name: str) -> tuple[int, int] | None:

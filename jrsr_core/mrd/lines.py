@@ -22,6 +22,9 @@ LINE_COUNTERS = (
     "set",
     "segment",
 )
+IMAGE_COUNTERS = ("repetition", "set", "phase", "contrast")
+"""Counters of the images of one slice, the slowest first."""
+
 COUNTERS_DTYPE = np.dtype([*((name, "<u2") for name in LINE_COUNTERS), ("user", "<u2", (8,))])
 
 HEAD_DTYPE = np.dtype(
@@ -110,6 +113,11 @@ class LineList:
 def has_flag(heads: np.ndarray, flag: int) -> np.ndarray:
     """Return a boolean per line: whether the flag of this number is set."""
     return (heads["flags"] >> np.uint64(flag - 1)) & np.uint64(1) == 1
+
+
+def only_calibrates(heads: np.ndarray) -> np.ndarray:
+    """Return a boolean per line: whether it is flagged for calibration and not for the image."""
+    return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
 
 
 def flag_bits(*flags: int) -> int:

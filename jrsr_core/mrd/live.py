@@ -196,11 +196,16 @@ class LiveScan:
         source, indices = self._source()
         plan = self._plan(source)
         assembler = self._make_assembler(source, plan, memory=self._memory)
+        # Images of one unit leave together: their lines are dropped with it.
+        open_units = {
+            _unit(plan, counters)
+            for counters in plan.groups
+            if not (at_end or assembler.is_settled(counters))
+        }
         ready = [
             counters
             for counters in plan.groups
-            if _unit(plan, counters) in self._complete
-            and (at_end or assembler.is_settled(counters))
+            if (unit := _unit(plan, counters)) in self._complete and unit not in open_units
         ]
         for counters in ready:
             self._n_tasks += 1

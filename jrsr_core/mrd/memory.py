@@ -6,6 +6,7 @@ from torch import Tensor
 
 from jrsr_core.calibration.compression import CoilCompressor
 
+from .acs.axes import AcsKey
 from .noise import Whitening
 
 
@@ -14,7 +15,7 @@ class ScanMemory:
     """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
 
     `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and
-    hybrid ACS are kept by (encoding space, slice), and so are the weights of coils that are loud in
+    hybrid ACS are kept by their key, and so are the weights of coils that are loud in
     a scan without noise data, by which the ACS is multiplied. `broken_coils` are the channels that
     are not used, `noise_note` says what is wrong with noise lines.
     """
@@ -23,11 +24,9 @@ class ScanMemory:
     whitening: Whitening | None = None
     noise_note: str = ""
     broken_coils: frozenset[int] = frozenset()
-    acs: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    weights: dict[tuple[int, int], Tensor | None] = field(default_factory=dict)
-    hybrid: dict[tuple[int, int], tuple[Tensor, CoilCompressor | None]] = field(
-        default_factory=dict
-    )
+    acs: dict[AcsKey, Tensor] = field(default_factory=dict)
+    weights: dict[AcsKey, Tensor | None] = field(default_factory=dict)
+    hybrid: dict[AcsKey, tuple[Tensor, CoilCompressor | None]] = field(default_factory=dict)
 
     @property
     def n_bytes(self) -> int:

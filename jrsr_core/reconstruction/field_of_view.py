@@ -12,12 +12,23 @@ def crop_to_fov(image: ReconImage, fov_mm: Vector) -> ReconImage:
     This removes oversampling of the phase encodes; a 2-D image keeps its thickness. An axis that is
     not wider than `fov_mm` stays as it is. HR and LR image keep one field of view, a whole number
     of LR pixels.
+
+    Raises
+    ------
+    ValueError
+        An axis of `fov_mm` is narrower than half an LR pixel: nothing would be left.
     """
     n_axes = image.image.ndim
     hr, lr = tuple(image.image.shape), tuple(image.low_resolution.shape)
     old = image.geometry.fov_mm
     ratio = [min(1.0, new / now) for new, now in zip(fov_mm, old, strict=True)][-n_axes:]
     lr_size = tuple(round(n * r) for n, r in zip(lr, ratio, strict=True))
+    if not all(lr_size):
+        shown = " x ".join(f"{mm:g}" for mm in fov_mm)
+        whole = " x ".join(f"{mm:g}" for mm in old)
+        raise ValueError(
+            f"the field of view {shown} mm (z, y, x) keeps no pixel of an image of {whole} mm"
+        )
     hr_size = tuple(n * m // k for n, m, k in zip(hr, lr_size, lr, strict=True))
     if hr_size == hr:
         return image

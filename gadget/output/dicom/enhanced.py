@@ -1,9 +1,9 @@
 """Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) from the planes of a stack.
 
-A stack has one orientation, matrix and contrast: readers such as dcm2niix and nibabel take one
-stack of slices from a file, and one echo time for vendors other than Philips. Its frames are
-indexed by position in the stack and temporal position. Geometry and stored integers are those of
-the classic images.
+A stack has one orientation, matrix and contrast, and one slice at each place: readers such as
+dcm2niix and nibabel take one stack of slices from a file, and one echo time for vendors other than
+Philips. Its frames are indexed by position in the stack and temporal position. Geometry and stored
+integers are those of the classic images.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import UID, EnhancedMRImageStorage
 
+from gadget.output.layers import layers
 from gadget.output.planes import Plane
 
 from .classic import comments, derivation, put_times, warnings
@@ -41,10 +42,12 @@ DIMENSIONS = (
 
 
 def stacks(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Return the planes by orientation, matrix and contrast, each stack by its numbers."""
+    """Return the planes by orientation, matrix, contrast and layer, each stack by its numbers."""
     found: dict[tuple, list[Plane]] = defaultdict(list)
-    for plane in sorted(planes, key=lambda p: p.number):
-        found[plane.orientation, plane.pixels.shape, plane.counters["contrast"]].append(plane)
+    ordered = sorted(planes, key=lambda p: p.number)
+    for plane, layer in zip(ordered, layers(ordered), strict=True):
+        kind = (plane.orientation, plane.pixels.shape, plane.counters["contrast"], layer)
+        found[kind].append(plane)
     return list(found.values())
 
 

@@ -9,12 +9,14 @@ from gadget.output.planes import Plane
 def temporal_positions(planes: Sequence[Plane]) -> list[int]:
     """Return the position in time of each plane, from 1; contrasts share their position.
 
-    Planes of one place, contrast and moment, which nothing else distinguishes, follow each other.
+    Planes of one place, slice, contrast and moment, which nothing else distinguishes, follow each
+    other. Slices that share a place, for lack of positions, are no positions in time.
     """
     n_seen: Counter = Counter()
     moments = []
     for plane in planes:
-        where = (plane.orientation, plane.place, plane.counters["contrast"], plane.moment)
+        which = (plane.counters["slice"], plane.counters["contrast"])
+        where = (plane.orientation, plane.place, *which, plane.moment)
         moments.append((*plane.moment, n_seen[where]))
         n_seen[where] += 1
     return ranks(moments)

@@ -1,8 +1,8 @@
 """Which lines calibrate the coils of a slice.
 
-All images of a slice share one ACS, hence one set of coil maps. A reference scan that contains the
-slice comes first. Without one, the ACS comes from the first repetitions that can give one: a scan
-that is still going on cannot wait for the others.
+All images of a slice that have the same axes share one ACS, hence one set of coil maps. A reference
+scan that contains the slice comes first. Without one, the ACS comes from the first repetitions that
+can give one: a scan that is still going on cannot wait for the others.
 """
 
 import math
@@ -15,6 +15,7 @@ from jrsr_core.mrd.grid import line_counts, sampling_pattern
 from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from jrsr_core.mrd.readout import LineLayout
 
+from .axes import AcsKey
 from .lines import MIN_LINES, CalibrationLines, acs_size
 from .place import Misplaced
 from .reference import ReferenceScan
@@ -28,9 +29,10 @@ Frames = dict[Counters, np.ndarray]
 def choose_calibration_lines(
     heads: np.ndarray,
     groups: dict[Counters, np.ndarray],
+    keys: dict[Counters, AcsKey],
     reference: np.ndarray,
     layouts: tuple[LineLayout, ...],
-) -> tuple[dict[tuple[int, int], CalibrationLines], dict[str, int]]:
+) -> tuple[dict[AcsKey, CalibrationLines], dict[str, int]]:
     """Choose the calibration lines of every slice.
 
     Parameters
@@ -39,6 +41,8 @@ def choose_calibration_lines(
         Headers of all lines.
     groups
         Indices of the lines of every image.
+    keys
+        Key of the ACS of every image.
     reference
         Indices of the lines of separate scans.
     layouts
@@ -47,23 +51,23 @@ def choose_calibration_lines(
     Returns
     -------
     chosen, rejected
-        Lines by (encoding space, slice), and the number of reference lines that cannot serve, by
+        Lines by the key of the ACS, and the number of reference lines that cannot serve, by
         reason.
     """
-    slices: dict[tuple[int, int], Frames] = defaultdict(dict)
+    slices: dict[AcsKey, Frames] = defaultdict(dict)
     for counters, lines in groups.items():
-        slices[counters.slice_key][counters] = lines
+        slices[keys[counters]][counters] = lines
     first_line = {key: next(iter(frames.values()))[0] for key, frames in slices.items()}
-    chosen: dict[tuple[int, int], CalibrationLines] = {}
+    chosen: dict[AcsKey, CalibrationLines] = {}
     rejected: dict[str, int] = {}
     of_space: dict[int, list[int]] = defaultdict(list)
-    for (space, _), line in first_line.items():
-        of_space[space].append(line)
+    for key, line in first_line.items():
+        of_space[key.encoding].append(line)
     images = {space: np.array(lines) for space, lines in of_space.items()}
     scans = {s: ReferenceScan(heads, _nearest(heads, reference, s), layouts) for s in images}
     sizes = _AcsSizes(heads)
     for key in sorted(slices):
-        space, _ = key
+        space = key.encoding
         others, scan = images[space], scans[space]
         try:
             found = scan.lines_for(first_line[key], others)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
+from jrsr_core.mrd.lines import IMAGE_COUNTERS
 from jrsr_core.mrd.readout import LineLayout
 
 from .lines import CalibrationLines
@@ -95,7 +96,7 @@ class ReferenceScan:
     def _first_image(self, lines: np.ndarray, image: int) -> CalibrationLines:
         """Return the lines of the first image among these, on a grid that holds them."""
         idx = self.heads["idx"][lines]
-        counters = [idx[n] for n in ("repetition", "set", "phase", "contrast")]
+        counters = [idx[name] for name in IMAGE_COUNTERS]
         lines = lines[distinct_rows(counters).member == 0]
         layout, wanted = self._layout(lines[0]), self._layout(image).encoding
         centers: tuple[int | None, int | None] = (None, None)

@@ -13,7 +13,7 @@ from jrsr_core.mrd.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import REVERSE, LineSource, has_flag
-from jrsr_core.mrd.planning.completeness import Patterns
+from jrsr_core.mrd.planning.earlier import EarlierImages
 from jrsr_core.mrd.planning.findings import ScanFindings, SpaceFindings
 from jrsr_core.mrd.planning.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
@@ -21,7 +21,8 @@ from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout
 from .centers import Peak, find_peak
 from .copies import are_copies
 from .probe import Probe, along, probe_lines, read_alike, read_probe
-from .readout_checks import OUTER_SHARE, is_alternating, outer_share, projections
+from .readout_checks import is_alternating, projections
+from .readout_fov import with_readout
 
 CENTRAL_LINES = 16
 LINE_TOLERANCE = 2
@@ -45,13 +46,13 @@ class ScanRecord:
         Findings by encoding space.
     n_tries
         Images examined, by encoding space.
-    patterns
-        Sampling of the images so far.
+    earlier
+        The images so far.
     """
 
     spaces: dict[int, SpaceFindings] = field(default_factory=dict)
     n_tries: dict[int, int] = field(default_factory=dict)
-    patterns: Patterns = field(default_factory=dict)
+    earlier: EarlierImages = field(default_factory=EarlierImages)
 
 
 def plan_source(
@@ -77,7 +78,7 @@ def plan_source(
         As `plan_scan`; lines that run in opposite directions without a flag.
     """
     record = record or ScanRecord()
-    plan = plan_scan(header, source.heads, ScanFindings(record.spaces), record.patterns)
+    plan = plan_scan(header, source.heads, ScanFindings(record.spaces), record.earlier)
     has_copies = are_copies(source, plan)
     new = {}
     for number in plan.spaces:
@@ -90,7 +91,7 @@ def plan_source(
     if not has_copies and not any(findings.changes_plan for findings in new.values()):
         return plan
     findings = ScanFindings(dict(record.spaces), has_copies)
-    return plan_scan(header, source.heads, findings, record.patterns)
+    return plan_scan(header, source.heads, findings, record.earlier)
 
 
 def _examine_space(
@@ -111,12 +112,14 @@ def _examine_space(
     if layout.encoding.is_3d:
         partition, note, _ = _center(source, probe, about, plan, number, axis=2)
         findings = replace(findings, center_partition=partition, notes=findings.notes + note)
-    if not is_certain:
-        return findings
     central = _central_lines(source.heads, probe, grid.center_line if line is None else line)
-    _check_directions(source, central, probe.broken_coils)
-    findings = _with_echoes(findings, source, central, layout)
-    return _with_readout(findings, source, central, layout, is_cropped=is_cropped)
+    kinds, parts = list(readout_kinds(source.heads[central])), list[np.ndarray]()
+    if is_certain:
+        _check_directions(source, central, probe.broken_coils)
+        findings = _with_echoes(findings, source, central, layout)
+        alike = read_alike(source, central)
+        parts = [_finite(samples, findings.broken_coils) for _, samples in alike]
+    return with_readout(findings, kinds, parts, layout, is_cropped=is_cropped)
 
 
 def _probe(
@@ -239,38 +242,3 @@ def _echo_note(kind: ReadoutKind, echo: int) -> str:
         f"echo: center_sample is {kind.center} of {kind.n_samples} samples, the energy peaks at "
         f"sample {place}, which is used"
     )
-
-
-def _with_readout(
-    findings: SpaceFindings,
-    source: LineSource,
-    central: np.ndarray,
-    layout: LineLayout,
-    *,
-    is_cropped: bool,
-) -> SpaceFindings:
-    """Decide what field of view readouts have that are shorter than the encoded matrix.
-
-    As many samples as the image needs are either a readout whose oversampling was removed, or one
-    that covers the encoded field of view at a lower resolution than the (interpolated) matrix.
-    """
-    encoding = layout.encoding
-    kinds = readout_kinds(source.heads[central])
-    sizes = {kind.n_kept for kind in kinds}
-    n = encoding.readout_size
-    is_central = all(kind.key not in findings.echoes and _is_central(kind) for kind in kinds)
-    if is_cropped or sizes != {n} or n == encoding.encoding_matrix[2] or not is_central:
-        return findings
-    parts = [_finite(samples, findings.broken_coils) for _, samples in read_alike(source, central)]
-    share = float(np.mean([outer_share(projections(part)) for part in parts]))
-    what = f"readouts have {n} samples, the encoded matrix {encoding.encoding_matrix[2]} along x"
-    if share > OUTER_SHARE:
-        note = f"{what}: the object fills them, so that they are taken as without oversampling"
-        return replace(findings, notes=(*findings.notes, note))
-    fov_mm = encoding.encoding_fov_mm[2]
-    note = f"{what}: they are taken to cover the encoded field of view of {fov_mm:g} mm"
-    return replace(findings, n_encoded=n, notes=(*findings.notes, note))
-
-
-def _is_central(kind: ReadoutKind) -> bool:
-    return abs(kind.center - kind.n_samples // 2) <= 1 or not 0 < kind.center < kind.n_samples

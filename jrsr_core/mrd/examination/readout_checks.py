@@ -31,12 +31,13 @@ def projections(samples: np.ndarray) -> np.ndarray:
     return np.abs(samples[:, strongest] @ matrix)
 
 
-def outer_share(projected: np.ndarray) -> float:
-    """Return the share of the energy, without its noise, in the outer half of the readout."""
+def outer_share(projected: np.ndarray, inner_part: float = 0.5) -> float:
+    """Return the share of the energy, without its noise, outside the inner part of the readout."""
     power = np.square(projected, dtype=np.float64).sum((0, 1))
     power = np.clip(power - np.quantile(power, 0.1), 0, None)
     n = len(power)
-    inner = power[n // 4 : n - n // 4].sum()
+    rim = int(n * (1 - inner_part) / 2)
+    inner = power[rim : n - rim].sum()
     return float(1 - inner / power.sum()) if power.sum() > 0 else 0.0
 
 

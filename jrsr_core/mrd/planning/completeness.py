@@ -1,7 +1,8 @@
 """Images whose measurement broke off, found by comparison with the other images of the scan.
 
 The places of k-space that an image measured, in their order in time, are its pattern. An image was
-broken off if its pattern is the beginning of that of another one and covers less of k-space, or, in
+broken off if its pattern is the beginning of that of another one and covers less of k-space (lines
+that calibrate do not count here: one contrast, set or repetition may measure them for all), or, in
 an order that changes, if it is of the last repetition and covers less than `MIN_SHARE` of what
 the others cover. It is the last thing that was measured: a complete image after it means that it
 was meant to be so (keyhole, frames with an ACS of their own). An image without a line near k = 0
@@ -9,11 +10,13 @@ shows edges only, whatever the others are.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.grid import line_offsets
+from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
 from jrsr_core.mrd.readout import LineLayout
 
 MIN_SHARE = 0.6
@@ -21,8 +24,16 @@ MIN_SIBLINGS = 3
 NEAR_CENTER = 2
 """Lines that the line nearest k = 0 may be away from it, or the acceleration if that is larger."""
 
-Patterns = dict[Counters, bytes]
-"""Places of every image in the order of time, as bytes; equal ones are one object."""
+
+class Pattern(NamedTuple):
+    """Places of an image in the order of time, and which lines are calibration lines, as bytes."""
+
+    places: bytes
+    calibrates: bytes
+
+
+Patterns = dict[Counters, Pattern]
+"""Patterns of every image; equal ones are one object."""
 
 
 def incomplete_images(
@@ -51,14 +62,16 @@ def incomplete_images(
     return reasons
 
 
-def _pattern(heads: np.ndarray) -> bytes:
+def _pattern(heads: np.ndarray) -> Pattern:
     idx = heads["idx"]
     steps = [idx["kspace_encode_step_1"], idx["kspace_encode_step_2"]]
-    return np.stack(steps, axis=-1).astype("<u2").tobytes()
+    places = np.stack(steps, axis=-1).astype("<u2").tobytes()
+    calibrates = has_flag(heads, CALIBRATION) | has_flag(heads, CALIBRATION_AND_IMAGING)
+    return Pattern(places, calibrates.tobytes())
 
 
-def _n_places(pattern: bytes) -> int:
-    return len(np.unique(np.frombuffer(pattern, "<u4")))
+def _n_places(pattern: Pattern) -> int:
+    return len(np.unique(np.frombuffer(pattern.places, "<u4")))
 
 
 def _broken_off(
@@ -91,10 +104,17 @@ def _broken_off(
     }
 
 
-def _begun(pattern: bytes, sizes: dict[bytes, int]) -> int:
+def _begun(pattern: Pattern, sizes: dict[Pattern, int]) -> int:
     """Return the places of the largest image that begins like this one; 0 if none is larger."""
-    longer = (n for other, n in sizes.items() if n > sizes[pattern] and other.startswith(pattern))
+    longer = (n for o, n in sizes.items() if n > sizes[pattern] and _continues(o, pattern))
     return max(longer, default=0)
+
+
+def _continues(longer: Pattern, pattern: Pattern) -> bool:
+    """Whether a pattern begins like another one and goes on with more than calibration lines."""
+    if not longer.places.startswith(pattern.places):
+        return False
+    return not all(longer.calibrates[len(pattern.calibrates) :])
 
 
 def _without_center(

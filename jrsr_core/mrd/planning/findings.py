@@ -22,6 +22,8 @@ class SpaceFindings:
         Counters at which the energy of k-space peaks.
     n_encoded
         Samples that cover the encoded field of view along the readout.
+    encoded_fov_x_mm
+        Encoded field of view along the readout.
     echoes
         Sample of the echo, in the order of ascending k, by kind of line.
     broken_coils
@@ -35,6 +37,7 @@ class SpaceFindings:
     center_line: int | None = None
     center_partition: int | None = None
     n_encoded: int | None = None
+    encoded_fov_x_mm: float | None = None
     echoes: Mapping[EchoKey, int] = field(default_factory=dict)
     broken_coils: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
@@ -48,10 +51,12 @@ class SpaceFindings:
     def applied(self, encoding: Encoding) -> Encoding:
         """Return the encoding space with these findings in place of the header's numbers."""
         nz, ny, nx = encoding.encoding_matrix
+        z, y, x = encoding.encoding_fov_mm
         line, partition = self.center_line, self.center_partition
         return replace(
             encoding,
             encoding_matrix=(nz, ny, self.n_encoded or nx),
+            encoding_fov_mm=(z, y, self.encoded_fov_x_mm or x),
             center_line=encoding.center_line if line is None else line,
             center_partition=encoding.center_partition if partition is None else partition,
         )

@@ -1,12 +1,16 @@
-"""Kinds of encoding spaces: declined by the header alone, or 2-D although it says 3-D."""
+"""Kinds of encoding spaces: declined with the reason, or 2-D although the header says 3-D."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from jrsr_core.mrd.acs.lines import MIN_LINES
+from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import PHASE_CORRECTION, REVERSE, has_flag
+from jrsr_core.mrd.stated_fov import check_crop
 
 
 def check_encoding(encoding: Encoding) -> None:
@@ -75,3 +79,52 @@ def flatten_encodings(
                 "one partition: the scan is taken as 2-D"
             )
     return (replace(header, encodings=tuple(encodings)) if notes else header), notes
+
+
+def reconstructible(
+    header: ScanHeader, heads: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the lines of the encoding spaces that make images, and the number of others by reason.
+
+    At least one encoding space has to make an image.
+    """
+    spaces = heads["encoding_space_ref"][image]
+    numbers = np.unique(spaces).tolist()
+    if len(numbers) == 1:
+        _check_kind(header.encodings[numbers[0]], heads, image)
+        return image, {}
+    good = np.zeros(len(image), dtype=bool)
+    rejected = {}
+    for number in numbers:
+        members = spaces == number
+        try:
+            _check_kind(header.encodings[number], heads, image[members])
+            _check_number(heads, image[members])
+        except UnsupportedScan as error:
+            rejected[f"of encoding {number} ({error})"] = int(members.sum())
+        else:
+            good |= members
+    if not good.any():
+        raise UnsupportedScan(f"no lines that make an image: {'; '.join(rejected)}")
+    return image[good], rejected
+
+
+def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> None:
+    """Decline kinds of scans that need another reconstruction."""
+    check_encoding(encoding)
+    check_crop(encoding)
+    if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
+        raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
+    partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])
+    if len(partitions) > 1 and not encoding.is_3d:
+        raise UnsupportedScan(
+            f"lines of {len(partitions)} partitions, the encoded matrix has 1 along z"
+        )
+
+
+def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
+    """Decline a handful of stray lines beside the images of another space."""
+    names = ("kspace_encode_step_1", "kspace_encode_step_2")
+    n = len(distinct_rows([heads["idx"][name][image] for name in names]).rows)
+    if n < MIN_LINES:
+        raise UnsupportedScan(f"{n} phase-encode lines make no image")

@@ -11,30 +11,31 @@ from functools import cached_property
 import numpy as np
 
 from jrsr_core.data import Counters
+from jrsr_core.mrd.acs.axes import AcsKey, acs_keys
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
-from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
+from jrsr_core.mrd.acs.lines import CalibrationLines
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.geometry import check_places, direction_note
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import (
-    CALIBRATION,
-    CALIBRATION_AND_IMAGING,
-    PHASE_CORRECTION,
-    REVERSE,
-    has_flag,
-    sort_lines,
+from jrsr_core.mrd.geometry import (
+    check_places,
+    direction_note,
+    reference_direction_note,
+    with_directions,
 )
+from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.lines import IMAGE_COUNTERS, sort_lines
 from jrsr_core.mrd.readout import LineLayout
 
-from .completeness import Patterns, incomplete_images
+from .completeness import incomplete_images
+from .earlier import EarlierImages
 from .findings import NO_FINDINGS, ScanFindings
-from .kinds import check_encoding, flatten_encodings
-from .positions import split_slices
+from .kinds import flatten_encodings, reconstructible
+from .positions import shared_place_note, split_slices
 from .received import COPIES, of_the_receiver, without_copies
+from .reference_lines import find_reference
 
-NESTING = ("repetition", "set", "phase", "contrast", "slice")
+NESTING = (*IMAGE_COUNTERS, "slice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,10 @@ class ScanPlan:
         Receive channels of every line.
     rejected
         Number of lines that are not used, by reason.
+    acs_keys
+        Key of the ACS of every image.
     calibration
-        Lines of the ACS that images share, by (encoding space, slice number).
+        Lines of the ACS that images share, by its key.
     notes
         What was decided against the header, one sentence each, by encoding space.
     incomplete
@@ -71,7 +74,8 @@ class ScanPlan:
     noise: np.ndarray
     n_coils: int
     rejected: dict[str, int] = field(default_factory=dict)
-    calibration: dict[tuple[int, int], CalibrationLines] = field(default_factory=dict)
+    acs_keys: dict[Counters, AcsKey] = field(default_factory=dict)
+    calibration: dict[AcsKey, CalibrationLines] = field(default_factory=dict)
     notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     incomplete: dict[Counters, str] = field(default_factory=dict)
     broken_coils: frozenset[int] = frozenset()
@@ -99,7 +103,7 @@ def plan_scan(
     header: ScanHeader,
     heads: np.ndarray,
     findings: ScanFindings = NO_FINDINGS,
-    earlier: Patterns | None = None,
+    earlier: EarlierImages | None = None,
 ) -> ScanPlan:
     """Find the images of a scan.
 
@@ -111,7 +115,7 @@ def plan_scan(
     findings
         Findings of `examine`, which are followed where they differ from the header.
     earlier
-        Sampling of images whose lines are gone (a running scan); that of the others is added.
+        Images whose lines are gone (a running scan); the others are added.
 
     Raises
     ------
@@ -129,14 +133,15 @@ def plan_scan(
         )
     _check_spaces(header, heads[lines])
     check_places(heads[lines])
+    heads, earlier = with_directions(heads), earlier or EarlierImages()
     lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
-    if note := direction_note(heads[lines]):
-        general.append(note)
     if findings.has_copies:
         lines = without_copies(heads, lines, rejected)
         general.append(COPIES)
     header, flattened = flatten_encodings(findings.applied(header), heads, lines)
-    is_reference = _find_reference(header, heads[lines])
+    is_reference, mixed = find_reference(header, heads[lines])
+    directions = direction_note(heads[lines[~is_reference]])
+    general += filter(None, [directions, reference_direction_note(heads[lines[is_reference]])])
     images = split_slices(heads, lines[~is_reference], header.encodings)
     heads = split_slices(images.heads, lines[is_reference], header.encodings).heads
     layouts = _layouts(header, heads[lines], findings)
@@ -144,10 +149,12 @@ def plan_scan(
     same = heads["active_channels"][noise] == n_coils
     if not same.all():
         rejected["noise of other coils"] = int((~same).sum())
-    image, without_image = _reconstructible(header, heads, lines[~is_reference])
+    image, without_image = reconstructible(header, heads, lines[~is_reference])
     groups = _group(heads, image)
-    calibration, misplaced = choose_calibration_lines(heads, groups, reference, layouts)
+    keys = acs_keys(heads, groups, earlier.axes)
+    calibration, misplaced = choose_calibration_lines(heads, groups, keys, reference, layouts)
     rejected |= without_image | misplaced
+    by_space = (flattened, mixed, images.notes, _shared_places(heads, groups))
     return ScanPlan(
         header,
         layouts,
@@ -155,28 +162,39 @@ def plan_scan(
         noise[same],
         n_coils,
         rejected,
+        keys,
         calibration,
-        notes=_notes(groups, general, flattened, images.notes, findings),
-        incomplete=incomplete_images(heads, groups, layouts, earlier),
+        notes=_notes(groups, general, header, findings, by_space),
+        incomplete=incomplete_images(heads, groups, layouts, earlier.patterns),
         broken_coils=findings.broken_coils,
         line_slices=images.counters,
     )
 
 
+def _shared_places(heads: np.ndarray, groups: dict[Counters, np.ndarray]) -> dict[int, str]:
+    """Return the notes on slices that lie at one place, by encoding space."""
+    of_space: dict[int, dict[int, int]] = {}
+    for counters, lines in groups.items():
+        of_space.setdefault(counters.encoding, {}).setdefault(counters.slice, int(lines[0]))
+    found = {
+        space: shared_place_note(heads[[*first.values()]]) for space, first in of_space.items()
+    }
+    return {space: note for space, note in found.items() if note}
+
+
 def _notes(
     groups: dict[Counters, np.ndarray],
     general: list[str],
-    flattened: dict[int, str],
-    split: dict[int, str],
+    header: ScanHeader,
     findings: ScanFindings,
+    by_space: tuple[dict[int, str], ...],
 ) -> dict[int, tuple[str, ...]]:
     """Return the notes of every encoding space that has images."""
     notes = {}
     for space in sorted({counters.encoding for counters in groups}):
-        own = [flattened[space]] if space in flattened else []
-        own += [split[space]] if space in split else []
-        found = findings.spaces[space].notes if space in findings.spaces else ()
-        notes[space] = (*general, *own, *found)
+        own = [found[space] for found in by_space if space in found]
+        examined = findings.spaces[space].notes if space in findings.spaces else ()
+        notes[space] = (*general, *header.encodings[space].notes, *own, *examined)
     return notes
 
 
@@ -194,65 +212,6 @@ def _layouts(
         LineLayout.of_lines(encoding, heads[space == number], findings.echoes(number))
         for number, encoding in enumerate(header.encodings)
     )
-
-
-def _find_reference(header: ScanHeader, heads: np.ndarray) -> np.ndarray:
-    """Return a boolean per line: whether it only calibrates the images."""
-    only = has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
-    only = np.zeros_like(only) if only.all() else only
-    space = heads["encoding_space_ref"]
-    for number in np.unique(space[~only]).tolist():
-        if not header.encodings[number].has_reference_scan:
-            only &= space != number
-    return only
-
-
-def _reconstructible(
-    header: ScanHeader, heads: np.ndarray, image: np.ndarray
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the lines of the encoding spaces that make images, and the number of others by reason.
-
-    At least one encoding space has to make an image.
-    """
-    spaces = heads["encoding_space_ref"][image]
-    numbers = np.unique(spaces).tolist()
-    if len(numbers) == 1:
-        _check_kind(header.encodings[numbers[0]], heads, image)
-        return image, {}
-    good = np.zeros(len(image), dtype=bool)
-    rejected = {}
-    for number in numbers:
-        members = spaces == number
-        try:
-            _check_kind(header.encodings[number], heads, image[members])
-            _check_number(heads, image[members])
-        except UnsupportedScan as error:
-            rejected[f"of encoding {number} ({error})"] = int(members.sum())
-        else:
-            good |= members
-    if not good.any():
-        raise UnsupportedScan(f"no lines that make an image: {'; '.join(rejected)}")
-    return image[good], rejected
-
-
-def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> None:
-    """Decline kinds of scans that need another reconstruction."""
-    check_encoding(encoding)
-    if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
-        raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
-    partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])
-    if len(partitions) > 1 and not encoding.is_3d:
-        raise UnsupportedScan(
-            f"lines of {len(partitions)} partitions, the encoded matrix has 1 along z"
-        )
-
-
-def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
-    """Decline a handful of stray lines beside the images of another space."""
-    names = ("kspace_encode_step_1", "kspace_encode_step_2")
-    n = len(distinct_rows([heads["idx"][name][image] for name in names]).rows)
-    if n < MIN_LINES:
-        raise UnsupportedScan(f"{n} phase-encode lines make no image")
 
 
 def _group(heads: np.ndarray, image: np.ndarray) -> dict[Counters, np.ndarray]:

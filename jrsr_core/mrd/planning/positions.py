@@ -1,12 +1,12 @@
-"""Lines of one slice counter that lie at different places, or run in different directions.
+"""Lines of one slice counter that lie at different places.
 
-A converter that leaves the slice counter unset gives all slices one counter. Lines lie in one slice
-if their normals are parallel and their distance along the normal is below half the thickness; a
-patient whose motion is followed moves slices by less. Slices with about as many lines each are
-parted by place, anything else is declined.
+A converter that leaves the slice counter unset gives all slices one counter. Slices are parted by
+their exact places if each place has all lines of an image, because slices may overlap. Other lines
+lie in one slice if their normals are parallel, in either sense, and their distance along the normal
+is below half the thickness; a patient whose motion is followed moves slices by less. Slices with
+about as many lines each are parted by place, anything else is declined.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +14,14 @@ import numpy as np
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.lines import IMAGE_COUNTERS
 
-MAX_ANGLE_DEG = 10.0
-"""Rotation that motion correction may apply to lines of one slice."""
+from .directions import MIN_COSINE, check_directions
 
 MIN_DISTANCE_MM = 0.5
+EXACT_MM = 0.1
+"""Distance up to which places are one where each place has all lines of an image."""
+
 MAX_SHIFT = 0.25
 """Distance within the plane, in fields of view, up to which lines may belong to one image."""
 
@@ -28,8 +31,14 @@ MIN_SHARE = 0.5
 MAX_PLACES = 1024
 """Places at which the lines of one slice counter may lie: its slices, if it was left unset."""
 
-_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
-_PLACE = ("position", "slice_dir", "read_dir")
+FULL = 0.9
+"""Part of the lines of an image that a slice has; one slice may have broken off."""
+
+KINDS_PER_SLICE = 4
+"""Ways in which the place of one slice may be written: opposite normals, rounded positions."""
+
+_PLACE = ("position", "slice_dir")
+_KEYS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", *IMAGE_COUNTERS)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ def split_slices(
     for space in np.unique(heads["encoding_space_ref"][lines]).tolist():
         members = lines[heads["encoding_space_ref"][lines] == space]
         numbers = _slice_numbers(heads[members], encodings[space])
+        slices = heads["idx"]["slice"][members] if numbers is None else numbers
+        check_directions(heads[members], slices)
         if numbers is None:
             continue
         if found.heads is heads:
@@ -98,21 +109,19 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     slices = np.zeros(len(kinds), np.int64)
     # Rows are sorted by their counter, which is the first column.
     for group in np.split(np.arange(len(kinds)), np.flatnonzero(np.diff(kinds[:, 0])) + 1):
-        n_before, rest = len(firsts), group
-        while len(rest):
-            if len(firsts) - n_before == MAX_PLACES:
-                number = int(kinds[group[0], 0])
-                raise UnsupportedScan(
-                    f"lines of slice counter {number} lie at more than {MAX_PLACES} places"
-                )
-            first = kinds[rest[0]]
-            is_same = _are_same_slice(first, kinds[rest], reach)
-            # A row is in the slice that it begins, whatever its numbers are.
-            is_same[0] = True
-            _check_image(first, kinds[rest[is_same][1:]], encoding)
-            slices[rest[is_same]] = len(firsts)
-            firsts.append(first)
-            rest = rest[~is_same]
+        parted = _parted_exactly(heads, kinds[group], group, member)
+        if parted is None:
+            parted = _parted(kinds[group], reach)
+        if parted is None:
+            raise UnsupportedScan(
+                f"lines of slice counter {int(kinds[group[0], 0])} lie at more than {MAX_PLACES} "
+                "places"
+            )
+        slices[group] = len(firsts) + parted
+        for number in range(int(parted.max()) + 1):
+            own = kinds[group[parted == number]]
+            _check_shift(own, encoding)
+            firsts.append(own[0])
     if len(firsts) == len(np.unique(kinds[:, 0])):
         return None
     steps = [heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)]
@@ -127,25 +136,80 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
     return np.argsort(order)[slices][member]
 
 
+def _parted_exactly(
+    heads: np.ndarray, kinds: np.ndarray, group: np.ndarray, member: np.ndarray
+) -> np.ndarray | None:
+    """Return the slice of each kind by its exact place; None unless each has all lines.
+
+    `group` are the numbers of the `kinds`, of one slice counter, that `member` gives for each line.
+    Lines whose motion is followed, too, lie at many places, but each of them at one place only.
+    """
+    if len(kinds) == 1:
+        return None
+    lines = np.flatnonzero((member >= group[0]) & (member <= group[-1]))
+    keys = distinct_rows([heads["idx"][name][lines] for name in _KEYS])
+    n_slices = 1 + len(lines) // max(1, int(FULL * len(keys.rows)))
+    if len(kinds) > KINDS_PER_SLICE * n_slices:
+        return None
+    parted = _parted(kinds, EXACT_MM)
+    if parted is None or not parted.any():
+        return None
+    places = parted[member[lines] - group[0]]
+    n_keys = np.bincount(distinct_rows([places, keys.member]).rows[:, 0])
+    n_full = int((n_keys >= FULL * len(keys.rows)).sum())
+    return parted if n_full >= max(2, len(n_keys) - 1) else None
+
+
+def _parted(kinds: np.ndarray, reach: float) -> np.ndarray | None:
+    """Return the number of the slice of each kind of line; None for more than `MAX_PLACES`."""
+    slices, rest, n_slices = np.zeros(len(kinds), np.int64), np.arange(len(kinds)), 0
+    while len(rest):
+        if n_slices == MAX_PLACES:
+            return None
+        is_same = _are_same_slice(kinds[rest[0]], kinds[rest], reach)
+        # A row is in the slice that it begins, whatever its numbers are.
+        is_same[0] = True
+        slices[rest[is_same]] = n_slices
+        n_slices, rest = n_slices + 1, rest[~is_same]
+    return slices
+
+
 def _are_same_slice(first: np.ndarray, kinds: np.ndarray, reach: float) -> np.ndarray:
     """Return for every row whether it lies in the slice of `first`."""
     distances, normals = kinds[:, 1:4] - first[1:4], kinds[:, 4:7]
     along = first[4:7]
     has_normal = np.any(normals, axis=1) & bool(along.any())
     is_near = np.linalg.norm(distances, axis=1) < reach
-    is_in_plane = (normals @ along > _COSINE) & (np.abs(distances @ along) < reach)
+    # A set with a reversed encoding direction may have the opposite normal.
+    is_in_plane = (np.abs(normals @ along) > MIN_COSINE) & (np.abs(distances @ along) < reach)
     return np.where(has_normal, is_in_plane, is_near)
 
 
-def _check_image(first: np.ndarray, kinds: np.ndarray, encoding: Encoding) -> None:
-    """Decline lines of one slice that cannot be lines of one image with those of `first`."""
-    readouts = kinds[kinds[:, 7:10].any(axis=1), 7:10] if first[7:10].any() else kinds[:0, 7:10]
-    cosine = float((readouts @ first[7:10]).min(initial=1.0))
-    if cosine < _COSINE:
-        angle = math.degrees(math.acos(max(cosine, -1.0)))
-        raise UnsupportedScan(
-            f"readout directions of lines of one image differ by {angle:.0f} degrees"
-        )
-    shift = float(np.linalg.norm(kinds[:, 1:4] - first[1:4], axis=1).max(initial=0.0))
+def _check_shift(kinds: np.ndarray, encoding: Encoding) -> None:
+    """Decline lines of one slice that lie too far apart within its plane."""
+    shift = float(np.linalg.norm(kinds[1:, 1:4] - kinds[0, 1:4], axis=1).max(initial=0.0))
     if shift > MAX_SHIFT * max(encoding.encoding_fov_mm):
         raise UnsupportedScan(f"positions of lines of one image differ by {shift:.0f} mm")
+
+
+def shared_place_note(heads: np.ndarray) -> str:
+    """Return that different slices lie at one place; empty if each has a place of its own.
+
+    `heads` are those of one line of each slice of an encoding space.
+    """
+    normal = heads["slice_dir"].astype(np.float64)
+    # The outer product of a normal is that of its opposite.
+    products = [normal[:, i] * normal[:, j] for i in range(3) for j in range(i, 3)]
+    position = np.round(heads["position"].astype(np.float64), 2)
+    table = np.column_stack([position, np.round(products, 2).T]) + 0.0
+    kinds, member, _ = distinct_rows(list(table.T))
+    n_here = np.bincount(member)
+    if len(kinds) == len(heads):
+        return ""
+    where = ", ".join(f"{mm:g}" for mm in kinds[int(n_here.argmax()), :3])
+    is_moved = np.ptp(heads["patient_table_position"], axis=0).any()
+    return (
+        f"{int(n_here[n_here > 1].sum())} of {len(heads)} slices share their position with another "
+        f"one, as ({where}) mm: their images lie at one place, not in a stack (field position of "
+        "the line headers" + ("; patient_table_position is not added)" if is_moved else ")")
+    )

@@ -125,7 +125,7 @@ def test_external_reference_is_brought_to_the_image_grid(m, n):
     (slice_,) = Assembler(lines, plan)
     size = math.floor(n * ratio) if ratio != 1 else n
     assert slice_.acs.shape == (4, size, size)
-    assert plan.calibration[0, 0].acs_size(lines.heads) == (size, size)
+    assert plan.calibration[0, 0, 0].acs_size(lines.heads) == (size, size)
     # The rim of the block feels the window of the resampling; the centre is the image's k-space.
     inner = (slice(None), *(slice(32 - 6, 32 + 6),) * 2)
     ours = slice_.acs[(slice(None), *(slice(size // 2 - 6, size // 2 + 6),) * 2)]

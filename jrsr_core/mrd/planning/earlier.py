@@ -1,0 +1,15 @@
+"""What is kept of the images of a running scan whose lines are gone."""
+
+from dataclasses import dataclass, field
+
+from jrsr_core.mrd.acs.axes import KnownAxes
+
+from .completeness import Patterns
+
+
+@dataclass
+class EarlierImages:
+    """Sampling and axes of the images so far; each plan of the scan adds its own."""
+
+    patterns: Patterns = field(default_factory=dict)
+    axes: KnownAxes = field(default_factory=dict)
