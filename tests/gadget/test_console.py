@@ -29,6 +29,7 @@ def clock(monkeypatch):
         return now[0]
 
     monkeypatch.setattr(console.time, "monotonic", monotonic)
+    monkeypatch.setattr(console, "PLAIN_SECONDS", 10.0)
 
 
 def test_lines_now_and_then_where_there_is_no_terminal(clock, capfd):

@@ -13,6 +13,7 @@ from jrsr_core.models.interfaces import JointModel, ModelOutput, ReconModel
 from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction import load
 from jrsr_core.reconstruction.load import load_model
+from tests.helpers.processes import PATIENCE
 from tests.helpers.synthetic import line_mask, scan
 
 SHAPE = (48, 64)
@@ -80,7 +81,7 @@ def test_two_reconstructors_of_one_network_keep_their_denoise(slice_):
     barrier = Barrier(2)
 
     def image_of(model):
-        barrier.wait(30)
+        barrier.wait(PATIENCE)
         return model(slice_).image
 
     with ThreadPoolExecutor(2) as pool:

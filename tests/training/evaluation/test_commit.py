@@ -1,19 +1,17 @@
 """The commit in rows and cards is that of JRSR, or none."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import run_process
 from training.evaluation import commit
 
 
 def git(folder, *arguments):
     own = ("-c", "user.name=a", "-c", "user.email=a@b")
-    run = subprocess.run(
-        ["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
+    run = run_process(["git", *own, *arguments], cwd=folder, check=True)
     return run.stdout.strip()
 
 
