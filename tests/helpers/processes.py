@@ -45,8 +45,11 @@ def wait_until(condition: Callable[[], object], what: object = "") -> None:
 
 
 def tool(name: str) -> str | None:
-    """Return where a program is: on the PATH, or beside the interpreter; None where it is not."""
-    places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]
+    """Return where a program is: beside the interpreter, or on the PATH; None where it is not.
+
+    Beside the interpreter is the version that this project pins; a system may have an older one.
+    """
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return shutil.which(name, path=os.pathsep.join(places))
 
 
