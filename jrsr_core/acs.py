@@ -26,7 +26,7 @@ ENOUGH = 24
 """Samples along an axis from which all that a calibration needs can be estimated."""
 
 MAX_LINES = 40
-"""Central lines kept of an ACS that is stored by itself; calibration uses no more."""
+"""Central lines that suffice of a long ACS: the calibration uses, and a volume keeps, no more."""
 
 
 def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None) -> Block:

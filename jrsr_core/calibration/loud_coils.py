@@ -22,10 +22,11 @@ import math
 import torch
 from torch import Tensor
 
+from jrsr_core.acs import MAX_LINES
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.tensors import is_finite
 
-from .windows import MAX_LINES, conditional_variance, kernel_width, window_covariance
+from .windows import conditional_variance, kernel_width, window_covariance
 
 LOUD = 3.0
 """Noise of a coil over the median of those that have noise, above which it is weighed."""

@@ -19,13 +19,13 @@ import math
 import torch
 from torch import Tensor
 
-from jrsr_core.acs import cut_acs, find_acs
+from jrsr_core.acs import MAX_LINES, cut_acs, find_acs
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.tensors import is_finite
 
 from .null_space import channel_noise
 from .whitening import independent_channels, is_dead, noise_covariance
-from .windows import MAX_LINES, WINDOWS_PER_DIMENSION, kernel_width, window_covariance
+from .windows import WINDOWS_PER_DIMENSION, kernel_width, window_covariance
 
 MIN_OWN_LINES = 6
 """Sides of the own ACS from which the noise of a slice is estimated; below, its other ACS is."""

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from .espirit import calibration_matrix
 
-MAX_LINES = 40
-"""Of a long ACS the central lines over the full readout suffice."""
-
 MAX_KERNEL = 6
 MAX_DIMENSIONS = 200
 """More cost time, 0.2 s for 450, and estimate no better."""

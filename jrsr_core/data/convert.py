@@ -41,6 +41,11 @@ def sampled_places(mask: Array) -> Tensor:
     return values.ne(0)
 
 
+def only_sampled(samples: Tensor, sampled: Tensor) -> Tensor:
+    """Return the samples, zero elsewhere: whatever stands there, NaN for instance, is none."""
+    return samples.where(sampled, samples.new_zeros(()))
+
+
 def measured_readout(samples: Tensor, axis: str) -> tuple[Tensor, tuple[str, ...]]:
     """Return which samples along the last axis were measured, bool, and a note on the others.
 

@@ -118,6 +118,7 @@ class KSpaceSlice:
             checked_noise,
             checked_readout,
             filled_samples,
+            only_sampled,
             sampling_of,
         )
 
@@ -125,8 +126,7 @@ class KSpaceSlice:
         sampled, notes = sampling_of(mask, samples)
         lr_readout = checked_readout(lr_readout)
         ny, nx = sampled.shape
-        # Whatever stands at other places, NaN for instance, is no sample.
-        samples = samples.where(sampled, samples.new_zeros(()))
+        samples = only_sampled(samples, sampled)
         if acs is not None:
             block = as_samples(acs, "acs", ("coil", "ay", "ax")).clone()
         elif sampled[ny // 2, nx // 2]:
@@ -167,4 +167,9 @@ class KSpaceSlice:
     @property
     def acceleration(self) -> float:
         """Grid points over measured points, the calibration lines counted."""
-        return self.mask.numel() / max(float(self.mask.sum()), 1.0)
+        return acceleration_of(self.mask)
+
+
+def acceleration_of(mask: Tensor) -> float:
+    """Return the grid points of a mask over the measured ones, at least one."""
+    return mask.numel() / max(float(mask.sum()), 1.0)

@@ -9,7 +9,7 @@ from jrsr_core.acs import MAX_LINES, find_acs
 from jrsr_core.reprs import describe
 
 from .geometry import SliceGeometry
-from .kspace import ASSUMED_GEOMETRY, KSpaceSlice
+from .kspace import ASSUMED_GEOMETRY, KSpaceSlice, acceleration_of
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 
 if TYPE_CHECKING:
@@ -129,7 +129,13 @@ class KSpaceVolume:
         from jrsr_core.physics.fourier import ifft
         from jrsr_core.physics.resolution import crop_or_pad
 
-        from .convert import checked_noise, filled_samples, measured_readout, sampled_places
+        from .convert import (
+            checked_noise,
+            filled_samples,
+            measured_readout,
+            only_sampled,
+            sampled_places,
+        )
 
         samples = filled_samples(kspace, "kspace", ("coil", "ky", "kz", "kx"))
         ny, nz, nx = samples.shape[1:]
@@ -138,8 +144,7 @@ class KSpaceVolume:
             raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {(ny, nz)} along (ky, kz)")
         noise_std = checked_noise(noise_std)
         along_x, notes = measured_readout(samples[:, sampled], "kx")
-        # Whatever stands at other places, NaN for instance, is no sample.
-        samples = samples.where(sampled[..., None], samples.new_zeros(()))
+        samples = only_sampled(samples, sampled[..., None])
         hybrid = ifft(samples, -1).permute(3, 0, 1, 2).contiguous()
         block = hybrid[:, :, :0, :0]
         if acs is not None:
@@ -178,7 +183,7 @@ class KSpaceVolume:
     @property
     def acceleration(self) -> float:
         """Grid points over measured points, the calibration lines counted."""
-        return self.mask.numel() / max(float(self.mask.sum()), 1.0)
+        return acceleration_of(self.mask)
 
     def position(self, x: int) -> KSpaceSlice:
         """Return the plane at readout position x as a slice: phase encode along y, second along x.

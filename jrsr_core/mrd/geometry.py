@@ -1,5 +1,8 @@
 """Header of one line -> place of its image, and the fields that the image header copies."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
@@ -10,6 +13,11 @@ from .errors import BadScan
 
 LARGEST_MM = 1e6
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+
+MAX_ANGLE_DEG = 10.0
+"""Rotation that motion correction may apply to the lines and images of one slice."""
+
+MIN_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
@@ -87,9 +95,14 @@ def with_directions(heads: np.ndarray) -> np.ndarray:
     heads = heads.copy()
     for i, name in enumerate(DIRECTIONS):
         lines = is_alone & ~given[i]
-        one, two = (heads[DIRECTIONS[(i + k) % 3]][lines].astype(np.float64) for k in (1, 2))
-        heads[name][lines] = np.cross(one, two)
+        heads[name][lines] = _from_others([heads[other][lines] for other in DIRECTIONS], i)
     return heads
+
+
+def _from_others(axes: Sequence[np.ndarray | Vector], i: int) -> np.ndarray:
+    """Return direction `i` of three, which follows from the other two."""
+    one, two = (np.asarray(axes[(i + k) % 3], np.float64) for k in (1, 2))
+    return np.cross(one, two)
 
 
 def _assumes_axes(heads: np.ndarray) -> np.ndarray:
@@ -118,7 +131,7 @@ def _axes(head: np.void) -> tuple[Vector, Vector, Vector]:
         # Simulated files leave the directions empty; an image needs some, see `direction_note`.
         return (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
     for i in missing:
-        axes[i] = _vector(np.cross(axes[(i + 1) % 3], axes[(i + 2) % 3]))
+        axes[i] = _vector(_from_others(axes, i))
     return axes[0], axes[1], axes[2]
 
 

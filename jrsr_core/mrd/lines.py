@@ -115,6 +115,11 @@ def has_flag(heads: np.ndarray, flag: int) -> np.ndarray:
     return (heads["flags"] >> np.uint64(flag - 1)) & np.uint64(1) == 1
 
 
+def calibrates(heads: np.ndarray) -> np.ndarray:
+    """Return a boolean per line: whether it is flagged for calibration, alone or with the image."""
+    return has_flag(heads, CALIBRATION) | has_flag(heads, CALIBRATION_AND_IMAGING)
+
+
 def only_calibrates(heads: np.ndarray) -> np.ndarray:
     """Return a boolean per line: whether it is flagged for calibration and not for the image."""
     return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)

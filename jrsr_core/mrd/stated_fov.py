@@ -71,7 +71,7 @@ def check_crop(encoding: Encoding) -> None:
     UnsupportedScan
         A delivered field of view below one encoded pixel.
     """
-    for axis in (0, 1) if encoding.is_3d else (1,):
+    for axis in _phase_encodes(encoding):
         wanted, whole = encoding.recon_fov_mm[axis], encoding.encoding_fov_mm[axis]
         pixel = whole / encoding.encoding_matrix[axis]
         if wanted < (1 - SAME) * pixel:
@@ -82,9 +82,13 @@ def check_crop(encoding: Encoding) -> None:
             )
 
 
+def _phase_encodes(encoding: Encoding) -> tuple[int, ...]:
+    return (0, 1) if encoding.is_3d else (1,)
+
+
 def _phase_notes(encoding: Encoding) -> Iterator[str]:
     """Yield the notes on axes whose samples cannot show which reading is right."""
-    for axis in (0, 1) if encoding.is_3d else (1,):
+    for axis in _phase_encodes(encoding):
         if matrix_ratio(encoding, axis) > 1:
             yield doubt_note(encoding, axis)
 

@@ -87,21 +87,24 @@ def residual_power(output: ModelOutput, calibrated: CalibratedSlice) -> Residual
     """Return what the HR images contradict of their measurement, and what noise explains."""
     image = _with_phase(output.image, output, calibrated)
     difference = calibrated.sense.single_map()(image) - calibrated.kspace
-    measured, contradicted = (
-        x.abs().square().flatten(1).sum(1, dtype=torch.float64).cpu()
-        for x in (calibrated.kspace, difference)
-    )
-    return ResidualPower(measured, contradicted, noise_power(calibrated))
+    power = channel_power(calibrated.kspace)
+    contradicted = channel_power(difference).sum(1)
+    return ResidualPower(power.sum(1), contradicted, noise_power(calibrated, power))
 
 
-def noise_power(calibrated: CalibratedSlice) -> Tensor:
+def channel_power(kspace: Tensor) -> Tensor:
+    """Return the power of every channel of k-space, float64 ``(batch, coil)`` on the CPU."""
+    return kspace.abs().square().sum((2, 3), dtype=torch.float64).cpu()
+
+
+def noise_power(calibrated: CalibratedSlice, power: Tensor) -> Tensor:
     """Return the expected power of the noise in the k-space of slices, float64 ``(batch,)``.
 
-    `noise_std` is the level of channels that measure something; the others have no noise.
+    `power` is that of the channels (`channel_power`); `noise_std` is the level of those that
+    measure something, the others have no noise.
     """
     n_samples = float(calibrated.sense.mask.sum())
     one = n_samples * calibrated.noise_std.double().square().cpu()
-    power = calibrated.kspace.abs().square().sum((2, 3), dtype=torch.float64).cpu()
     return one * (power >= LEAST_POWER * one[:, None]).sum(1)
 
 
@@ -112,8 +115,8 @@ def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
 
 def expected_residual(calibrated: CalibratedSlice) -> float:
     """Return the residual that the noise alone explains."""
-    measured = calibrated.kspace.abs().square().sum(dtype=torch.float64)
-    return float((noise_power(calibrated).sum() / measured.cpu()).sqrt())
+    power = channel_power(calibrated.kspace)
+    return float((noise_power(calibrated, power).sum() / power.sum()).sqrt())
 
 
 def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:

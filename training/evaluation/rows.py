@@ -77,9 +77,10 @@ def summarise(path: Path, *, by_subject: bool = False) -> list[dict]:
         entry = {"model": model, "protocol": protocol, "slices": len(mine)}
         entry |= {"reference": any(map(is_reference, mine)), "places": {place_of(r) for r in mine}}
         entry["weights_sha256"] = mine[0]["weights_sha256"]
-        subjects = [subject_of(r) for r in mine] if by_subject else None
-        entry["subjects"] = len({subject_of(r) for r in mine})
-        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean, subjects) for c in METRICS}
+        subjects = [subject_of(r) for r in mine]
+        entry["subjects"] = len(set(subjects))
+        units = subjects if by_subject else None
+        entry |= {c: _centre_and_sd([r[c] for r in mine], np.mean, units) for c in METRICS}
         entry["seconds_total"] = _centre_and_sd([r["seconds_total"] for r in mine], np.median)
         table.append(entry)
     return table

@@ -4,18 +4,14 @@ Images of one slice may have a reversed or an exchanged phase encode. Their k-sp
 and so has their ACS.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.distinct import distinct_rows
+from jrsr_core.mrd.geometry import MIN_COSINE
 
-MAX_ANGLE_DEG = 10.0
-"""Rotation that motion correction may apply to the images of one slice."""
-
-_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
 _AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
@@ -69,7 +65,7 @@ def _number(known: list[np.ndarray], axes: np.ndarray) -> int:
     """Return the number of these axes, which are added if they are not known."""
     axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
     for number, others in enumerate(known):
-        if ((axes * others).sum(axis=1) >= _COSINE).all():
+        if ((axes * others).sum(axis=1) >= MIN_COSINE).all():
             return number
     known.append(axes)
     return len(known) - 1

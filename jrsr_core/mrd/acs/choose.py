@@ -12,7 +12,7 @@ import numpy as np
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.grid import line_counts, sampling_pattern
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
+from jrsr_core.mrd.lines import calibrates
 from jrsr_core.mrd.readout import LineLayout
 
 from .axes import AcsKey
@@ -135,5 +135,5 @@ def _merged(heads: np.ndarray, frames: Frames, like: Counters) -> np.ndarray:
         lines for c, lines in frames.items() if (c.contrast, c.set) == (like.contrast, like.set)
     ]
     lines = np.sort(np.concatenate(same))
-    flagged = has_flag(heads[lines], CALIBRATION) | has_flag(heads[lines], CALIBRATION_AND_IMAGING)
+    flagged = calibrates(heads[lines])
     return lines[flagged] if flagged.any() else lines

@@ -16,7 +16,7 @@ import numpy as np
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.grid import line_offsets
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, has_flag
+from jrsr_core.mrd.lines import calibrates
 from jrsr_core.mrd.readout import LineLayout
 
 MIN_SHARE = 0.6
@@ -66,8 +66,7 @@ def _pattern(heads: np.ndarray) -> Pattern:
     idx = heads["idx"]
     steps = [idx["kspace_encode_step_1"], idx["kspace_encode_step_2"]]
     places = np.stack(steps, axis=-1).astype("<u2").tobytes()
-    calibrates = has_flag(heads, CALIBRATION) | has_flag(heads, CALIBRATION_AND_IMAGING)
-    return Pattern(places, calibrates.tobytes())
+    return Pattern(places, calibrates(heads).tobytes())
 
 
 def _n_places(pattern: Pattern) -> int:

@@ -10,12 +10,8 @@ import numpy as np
 
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.geometry import MIN_COSINE
 from jrsr_core.mrd.lines import IMAGE_COUNTERS
-
-MAX_ANGLE_DEG = 10.0
-"""Rotation that motion correction may apply to lines of one slice."""
-
-MIN_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
 
 
 def check_directions(heads: np.ndarray, slices: np.ndarray) -> None:
@@ -31,7 +27,8 @@ def check_directions(heads: np.ndarray, slices: np.ndarray) -> None:
     Raises
     ------
     UnsupportedScan
-        Readout or phase-encode directions of one image that differ by more than `MAX_ANGLE_DEG`.
+        Readout or phase-encode directions of one image that differ by more than
+        `geometry.MAX_ANGLE_DEG`.
     """
     counters = [slices, *(heads["idx"][name] for name in IMAGE_COUNTERS)]
     image = distinct_rows(counters).member

@@ -14,9 +14,10 @@ import numpy as np
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.geometry import MIN_COSINE
 from jrsr_core.mrd.lines import IMAGE_COUNTERS
 
-from .directions import MIN_COSINE, check_directions
+from .directions import check_directions
 
 MIN_DISTANCE_MM = 0.5
 EXACT_MM = 0.1

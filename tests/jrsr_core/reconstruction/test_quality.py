@@ -14,6 +14,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.quality import (
+    channel_power,
     contradicted_detail,
     expected_level,
     expected_residual,
@@ -172,6 +173,10 @@ def test_residual_of_the_truth_is_what_noise_explains():
     assert expected_residual(twice) == pytest.approx(expected, rel=1e-5)
 
 
+def noise_of(calibrated):
+    return noise_power(calibrated, channel_power(calibrated.kspace))
+
+
 @pytest.mark.parametrize("rest", [0.0, 1e-4])
 def test_channels_that_measure_nothing_have_no_noise(rest):
     """A zero channel, or one that compression left with rounding, beside eight live ones."""
@@ -179,9 +184,9 @@ def test_channels_that_measure_nothing_have_no_noise(rest):
     kspace = calibrated.kspace
     more = torch.cat([kspace, rest * NOISE * calibrated.sense.mask * (kspace[:, :1] != 0)], 1)
     both = dataclasses.replace(calibrated, kspace=more)
-    assert float(noise_power(both)) == pytest.approx(float(noise_power(calibrated)))
+    assert float(noise_of(both)) == pytest.approx(float(noise_of(calibrated)))
     expected = 8 * NOISE**2 * float(calibrated.sense.mask.sum())
-    assert float(noise_power(calibrated)) == pytest.approx(expected)
+    assert float(noise_of(calibrated)) == pytest.approx(expected)
 
 
 def test_slices_of_a_batch_have_channels_of_their_own():
@@ -193,7 +198,7 @@ def test_slices_of_a_batch_have_channels_of_their_own():
         kspace=torch.cat([calibrated.kspace, partly]),
         noise_std=calibrated.noise_std.repeat(2),
     )
-    one, other = noise_power(pair).tolist()
+    one, other = noise_of(pair).tolist()
     assert other == pytest.approx(6 / 8 * one)
 
 
