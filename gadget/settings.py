@@ -6,12 +6,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jrsr_core.calibration.settings import RANGES, CalibrationSettings
+from jrsr_core.data import MAP_MEANING
 from jrsr_core.spelling import nearest
 from jrsr_core.validation import one_line
 
 from .errors import UsageError
 
-MAPS = {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
+MAPS = {name: 100 * number for number, name in enumerate(MAP_MEANING, 1)}
 """Map -> what is added to the series number of the images to give that of the map's series."""
 
 MAX_SERIES = 65535
@@ -84,8 +85,9 @@ class Settings(BaseModel):
     on_failure: Literal["fallback", "stop"] = "fallback"
     """If a slice cannot be reconstructed: write a fallback image, or stop."""
     output: Literal["magnitude", "float32", "complex", "int16", "uint16"] = "magnitude"
-    """Pixels of MRD images: magnitude (float32), complex (complex64), or integers 0..4095 with one
-    scale for the measurement, which leave when it is complete."""
+    """Pixels of MRD images: magnitude (float32 pixels; the word float32 means the same), complex
+    (complex64), or integers 0..4095 with one scale for the measurement, which leave when it is
+    complete."""
     series_index: int = Field(1, ge=1, le=MAX_SERIES)
     """Series of the images, and the number in the name of their group."""
     batch_size: int = Field(4, ge=1, le=1024)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jrsr_core.masks import check_mask_axes
+from jrsr_core.numeric import numeric_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +43,11 @@ def find_acs(mask: Tensor | np.ndarray, max_size: tuple[int, int] | None = None)
     Raises
     ------
     ValueError
-        A mask with other axes, or whose centre of k-space was not measured.
+        A mask that is no array of numbers, with other axes or without samples, or whose centre of
+        k-space was not measured.
     """
-    sampled = np.asarray(mask if isinstance(mask, np.ndarray) else mask.cpu()) > 0
+    on_cpu = mask.cpu() if hasattr(mask, "cpu") else mask
+    sampled = numeric_array(on_cpu, "mask") > 0
     check_mask_axes(sampled.shape, batched=False)
     ny, nx = sampled.shape
     if not sampled[ny // 2, nx // 2]:

@@ -1,4 +1,4 @@
-"""numpy arrays and tensors as arguments: whoever takes the one takes the other."""
+"""Arguments that may be numpy arrays or tensors."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -8,32 +8,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .numeric import numeric_array
+
 Array = Tensor | np.ndarray
 Self = TypeVar("Self")
 
 
-def as_tensor(x: Array) -> Tensor:
+def as_tensor(x: Array, name: str = "the argument") -> Tensor:
     """Return a tensor of the same values and precision; a tensor itself is returned.
 
     An array that PyTorch can use shares its memory with the tensor; one that is read-only, runs
-    backwards or has another byte order is copied.
+    backwards, or is converted by `numeric_array`, which raises the errors, is copied.
     """
     if isinstance(x, Tensor):
         return x
-    array = np.asarray(x)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
+    array = numeric_array(x, name)
     array = np.ascontiguousarray(array) if array.ndim else array
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def as_own_tensor(x: Array) -> Tensor:
+def as_own_tensor(x: Array, name: str = "the argument") -> Tensor:
     """Return a tensor that shares no memory with an array of the caller; a tensor is returned.
 
     A tensor counts the writes to it, an array does not: what is computed from its values and kept
     would not follow them.
     """
-    return x if isinstance(x, Tensor) else as_tensor(np.array(x))
+    return x if isinstance(x, Tensor) else as_tensor(np.array(numeric_array(x, name)), name)
 
 
 def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
@@ -44,7 +44,7 @@ def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
     ValueError
         Another number of axes, or real values; the message has `name` and both sides.
     """
-    samples = as_tensor(x)
+    samples = as_tensor(x, name)
     wanted = f"expected complex ({', '.join(axes)})"
     n_axes = len(axes)
     fits = samples.ndim >= n_axes - 1 if axes[0] == "..." else samples.ndim == n_axes

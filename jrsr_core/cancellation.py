@@ -1,15 +1,19 @@
 """Stopping long computations from outside: a time limit, or a peer that has disconnected.
 
-Iterative solvers and loops over positions call `checkpoint` once per step; `watched` sets the check
-that runs there. A running kernel is not interrupted.
+Iterative solvers and loops over positions call `checkpoint` once per step. So does `wait_until`,
+while it waits for another thread. `watched` sets the check that runs there. A running kernel is not
+interrupted.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Condition
 
 Check = Callable[[], None]
+
+SECONDS_BETWEEN_CHECKS = 0.05
 
 _watch: ContextVar[Check | None] = ContextVar("watch", default=None)
 
@@ -30,6 +34,19 @@ def current_check() -> Check:
 def checkpoint() -> None:
     """Run the check of this thread, if it has one, which may raise."""
     current_check()()
+
+
+def wait_until(condition: Condition, is_met: Callable[[], bool]) -> None:
+    """Wait, holding the lock of a condition, until `is_met`; `checkpoint` runs in between.
+
+    Raises
+    ------
+    Exception
+        What the check of this thread raises.
+    """
+    while not is_met():
+        condition.wait(SECONDS_BETWEEN_CHECKS)
+        checkpoint()
 
 
 @contextmanager

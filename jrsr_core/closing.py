@@ -1,4 +1,4 @@
-"""Things that are closed on leaving a context: files, subprocesses, pools."""
+"""Base class of objects that the end of a ``with`` block closes: files, subprocesses, pools."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -8,11 +8,11 @@ AClosing = TypeVar("AClosing", bound="Closing")
 
 
 class Closing(ABC):
-    """Base of what has a `close`, which the end of a ``with`` block calls."""
+    """Calls `close` at the end of a ``with`` block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what is held."""
+        """Release the resources of the object."""
 
     def __enter__(self: AClosing) -> AClosing:
         return self

@@ -14,7 +14,7 @@ _COIL_AXIS = "mask[..., None, :, :]"
 
 
 def check_mask_axes(shape: tuple[int, ...], *, batched: bool = True) -> None:
-    """Raise `ValueError` unless a mask of this shape has the axes of a sampling mask.
+    """Raise `ValueError` unless a mask of this shape has samples and the axes of a sampling mask.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ def check_mask_axes(shape: tuple[int, ...], *, batched: bool = True) -> None:
     """
     shape = tuple(shape)
     if len(shape) == 2 or (batched and len(shape) > 2 and shape[-3] == 1):
+        if 0 in shape:
+            raise ValueError(f"mask is {shape}, expected at least one sample along every axis")
         return
     text = f"mask is {shape}, expected {BATCHED if batched else SINGLE}"
     if len(shape) == 1:

@@ -76,6 +76,11 @@ def is_finite(x: Tensor) -> bool:
     return all_true(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x), unknown=True)
 
 
+def energy(x: Tensor) -> Tensor:
+    """Return the sum of |x|^2, in double precision: no square of a float32 leaves its range."""
+    return x.abs().double().square().sum()
+
+
 def norm(a: Tensor, n_dims: int) -> Tensor:
     """Return the l2 norm per sample over the last `n_dims` axes, kept with size 1."""
     return inner_product(a, a, n_dims).sqrt()

@@ -18,14 +18,18 @@ ARROWS = {
     # The core, from the ground up.
     "jrsr_core.reprs": "",
     "jrsr_core.plugins": "",
-    "jrsr_core.arrays": "",
+    "jrsr_core.numeric": "",
+    "jrsr_core.arrays": "numeric",
     "jrsr_core.masks": "",
+    "jrsr_core.matrix": "",
+    "jrsr_core.spread": "",
     "jrsr_core.echo": "",
-    "jrsr_core.data": "reprs plugins arrays acs echo physics",
+    "jrsr_core.data": "reprs plugins arrays numeric acs echo physics",
     "jrsr_core.tensors": "",
-    "jrsr_core.acs": "masks",
+    "jrsr_core.acs": "masks numeric",
     "jrsr_core.cancellation": "",
     "jrsr_core.version": "",
+    "jrsr_core.command_line": "version",
     "jrsr_core.signatures": "",
     "jrsr_core.os_errors": "",
     "jrsr_core.closing": "",
@@ -35,13 +39,15 @@ ARROWS = {
     "jrsr_core.isolation": "",
     "jrsr_core.spelling": "",
     "jrsr_core.validation": "spelling",
-    "jrsr_core.physics": "tensors arrays masks reprs cancellation",
+    "jrsr_core.physics": "tensors arrays numeric masks reprs cancellation",
     "jrsr_core.metrics": "data arrays physics",
-    "jrsr_core.calibration": "data tensors arrays reprs acs physics",
-    "jrsr_core.simulation": "arrays physics spelling",
+    "jrsr_core.calibration": "data tensors arrays numeric reprs acs matrix physics",
+    "jrsr_core.simulation": "arrays matrix physics spelling",
     "jrsr_core.models": "tensors plugins cancellation physics spelling",
     "jrsr_core.weights": "atomic validation spelling models",
-    "jrsr_core.reconstruction": "data tensors acs cancellation physics calibration models weights",
+    "jrsr_core.reconstruction": (
+        "data tensors acs cancellation matrix physics calibration models weights"
+    ),
     # ISMRMRD beside them: planning needs numbers only, assembling needs calibration.
     "jrsr_core.mrd": "data version physics calibration mrd.acs mrd.planning mrd.examination",
     "jrsr_core.mrd.acs": "data acs physics mrd",
@@ -50,7 +56,9 @@ ARROWS = {
     "jrsr_core.mrd.files": (
         "atomic closing isolation data calibration mrd mrd.examination mrd.planning"
     ),
-    "jrsr_core.mrd.simulator": ("data atomic validation acs physics simulation mrd mrd.files"),
+    "jrsr_core.mrd.simulator": (
+        "data atomic matrix validation acs physics simulation mrd mrd.files"
+    ),
     # The plugin.
     "gadget.errors": "",
     "gadget.inputs": "errors",
@@ -97,10 +105,11 @@ ARROWS = {
     "training.evaluation_commands": "evaluation options own_networks errors",
     "training.api": "evaluation runs config",
     "training.cli": (
-        "application images_command evaluation_commands options own_networks "
+        "application images_command slot_command evaluation_commands options own_networks "
         "evaluation runs data config errors"
     ),
     "training.slot": "evaluation runs config",
+    "training.slot_command": "application own_networks slot runs",
     "training.__main__": "cli",
 }
 """Room -> rooms of the same package that it may import."""
@@ -136,6 +145,7 @@ WITHOUT_TORCH = (
     "jrsr_core.validation",
     "jrsr_core.acs",
     "jrsr_core.calibration.settings",
+    "jrsr_core.matrix",
     "jrsr_core.weights",
     "jrsr_core.weights.find",
     "jrsr_core.models",

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -11,15 +12,18 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from jrsr_core.command_line import is_abort, summaries, usage_line, version_line
 from jrsr_core.os_errors import plain_os_error
 from jrsr_core.signatures import with_parameters
-from jrsr_core.version import software_version
 
 from .errors import TrainingDiverged, UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NAME = "jrsr-train"
+BEGAN = time.monotonic()
+"""When the command began; the minutes of a run count from here."""
+
 DONE, FAILED, USAGE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -28,18 +32,13 @@ class CommandGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Print a table of commands and the first paragraph of their help."""
-        rows = [
-            (name, " ".join((command.help or "").partition("\n\n")[0].split()))
-            for name in self.list_commands(ctx)
-            if (command := self.get_command(ctx, name)) is not None
-        ]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(summaries(self.commands))
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"{NAME} {software_version()}, Python {sys.version.split()[0]}")
+        typer.echo(version_line(NAME))
         raise typer.Exit()
 
 
@@ -126,11 +125,9 @@ def run_command(app: Any, arguments: list[str]) -> int:
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code of a failure; no line for an error in the program."""
-    # Usage errors and interrupts of the option parser have these marks in all versions of typer.
-    if hasattr(error, "format_message"):
-        message = " ".join(error.format_message().split()).rstrip(".")
-        return f"{message} (see {NAME} --help)", USAGE
-    if type(error).__name__ == "Abort":
+    if line := usage_line(error, NAME):
+        return line, USAGE
+    if is_abort(error):
         return "interrupted", INTERRUPTED
     if isinstance(error, TrainingDiverged):
         return str(error), DIVERGED

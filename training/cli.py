@@ -1,10 +1,9 @@
-"""The `jrsr-train` command: images, prepare, fit, evaluate, table, figure, tune, export.
+"""The `jrsr-train` command: images, prepare, fit, slot, evaluate, table, figure, tune, export.
 
 Modules that import torch are imported inside the commands, so that `--help` answers at once.
 """
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,19 +11,17 @@ import typer
 
 from jrsr_core.isolation import isolate_subprocesses
 
-from .application import Application, run_command
-from .errors import UsageError, as_usage
+from .application import BEGAN, Application, run_command
+from .errors import UsageError
 from .evaluation_commands import evaluate, figure, table
 from .images_command import images
 from .options import Overwrite, ProtocolName, Slices, check_protocol
 from .own_networks import Networks, run_files
-
-BEGAN = time.monotonic()
-"""When the command began; the minutes of a run count from here."""
+from .slot_command import slot
 
 app = Application("Train and evaluate the networks of JRSR. Research use only.")
 
-for command in (images, evaluate, table, figure):
+for command in (images, slot, evaluate, table, figure):
     app.command()(command)
 
 
@@ -71,8 +68,7 @@ def prepare(
     from training.data.ranges import asked_variety
 
     check_protocol(protocol)
-    with as_usage():
-        ranges = asked_variety(vary, variety, objects)
+    ranges = asked_variety(vary, variety, objects)
     acquisition = Acquisition(
         protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=ranges
     )

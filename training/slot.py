@@ -1,19 +1,15 @@
-"""What a rented or lent GPU does in its minutes: train, export, compare, keep the better weights.
-
-    python -m training.slot RECIPE FOLDER --train IMAGES --val IMAGES --minutes 8 [key=value ...]
+"""Trains for a limited time and keeps the weights only if they are better.
 
 Every slot has a folder of its own, `FOLDER/slot-001` and so on, so that nothing is overwritten. A
 slot starts from the best weights so far with a new optimizer and a short warm-up; the first one as
 its recipe says, which is grown from smaller weights in `jrsr-dc_paper.yaml`. The new weights and
 those to beat (the best so far; at first the weights that the recipe grows from) are judged on the
 same validation slices of both protocols; as they decide which weights are kept, they are no test
-slices any more. `FOLDER/best.txt` names the slot of the best weights, and changes
-only where the new ones have the higher mean PSNR in every protocol.
+slices any more. `FOLDER/best.txt` names the card of the best weights, and changes only where the
+new ones have the higher mean PSNR in every protocol.
 """
 
-import argparse
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from training.config import RunConfig, load_recipe
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export
 from training.evaluation.rows import summarise
-from training.runs import fit
+from training.runs import check_trains, fit
 from training.runs.budget import Stopwatch
 from training.runs.process import Stopped
 
@@ -89,10 +85,11 @@ def run_slot(
     """
     slot, best = next_slot(folder), best_card(folder)
     config = slot_config(recipe, slot, best, changes)
+    check_trains(config)
     try:
         fit(config, None, watch)
     except Stopped:
-        sys.stderr.write("slot: training stopped by a signal\n")
+        sys.stderr.write("jrsr-train: training stopped by a signal, its weights are compared\n")
     card = export(Path(config.out), slot / "weights")
     before = str(best or config.start.grow_from or config.start.init)
     found = compare(card, before, val, slot / "rows.csv", n_slices)
@@ -100,32 +97,3 @@ def run_slot(
         name = card.relative_to(folder).as_posix()
         write_bytes(folder / BEST, name.encode(), overwrite=True)
     return card, found
-
-
-def main() -> None:
-    """Run one slot and print its figures."""
-    began = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=Path, required=True, help="images: a file or a folder")
-    parser.add_argument("--val", type=Path, required=True, help="validation slices: HDF5")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of training, with its export")
-    parser.add_argument("--slices", type=int, default=40)
-    parser.add_argument("changes", nargs="*", metavar="key=value")
-    given = parser.parse_intermixed_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    changes = [f"data={given.train}", f"minutes={given.minutes}", "scans.vary=true"]
-    changes += ["scans.truth_maps=acs", *given.changes]
-    watch = Stopwatch(began=began)
-    card, found = run_slot(given.recipe, given.folder, given.val, changes, given.slices, watch)
-    for protocol, psnr in found.new.items():
-        before = found.before.get(protocol)
-        against = f", before {before:.3f} dB" if before is not None else ""
-        sys.stdout.write(f"{protocol}: {psnr:.3f} dB{against}\n")
-    kept = "the best so far" if found.is_better else "not better, the best so far are kept"
-    sys.stdout.write(f"{card}: {kept}; {watch.elapsed:.0f} s\n")
-
-
-if __name__ == "__main__":
-    main()

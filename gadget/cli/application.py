@@ -3,7 +3,6 @@
 Typer draws options from the signature of a function, so the shared ones are added to it here, once.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -11,15 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from gadget.console import print_line, quietly
+from jrsr_core.command_line import summaries, version_line
 from jrsr_core.signatures import with_parameters
-from jrsr_core.version import software_version
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print_line(f"jrsr {software_version()}, Python {sys.version.split()[0]}")
+        print_line(version_line("jrsr"))
         raise typer.Exit()
 
 
@@ -38,13 +37,8 @@ class CommandGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Print a table of commands and the first paragraph of their help."""
-        rows = [
-            (name, (command.help or "").partition("\n\n")[0].replace("\n", " ").strip())
-            for name in self.list_commands(ctx)
-            if (command := self.get_command(ctx, name)) is not None and not command.hidden
-        ]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(summaries(self.commands))
 
 
 class Application(typer.Typer):

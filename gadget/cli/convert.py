@@ -13,6 +13,7 @@ from .options import (
     Accession,
     Overwrite,
     PatientId,
+    Phase,
     SeriesNumber,
     StudyUid,
     Template,
@@ -35,6 +36,7 @@ def convert(
     ] = None,
     overwrite: Overwrite = False,
     untrusted: Untrusted = False,
+    phase: Phase = False,
     template: Template = None,
     patient_id: PatientId = "",
     accession: Accession = "",
@@ -62,5 +64,11 @@ def convert(
     with Sandbox() as sandbox:
         place = sandbox if untrusted else None
         return convert_images(
-            images, output, chosen, overwrite=overwrite, sandbox=place, study=study
+            images,
+            output,
+            chosen,
+            overwrite=overwrite,
+            sandbox=place,
+            study=study,
+            with_phase=phase,
         )

@@ -11,6 +11,7 @@ from gadget.compute.process import prepare_process
 from gadget.console import open_standard_streams, print_warning
 from gadget.errors import Exit, describe, exit_code
 from gadget.plain_text import PlainFormatter
+from jrsr_core.command_line import is_abort, usage_line
 
 from .options import app
 
@@ -56,11 +57,10 @@ def run(arguments: list[str]) -> int:
 
 def _explain(error: Exception) -> int:
     """Print an error as one line and return the exit code."""
-    # Usage errors and interrupts of the option parser have these marks in all versions of typer.
-    if hasattr(error, "format_message"):
-        print_warning(" ".join(error.format_message().split()).rstrip(".") + " (see jrsr --help)")
+    if line := usage_line(error, "jrsr"):
+        print_warning(line)
         return Exit.DECLINED
-    if type(error).__name__ == "Abort":
+    if is_abort(error):
         print_warning("interrupted")
         return INTERRUPTED
     print_warning(describe(error))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jrsr_core.weights.card import WeightsCard
 
 DEFAULT = Settings.model_fields["model"].default
-INSTALLED, NEEDS_NONE, ABSENT = "installed", "needs none", "not installed"
+INSTALLED, NEEDS_NONE, ABSENT = "installed", "needs none", "not shipped"
 FIGURES = {"PSNR/dB": ("psnr", 2), "SSIM": ("ssim", 3), "LPIPS": ("lpips", 3)}
 """Heading -> name on the card and digits."""
 

@@ -50,6 +50,10 @@ Pairs = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Host = Annotated[str, typer.Option("--host", help="Name or address, IPv4 or IPv6.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535)]
+Phase = Annotated[
+    bool,
+    typer.Option("--phase", help="Write the phase of complex images as a further series."),
+]
 
 Template = Annotated[
     Path | None,

@@ -10,6 +10,7 @@ import typer
 
 from gadget.compute.ray import check_share
 from gadget.console import log_to
+from gadget.errors import UsageError
 from gadget.settings import read_settings
 
 from . import completion
@@ -23,6 +24,7 @@ from .options import (
     Overwrite,
     Pairs,
     PatientId,
+    Phase,
     SeriesNumber,
     StudyUid,
     Template,
@@ -56,6 +58,7 @@ def recon(
     ] = False,
     cluster: Cluster = "",
     gpus_per_worker: GpusPerWorker = None,
+    phase: Phase = False,
     template: Template = None,
     patient_id: PatientId = "",
     accession: Accession = "",
@@ -87,6 +90,7 @@ def recon(
     Exit code: 0 done, 1 failed, 2 wrong usage or unsupported scan, 3 done but some images are
     fallback images, 130 interrupted. Files appear only when they are complete.
     """  # noqa: D301
+    _check_log(log_file, output)
     with log_to(log_file, verbose=verbose):
         settings = read_settings(pairs or [], model=model, device=device)
         check_share(cluster, gpus_per_worker)
@@ -115,8 +119,24 @@ def recon(
             cluster=cluster,
             gpus_per_worker=gpus_per_worker,
             study=study,
+            with_phase=phase,
         )
         return preview(request) if dry_run else reconstruct_files(request)
+
+
+def _check_log(log_file: Path | None, output: Path | None) -> None:
+    """Raise `UsageError` if the log has the name of the output, or one that an output may have."""
+    if log_file is None:
+        return
+    from gadget.output.names import EXTENSIONS, extension_of
+
+    if output is not None and log_file.resolve() == output.resolve():
+        raise UsageError(f"--log {log_file} and -o {output} are one file: name another log file")
+    if extension := extension_of(log_file):
+        raise UsageError(
+            f"--log {log_file} has the extension {extension} of output in format "
+            f"{EXTENSIONS[extension]}: name a text file, such as {log_file.name}.log"
+        )
 
 
 def _formats(text: str | None, output: Path | None, *, report: bool) -> list[str]:

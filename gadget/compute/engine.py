@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gadget.settings import Settings
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.cancellation import wait_until
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
@@ -137,14 +137,15 @@ class EngineCache:
     def _kept_or_begin(self, key: tuple) -> Engine | None:
         """Return an engine that is kept; None if this thread has to make it, once it may."""
         with self._changed:
-            while key not in self._kept:
-                if key not in self._loading and len(self._loading) < MAX_LOADING:
-                    self._loading.add(key)
-                    return None
-                self._changed.wait(0.05)
-                checkpoint()
+            wait_until(self._changed, lambda: key in self._kept or self._may_load(key))
+            if key not in self._kept:
+                self._loading.add(key)
+                return None
             self._kept.move_to_end(key)
             return self._kept[key]
+
+    def _may_load(self, key: tuple) -> bool:
+        return key not in self._loading and len(self._loading) < MAX_LOADING
 
     def _load(self, key: tuple, settings: Settings) -> Engine:
         try:

@@ -12,7 +12,7 @@ from threading import Condition
 
 import torch
 
-from jrsr_core.cancellation import checkpoint, current_check
+from jrsr_core.cancellation import checkpoint, current_check, wait_until
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
@@ -76,7 +76,7 @@ class LocalEngine:
         with self._changed:
             self._queue.extend(tasks)
         try:
-            while any(task.outcome is None for task in tasks):
+            while not _are_done(tasks):
                 self._take_turn(tasks)
         finally:
             with self._changed:
@@ -86,14 +86,16 @@ class LocalEngine:
     def _take_turn(self, tasks: list[SliceTask]) -> None:
         """Compute a batch once a device is free, or wait until others have computed these tasks."""
         with self._changed:
-            while not (self._free and self._queue):
-                if all(task.outcome is not None for task in tasks):
-                    return
-                self._wait()
+            wait_until(self._changed, lambda: self._can_compute() or _are_done(tasks))
+            if not self._can_compute():
+                return
             worker = self._free.popleft()
             batch = self._next_batch(worker.slices_at_once)
         with self._returning(worker, batch):
             worker.compute(batch)
+
+    def _can_compute(self) -> bool:
+        return bool(self._free and self._queue)
 
     def _next_batch(self, size: int) -> list[SliceTask]:
         batch = [self._queue.popleft()]
@@ -118,15 +120,10 @@ class LocalEngine:
     @contextmanager
     def _device(self) -> Iterator[DeviceWorker]:
         with self._changed:
-            while not self._free:
-                self._wait()
+            wait_until(self._changed, lambda: bool(self._free))
             worker = self._free.popleft()
         with self._returning(worker, []):
             yield worker
-
-    def _wait(self) -> None:
-        self._changed.wait(0.05)
-        checkpoint()
 
     @contextmanager
     def _returning(self, worker: DeviceWorker, batch: list[SliceTask]) -> Iterator[None]:
@@ -143,6 +140,10 @@ class LocalEngine:
     def _is_needed(self, worker: DeviceWorker) -> bool:
         """Whether a worker goes on: one whose GPU is lost does only if no other device is left."""
         return not worker.lost or all(w.lost for w in self._workers if w is not worker)
+
+
+def _are_done(tasks: list[SliceTask]) -> bool:
+    return all(task.outcome is not None for task in tasks)
 
 
 def _fit_together(a: KSpaceSlice, b: KSpaceSlice) -> bool:

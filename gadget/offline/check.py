@@ -16,9 +16,10 @@ from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.files.noise_group import noise_scan
 from jrsr_core.mrd.files.sandbox import Sandbox
+from jrsr_core.mrd.lines import NESTING
 from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
-from jrsr_core.mrd.planning.plan import NESTING, ScanPlan
+from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.warnings import unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
@@ -142,8 +143,6 @@ def report_rows(found: Inspection, whitening: str, settings: Settings) -> list[t
     counts = {name: len({getattr(c, name) for c in plan.groups}) for name in NESTING}
     images = ", ".join(f"{n} {name}s" for name, n in counts.items() if n > 1)
     unused = [f"{n} {name}" for name, n in plan.rejected.items()]
-    if found.n_outside:
-        unused.append(f"{found.n_outside} outside the encoded matrix")
     field = f"{header.field_strength_t:g} T" if header.field_strength_t else ""
     rows = [
         ("protocol", header.protocol_name or "not named"),

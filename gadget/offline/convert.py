@@ -3,11 +3,14 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from gadget.console import print_line
+import numpy as np
+
+from gadget.console import print_line, print_warning
 from gadget.errors import Exit, ScanError, UsageError
 from gadget.inputs import check_inputs_stay
 from gadget.output.formats import (
     PLANE_WRITERS,
+    check_phase,
     check_study,
     check_targets,
     parse_formats,
@@ -20,6 +23,7 @@ from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
 from jrsr_core.mrd.files.scan import holds_acquisitions
+from jrsr_core.mrd.geometry import direction_note
 from jrsr_core.spelling import nearest
 
 from .targets import output_folder
@@ -49,6 +53,7 @@ def convert_images(
     overwrite: bool = False,
     sandbox: Sandbox | None = None,
     study: Study | None = None,
+    with_phase: bool = False,
 ) -> Exit:
     """Write all series of a file in every format.
 
@@ -64,6 +69,8 @@ def convert_images(
         Place of the subprocess that reads the file; None to read it here.
     study
         Study that DICOM images join; None for that of the scan header.
+    with_phase
+        Add the phase of complex images to DICOM and NIfTI as a further series.
 
     Returns
     -------
@@ -82,11 +89,17 @@ def convert_images(
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file")
     check_study(study, formats)
+    if with_phase:
+        check_phase(formats)
     paths = {name: target_path(source.stem, source.parent, output, name) for name in formats}
     with output_folder(output):
         check_targets(paths, overwrite=overwrite)
         check_inputs_stay(paths.values(), [source, study.template if study else None])
-        n_images, is_complete = _convert(source, paths, sandbox, study, overwrite=overwrite)
+        n_images, is_complete, note = _convert(
+            source, paths, sandbox, study, overwrite=overwrite, with_phase=with_phase
+        )
+    if note:
+        print_warning(f"{source.name}: {note}")
     files = ", ".join(map(str, paths.values()))
     print_line(f"{source.name}: {n_images} image{'s' if n_images > 1 else ''} -> {files}")
     return Exit.DONE if is_complete else Exit.FALLBACK
@@ -99,28 +112,43 @@ def _convert(
     study: Study | None,
     *,
     overwrite: bool,
-) -> tuple[int, bool]:
-    """Write all images; return their number, and whether every format contains all of them."""
-    n_images, is_complete = 0, True
+    with_phase: bool,
+) -> tuple[int, bool, str]:
+    """Write all images.
+
+    Returns their number, whether every format contains all of them, and a note on their directions.
+    """
+    n_images, is_complete, has_phase = 0, True, False
     try:
         with ExitStack() as stack:
             images: Images = SandboxedImages(source, sandbox) if sandbox else ImageFile(source)
             stack.enter_context(images)
             writers = [
                 stack.enter_context(
-                    plane_writer(name, path, images.header, overwrite=overwrite, study=study)
+                    plane_writer(
+                        name,
+                        path,
+                        images.header,
+                        overwrite=overwrite,
+                        study=study,
+                        with_phase=with_phase,
+                    )
                 )
                 for name, path in paths.items()
             ]
             for group, image in images.with_groups():
                 n_images += 1
+                has_phase |= np.iscomplexobj(image.data)
                 for writer in writers:
                     is_complete &= writer.write(image, group)
             if not n_images:
                 raise _without_images(source, sandbox)
+            if with_phase and not has_phase:
+                raise UnsupportedScan("no complex images, so there is no phase: omit --phase")
+            heads = np.concatenate([series.heads for series in images.series])
     except (OSError, ValueError) as error:
         raise ScanError(source.name, error) from error
-    return n_images, is_complete
+    return n_images, is_complete, direction_note(heads, "images")
 
 
 def _without_images(source: Path, sandbox: Sandbox | None) -> ValueError:

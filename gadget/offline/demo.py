@@ -22,8 +22,8 @@ from gadget.output.comparison import draw_comparison
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
-from jrsr_core.calibration.settings import hr_shape
 from jrsr_core.data import KSpaceSlice
+from jrsr_core.matrix import hr_shape
 from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.images import ImageFile

@@ -19,7 +19,7 @@ from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe, exit_code, most_severe
 from gadget.output.base import ScanJob
-from gadget.output.formats import check_study, open_writers
+from gadget.output.formats import check_phase, check_study, open_writers
 from gadget.output.names import named_format, target_path
 from gadget.output.study import Study
 from gadget.scan.inspect import inspect_scan
@@ -30,10 +30,7 @@ from gadget.scan.stages import (
     to_results,
 )
 from gadget.settings import Settings
-from jrsr_core.mrd.files.noise_group import noise_scan
 from jrsr_core.mrd.files.sandbox import Sandbox
-from jrsr_core.mrd.noise import NoiseData, noise_of_scan
-from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .scans import Scan, open_scan
 from .summary import Summary
@@ -68,6 +65,8 @@ class ReconRequest:
         Share of a GPU for each worker of the cluster.
     study
         Study that DICOM images join; None for that of the scan header.
+    with_phase
+        Add the phase to DICOM and NIfTI as a further series.
     """
 
     sources: list[Path]
@@ -81,12 +80,20 @@ class ReconRequest:
     cluster: str = ""
     gpus_per_worker: float | None = None
     study: Study | None = None
+    with_phase: bool = False
 
     def targets(self) -> Targets:
         """Return what is written for every scan."""
         if len(self.sources) > 1 and named_format(self.output):
             raise UsageError(f"{self.output} is a file name, several scans need a folder")
         check_study(self.study, self.formats, len(self.sources))
+        if self.with_phase:
+            check_phase(self.formats)
+            if self.settings.output != "complex":
+                raise UsageError(
+                    f"--phase needs complex images, output is {self.settings.output!r}: "
+                    "add --set output=complex"
+                )
         return {
             source: {
                 name: target_path(f"{source.stem}_jrsr", source.parent, self.output, name)
@@ -139,6 +146,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                             overwrite=request.overwrite,
                             show_progress=n_at_once == 1,
                             study=request.study,
+                            with_phase=request.with_phase,
                         )
                 except Exception as error:
                     print_warning(f"{source.name}: {describe(error)}")
@@ -184,6 +192,7 @@ def reconstruct_scan(
     overwrite: bool = False,
     show_progress: bool = True,
     study: Study | None = None,
+    with_phase: bool = False,
 ) -> Exit:
     """Reconstruct one open scan and write its images.
 
@@ -207,13 +216,13 @@ def reconstruct_scan(
     name = scan.path.name
     found = inspect_scan(scan.header, scan, settings)
     engine = get_engine()
-    if found.n_outside:
-        print_warning(f"{name}: {found.n_outside} lines outside the encoded matrix left out")
-    slices = make_assembler(scan, found.plan, settings, _noise_beside(scan, found.plan))
+    slices = make_assembler(scan, found.plan, settings)
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
     summary, is_complete, failures = Summary(name), True, list[Exception]()
     with ExitStack() as stack:
-        writers = open_writers(stack, paths, job, overwrite=overwrite, study=study)
+        writers = open_writers(
+            stack, paths, job, overwrite=overwrite, study=study, with_phase=with_phase
+        )
         tick = stack.enter_context(
             progress(slices.n_steps, name) if show_progress else nullcontext(lambda: None)
         )
@@ -232,11 +241,3 @@ def reconstruct_scan(
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")
     is_complete &= not failures and not summary.n_fallback
     return Exit.DONE if is_complete else Exit.FALLBACK
-
-
-def _noise_beside(scan: Scan, plan: ScanPlan) -> NoiseData | None:
-    """Return the noise that another group of the file holds, for a scan without noise lines."""
-    if len(plan.noise):
-        return None
-    with noise_scan(scan, plan.n_coils) as other:
-        return None if other is None else noise_of_scan(other.header, other)

@@ -66,6 +66,12 @@ def _positive(value: object) -> float | None:
     return number if number is not None and number > 0 else None
 
 
+def _stamp(value: object) -> int | None:
+    """Return a time stamp of 32 bits; 0 stands for none."""
+    number = number_of(value)
+    return int(number) if number and number.is_integer() and 0 < number < 2**32 else None
+
+
 def _share(value: object) -> float | None:
     number = number_of(value)
     return number if number is not None and 0 <= number <= 1 else None
@@ -84,6 +90,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "JRSR_acceleration": _positive,
     "JRSR_denoise": _share,
     "JRSR_acquired_matrix": _matrix,
+    "JRSR_first_time_stamp": _stamp,
     "WindowCenter": number_of,
     "WindowWidth": _positive,
 }

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TypeVar
 
 import ismrmrd
-import numpy as np
 
 from gadget.compute.engine import Engine
 from gadget.settings import Settings
@@ -110,11 +109,6 @@ class Writer(ABC):
         else:
             # A file that is being written does not appear then.
             self._on_exit.__exit__(kind, error, trace)
-
-
-def spread(n: int, most: int) -> list[int]:
-    """Return the indices of `n` images, or of `most` evenly spread ones, in their order."""
-    return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
 
 
 class ScanWriter(Writer):

@@ -13,13 +13,12 @@ from .planes import Plane
 def incomplete(planes: Sequence[Plane]) -> list[int]:
     """Return the indices of the planes that belong to incomplete volumes.
 
-    A volume has the planes of one orientation, matrix, moment and contrast. It is incomplete if it
+    A volume has the planes of one grid, moment and contrast. It is incomplete if it
     lacks a place of the others while at least one of them has every place.
     """
     kinds: dict[tuple, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
     for i, plane in enumerate(planes):
-        kind = (plane.orientation, plane.pixels.shape)
-        kinds[kind][(*plane.moment, plane.counters["contrast"])].append(i)
+        kinds[plane.grid][(*plane.moment, plane.counters["contrast"])].append(i)
     found: list[int] = []
     for volumes in kinds.values():
         places = {key: {planes[i].place for i in volume} for key, volume in volumes.items()}

@@ -27,6 +27,9 @@ PLANE_WRITERS: dict[str, type[PlaneWriter]] = {
 }
 """Writers of MRD images, ours or those of others."""
 
+PHASE_FORMATS = ("dicom", "enhanced", "nifti")
+"""Formats that hold the phase of complex images as a further series."""
+
 SCAN_WRITERS: dict[str, type[ScanWriter]] = {"png": PngWriter, "report": ReportWriter}
 """Writers that need the scan and what its reconstruction reports."""
 
@@ -77,13 +80,31 @@ def is_finished(name: str, path: Path) -> bool:
 
 
 def plane_writer(
-    name: str, path: Path, header_xml: str, *, overwrite: bool, study: Study | None = None
+    name: str,
+    path: Path,
+    header_xml: str,
+    *,
+    overwrite: bool,
+    study: Study | None = None,
+    with_phase: bool = False,
 ) -> PlaneWriter:
-    """Return the writer of a format in `PLANE_WRITERS`; only DICOM images join a study."""
+    """Return the writer of a format in `PLANE_WRITERS`.
+
+    Only DICOM images join a study; those of `PHASE_FORMATS` may have a phase.
+    """
     kind = PLANE_WRITERS[name]
     if issubclass(kind, DicomWriter):
-        return kind(path, header_xml, overwrite=overwrite, study=study)
-    return kind(path, header_xml, overwrite=overwrite)
+        writer: PlaneWriter = kind(path, header_xml, overwrite=overwrite, study=study)
+    else:
+        writer = kind(path, header_xml, overwrite=overwrite)
+    writer.with_phase = with_phase and name in PHASE_FORMATS
+    return writer
+
+
+def check_phase(formats: Iterable[str]) -> None:
+    """Raise `UsageError` if a phase is wanted in formats that cannot hold one."""
+    if not any(name in PHASE_FORMATS for name in formats):
+        raise UsageError(f"--phase is given, but no format is {', '.join(PHASE_FORMATS)}")
 
 
 def check_study(study: Study | None, formats: Iterable[str], n_scans: int = 1) -> None:
@@ -101,6 +122,7 @@ def open_writers(
     *,
     overwrite: bool,
     study: Study | None = None,
+    with_phase: bool = False,
 ) -> list[Callable[[Result], bool | None]]:
     """Enter one writer per format on the stack; return the functions that add an image to each.
 
@@ -111,7 +133,14 @@ def open_writers(
         if name in SCAN_WRITERS:
             return stack.enter_context(SCAN_WRITERS[name](path, job, overwrite=overwrite)).write
         if name in PLANE_WRITERS:
-            planes = plane_writer(name, path, job.header_xml, overwrite=overwrite, study=study)
+            planes = plane_writer(
+                name,
+                path,
+                job.header_xml,
+                overwrite=overwrite,
+                study=study,
+                with_phase=with_phase,
+            )
             stack.enter_context(planes)
             return lambda result: planes.write(result.mrd)
         return stack.enter_context(MrdWriter(path, job, overwrite=overwrite)).write

@@ -9,14 +9,22 @@ import numpy as np
 from gadget.console import print_warning
 from gadget.errors import UsageError
 from jrsr_core.atomic import check_target, whole_file
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.header import NO_HEADER
 
+from .dicom.labels import Labels
+from .frame_time import frame_seconds
 from .further import FurtherFiles
+from .gradients import SUFFIXES, gradient_texts
 from .series import PlaneWriter
 from .stacks import Stack, stacks_of
 
 SUFFIX, UNCOMPRESSED = ".nii.gz", ".nii"
 MARK = "JRSR"
 """Begins the description in the header of all files of this module."""
+
+MARKS = r"_series\d+(_stack\d+)?"
+"""What stands in the names of further files."""
 
 SCANNER = 1
 """NIfTI's code for coordinates of the scanner."""
@@ -36,7 +44,7 @@ class NiftiWriter(PlaneWriter):
     """Writer of the first stack to `path`, and of further ones to numbered files beside it.
 
     Further series and orientations go to ``<name>_series<n>[_stack<m>].nii.gz``. Such files of an
-    earlier run of JRSR are deleted.
+    earlier run of JRSR are deleted. Diffusion weightings go beside each of them, see `gradients`.
 
     Raises
     ------
@@ -50,9 +58,12 @@ class NiftiWriter(PlaneWriter):
         require_nibabel()
         self._ending = UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
         self._stem = path.name.removesuffix(self._ending)
-        self._further = FurtherFiles(path, self._ending, r"_series\d+(_stack\d+)?", is_own_file)
+        self._further = FurtherFiles(path, self._ending, MARKS, is_own_file)
         check_target(path, overwrite=overwrite)
         self._further.check(overwrite=overwrite)
+        self._labels = _readable_labels(header_xml)
+        if self._labels.has_diffusion:
+            self._check_gradient_files(path, overwrite=overwrite)
         super().__init__(path, header_xml, overwrite=overwrite)
 
     def save(self) -> None:
@@ -63,18 +74,52 @@ class NiftiWriter(PlaneWriter):
             for series in self.store.finished()
             for m, stack in enumerate(stacks_of(series, self.store), 1)
         )
-        targets = set()
+        targets: set[Path] = set()
+        # Known before they are replaced.
+        earlier = [path for path in (self.path, *self._further.existing()) if is_own_file(path)]
         with ExitStack() as files:
             for i, (series, m, (stack, values)) in enumerate(stacks):
                 target = self._target(series, m) if i else self.path
                 targets.add(target)
                 temporary = files.enter_context(whole_file(target, overwrite=self.overwrite))
-                save(temporary, stack, values)
+                save(temporary, stack, values, frame_seconds(stack, self._labels))
+                targets |= self._save_gradients(files, target, stack)
         self._further.remove_others(targets)
+        for path in (p for image in earlier for p in self._gradient_files(image)):
+            if path not in targets:
+                path.unlink(missing_ok=True)
+
+    def _save_gradients(self, files: ExitStack, image: Path, stack: Stack) -> set[Path]:
+        """Write the diffusion weightings beside an image; return their files, if there are any."""
+        texts = gradient_texts(stack, self._labels)
+        if texts is None:
+            return set()
+        paths = self._gradient_files(image)
+        for path, text in zip(paths, texts, strict=True):
+            temporary = files.enter_context(whole_file(path, overwrite=self.overwrite))
+            temporary.write_text(text)
+        return set(paths)
+
+    def _check_gradient_files(self, image: Path, *, overwrite: bool) -> None:
+        for path in self._gradient_files(image):
+            check_target(path, overwrite=overwrite)
+            FurtherFiles(path, path.suffix, MARKS, lambda _: False).check(overwrite=overwrite)
+
+    def _gradient_files(self, image: Path) -> list[Path]:
+        stem = image.name.removesuffix(self._ending)
+        return [image.with_name(stem + suffix) for suffix in SUFFIXES]
 
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")
         return self.path.with_name(name + self._ending)
+
+
+def _readable_labels(header_xml: str) -> Labels:
+    """Return the labels of a header, empty ones if it cannot be read: NIfTI needs none of them."""
+    try:
+        return Labels(header_xml)
+    except BadScan:
+        return Labels(NO_HEADER)
 
 
 def is_own_file(path: Path) -> bool:
@@ -90,8 +135,11 @@ def is_own_file(path: Path) -> bool:
     return text.startswith(MARK.encode())
 
 
-def save(path: Path, stack: Stack, values: np.ndarray) -> None:
-    """Write one file, with sform, and with qform if the axes are perpendicular."""
+def save(path: Path, stack: Stack, values: np.ndarray, seconds: float | None = None) -> None:
+    """Write one file, with sform, and with qform if the axes are perpendicular.
+
+    `seconds` is the time between frames, None if it is unknown or frames are no times.
+    """
     import nibabel  # Optional: extra `nifti`.
 
     if not stack.is_even:
@@ -103,8 +151,9 @@ def save(path: Path, stack: Stack, values: np.ndarray) -> None:
     axes = stack.affine[:3, :3] / np.linalg.norm(stack.affine[:3, :3], axis=0)
     is_sheared = not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3)
     image.set_qform(None if is_sheared else stack.affine, 0 if is_sheared else SCANNER)
-    # Image headers do not hold the duration of a frame, so the unit of time stays unknown.
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("mm", None if seconds is None else "sec")
+    if seconds is not None:
+        image.header["pixdim"][4] = seconds
     meta = stack.frames[0][0].meta
     weights = meta.get("JRSR_weights_sha256", "")[:12]
     image.header["descrip"] = f"{MARK} {meta.get('JRSR_model', '')} {weights}".strip()[:79]

@@ -59,7 +59,8 @@ class Plane:
     meta
         Meta attributes of the image, see `usable_attributes`.
     acquired, triggered
-        Time stamps of the image header: of the acquisition, and since the last trigger.
+        Time stamps of the image header: of the line nearest the k-space centre, and since the last
+        trigger.
     """
 
     pixels: np.ndarray
@@ -77,6 +78,11 @@ class Plane:
     meta: dict
     acquired: int = 0
     triggered: int = 0
+
+    @property
+    def began(self) -> int:
+        """Time stamp of the first line of the image; of its header if no other one is known."""
+        return self.meta.get("JRSR_first_time_stamp") or self.acquired
 
     @property
     def normal(self) -> np.ndarray:
@@ -108,13 +114,21 @@ class Plane:
         return tuple(np.round(self.first, 2) + 0.0)
 
     @property
+    def grid(self) -> tuple[object, ...]:
+        """Orientation, matrix and size of the voxels, which the slices of one volume share."""
+        size = tuple(round(float(mm), 3) for mm in (*self.spacing, self.thickness))
+        return (self.orientation, self.pixels.shape, size)
+
+    @property
     def is_fallback(self) -> bool:
         """Whether the image was reconstructed without the model."""
         return bool(self.meta.get("JRSR_fallback"))
 
 
-def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
+def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) -> Iterator[Plane]:
     """Yield the planes of a 2-D or 3-D image that was read from this group of its file.
+
+    Those of a complex image are its magnitude and, with `with_phase`, its phase in radians.
 
     Raises
     ------
@@ -133,11 +147,12 @@ def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
         raise ValueError(f"image {head.image_index}: field of view is {fov} mm")
     dx, dy, dz = fov[0] / nx, fov[1] / ny, fov[2] / nz
     read, phase, through = _axes(head)
+    is_complex = np.iscomplexobj(mrd.data)
     first = np.array([float(v) for v in head.position])
     first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
     plane = Plane(
         pixels=volume[0],
-        part="MAGNITUDE" if np.iscomplexobj(mrd.data) else PARTS.get(head.image_type, "MAGNITUDE"),
+        part="MAGNITUDE" if is_complex else PARTS.get(head.image_type, "MAGNITUDE"),
         first=first,
         row=read,
         column=phase,
@@ -153,9 +168,20 @@ def planes_of(mrd: ismrmrd.Image, group: str = "") -> Iterator[Plane]:
         triggered=int(head.physiology_time_stamp[0]),
     )
     for z in range(nz):
-        yield replace(
+        made = replace(
             plane, pixels=volume[z], first=first + z * dz * through, number=plane.number + z
         )
+        yield made
+        if with_phase and is_complex:
+            yield _phase(made, mrd.data[0, z])
+
+
+def _phase(magnitude: Plane, values: np.ndarray) -> Plane:
+    """Return the phase of complex values in the place of their magnitude, without its window."""
+    windows = ("WindowCenter", "WindowWidth")
+    meta = {name: value for name, value in magnitude.meta.items() if name not in windows}
+    pixels = np.angle(values).astype(np.float32)
+    return replace(magnitude, pixels=pixels, part="PHASE", meta=meta)
 
 
 def _volume(mrd: ismrmrd.Image) -> np.ndarray:

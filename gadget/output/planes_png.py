@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from jrsr_core.atomic import check_target, write_bytes
+from jrsr_core.spread import spread
 
-from .base import spread
 from .picture import Caption, encode_png, grey_picture, montage
 from .planes import Plane
 from .png import MAX_TILES, in_proportion

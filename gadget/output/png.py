@@ -7,12 +7,16 @@ import numpy as np
 from PIL import Image
 
 from jrsr_core.data import ReconImage
+from jrsr_core.spread import spread
 
-from .base import Result, ScanJob, ScanWriter, spread
+from .base import Result, ScanJob, ScanWriter
 from .picture import Caption, encode_png, grey_picture, montage
 
 MAX_TILES = 64
 """Images that a picture shows; of a longer scan it shows evenly spread ones."""
+
+MAX_STRETCH = 64.0
+"""Largest factor by which an axis of an image is enlarged: the picture stays of a usable size."""
 
 Tile = tuple[np.ndarray, tuple[float, float], Caption]
 """Magnitude ``(y, x)``, pixel size ``(y, x)`` in mm, caption."""
@@ -66,8 +70,12 @@ def central_planes(image: ReconImage, name: str) -> list[Tile]:
 
 
 def in_proportion(picture: Image.Image, pixel: tuple[float, float]) -> Image.Image:
-    """Return a picture of pixels ``(y, x)`` mm, enlarged along one axis to square pixels."""
+    """Return a picture of pixels ``(y, x)`` mm, enlarged along one axis to square pixels.
+
+    Pixels whose sides differ by more than the factor `MAX_STRETCH` are drawn with that factor.
+    """
     dy, dx = pixel
     finest = min(dy, dx)
-    size = (round(picture.width * dx / finest), round(picture.height * dy / finest))
+    wider, higher = (min(mm / finest, MAX_STRETCH) for mm in (dx, dy))
+    size = (round(picture.width * wider), round(picture.height * higher))
     return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)

@@ -88,8 +88,8 @@ class PlaneStore:
         series.bottom = min(series.bottom, float(pixels.min(initial=0.0)))
         series.digest.update(f"{plane.number} {plane.first} {plane.row} {plane.column}".encode())
         series.digest.update(pixels.tobytes())
-        if plane.acquired:
-            self.earliest = min(self.earliest or plane.acquired, plane.acquired)
+        if plane.began:
+            self.earliest = min(self.earliest or plane.began, plane.began)
 
     def finished(self) -> list[Series]:
         """Return all series; series numbers, and plane numbers in a series, are unique.
@@ -137,7 +137,14 @@ class PlaneWriter(Writer):
         ISMRMRD header of the scan.
     overwrite
         Whether an existing target is replaced.
+
+    Attributes
+    ----------
+    with_phase
+        Whether the phase of complex images is added as a further series.
     """
+
+    with_phase = False
 
     def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
         super().__init__(path)
@@ -159,7 +166,7 @@ class PlaneWriter(Writer):
         """
         self.n_images += 1
         try:
-            planes = list(planes_of(image, group))
+            planes = list(planes_of(image, group, with_phase=self.with_phase))
         except ValueError as error:
             self.left_out.append(error)
             return False

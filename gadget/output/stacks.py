@@ -1,4 +1,4 @@
-"""Sorts planes into stacks for NIfTI: parallel slices of one matrix on an even grid, over time.
+"""Sorts planes into stacks for NIfTI: parallel slices of one voxel grid, evenly apart, over time.
 
 Slices that do not lie on one even grid, such as two groups of parallel slices or the slabs of a
 scan, form a stack for each grid: a file has one distance of its slices.
@@ -30,7 +30,7 @@ Frames = list[list[Plane]]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Planes of one orientation and matrix.
+    """Planes of one orientation, matrix and voxel size.
 
     Attributes
     ----------
@@ -64,15 +64,15 @@ class Stack:
 def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray]]:
     """Return the stacks of a series, usually one, with values float32 ``(x, y, z[, frame])``."""
     planes = list(store.planes(series))
-    planes.sort(key=lambda p: (p.orientation, p.pixels.shape, _frame(p), p.location, p.number))
+    planes.sort(key=lambda p: (p.grid, _frame(p), p.location, p.number))
     found = []
-    for _, same in itertools.groupby(planes, key=lambda p: (p.orientation, p.pixels.shape)):
+    for _, same in itertools.groupby(planes, key=lambda p: p.grid):
         found += [_stack(frames) for frames in _fewest_stacks(list(same))]
     return found
 
 
 def _fewest_stacks(planes: list[Plane]) -> list[Frames]:
-    """Return planes of one orientation and matrix as even stacks.
+    """Return planes of one orientation, matrix and voxel size as even stacks.
 
     Groups of slices may interleave along their normal: each group is a volume of its own then, or
     has its own offset within the plane. The division that gives the fewest stacks is taken.

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gadget.settings import Settings
-from jrsr_core.calibration.settings import SR_FACTOR, check_matrix, kernel_shape
+from jrsr_core.calibration.settings import check_matrix, kernel_shape
+from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.grid import line_counts, lines_outside, sampling_pattern
+from jrsr_core.mrd.grid import line_counts, sampling_pattern
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.planning.plan import ScanPlan
@@ -72,19 +73,10 @@ class SpaceInspection:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A plan and what follows from it.
-
-    Attributes
-    ----------
-    spaces
-        Encoding spaces that have images.
-    n_outside
-        Lines outside the encoded matrix, which are not used.
-    """
+    """A plan and its encoding spaces that have images."""
 
     plan: ScanPlan
     spaces: tuple[SpaceInspection, ...]
-    n_outside: int
 
 
 def inspect_scan(header: ScanHeader, source: LineSource, settings: Settings) -> Inspection:
@@ -100,12 +92,9 @@ def inspect_scan(header: ScanHeader, source: LineSource, settings: Settings) -> 
     UnsupportedScan, BadScan
         The scan is declined, or broken.
     """
-    plan, heads, n_outside = plan_source(header, source), source.heads, 0
-    for number in plan.spaces:
-        lines = [x for c, x in plan.groups.items() if c.encoding == number]
-        n_outside += lines_outside(heads[np.concatenate(lines)], plan.header.encodings[number])
-    spaces = tuple(_inspect_space(plan, number, heads, settings) for number in plan.spaces)
-    return Inspection(plan, spaces, n_outside)
+    plan = plan_source(header, source)
+    spaces = tuple(_inspect_space(plan, number, source.heads, settings) for number in plan.spaces)
+    return Inspection(plan, spaces)
 
 
 def _inspect_space(

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gadget.settings import Settings
+from jrsr_core.acs import MAX_LINES
 from jrsr_core.machine import physical_memory
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import REJECTED, flag_bits
+from jrsr_core.mrd.lines import LINES_AT_ONCE, REJECTED, flag_bits
 
 COMPLEX = 8
 """Bytes of a sample."""
@@ -28,10 +29,10 @@ MAP_COPIES = 12
 PIXEL_BYTES = 1000
 """Memory per HR pixel of the networks and images beside the maps."""
 
-BLOCK_LINES = 128 * 4
+BLOCK_LINES = LINES_AT_ONCE * 4
 """Readouts of all coils that exist while a block of lines is brought to the grid."""
 
-ACS_LINES = 2 * 40 * 40
+ACS_LINES = 2 * MAX_LINES**2
 """Readouts of all coils in the ACS of a volume, as read and in hybrid space."""
 
 _REJECTED = np.uint64(flag_bits(*REJECTED))

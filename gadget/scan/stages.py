@@ -5,26 +5,26 @@ other, from a running scan (`jrsr_core.mrd.live`); the stages are the same for b
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
 
 from gadget.compute.engine import Engine
-from gadget.errors import ScanError, UsageError, describe
+from gadget.errors import ScanError, describe
 from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
-from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.files.other_noise import noise_of_file, other_noise
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.images import to_mrd_image, to_mrd_map
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.memory import ScanMemory
-from jrsr_core.mrd.noise import NoiseData, noise_of_scan
+from jrsr_core.mrd.noise import NoiseData
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
@@ -35,41 +35,18 @@ from .failed_scans import save_lines
 log = logging.getLogger("jrsr")
 
 
-def make_assembler(
-    source: LineSource, plan: ScanPlan, settings: Settings, noise: NoiseData | None = None
-) -> Assembler:
-    """Return the assembler of a planned scan; raises as `assembler_maker` and its function."""
-    return assembler_maker(settings, noise)(source, plan)
-
-
-def assembler_maker(settings: Settings, noise: NoiseData | None = None) -> Callable[..., Assembler]:
-    """Return a function ``(source, plan, memory=None) -> Assembler``.
-
-    `noise` is used unless the settings name a `noise_file`.
-
-    The function raises `UnsupportedScan` if the noise is of other coils than the scan.
+def make_assembler(source: LineSource, plan: ScanPlan, settings: Settings) -> Assembler:
+    """Return the assembler of a planned scan.
 
     Raises
     ------
-    UsageError
-        `noise_file` has no noise lines.
     FileNotFoundError, BadScan
         `noise_file` cannot be read.
+    UnsupportedScan
+        `noise_file` has no noise lines, or the noise is of other coils than the scan.
     """
-    if settings.noise_file:
-        noise = _noise_of(settings.noise_file) if settings.prewhiten else None
-
-    def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
-        return Assembler(
-            source,
-            plan,
-            prewhiten=settings.prewhiten,
-            noise=noise and noise.in_order(plan.header.coil_names),
-            n_virtual_coils=settings.n_virtual_coils,
-            memory=memory,
-        )
-
-    return make
+    noise = other_noise(source, plan, settings.noise_file) if settings.prewhiten else None
+    return _assembler(source, plan, settings, noise)
 
 
 def live_scan(
@@ -86,29 +63,41 @@ def live_scan(
     Raises
     ------
     UnsupportedScan
-        The header names nothing that is reconstructed.
-    UsageError, FileNotFoundError, BadScan
-        As `assembler_maker`.
+        The header names nothing that is reconstructed, or `noise_file` has no noise lines.
+    FileNotFoundError, BadScan
+        As `make_assembler`.
     """
-    alone, with_noise = assembler_maker(settings), assembler_maker(settings, noise)
+    is_read = settings.prewhiten and settings.noise_file
+    of_file = noise_of_file(settings.noise_file) if is_read else None
 
     def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
-        return (alone if len(plan.noise) else with_noise)(source, plan, memory)
+        used = of_file or (None if len(plan.noise) else noise)
+        used = used and used.in_order(plan.header.coil_names)
+        return _assembler(source, plan, settings, used, memory)
 
     return LiveScan(header, settings.trigger, make, is_cropped=is_cropped)
+
+
+def _assembler(
+    source: LineSource,
+    plan: ScanPlan,
+    settings: Settings,
+    noise: NoiseData | None,
+    memory: ScanMemory | None = None,
+) -> Assembler:
+    return Assembler(
+        source,
+        plan,
+        prewhiten=settings.prewhiten,
+        noise=noise,
+        n_virtual_coils=settings.n_virtual_coils,
+        memory=memory,
+    )
 
 
 def file_tasks(slices: Assembler) -> Iterator[Task]:
     """Yield a task for every image of a planned scan."""
     return (Task(counters, slices) for counters in slices.plan.groups)
-
-
-def _noise_of(path: str) -> NoiseData:
-    with ScanFile(path) as scan:
-        noise = noise_of_scan(scan.header, scan)
-    if noise is None:
-        raise UsageError(f"noise_file {path} has no noise lines")
-    return noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe
 from gadget.inputs import check_inputs_stay
 from gadget.server.chain_edit import with_properties
-from gadget.server.protocol.connection import CONFIG_FILE_BYTES, Message, read_payload
+from gadget.server.protocol.connection import CLOSE, CONFIG_FILE_BYTES, Message, read_payload
 from gadget.server.protocol.messages import (
     WAVEFORM_HEAD,
     ForwardedMessage,
@@ -98,7 +98,7 @@ def send_scan(request: SendRequest) -> Exit:
         ScanFile(request.scan) as scan,
         connect(request.host, request.port, request.timeout) as sock,
     ):
-        opening = config + header_message(scan.header.xml)
+        opening = config + header_message(scan.header.xml.encode())
         if request.parameters and request.chain is None:
             opening += text_message(json.dumps({"parameters": request.parameters}))
         sender = threading.Thread(
@@ -152,7 +152,7 @@ def _send(sock: socket.socket, opening: bytes, scan: ScanFile) -> None:
         stream.write(opening)
         for message in chain(_lines(scan), _waveforms(scan)):
             stream.write(message)
-        stream.write(UINT16.pack(Id.CLOSE))
+        stream.write(CLOSE)
     except PeerDisconnected as error:
         log.debug("sending stopped: %s", error)
     except Exception as error:
@@ -187,7 +187,8 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         ImageWriter(request.output, scan.header.xml, overwrite=request.overwrite) as writer,
         progress(None, scan.path.name) as tick,
     ):
-        for item in _messages(Stream(sock), request):
+        where = f"{request.host} port {request.port}"
+        for item in receive_messages(Stream(sock), where, request.timeout):
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 image = _image(item, scan.path.name)
                 n_fallback += bool(image.meta.get("JRSR_fallback", ""))
@@ -221,8 +222,21 @@ def _check_attributes(payload: bytes | bytearray) -> None:
         parse_xml(text)
 
 
-def _messages(stream: Stream, request: SendRequest) -> Iterator[Message]:
-    where = f"{request.host} port {request.port}"
+def receive_messages(stream: Stream, where: str, timeout: float) -> Iterator[Message]:
+    """Yield the messages of a server until CLOSE; ERROR becomes a text that begins with that word.
+
+    Parameters
+    ----------
+    where
+        Name of the server, for errors.
+    timeout
+        Seconds without data after which the socket gives up.
+
+    Raises
+    ------
+    ServerFailure
+        No data in time, a disconnect, or a message that cannot be understood.
+    """
     while True:
         try:
             number = stream.number(UINT16)
@@ -234,6 +248,6 @@ def _messages(stream: Stream, request: SendRequest) -> Iterator[Message]:
             else:
                 yield read_payload(number, stream)
         except TimeoutError:
-            raise ServerFailure(f"{where}: no data for {request.timeout:g} s") from None
+            raise ServerFailure(f"{where}: no data for {timeout:g} s") from None
         except (PeerDisconnected, ProtocolError) as error:
             raise ServerFailure(f"{where}: {error}") from None

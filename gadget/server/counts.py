@@ -15,7 +15,7 @@ class Health:
     """Counts what a server has done; safe to use from any thread."""
 
     def __init__(self) -> None:
-        self.n_open = self.n_scans = self.n_failed = self.n_images = self.n_fallback = 0
+        self.n_open = self.n_done = self.n_failed = self.n_images = self.n_fallback = 0
         self._started = time.monotonic()
         self._lock = threading.Lock()
 
@@ -30,8 +30,9 @@ class Health:
         with self._lock:
             self.n_open -= 1
             if outcome is not None:
-                self.n_scans += 1
-                self.n_failed += outcome.code not in (Exit.DONE, Exit.FALLBACK)
+                is_done = outcome.code in (Exit.DONE, Exit.FALLBACK)
+                self.n_done += is_done
+                self.n_failed += not is_done
                 self.n_images += outcome.n_images
                 self.n_fallback += outcome.n_fallback
 
@@ -58,7 +59,7 @@ class Health:
                 up_seconds=round(time.monotonic() - self._started, 1),
                 connections=max(self.n_open - n_queries, 0),
                 slices_waiting=n_waiting,
-                scans_done=self.n_scans,
+                scans_done=self.n_done,
                 scans_failed=self.n_failed,
                 images=self.n_images,
                 fallback_images=self.n_fallback,

@@ -3,20 +3,19 @@
 import threading
 
 from gadget.compute.model import make_engine
-from gadget.server.protocol.connection import CLOSE, read_payload
+from gadget.server.protocol.connection import CLOSE
 from gadget.server.protocol.messages import (
     ForwardedMessage,
     Text,
     config_message,
-    decode,
     header_message,
 )
-from gadget.server.protocol.wire import UINT16, UINT64, Id, Stream
+from gadget.server.protocol.wire import UINT16, Id, Stream
 from gadget.settings import Settings
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import simulate_scan
 
-from .client import ServerFailure, connect
+from .client import ServerFailure, connect, receive_messages
 from .server import Server
 
 SCAN = ScanRequest(matrix="192x192", n_coils=4, acs=24)
@@ -28,9 +27,7 @@ def reconstruct_over_socket(settings: Settings, seconds: float) -> tuple[int, in
     Raises
     ------
     ServerFailure
-        The server reports an error, or returns no image.
-    TimeoutError
-        It does not answer in time.
+        The server reports an error, does not answer in time, or returns no image.
     """
     server = Server(settings, make_engine, port=0, grace=0.0)
     thread = threading.Thread(target=server.run, name="self test", daemon=True)
@@ -47,18 +44,15 @@ def _exchange(port: int, seconds: float) -> tuple[int, int]:
     heads, data = made.lines.heads, made.lines.data
     with connect("127.0.0.1", port, seconds) as sock:
         stream = Stream(sock)
-        stream.write(config_message(b"<configuration/>") + header_message(made.header_xml))
+        stream.write(config_message(b"<configuration/>") + header_message(made.header_xml.encode()))
         for head, samples in zip(heads, data, strict=True):
             message = head.tobytes() + samples.tobytes()
             stream.write(UINT16.pack(Id.ACQUISITION) + message)
         stream.write(CLOSE)
         n_images = n_fallback = 0
-        while (number := stream.number(UINT16)) != Id.CLOSE:
-            if number == Id.ERROR:
-                raise ServerFailure(decode(stream.sized("error", UINT64, stream.limits.text)))
-            item = read_payload(number, stream)
+        for item in receive_messages(stream, "the server of the self test", seconds):
             if isinstance(item, Text):
-                raise ServerFailure(item.text)
+                raise ServerFailure(item.text.removeprefix("ERROR "))
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 n_images += 1
                 n_fallback += b"FALLBACK" in item.payload

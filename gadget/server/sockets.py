@@ -5,9 +5,10 @@ import socket
 from collections.abc import Sequence
 
 from gadget.errors import UsageError
+from gadget.server.protocol.connection import CLOSE
 from gadget.server.protocol.inbox import drain_bytes
 from gadget.server.protocol.messages import error_message, text_message
-from gadget.server.protocol.wire import UINT16, Id
+from gadget.server.protocol.wire import UINT16
 from jrsr_core.os_errors import reason
 
 REFUSAL_SECONDS = 5.0
@@ -81,6 +82,6 @@ def refuse(sock: socket.socket, why: str, is_client: bool) -> None:
         sock.settimeout(REFUSAL_SECONDS)
         sock.sendall(text_message(f"ERROR {why}") if is_client else error_message(why))
         drain_bytes(sock, REFUSAL_SECONDS)
-        sock.sendall(UINT16.pack(Id.CLOSE))
+        sock.sendall(CLOSE)
     except OSError:
         pass

@@ -16,7 +16,7 @@ from gadget.server.protocol.connection import (
     PeerConnection,
     read_payload,
 )
-from gadget.server.protocol.messages import PIXEL_BYTES, ForwardedMessage
+from gadget.server.protocol.messages import PIXEL_BYTES, ForwardedMessage, header_message
 from gadget.server.protocol.wire import (
     UINT16,
     UINT32,
@@ -47,7 +47,7 @@ class IsmrmrdStream(PeerConnection):
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream, b"", _read_header(stream), is_gadgetron=False)
-        stream.write(Id.HEADER.to_bytes(2, "little") + UINT32.pack(len(self.header)) + self.header)
+        stream.write(header_message(self.header))
 
     def receive(self) -> Message | None:
         """Return the next message; None for CLOSE.

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from jrsr_core.data import KSpaceSlice
+from jrsr_core.matrix import hr_shape
 from jrsr_core.physics.pointwise import whole_readouts
 from jrsr_core.physics.resolution import crop_or_pad
 
 from .compression import CoilCompressor
 from .fold_over import image_maps
 from .noise import noise_std_of
-from .settings import CalibrationSettings, hr_shape, kernel_shape
+from .settings import CalibrationSettings, kernel_shape
 
 MAX_CACHE_BYTES = 2**29
 """Size of the maps in a `CoilCache`; the oldest are dropped first, but not those of one volume."""
@@ -104,7 +105,8 @@ class CoilCache:
         self._kept.move_to_end(key)
         coils = self._kept[key][1]
         while len(self._kept) > 1 and self._n_bytes() > MAX_CACHE_BYTES:
-            # Planes come in order for every volume: were the oldest dropped, none would be met.
+            # Every volume asks for its planes in the same order. If the oldest ones were dropped,
+            # each would be dropped shortly before it is asked for again.
             self._kept.pop(next((k for k in self._kept if k[0] != id(acs)), key))
         return coils
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from jrsr_core.arrays import Array, as_samples
+from jrsr_core.numeric import checked_count
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reprs import describe
@@ -82,7 +83,7 @@ class CoilCompressor:
             Odd number of neighbouring positions whose samples are used for one matrix.
         """
         acs = as_samples(acs, "acs", AXES)
-        if acs.shape[-1] > readout_size:
+        if acs.shape[-1] > checked_count("readout_size", readout_size):
             raise ValueError(f"acs has {acs.shape[-1]} samples along kx, readout {readout_size}")
         hybrid = ifft(crop_or_pad(_near_one(acs), (readout_size,)), -1).permute(2, 0, 1)
         gram = _sliding_mean(hybrid @ hybrid.mH, window)
@@ -133,8 +134,7 @@ def _near_one(acs: Tensor) -> Tensor:
 
 def _leading_rows(gram: Tensor, n_virtual: int) -> Tensor:
     """Return the conjugate leading eigenvectors ``(n, n_virtual, coil)``, strongest first."""
-    if n_virtual < 1:
-        raise ValueError(f"n_virtual is {n_virtual}, at least 1 is needed")
+    n_virtual = checked_count("n_virtual", n_virtual)
     if not is_finite(gram):
         raise ValueError("acs has samples that are not finite")
     vectors = torch.linalg.eigh(gram)[1].flip(-1)
@@ -143,7 +143,7 @@ def _leading_rows(gram: Tensor, n_virtual: int) -> Tensor:
 
 def _sliding_mean(gram: Tensor, window: int) -> Tensor:
     """Mean over `window` neighbours along the first axis, fewer at the ends."""
-    if window < 1 or window % 2 == 0:
+    if checked_count("window", window) % 2 == 0:
         raise ValueError(f"window is {window}, an odd number is needed")
     series = torch.view_as_real(gram).flatten(1).mT[None]
     mean = avg_pool1d(series, window, 1, window // 2, count_include_pad=False)[0].mT

@@ -25,6 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from jrsr_core.arrays import Array, as_samples
+from jrsr_core.numeric import checked_count, checked_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 
@@ -84,17 +85,21 @@ def espirit_maps(
     ------
     ValueError
         ACS smaller than the kernel, zero or not finite; more maps than coils; a kernel without a
-        side, a grid below 2 x 2, a threshold or crop outside 0 to 0.99.
+        side, a grid below 2 x 2, sizes that are no whole numbers, a threshold or crop outside 0 to
+        0.99.
     """
     acs = as_samples(acs, "acs", ("coil", "y", "x"))
     check_range("threshold", threshold)
     check_range("crop", crop)
-    if min(image_shape) < 2:
-        raise ValueError(f"image_shape is {tuple(image_shape)}, each axis needs at least 2")
+    image_shape = checked_shape("image_shape", image_shape, least=2)
+    if isinstance(kernel_width, tuple | list):
+        kernel = checked_shape("kernel_width", kernel_width)
+    else:
+        kernel = (checked_count("kernel_width", kernel_width),) * 2
     n_coils = acs.shape[0]
-    if not 1 <= n_maps <= n_coils:
+    if checked_count("n_maps", n_maps) > n_coils:
         raise ValueError(f"n_maps is {n_maps}, {n_coils} coils allow 1 to {n_coils}")
-    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel_width, threshold=threshold)
+    subspace = CoilSubspace.of_acs(acs, kernel_width=kernel, threshold=threshold)
     return subspace.maps(image_shape, n_maps=n_maps, crop=crop)
 
 
@@ -217,8 +222,6 @@ def soft_weight(eigenvalues: Tensor, crop: float) -> Tensor:
 
 def _prepare(acs: Tensor, kernel: Shape) -> Tensor:
     """Check, cut to the central block, and scale against overflow."""
-    if min(kernel) < 1:
-        raise ValueError(f"kernel_width is {kernel[0]}x{kernel[1]}, at least 1x1 is needed")
     ny, nx = (min(n, limit) for n, limit in zip(acs.shape[-2:], MAX_ACS, strict=True))
     if ny < kernel[0] or nx < kernel[1]:
         raise ValueError(

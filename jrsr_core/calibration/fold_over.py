@@ -20,13 +20,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from jrsr_core.matrix import lr_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, decimate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
 
 from .espirit import CoilSubspace, soft_weight
-from .settings import CalibrationSettings, kernel_shape, lr_shape
+from .hann import hann
+from .settings import CalibrationSettings, kernel_shape
 from .subspace import has_two_above
 
 ABOVE_NOISE = 4.0
@@ -102,7 +104,7 @@ def reaches_edge(acs: Tensor, image_shape: Shape) -> bool:
 
     The ACS is taken under a Hann window, whose image has no ringing.
     """
-    y, x = (torch.hann_window(n + 2, periodic=False)[1:-1] for n in acs.shape[-2:])
+    y, x = map(hann, acs.shape[-2:])
     window = torch.outer(y, x).to(acs.device)
     power = ifft2c(crop_or_pad(window * acs, image_shape)).abs().square().sum(0)
     profiles = (power.mean(axis) for axis in (0, 1))

@@ -26,17 +26,15 @@ from jrsr_core.acs import MAX_LINES
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.tensors import is_finite
 
+from .noise import OUTER
 from .windows import conditional_variance, kernel_width, window_covariance
 
 LOUD = 3.0
-"""Noise of a coil over the median of those that have noise, above which it is weighed."""
+"""Noise of a coil over the median of those that have noise, above which it gets less weight."""
 
 SHARE = 1e-2
 """Of the power of a coil in the ACS: where its noise is less, nothing is lost by it. What is left
 of a scan without noise is rounding, and no measure of a coil."""
-
-OUTER = 0.8
-"""Distance from k = 0 along the readout, 1 at its ends, beyond which samples are outermost."""
 
 
 def coil_weights(acs: Tensor) -> Tensor | None:
@@ -72,7 +70,7 @@ def coil_weights(acs: Tensor) -> Tensor | None:
     return torch.where(is_loud, 1 / ratio, torch.ones_like(ratio)).to(torch.float32)
 
 
-def weighed(kspace: Tensor, weights: Tensor | None) -> Tensor:
+def weighted(kspace: Tensor, weights: Tensor | None) -> Tensor:
     """Return k-space ``(coil, ...)`` times the weights of its coils, None for 1."""
     return kspace if weights is None else weights.reshape(-1, *(1,) * (kspace.ndim - 1)) * kspace
 

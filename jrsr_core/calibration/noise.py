@@ -52,12 +52,12 @@ def noise_std_of(slice_: KSpaceSlice) -> float:
     """
     if slice_.noise_std is not None:
         return slice_.noise_std
-    if _has_own_lines(slice_):
+    if has_own_lines(slice_):
         return estimate_noise_std(slice_.kspace, slice_.mask)
     return estimate_noise_std(slice_.acs, torch.ones_like(slice_.acs[0].real))
 
 
-def _has_own_lines(slice_: KSpaceSlice) -> bool:
+def has_own_lines(slice_: KSpaceSlice) -> bool:
     """Return whether the slice's own ACS is large enough for an estimate."""
     n_coils, *grid = slice_.kspace.shape
     try:
@@ -118,13 +118,15 @@ def _root_mean_square(values: Tensor) -> float:
 def outer_noise_std(kspace: Tensor, mask: Tensor) -> float:
     """Return an upper bound of sqrt(E|n|^2), from the outermost measured samples.
 
-    The median of |n|^2 is sigma^2 ln 2; with signal among the samples it is larger. Samples that
-    are exactly zero were not measured. Infinite where fewer than `MIN_OUTER` samples are left.
+    The median of |n|^2 is sigma^2 ln 2; with signal among the samples it is larger. The bound is
+    the root mean square over the channels. Samples that are exactly zero were not measured.
+    Infinite where a channel has fewer than `MIN_OUTER` samples left.
     """
     y, x = ((torch.arange(n) - n // 2) * 2 / n for n in mask.shape)
     is_outer = (y[:, None] ** 2 + x[None, :] ** 2 > OUTER**2).to(mask.device) & (mask > 0)
-    power = kspace[:, is_outer].abs().square()
-    power = power[power > 0]
-    if power.numel() < MIN_OUTER:
+    channels = [power[power > 0] for power in kspace[:, is_outer].abs().square()]
+    channels = [power for power in channels if power.numel()]
+    if not channels or min(map(len, channels)) < MIN_OUTER:
         return math.inf
-    return (float(power.median()) / math.log(2)) ** 0.5
+    medians = [float(power.median()) for power in channels]
+    return (math.fsum(medians) / len(medians) / math.log(2)) ** 0.5

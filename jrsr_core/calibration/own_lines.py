@@ -22,6 +22,7 @@ from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, decimate
 
 from .coils import CoilCalibration, calibrate_coils, compress_acs
+from .hann import hann
 from .noise import noise_std_of
 from .settings import CalibrationSettings
 
@@ -37,7 +38,7 @@ NOISE_PEAK = 8.0
 WORSE = 2.0
 """Times the unexplained part of the own maps that the shared ones have to leave to be dropped."""
 
-MAX_LINES = 24
+TEST_LINES = 24
 """Central lines that the maps are tested against, as many as their estimate uses."""
 
 
@@ -70,11 +71,11 @@ def unexplained(acs: Tensor, slice_: KSpaceSlice, coils: CoilCalibration) -> tup
 
     Both are relative to the largest local power. `coils` are the maps that are tested.
     """
-    ny, nx = (min(n, MAX_LINES) for n in acs.shape[-2:])
+    ny, nx = (min(n, TEST_LINES) for n in acs.shape[-2:])
     if acs.shape[-1] == slice_.mask.shape[-1]:
         nx = acs.shape[-1]  # Whole readouts: without ringing along x.
     acs = crop_or_pad(acs, (ny, nx))
-    window = _hann(ny)[:, None] * (_hann(nx) if nx < slice_.mask.shape[-1] else torch.ones(nx))
+    window = hann(ny)[:, None] * (hann(nx) if nx < slice_.mask.shape[-1] else torch.ones(nx))
     window = window.to(acs.device)
     virtual = compress_acs(acs, coils.compressor, slice_.mask.shape[-1])
     power = _images(window * acs, slice_).abs().square().sum(0)
@@ -85,8 +86,8 @@ def unexplained(acs: Tensor, slice_: KSpaceSlice, coils: CoilCalibration) -> tup
     unit = sets / torch.linalg.vector_norm(sets, dim=1, keepdim=True).clamp_min(1e-6)
     unit = decimate(unit, slice_.lr_shape)
     explained = (unit.conj() * images).sum(1).abs().square().sum(0)
-    rest = _local_mean((power - explained).clamp_min(0.0))
-    top = float(_local_mean(power).amax())
+    rest = _local_power((power - explained).clamp_min(0.0))
+    top = float(_local_power(power).amax())
     if not top > 0:
         return 0.0, 0.0
     variance = noise_std_of(slice_) ** 2 if float(rest.amax()) > LIMIT * top else 0.0
@@ -130,10 +131,6 @@ def _images(kspace: Tensor, slice_: KSpaceSlice) -> Tensor:
     return ifft2c(crop_or_pad(kspace, slice_.lr_shape))
 
 
-def _hann(n: int) -> Tensor:
-    """Window of n samples, largest at ``n//2`` or beside it, nowhere zero."""
-    return torch.hann_window(n + 2, periodic=False)[1:-1]
-
-
-def _local_mean(power: Tensor) -> Tensor:
+def _local_power(power: Tensor) -> Tensor:
+    """Return the mean over 3 x 3 pixels; unlike `tensors.local_mean` with 0 outside the image."""
     return avg_pool2d(power[None], 3, stride=1, padding=1)[0]

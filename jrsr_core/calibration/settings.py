@@ -1,10 +1,7 @@
-"""Settings of the calibration, and the matrix sizes that follow from them; imports no torch."""
+"""Settings of the calibration, and the matrices that they can calibrate; imports no torch."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-
-SR_FACTOR = 2
-"""Ratio of the HR to the LR matrix along each axis."""
 
 MIN_NOISE_SAMPLES = 2
 """Samples of noise per coil without which there is no noise covariance."""
@@ -63,16 +60,6 @@ def check_range(name: str, value: float) -> None:
     if not is_number or not low <= value <= high:
         kind = "a whole number" if is_whole else "a number"
         raise ValueError(f"{name} is {value!r}, expected {kind} from {low} to {high}")
-
-
-def hr_shape(lr_shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the HR matrix ``(y, x)`` of an LR matrix."""
-    return (SR_FACTOR * lr_shape[0], SR_FACTOR * lr_shape[1])
-
-
-def lr_shape(hr_shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the LR matrix ``(y, x)`` of an HR matrix."""
-    return (hr_shape[0] // SR_FACTOR, hr_shape[1] // SR_FACTOR)
 
 
 def kernel_shape(lr_shape: tuple[int, int], kernel_width: int) -> tuple[int, int]:

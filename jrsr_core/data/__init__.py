@@ -6,13 +6,14 @@ this package does not import torch.
 """
 
 from .geometry import SliceGeometry, Vector, orthonormal_axes
-from .image import MAP_ALARM, UNITLESS_MAPS, ReconImage, ReconReport
+from .image import MAP_ALARM, MAP_MEANING, UNITLESS_MAPS, ReconImage, ReconReport
 from .kspace import KSpaceSlice
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 from .volume import KSpaceVolume
 
 __all__ = [
     "MAP_ALARM",
+    "MAP_MEANING",
     "UNITLESS_MAPS",
     "AcquisitionStamp",
     "Counters",

@@ -5,20 +5,21 @@ The modules of this package import it on first use: it imports torch.
 
 from collections.abc import Sequence
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from jrsr_core.arrays import Array, as_own_tensor, as_samples, as_tensor
 from jrsr_core.echo import measured_part, note_on_ends
+from jrsr_core.numeric import checked_count
 
 from .geometry import SliceGeometry
 
 
 def own_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
     """Return `as_samples`, sharing no memory with a numpy array; a tensor itself is returned."""
-    return as_samples(as_own_tensor(x), name, axes)
+    return as_samples(as_own_tensor(x, name), name, axes)
 
 
 def filled_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
@@ -32,13 +33,20 @@ def filled_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
 
 def sampled_places(mask: Array) -> Tensor:
     """Return where a mask is nonzero, bool; a `ValueError` where it is not a number."""
-    values = as_tensor(mask)
+    values = as_tensor(mask, "mask")
     n_wrong = int(torch.isnan(values).sum()) if values.dtype.is_floating_point else 0
     if n_wrong:
         raise ValueError(
             f"mask has {n_wrong} elements that are NaN, expected nonzero where measured, else 0"
         )
     return values.ne(0)
+
+
+def mask_of(mask: Array) -> Tensor:
+    """Return a mask as float32, 1 where measured; a float32 tensor is returned as it is."""
+    if isinstance(mask, Tensor) and mask.dtype == torch.float32:
+        return mask
+    return sampled_places(mask).float()
 
 
 def only_sampled(samples: Tensor, sampled: Tensor) -> Tensor:
@@ -61,6 +69,24 @@ def measured_readout(samples: Tensor, axis: str) -> tuple[Tensor, tuple[str, ...
     return measured, note_on_ends(axis, part.start, n - part.stop, n)
 
 
+def empty_note(n_empty: int, n_lines: int) -> str:
+    """Return the note about lines of which every sample is zero."""
+    return f"{n_empty} of {n_lines} lines are zero in every channel: they count as not measured"
+
+
+def without_empty_lines(sampled: Tensor, samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Return the sampled places ``(ky, kx)`` without lines of zeros alone, and a note on these.
+
+    A receiver delivers noise wherever it samples. If all lines are zero, all count as measured.
+    """
+    has_samples = (samples.ne(0).any(0) & sampled).any(1)
+    is_empty = sampled.any(1) & ~has_samples
+    n_empty, n_lines = int(is_empty.sum()), int(sampled.any(1).sum())
+    if n_empty in (0, n_lines):
+        return sampled, ()
+    return sampled & has_samples[:, None], (empty_note(n_empty, n_lines),)
+
+
 def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """Return the sampled places of a slice, bool ``(ky, kx)``, and notes.
 
@@ -80,7 +106,8 @@ def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str,
         sampled = sampled[:, None] & along_x
     if tuple(sampled.shape) != grid:
         raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
-    return sampled, notes
+    sampled, note_on_lines = without_empty_lines(sampled, samples)
+    return sampled, notes + note_on_lines
 
 
 def checked_noise(noise_std: object) -> float | None:
@@ -101,9 +128,7 @@ def checked_readout(lr_readout: object) -> int | None:
     """Return the samples of the LR readout, None for all; else raise a `ValueError`."""
     if lr_readout is None:
         return None
-    if not isinstance(lr_readout, Integral) or lr_readout < 1:
-        raise ValueError(f"lr_readout is {lr_readout!r}, expected a whole number of at least 1")
-    return int(lr_readout)
+    return checked_count("lr_readout", lr_readout)
 
 
 def checked_geometry(geometry: object) -> SliceGeometry:

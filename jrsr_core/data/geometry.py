@@ -18,18 +18,31 @@ import numpy as np
 
 Vector = tuple[float, float, float]
 
+DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+
+AXIAL: tuple[Vector, Vector, Vector] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+"""Directions that are assumed where fewer than two are given, as viewers do."""
+
+NEEDS_TWO = "an orientation needs two of read_dir, phase_dir and slice_dir"
+
+MIN_AXIAL_COSINE = 1 - 1e-3
+"""Least cosine of a direction that is given alone and the one that is assumed."""
+
 MAX_COSINE = 1e-2
-"""Largest cosine of read and phase direction that counts as rounding."""
+"""Largest cosine of two directions that counts as rounding."""
 
 
 @dataclass(frozen=True)
 class SliceGeometry:
     """Place of an image: centre of the field of view, axes, extent ``(z, y, x)`` in mm.
 
+    A direction of zeros follows from the two others; of three, an axial image is assumed.
+
     Raises
     ------
     ValueError
-        A field that is not three numbers.
+        A field that is not three numbers, a position or direction that is not finite, an extent
+        that is not above 0 and finite, or directions that `orthonormal_axes` refuses.
     """
 
     position_mm: Vector
@@ -41,8 +54,19 @@ class SliceGeometry:
 
     def __post_init__(self) -> None:
         """Convert sequences of numbers, numpy arrays for instance, to tuples of floats."""
-        for name, value in tuple(vars(self).items()):
+        given = dict(vars(self))
+        for name, value in given.items():
             object.__setattr__(self, name, three_numbers(name, value))
+        for name in ("position_mm", *DIRECTIONS):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} is {given[name]}, expected three finite numbers")
+        if not all(0 < mm < np.inf for mm in self.fov_mm):
+            fov_mm = given["fov_mm"]
+            raise ValueError(f"fov_mm is {fov_mm}, expected (z, y, x) in mm, above 0 and finite")
+        self._axes()
+
+    def _axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return orthonormal_axes(*map(np.array, (self.read_dir, self.phase_dir, self.slice_dir)))
 
     @classmethod
     def axial(cls, fov_mm: Vector, position_mm: Vector = (0.0, 0.0, 0.0)) -> SliceGeometry:
@@ -51,25 +75,16 @@ class SliceGeometry:
         Raises
         ------
         ValueError
-            Not three numbers each, or an extent that is not above 0 and finite.
+            As `SliceGeometry`.
         """
-        if not all(0 < mm < np.inf for mm in three_numbers("fov_mm", fov_mm)):
-            raise ValueError(f"fov_mm is {fov_mm}, expected (z, y, x) in mm, above 0 and finite")
-        return cls(position_mm, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), fov_mm)
+        return cls(position_mm, *AXIAL, fov_mm)
 
     def plane(self, x: int, n: int) -> SliceGeometry:
         """Return the place of plane `x` of the `n` across the readout of a volume.
 
         Its image has the volume's slice direction along x and its phase direction along y.
-
-        Raises
-        ------
-        ValueError
-            As `affine`.
         """
-        read, phase, through = orthonormal_axes(
-            *map(np.array, (self.read_dir, self.phase_dir, self.slice_dir))
-        )
+        read, phase, through = self._axes()
         depth, height, width = self.fov_mm
         position = np.array(self.position_mm) + (x - n // 2) * width / n * read
         return replace(
@@ -93,17 +108,11 @@ class SliceGeometry:
         -------
         ndarray
             float64 ``(4, 4)``, from the voxel ``(x, y, z)`` to NIfTI's coordinates (R, A, S).
-
-        Raises
-        ------
-        ValueError
-            Directions that are not perpendicular.
         """
         sizes = np.array((1, *shape)[-3:][::-1])
         steps = np.array(self.fov_mm[::-1]) / sizes
-        axes = orthonormal_axes(*map(np.array, (self.read_dir, self.phase_dir, self.slice_dir)))
         matrix = np.eye(4)
-        matrix[:3, :3] = np.stack(axes, axis=1) * steps
+        matrix[:3, :3] = np.stack(self._axes(), axis=1) * steps
         matrix[:3, 3] = np.array(self.position_mm) - matrix[:3, :3] @ (sizes // 2)
         return np.diag((-1.0, -1.0, 1.0, 1.0)) @ matrix
 
@@ -121,30 +130,64 @@ def three_numbers(name: str, values: Sequence[float] | np.ndarray) -> Vector:
         raise ValueError(f"{name} is {values!r}, expected three numbers") from None
 
 
+def from_others(axes: Sequence[np.ndarray | Vector], i: int) -> np.ndarray:
+    """Return direction `i` of read, phase and slice ``(..., 3)``, which follows from the others."""
+    one, two = (np.asarray(axes[(i + k) % 3], np.float64) for k in (1, 2))
+    return np.cross(one, two)
+
+
+def filled_axes(axes: Sequence[np.ndarray | Vector]) -> tuple[Vector, Vector, Vector]:
+    """Return read, phase and slice direction, those of zeros filled in.
+
+    One follows from the two others. Of two or three, those of an axial image are assumed.
+
+    Raises
+    ------
+    ValueError
+        The only direction is not that of an axial image.
+    """
+    given = [i for i, axis in enumerate(axes) if np.any(axis)]
+    filled = [_vector(axis) for axis in axes]
+    if len(given) < 2:
+        for i in given:
+            if np.dot(filled[i], AXIAL[i]) < MIN_AXIAL_COSINE * np.linalg.norm(filled[i]):
+                name, value = DIRECTIONS[i], list(filled[i])
+                raise ValueError(f"{name} is {value} without another direction: {NEEDS_TWO}")
+        return AXIAL
+    if len(given) == 2:
+        (missing,) = {0, 1, 2} - set(given)
+        filled[missing] = _vector(from_others(filled, missing))
+    return filled[0], filled[1], filled[2]
+
+
 def orthonormal_axes(
     read: np.ndarray, phase: np.ndarray, through: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return read, phase and slice direction, orthonormal, float64.
 
-    The slice direction is the normal of the two others on the side of `through`: left-handed axes
-    occur. Without read and phase direction the slice is taken to be axial, as viewers do.
+    Missing ones are those of `filled_axes`. The slice direction is the normal of the two others on
+    the side of `through`: left-handed axes occur.
 
     Raises
     ------
     ValueError
-        One of read and phase direction is empty, or they are not perpendicular.
+        As `filled_axes`, or two directions that are not perpendicular.
     """
-    if not read.any() and not phase.any():
-        axial = np.eye(3)
-        return axial[0], axial[1], axial[2]
-    if not (read.any() and phase.any()):
-        raise ValueError(f"read_dir is {read}, phase_dir is {phase}")
+    _check_perpendicular((read, phase, through))
+    read, phase, through = map(np.array, filled_axes((read, phase, through)))
     read, phase = read / np.linalg.norm(read), phase / np.linalg.norm(phase)
-    if abs(read @ phase) > MAX_COSINE:
-        raise ValueError(
-            f"read_dir and phase_dir are not perpendicular, their cosine is {read @ phase:.3f}"
-        )
     phase = phase - (phase @ read) * read
     phase /= np.linalg.norm(phase)
     normal = np.cross(read, phase)
     return read, phase, -normal if through @ normal < 0 else normal
+
+
+def _check_perpendicular(axes: Sequence[np.ndarray]) -> None:
+    """Check the two directions that the axes are made of."""
+    given = [(name, axis) for name, axis in zip(DIRECTIONS, axes, strict=True) if axis.any()]
+    if len(given) < 2:
+        return
+    (one, a), (two, b) = given[:2]
+    cosine = (a / np.linalg.norm(a)) @ (b / np.linalg.norm(b))
+    if abs(cosine) > MAX_COSINE:
+        raise ValueError(f"{one} and {two} are not perpendicular, their cosine is {cosine:.3f}")

@@ -56,6 +56,13 @@ class ReconReport:
         return flat | {f"seconds_{k}": v for k, v in self.seconds.items()}
 
 
+MAP_MEANING = {
+    "hallucination": "what contradicts the measurement, or is finer than its detail allows",
+    "taken_back": "what the network added although the measurement contradicts it",
+    "unmeasured": "what the network, not the samples, stands for",
+}
+"""Maps of an image and what they show, in the order of their series."""
+
 UNITLESS_MAPS = ("hallucination",)
 """Maps that count multiples of what is to be expected; the others are in the units of the image."""
 
@@ -77,7 +84,7 @@ class ReconImage:
     report
         Figures and warnings of the reconstruction.
     maps
-        Requested maps of `quality.MAP_NAMES`, float32, in the shape of `image` and, but for
+        Requested maps of `MAP_MEANING`, float32, in the shape of `image` and, but for
         `UNITLESS_MAPS`, in its scale.
     origin
         The scan it comes from; None if the k-space was not read from a file.

@@ -12,10 +12,9 @@ from .geometry import SliceGeometry
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    Array = Tensor | np.ndarray
+    from jrsr_core.arrays import Array
 
 ASSUMED_GEOMETRY = "no geometry was given: LR pixels of 1 mm at the isocentre are assumed"
 
@@ -24,7 +23,8 @@ ASSUMED_GEOMETRY = "no geometry was given: LR pixels of 1 mm at the isocentre ar
 class KSpaceSlice:
     """One 2-D slice of low-resolution, undersampled multi-coil k-space.
 
-    `from_array` makes one from arrays, `read_scan` reads those of a file.
+    `from_array` makes one from arrays, `read_scan` reads those of a file. Numpy arrays, and other
+    kinds of numbers, are converted.
 
     Attributes
     ----------
@@ -63,15 +63,42 @@ class KSpaceSlice:
     origin: ScanOrigin | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
-        n_coils, *grid = self.kspace.shape
-        n_lr = self.lr_readout
-        if n_lr is not None and not n_lr <= grid[1] <= 2 * n_lr:
-            raise ValueError(f"lr_readout is {n_lr}, kspace has {grid[1]} samples along kx")
-        if list(self.mask.shape) != grid:
-            raise ValueError(f"mask is {tuple(self.mask.shape)}, kspace is {tuple(grid)}")
-        if self.acs.shape[0] != n_coils:
-            raise ValueError(f"acs has {self.acs.shape[0]} coils, kspace has {n_coils}")
+        """Convert arrays; refuse those that do not belong together.
+
+        Tensors of the right kind are kept, and nothing reads their values: a slice is made again
+        wherever one of its fields is replaced.
+        """
+        # Deferred: importing this module does not import torch.
+        from .convert import (
+            checked_geometry,
+            checked_noise,
+            checked_readout,
+            filled_samples,
+            mask_of,
+            own_samples,
+        )
+
+        kspace = filled_samples(self.kspace, "kspace", ("coil", "ky", "kx"))
+        acs = own_samples(self.acs, "acs", ("coil", "ay", "ax"))
+        mask = mask_of(self.mask)
+        n_coils, ny, nx = kspace.shape
+        n_lr = checked_readout(self.lr_readout)
+        if n_lr is not None and not n_lr <= nx <= 2 * n_lr:
+            raise ValueError(f"lr_readout is {n_lr}, kspace has {nx} samples along kx")
+        if mask.shape != (ny, nx):
+            raise ValueError(f"mask is {tuple(mask.shape)}, kspace is {(ny, nx)} along (ky, kx)")
+        if acs.shape[0] != n_coils:
+            raise ValueError(f"acs has {acs.shape[0]} coils, kspace has {n_coils}")
+        checked_geometry(self.geometry)
+        converted = {
+            "kspace": kspace,
+            "mask": mask,
+            "acs": acs,
+            "noise_std": checked_noise(self.noise_std),
+            "lr_readout": n_lr,
+        }
+        for name, value in converted.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_array(
@@ -114,8 +141,6 @@ class KSpaceSlice:
         from jrsr_core.arrays import as_samples
 
         from .convert import (
-            checked_geometry,
-            checked_noise,
             checked_readout,
             filled_samples,
             only_sampled,
@@ -140,8 +165,8 @@ class KSpaceSlice:
             samples,
             sampled.float(),
             block,
-            checked_geometry(geometry),
-            noise_std=checked_noise(noise_std),
+            geometry,
+            noise_std=noise_std,
             lr_readout=lr_readout,
             notes=notes,
         )
@@ -157,6 +182,11 @@ class KSpaceSlice:
     def n_coils(self) -> int:
         """Number of receive channels."""
         return self.kspace.shape[0]
+
+    @property
+    def n_readout(self) -> int:
+        """Samples along the readout."""
+        return self.kspace.shape[-1]
 
     @property
     def lr_shape(self) -> tuple[int, int]:

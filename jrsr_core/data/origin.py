@@ -27,7 +27,10 @@ class Counters:
 
 @dataclass(frozen=True)
 class AcquisitionStamp:
-    """Fields an image header copies from the line nearest the k-space centre."""
+    """Fields an image header copies from the line nearest the k-space centre.
+
+    `first_time_stamp` is the acquisition time stamp of the first line instead, 0 if it is unknown.
+    """
 
     measurement_uid: int = 0
     scan_counter: int = 0
@@ -35,6 +38,7 @@ class AcquisitionStamp:
     physiology_time_stamp: tuple[int, int, int] = (0, 0, 0)
     user_int: tuple[int, ...] = (0,) * 8
     user_float: tuple[float, ...] = (0.0,) * 8
+    first_time_stamp: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from .kspace import ASSUMED_GEOMETRY, KSpaceSlice, acceleration_of
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    Array = Tensor | np.ndarray
+    from jrsr_core.arrays import Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,6 +178,11 @@ class KSpaceVolume:
     def n_positions(self) -> int:
         """Readout positions."""
         return self.hybrid.shape[0]
+
+    @property
+    def n_readout(self) -> int:
+        """Samples along the readout, one for every position."""
+        return self.n_positions
 
     @property
     def acceleration(self) -> float:

@@ -37,7 +37,8 @@ def psnr(image: Image, target: Image) -> Tensor:
     Raises
     ------
     ValueError
-        Different shapes, or a target whose maximum is not positive.
+        No numbers, fewer than two axes, no pixels, different shapes, or a target that is not finite
+        or whose maximum is not positive.
     """
     x, t = magnitudes(image, target)
     mse = (x - t).square().mean((-2, -1))
@@ -80,16 +81,26 @@ def _smooth(image: Tensor) -> Tensor:
 
 
 def magnitudes(image: Image, target: Image) -> tuple[Tensor, Tensor]:
-    """Return both magnitudes in float64; `ValueError` where they cannot be compared."""
-    x, t = _magnitude(image), _magnitude(target)
+    """Return both magnitudes in float64; `ValueError` where they cannot be compared.
+
+    The image may have pixels that are not finite: its metrics are NaN.
+    """
+    x, t = _magnitude(image, "image"), _magnitude(target, "target")
     if x.shape != t.shape:
         raise ValueError(f"image is {tuple(x.shape)}, target is {tuple(t.shape)}")
+    n_bad = int((~t.isfinite()).sum())
+    if n_bad:
+        raise ValueError(f"target is not finite in {n_bad} of {t.numel()} pixels")
     if not bool((t.amax((-2, -1)) > 0).all()):
         raise ValueError("target has no positive pixel")
     return x, t.to(x.device)
 
 
-def _magnitude(image: Image) -> Tensor:
+def _magnitude(image: Image, name: str) -> Tensor:
     """Return float64: real values as they are, the magnitude of complex ones."""
-    values = image.magnitude if isinstance(image, ReconImage) else as_tensor(image)
+    values = image.magnitude if isinstance(image, ReconImage) else as_tensor(image, name)
+    if values.ndim < 2 or not values.numel():
+        raise ValueError(
+            f"{name} is {tuple(values.shape)}, expected at least 1 pixel of (..., y, x)"
+        )
     return (values.abs() if values.is_complex() else values).to(torch.float64)

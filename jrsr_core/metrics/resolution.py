@@ -47,7 +47,7 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
     Raises
     ------
     ValueError
-        Different shapes, or a target whose maximum is not positive.
+        As `metrics.image.psnr`.
     """
     return _correlation(*magnitudes(image, target))
 

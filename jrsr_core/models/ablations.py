@@ -77,7 +77,7 @@ class Ablation(JointModel):
             x, report = self.rec(sense.adjoint(kspace), sense, x0=start, settings=settings)
             clock.lap("rec")
             lr_shape = (lr_kspace.shape[-2], lr_kspace.shape[-1])
-            output = ModelOutput(x, sinc_interpolate(x, lr_shape))
+            image, low_resolution = x, sinc_interpolate(x, lr_shape)
         else:
             low_resolution, report = lr_sense.adjoint(lr_kspace), None
             if self.rec is not None:
@@ -87,9 +87,12 @@ class Ablation(JointModel):
             clock.lap("rec")
             seen = low_resolution if self.end_to_end else low_resolution.detach()
             condition = to_channels(seen) if self.sr.conv_condition is not None else None
-            output = ModelOutput(self.sr(seen.abs()[:, None], condition)[:, 0], low_resolution)
+            image = self.sr(seen.abs()[:, None], condition)[:, 0]
             clock.lap("sr")
-        output.seconds = clock.laps
-        if report is not None:
-            output.iterations, output.residual = report.iterations, report.residual.flatten()
-        return output
+        return ModelOutput(
+            image,
+            low_resolution,
+            iterations=report.iterations if report else 0,
+            residual=report.residual.flatten() if report else None,
+            seconds=clock.laps,
+        )

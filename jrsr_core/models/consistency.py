@@ -25,6 +25,8 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +71,15 @@ def denoising(denoise: float) -> Iterator[None]:
         _denoise.reset(token)
 
 
+class Outcome(TypedDict):
+    """Fields of a `ModelOutput` that data consistency fills in."""
+
+    image: Tensor
+    prior: Tensor
+    prior_weight: Tensor
+    denoise: float
+
+
 class DataConsistency(nn.Module):
     """Bring an HR image into agreement with what was measured, as far as the noise allows."""
 
@@ -104,6 +115,17 @@ class DataConsistency(nn.Module):
         n_iter = max(self.n_iter, N_ITER_BY_PLACE)
         return regularised_solve(prior, mu, zero_filled, sense, n_iter)
 
+    def outcome(
+        self, prior: Tensor, zero_filled: Tensor, sense: SenseOperator, noise_std: Tensor
+    ) -> Outcome:
+        """Return the consistent image, and what a `ModelOutput` says of this step."""
+        return Outcome(
+            image=self(prior, zero_filled, sense, noise_std),
+            prior=prior,
+            prior_weight=self.mu(noise_std),
+            denoise=self.denoise,
+        )
+
 
 def relative_error(prior: Tensor) -> Tensor:
     """Return how large the squared error of x_SR is by place, relative to its mean.
@@ -129,7 +151,7 @@ def check_denoise(model: nn.Module, denoise: float) -> None:
     ValueError
         Not from 0 to 1, or above 0 for a system without data consistency.
     """
-    if not 0 <= denoise <= 1:
-        raise ValueError(f"denoise is {denoise:g}, expected a number from 0 to 1")
+    if not isinstance(denoise, Real) or not 0 <= denoise <= 1:
+        raise ValueError(f"denoise is {denoise!r}, expected a number from 0 to 1")
     if denoise and not any(isinstance(m, DataConsistency) for m in model.modules()):
         raise ValueError(f"denoise is {denoise:g}, but only {NEEDS_CONSISTENCY}")

@@ -6,6 +6,8 @@ p is the smooth phase of the LR reconstruction where the system gives a magnitud
 a complex image. Without training, mu has the initial values of `DataConsistency`.
 """
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from jrsr_core.physics.sense import SenseOperator
@@ -41,9 +43,6 @@ class Consistent(JointModel):
         if not image.is_complex():
             _, phase = smooth_phase(output.low_resolution, sense.image_shape)
             image = image * phase
-        output.prior, output.prior_weight = image, self.consistency.mu(noise_std)
-        output.denoise = self.consistency.denoise
-        output.image = self.consistency(image, sense.adjoint(kspace), sense, noise_std)
+        consistent = self.consistency.outcome(image, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
-        output.seconds = output.seconds | clock.laps
-        return output
+        return replace(output, seconds=output.seconds | clock.laps, **consistent)

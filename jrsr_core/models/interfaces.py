@@ -15,7 +15,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import waits
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelOutput:
     """What a system returns.
 
@@ -24,9 +24,10 @@ class ModelOutput:
     image
         HR image ``(*batch, y, x)``: complex64, or float32 if the system works on magnitudes.
     low_resolution
-        complex64 ``(*batch, y, x)``, the reconstruction on the acquired grid.
+        complex64 ``(*batch, y, x)``, the reconstruction on the LR grid.
     iterations, residual
-        Of the iterative part: applications done and last relative residual per sample.
+        Of the iterative part: applications done, and the relative residual of the returned iterate
+        per sample.
     seconds
         Wall-clock per part, filled in outside training.
     prior, prior_weight
@@ -111,7 +112,7 @@ class ReconModel(nn.Module):
 
 
 class UpsampleModel(nn.Module):
-    """Image on the acquired grid -> HR image."""
+    """Image on the LR grid -> HR image."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Return ``(*batch, 2 y, 2 x)`` for an image ``(*batch, y, x)``."""
@@ -132,7 +133,7 @@ class JointModel(nn.Module):
 
 
 class TwoStage(JointModel):
-    """A `ReconModel` on the acquired grid, then an `UpsampleModel`."""
+    """A `ReconModel` on the LR grid, then an `UpsampleModel`."""
 
     def __init__(self, recon: ReconModel, upsample: UpsampleModel) -> None:
         super().__init__()

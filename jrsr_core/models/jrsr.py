@@ -58,7 +58,13 @@ class Jrsr(JointModel):
         clock.lap("rec")
         image = self.sr(zero_filled.abs()[:, None], to_channels(x_rec))[:, 0]
         clock.lap("sr")
-        return ModelOutput(image, x_rec, report.iterations, report.residual.flatten(), clock.laps)
+        return ModelOutput(
+            image,
+            x_rec,
+            iterations=report.iterations,
+            residual=report.residual.flatten(),
+            seconds=clock.laps,
+        )
 
 
 class JrsrDc(JointModel):
@@ -101,8 +107,12 @@ class JrsrDc(JointModel):
         clock.lap("rec")
         x_sr = self.super_resolve(x_rec, zero_filled, conditions, sense.image_shape)
         clock.lap("sr")
-        image = self.consistency(x_sr, sense.adjoint(kspace), sense, noise_std)
+        consistent = self.consistency.outcome(x_sr, sense.adjoint(kspace), sense, noise_std)
         clock.lap("consistency")
-        residual, mu = report.residual.flatten(), self.consistency.mu(noise_std)
-        laps, denoise = clock.laps, self.consistency.denoise
-        return ModelOutput(image, x_rec, report.iterations, residual, laps, x_sr, mu, denoise)
+        return ModelOutput(
+            low_resolution=x_rec,
+            iterations=report.iterations,
+            residual=report.residual.flatten(),
+            seconds=clock.laps,
+            **consistent,
+        )

@@ -29,7 +29,7 @@ class MedSrganConfig:
 
 
 class WholeMapAttentionBlock(nn.Module):
-    """RWMAB: a residual branch weighed by a map of its own shape."""
+    """RWMAB: a residual branch weighted by a map of its own shape."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -69,9 +69,9 @@ N_HALF = 12
 most: 8 of 12 (`jrsr-dc`, brain-5x), and the PSNR changes by 0.004 dB. Gradient steps never do."""
 
 QUIETEST = 1.3e-3
-"""Least noise of the scaled image that networks are told, that of the quietest scans of training.
-What they make of less was not learned: at 60 dB it cost `jrsr-dc` 1.2 to 1.4 dB, at 50 dB 0.07 to
-0.18 dB (brain-5x)."""
+"""Smallest noise level that is passed to the networks, relative to the scaled image: that of the
+quietest scans of training. Lower levels were not learned: at 60 dB they cost `jrsr-dc` 1.2 to 1.4
+dB, at 50 dB 0.07 to 0.18 dB (brain-5x)."""
 
 ALIASED, SPARSE, COVERED = 0.01, 0.10, 0.20
 """Least noise networks are given where up to `SPARSE` of the outer half of k-space is measured;
@@ -178,7 +178,7 @@ class RecModule(nn.Module):
     ) -> Tensor:
         """Apply T once: a gradient step on the data term, then Gamma or the data solve.
 
-        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the acquired grid g = 1. `support`
+        On the HR grid |A| <= g < 1, so the step is eta / g^2; on the LR grid g = 1. `support`
         is ``sense.support()``, where it is known already.
         """
         support = sense.support() if support is None else support

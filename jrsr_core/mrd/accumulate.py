@@ -7,6 +7,7 @@ are unchanged.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -18,11 +19,9 @@ from jrsr_core.physics.resolution import crop_or_pad
 
 from .encoding import PhaseEncodeGrid
 from .grid import line_places
-from .lines import LineSource
+from .lines import LINES_AT_ONCE, LineSource
 from .noise import Whitening
 from .readout import LineLayout, Readout, plan_readout, readout_kinds
-
-LINES_AT_ONCE = 128
 
 
 class BrokenCoils(Exception):
@@ -31,6 +30,55 @@ class BrokenCoils(Exception):
     def __init__(self, coils: list[int]) -> None:
         super().__init__(f"channels {coils} are not finite")
         self.coils = coils
+
+
+class LineState(IntEnum):
+    """What became of a line: outside the grid or set aside, not finite, zeros alone, or used."""
+
+    LEFT_OUT = 0
+    BROKEN = 1
+    EMPTY = 2
+    USED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class SummedLines:
+    """Lines added up by their place.
+
+    Attributes
+    ----------
+    total
+        complex64 ``(ny * nz, coil, nx)``, or what the transform makes of it.
+    power
+        Sum of |x|^2 over the lines of each place that several lines measured, float64
+        ``(ny * nz,)``; 0 elsewhere.
+    states
+        `LineState` of every line.
+    """
+
+    total: Tensor
+    power: Tensor
+    states: np.ndarray
+
+    @property
+    def finite(self) -> np.ndarray:
+        """Boolean per line: whether no sample of it is NaN or infinite."""
+        return self.states != LineState.BROKEN
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Boolean per line: whether it has a part in the total.
+
+        Zeros alone were not measured, unless there is nothing else.
+        """
+        used = self.states == LineState.USED
+        return used if used.any() else self.states == LineState.EMPTY
+
+    @property
+    def n_empty(self) -> int:
+        """Number of lines of zeros alone, which count as not measured."""
+        is_empty = self.states == LineState.EMPTY
+        return int((is_empty & ~self.measured).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +103,9 @@ class LineReader:
         grid: PhaseEncodeGrid,
         layout: LineLayout,
         transform: Callable[[Tensor], Tensor] = lambda readouts: readouts,
-    ) -> tuple[Tensor, np.ndarray]:
-        """Add up the lines of every place.
+        factors: Tensor | None = None,
+    ) -> SummedLines:
+        """Add up the lines of every place; those outside the grid or not finite are left out.
 
         Parameters
         ----------
@@ -68,14 +117,8 @@ class LineReader:
             Encoding space of the lines.
         transform
             Applied to every block ``(line, coil, nx)`` before it is added.
-
-        Returns
-        -------
-        Tensor
-            complex64 ``(ny * nz, coil, nx)``; lines outside the grid, or with samples that are not
-            finite, are left out.
-        ndarray
-            Boolean per line: whether it is finite.
+        factors
+            complex64 ``(line,)`` by which the lines are multiplied.
 
         Raises
         ------
@@ -84,15 +127,29 @@ class LineReader:
         """
         heads = self.source.heads[lines]
         places = line_places(heads, grid)
-        finite = np.ones(len(lines), dtype=bool)
-        total = self._empty(lines, grid, layout, transform)
-        for members, readouts, good in self._blocks(lines, np.flatnonzero(places >= 0), layout):
-            finite[members] = good
-            where = torch.from_numpy(places[members[good]])
-            total.index_add_(0, where, transform(readouts))
-        return total, finite
+        states = np.full(len(lines), LineState.LEFT_OUT, np.int8)
+        is_repeated = np.bincount(places[places >= 0], minlength=grid.ny * grid.nz) > 1
+        total = self._nothing(lines, grid, layout, transform)
+        power = torch.zeros(len(total), dtype=torch.float64)
+        for members, readouts, found in self._blocks(lines, np.flatnonzero(places >= 0), layout):
+            states[members] = found
+            good = members[found != LineState.BROKEN]
+            if factors is not None:
+                readouts = readouts * factors[good, None, None]
+            where, added = torch.from_numpy(places[good]), transform(readouts)
+            total.index_add_(0, where, added)
+            if (again := is_repeated[places[good]]).any():
+                power.index_add_(0, where[again], squares(added[again]).sum(1))
+        return SummedLines(total, power, states)
 
-    def _empty(
+    def noise_power(self, heads: np.ndarray) -> float | None:
+        """Return E|n|^2 of a sample of these lines, None where it is not known."""
+        if self.whitening is None or not len(heads):
+            return None
+        dwell_us = float(heads["sample_time_us"][0])
+        return (self.whitening.noise_std * self.whitening.dwell_factor(dwell_us)) ** 2
+
+    def _nothing(
         self, lines: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout, transform: Callable
     ) -> Tensor:
         n_coils = self.n_coils(lines[0])
@@ -102,7 +159,7 @@ class LineReader:
     def _blocks(
         self, lines: np.ndarray, wanted: np.ndarray, layout: LineLayout
     ) -> Iterator[tuple[np.ndarray, Tensor, np.ndarray]]:
-        """Yield members of `lines`, the finite readouts among them, and which ones are finite."""
+        """Yield members of `lines`, the finite readouts among them, and the state of each."""
         n_bad: Tensor | None = None
         for kind, of_kind in readout_kinds(self.source.heads[lines[wanted]]).items():
             readout = plan_readout(kind, layout)
@@ -110,14 +167,17 @@ class LineReader:
                 members = wanted[of_kind[start : start + LINES_AT_ONCE]]
                 samples = torch.from_numpy(self.source.samples(lines[members]))
                 samples = samples if self.channels is None else samples[:, self.channels]
+                states = np.full(len(members), LineState.USED, np.int8)
                 good = _finite_lines(samples)
                 if not good.all():
                     more = _bad_channels(samples)
                     n_bad = more if n_bad is None else n_bad + more
                     samples = samples[good]
+                    states[~good.numpy()] = LineState.BROKEN
+                states[np.flatnonzero(good.numpy())[_empty_lines(samples)]] = LineState.EMPTY
                 if self.whitening is not None:
                     samples = whiten(self.whitening.matrix, samples.movedim(0, 1)).movedim(0, 1)
-                yield members, on_grid(readout, samples), good.numpy()
+                yield members, on_grid(readout, samples), states
         self._check_coils(n_bad, len(wanted))
 
     def _check_coils(self, n_bad: Tensor | None, n_lines: int) -> None:
@@ -164,6 +224,12 @@ def on_grid(readout: Readout, samples: Tensor) -> Tensor:
     return cropped.masked_fill(outside, 0)
 
 
+def squares(readouts: Tensor) -> Tensor:
+    """Return the sum of |x|^2 over the coils of ``(line, coil, nx)``, float64 ``(line, nx)``."""
+    # In double precision the squares of neither very small nor very large samples are lost.
+    return torch.view_as_real(readouts).double().square().sum((1, 3))
+
+
 def _bad_channels(samples: Tensor) -> Tensor:
     """Return the number of lines that are not finite, by channel, of ``(line, coil, sample)``."""
     return (~torch.isfinite(torch.view_as_real(samples)).flatten(2).all(2)).sum(0)
@@ -175,3 +241,10 @@ def _finite_lines(samples: Tensor) -> Tensor:
     if torch.isfinite(samples.sum().abs()):
         return torch.ones(len(samples), dtype=torch.bool)
     return torch.isfinite(torch.view_as_real(samples)).flatten(1).all(1)
+
+
+def _empty_lines(samples: Tensor) -> np.ndarray:
+    """Return the numbers of the lines of zeros alone in finite ``(line, coil, sample)``."""
+    # The middle sample of a measured line is not zero: one column in the usual case.
+    suspects = samples[..., samples.shape[-1] // 2].eq(0).all(1).nonzero().flatten()
+    return suspects[samples[suspects].eq(0).flatten(1).all(1)].numpy()

@@ -5,23 +5,27 @@ lines like any other. Files, buckets and raw lines are assembled by the same cla
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jrsr_core.calibration.compression import CoilCompressor
-from jrsr_core.calibration.loud_coils import coil_weights, weighed
+from jrsr_core.calibration.loud_coils import coil_weights, weighted
 from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.calibration.stated_noise import loud_noise_note
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.data.convert import empty_note
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.acs.read import acs_of_block, read_block
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .accumulate import BrokenCoils, LineReader
-from .errors import BadSamples, IncompleteImage
-from .geometry import acquisition_stamp, slice_geometry
+from .averages import AveragedLines, LineSums, sum_averages
+from .errors import BadSamples, ContradictoryLines, IncompleteImage
+from .geometry import acquisition_stamp, first_time_stamp, slice_geometry
 from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
@@ -166,6 +170,9 @@ class Assembler:
         ------
         BadSamples
             Samples that are not finite; it carries the slice without the lines concerned.
+        ContradictoryLines
+            Lines of one place that differ far more than their noise; it carries the slice of the
+            first line of every place.
         IncompleteImage
             The measurement broke off; it carries the slice of the lines that are there.
         UnsupportedScan
@@ -173,47 +180,63 @@ class Assembler:
         """
         while True:
             try:
-                return self._assemble(counters)
+                made = self._assemble(counters)
             except BrokenCoils as error:
                 self._leave_out(frozenset(error.coils))
+            else:
+                note = loud_noise_note(made)
+                return self._without_noise(counters, note) if note else made
+
+    def _without_noise(self, counters: Counters, note: str) -> KSpaceSlice | KSpaceVolume:
+        """Return an image without the noise data, whose level cannot be that of its samples."""
+        plain = Assembler(
+            self.source,
+            replace(self.plan, noise=self.plan.noise[:0]),
+            n_virtual_coils=self.n_virtual_coils,
+            memory=self._memory.without_noise(),
+        )
+        made = plain.assemble(counters)
+        return replace(made, notes=(*made.notes, note))
 
     def _assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         layout, lines = self.plan.layout_of(counters), self.plan.groups[counters]
         line_counts(self.source.heads[lines], layout)
         make = self._volume if layout.encoding.is_3d else self._slice
-        made, finite = make(counters, lines)
-        if not finite.all():
-            n_bad = int((~finite).sum())
+        made, averaged = make(counters, lines)
+        if n_bad := int((~averaged.summed.finite).sum()):
             raise BadSamples(f"NaN or infinite samples in {n_bad} of {len(lines)} lines", made)
+        if averaged.contradiction:
+            raise ContradictoryLines(averaged.contradiction, made)
         if reason := self.plan.incomplete.get(counters):
             raise IncompleteImage(reason, made)
         return made
 
-    def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, np.ndarray]:
+    def _slice(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceSlice, AveragedLines]:
         layout = self.plan.layout_of(counters)
         encoding, scale = layout.encoding, layout.encoding.lr_scale
-        total, finite = self.reader.sum(lines, encoding.grid, layout)
-        heads = self.source.heads[lines[finite]]
+        averaged = sum_averages(LineSums.of_samples(self.reader, lines, layout, encoding.grid))
+        total = averaged.summed.total
+        heads = self.source.heads[lines[averaged.summed.measured]]
         counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
         acs = self._shared_acs(counters)
         weights = self._memory.weights.get(self.plan.acs_keys[counters])
         slice_ = KSpaceSlice(
-            weighed(kspace, weights),
+            weighted(kspace, weights),
             mask=(counts > 0).to(torch.float32),
             acs=acs,
             noise_std=self._noise_std(counts, heads, scale),
             lr_readout=encoding.lr_readout_size,
-            **self._about(counters, lines, finite),
+            **self._about(counters, lines, averaged),
         )
-        return slice_, finite
+        return slice_, averaged
 
-    def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, np.ndarray]:
+    def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, AveragedLines]:
         layout = self.plan.layout_of(counters)
         acs, compressor = self._hybrid_acs(counters)
         weights = self._memory.weights.get(self.plan.acs_keys[counters])
-        hybrid, counts, finite = read_hybrid(self.reader, lines, layout, compressor, weights)
-        heads = self.source.heads[lines[finite]]
+        hybrid, counts, averaged = read_hybrid(self.reader, lines, layout, compressor, weights)
+        heads = self.source.heads[lines[averaged.summed.measured]]
         volume = KSpaceVolume(
             hybrid,
             mask=(counts > 0).to(torch.float32),
@@ -222,9 +245,9 @@ class Assembler:
             noise_std=self._noise_std(counts, heads, measured_share(heads, layout) ** 0.5),
             # That of one line; an ACS of several averages has less.
             acs_noise_std=self._noise_std(torch.ones(1), heads, 1.0),
-            **self._about(counters, lines, finite),
+            **self._about(counters, lines, averaged),
         )
-        return volume, finite
+        return volume, averaged
 
     def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
         """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
@@ -233,16 +256,16 @@ class Assembler:
             known[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
         return known[key]
 
-    def _about(self, counters: Counters, lines: np.ndarray, finite: np.ndarray) -> dict:
-        encoding = self.plan.encoding_of(counters)
+    def _about(self, counters: Counters, lines: np.ndarray, averaged: AveragedLines) -> dict:
+        encoding, finite = self.plan.encoding_of(counters), averaged.summed.finite
         heads = self.source.heads[lines[finite] if finite.any() else lines]
         central = heads[central_line(heads, encoding.grid)]
         return {
             "geometry": slice_geometry(central, encoding),
             "counters": counters,
             "is_acs_shared": self._is_acs_shared(counters),
-            "stamp": acquisition_stamp(central),
-            "notes": self._notes(counters),
+            "stamp": acquisition_stamp(central, first_time_stamp(heads)),
+            "notes": (*self._notes(counters), *_line_notes(averaged, len(lines))),
         }
 
     def _is_acs_shared(self, counters: Counters) -> bool:
@@ -263,7 +286,7 @@ class Assembler:
             if self._prewhiten and self.whitening is None and acs.numel():
                 # Of a 3-D scan the central partition.
                 weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
-                self._memory.weights[key], acs = weights, weighed(acs, weights)
+                self._memory.weights[key], acs = weights, weighted(acs, weights)
             known[key] = acs
         return known[key]
 
@@ -281,3 +304,11 @@ class Assembler:
         scale *= self.whitening.dwell_factor(float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
+
+
+def _line_notes(averaged: AveragedLines, n_lines: int) -> list[str]:
+    """Return what was decided about the lines of one image."""
+    notes = [averaged.note] if averaged.note else []
+    if n_empty := averaged.summed.n_empty:
+        notes.append(empty_note(n_empty, n_lines))
+    return notes

@@ -23,6 +23,10 @@ class BadSamples(PartialImage, BadScan):
     """NaN or infinite samples in some lines, which `rest` is without."""
 
 
+class ContradictoryLines(PartialImage, BadScan):
+    """Lines of one place that differ far more than their noise; `rest` has one of each place."""
+
+
 class UnsupportedScan(ValueError):
     """The input is valid, but a kind of scan that is not reconstructed."""
 

@@ -1,23 +1,33 @@
 """Header of one line -> place of its image, and the fields that the image header copies."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
-from jrsr_core.data.geometry import MAX_COSINE
+from jrsr_core.data.geometry import (
+    AXIAL,
+    DIRECTIONS,
+    MAX_COSINE,
+    MIN_AXIAL_COSINE,
+    NEEDS_TWO,
+    filled_axes,
+    from_others,
+)
 
 from .encoding import Encoding
 from .errors import BadScan
 
 LARGEST_MM = 1e6
-DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 
 MAX_ANGLE_DEG = 10.0
 """Rotation that motion correction may apply to the lines and images of one slice."""
 
 MIN_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
+
+
+HALF_DAY = 17_280_000
+"""Half a day in the ticks of 2.5 ms of Siemens; no image takes as long in those of others."""
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
@@ -26,7 +36,7 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
     A direction that is empty follows from the other two; of two or more, the axes of the patient
     are taken (`direction_note`).
     """
-    read_dir, phase_dir, slice_dir = _axes(head)
+    read_dir, phase_dir, slice_dir = filled_axes([head[name] for name in DIRECTIONS])
     z, y, x = encoding.acquired_fov_mm
     return SliceGeometry(
         position_mm=_vector(head["position"]),
@@ -60,21 +70,23 @@ def check_places(heads: np.ndarray) -> None:
 
 def _check_lone_directions(heads: np.ndarray) -> None:
     alone = _assumes_axes(heads)
-    for name, axis in zip(DIRECTIONS, np.eye(3), strict=True):
+    for name, axis in zip(DIRECTIONS, np.array(AXIAL), strict=True):
         given = heads[name][alone & heads[name].any(-1)].astype(np.float64)
         along = given @ axis / np.maximum(np.linalg.norm(given, axis=-1), 1e-30)
-        if (wrong := along < 1 - 1e-3).any():
+        if (wrong := along < MIN_AXIAL_COSINE).any():
             value = given[int(wrong.argmax())].tolist()
             raise BadScan(
-                f"{int(wrong.sum())} lines have {name} {value} and no other direction: "
-                "an orientation needs two of read_dir, phase_dir and slice_dir"
+                f"{int(wrong.sum())} lines have {name} {value} and no other direction: {NEEDS_TWO}"
             )
 
 
-def direction_note(heads: np.ndarray) -> str:
-    """Return that axial images are assumed, if lines have no directions; empty if all have some."""
+def direction_note(heads: np.ndarray, what: str = "lines") -> str:
+    """Return that axial images are assumed, if headers have no directions; empty if all have some.
+
+    `what` names what the headers are of.
+    """
     n = int(_assumes_axes(heads).sum())
-    return f"{n} lines have no orientation: axial images are assumed" if n else ""
+    return f"{n} {what} have no orientation: axial images are assumed" if n else ""
 
 
 def reference_direction_note(heads: np.ndarray) -> str:
@@ -95,14 +107,8 @@ def with_directions(heads: np.ndarray) -> np.ndarray:
     heads = heads.copy()
     for i, name in enumerate(DIRECTIONS):
         lines = is_alone & ~given[i]
-        heads[name][lines] = _from_others([heads[other][lines] for other in DIRECTIONS], i)
+        heads[name][lines] = from_others([heads[other][lines] for other in DIRECTIONS], i)
     return heads
-
-
-def _from_others(axes: Sequence[np.ndarray | Vector], i: int) -> np.ndarray:
-    """Return direction `i` of three, which follows from the other two."""
-    one, two = (np.asarray(axes[(i + k) % 3], np.float64) for k in (1, 2))
-    return np.cross(one, two)
 
 
 def _assumes_axes(heads: np.ndarray) -> np.ndarray:
@@ -110,7 +116,20 @@ def _assumes_axes(heads: np.ndarray) -> np.ndarray:
     return np.sum([heads[name].any(-1) for name in DIRECTIONS], axis=0) < 2
 
 
-def acquisition_stamp(head: np.void) -> AcquisitionStamp:
+def first_time_stamp(heads: np.ndarray) -> int:
+    """Return the smallest time stamp of lines, 0 if none has one.
+
+    Stamps may count from midnight: of lines on both sides of it, the first are those before.
+    """
+    stamps = heads["acquisition_time_stamp"]
+    stamps = stamps[stamps > 0].astype(np.int64)
+    if not len(stamps):
+        return 0
+    before_midnight = stamps[stamps - stamps.min() > HALF_DAY]
+    return int((before_midnight if len(before_midnight) else stamps).min())
+
+
+def acquisition_stamp(head: np.void, first_time_stamp: int = 0) -> AcquisitionStamp:
     """Return the fields of a line that the header of its image copies."""
     first, second, third = (int(v) for v in head["physiology_time_stamp"])
     return AcquisitionStamp(
@@ -120,19 +139,8 @@ def acquisition_stamp(head: np.void) -> AcquisitionStamp:
         physiology_time_stamp=(first, second, third),
         user_int=tuple(int(v) for v in head["user_int"]),
         user_float=tuple(float(v) for v in head["user_float"]),
+        first_time_stamp=first_time_stamp,
     )
-
-
-def _axes(head: np.void) -> tuple[Vector, Vector, Vector]:
-    read, phase, slice_ = (_vector(head[name]) for name in DIRECTIONS)
-    axes = [read, phase, slice_]
-    missing = [i for i, axis in enumerate(axes) if not any(axis)]
-    if len(missing) > 1:
-        # Simulated files leave the directions empty; an image needs some, see `direction_note`.
-        return (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
-    for i in missing:
-        axes[i] = _vector(_from_others(axes, i))
-    return axes[0], axes[1], axes[2]
 
 
 def _vector(values: np.ndarray) -> Vector:

@@ -10,26 +10,25 @@ import numpy as np
 
 from .encoding import Encoding, PhaseEncodeGrid
 from .errors import UnsupportedScan
-from .lines import only_calibrates
+from .lines import ENCODE_STEPS, only_calibrates
 from .readout import LineLayout, measured_spans
 
 READOUT_FIELDS = ("number_of_samples", "center_sample", "discard_pre", "discard_post", "flags")
-STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 
 
 def sampling_pattern(heads: np.ndarray) -> bytes:
     """Return a key that is equal for the lines of images with the same sampling."""
-    columns = (*(heads["idx"][name] for name in STEPS), *(heads[name] for name in READOUT_FIELDS))
+    columns = (
+        *(heads["idx"][name] for name in ENCODE_STEPS),
+        *(heads[name] for name in READOUT_FIELDS),
+    )
     return b"".join(column.tobytes() for column in columns)
 
 
 def line_offsets(heads: np.ndarray, grid: PhaseEncodeGrid) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of every line from k = 0 along ky and kz, int64."""
-    idx = heads["idx"]
-    return (
-        idx["kspace_encode_step_1"].astype(np.int64) - grid.center_line,
-        idx["kspace_encode_step_2"].astype(np.int64) - grid.center_partition,
-    )
+    y, z = (heads["idx"][name].astype(np.int64) for name in ENCODE_STEPS)
+    return y - grid.center_line, z - grid.center_partition
 
 
 def line_places(heads: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
@@ -52,11 +51,6 @@ def central_line(heads: np.ndarray, grid: PhaseEncodeGrid) -> int:
     if only.any() and not only.all():
         distance = np.where(only, np.iinfo(np.int64).max, distance)
     return int(distance.argmin())
-
-
-def lines_outside(heads: np.ndarray, encoding: Encoding) -> int:
-    """Count the lines outside the encoded matrix; they have no part in the image."""
-    return int((line_places(heads, encoding.grid) < 0).sum())
 
 
 def plane_counts(heads: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
@@ -92,10 +86,13 @@ def line_counts(heads: np.ndarray, layout: LineLayout) -> np.ndarray:
 
 
 def _outside(heads: np.ndarray, encoding: Encoding) -> str:
-    steps = [heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)]
+    steps = [heads["idx"][name] for name in ENCODE_STEPS]
     lines, partitions = (f"{int(step.min())}..{int(step.max())}" for step in steps)
-    grid = encoding.grid
     if encoding.is_3d:
         lines += f", partitions {partitions}"
-    matrix = f"{grid.ny} lines" + (f" x {grid.nz} partitions" if encoding.is_3d else "")
-    return f"lines {lines} lie outside the encoded matrix of {matrix}"
+    return f"lines {lines} lie outside the encoded matrix of {described(encoding.grid)}"
+
+
+def described(grid: PhaseEncodeGrid) -> str:
+    """Return the size of the phase-encode plane in words."""
+    return f"{grid.ny} lines" + (f" x {grid.nz} partitions" if grid.nz > 1 else "")

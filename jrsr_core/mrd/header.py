@@ -19,6 +19,9 @@ from .xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 DEFAULT_NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth where the header has none, as Gadgetron assumes."""
 
+NOISE_BANDWIDTHS = 0.1, 2.0
+"""Smallest and largest effective over nominal receiver bandwidth; scanners write 0.7 to 1."""
+
 MAX_ENCODINGS = 256
 
 NO_HEADER = "<ismrmrdHeader/>"
@@ -84,7 +87,8 @@ def parse_header(xml: bytes | str) -> ScanHeader:
     Raises
     ------
     BadScan
-        No XML, no ISMRMRD header, or an encoding space without a usable size.
+        No XML, no ISMRMRD header, an encoding space without a usable size, or a number that is
+        out of range.
     """
     text = decode_xml(xml) if isinstance(xml, bytes) else declared_as_utf8(xml.rstrip("\0"))
     root = _root(text)
@@ -106,8 +110,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         te_ms=_numbers(root, "sequenceParameters/TE"),
         tr_ms=_numbers(root, "sequenceParameters/TR"),
         flip_deg=_numbers(root, "sequenceParameters/flipAngle_deg"),
-        noise_bandwidth=_number(root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth")
-        or DEFAULT_NOISE_BANDWIDTH,
+        noise_bandwidth=_noise_bandwidth(root),
         coil_names=_coil_names(root),
         device=device,
     )
@@ -129,6 +132,16 @@ def _noise_measurement_id(root: ET.Element) -> str:
         if _text(dependency, "dependencyType").lower() == "noise":
             return _text(dependency, "measurementID")
     return ""
+
+
+def _noise_bandwidth(root: ET.Element) -> float:
+    """Return the effective over the nominal receiver bandwidth; 0 counts as not known."""
+    path = "acquisitionSystemInformation/relativeReceiverNoiseBandwidth"
+    value = _number(root, path) or DEFAULT_NOISE_BANDWIDTH
+    low, high = NOISE_BANDWIDTHS
+    if not low <= value <= high:
+        raise BadScan(f"header: {path} is {value:g}, expected {low:g} to {high:g}")
+    return value
 
 
 def _coil_names(root: ET.Element) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from torch import Tensor
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.physics.fourier import ifft
 
-from .accumulate import LineReader
+from .accumulate import LineReader, LineState, SummedLines
+from .averages import AveragedLines, LineSums, sum_averages
 from .distinct import distinct_rows
 from .grid import line_places, plane_counts
 from .readout import LineLayout, measured_spans
@@ -54,24 +55,34 @@ def read_hybrid(
     layout: LineLayout,
     compressor: CoilCompressor | None,
     weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor, np.ndarray]:
+) -> tuple[Tensor, Tensor, AveragedLines]:
     """Read the lines of a volume, each coil times its weight ``(coil,)``.
 
     Returns
     -------
-    hybrid, counts, finite
+    hybrid, counts, averaged
         complex64 ``(x, coil, ky, kz)``; how often each place was measured, float32 ``(ky, kz)``;
-        boolean per line: whether it is finite.
+        the sum of the lines.
     """
     grid = layout.encoding.grid
     if weights is not None and compressor is not None:
         compressor = CoilCompressor(compressor.matrices * weights, compressor.is_geometric)
-    total, finite = _sum(reader, lines, layout, compressor)
+
+    def add(members: np.ndarray, factors: Tensor | None) -> SummedLines:
+        return _sum(reader, lines[members], layout, compressor, factors)
+
+    def counts_of(heads: np.ndarray) -> np.ndarray:
+        return plane_counts(heads, grid).reshape(-1, 1)
+
+    averaged = sum_averages(LineSums(reader, lines, layout, grid, add, counts_of))
+    total = averaged.summed.total
     if weights is not None and compressor is None:
         total *= weights[:, None]
-    counts = torch.from_numpy(plane_counts(reader.source.heads[lines[finite]], grid))
+    counts = torch.from_numpy(
+        plane_counts(reader.source.heads[lines[averaged.summed.measured]], grid)
+    )
     total /= counts.clamp_min(1).reshape(-1, 1, 1)
-    return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, finite
+    return total.unflatten(0, (grid.ny, grid.nz)).permute(3, 2, 0, 1), counts, averaged
 
 
 def _sum(
@@ -79,19 +90,33 @@ def _sum(
     lines: np.ndarray,
     layout: LineLayout,
     compressor: CoilCompressor | None,
-) -> tuple[Tensor, np.ndarray]:
-    """Return what `LineReader.sum` does, the mean of every sample times the lines of its place."""
+    factors: Tensor | None = None,
+) -> SummedLines:
+    """Return what `LineReader.sum` does, the mean of every sample times the lines of its place.
+
+    Places whose lines measured different samples have no power.
+    """
     grid = layout.encoding.grid
     groups = _weights(reader.source.heads[lines], layout)
-    total, finite = torch.zeros(()), np.ones(len(lines), dtype=bool)
+    states = np.zeros(len(lines), np.int8)
+    total = power = torch.zeros(())
     for i, (members, weights) in enumerate(groups):
         transform = partial(_weighted, weights=weights, compressor=compressor)
-        part, finite[members] = reader.sum(lines[members], grid, layout, transform)
-        total = part if i == 0 else total.add_(part)
-    if finite.any() and not finite.all() and any(w is not None for _, w in groups):
-        # The lines left out had a part in the weights of the others.
-        total, _ = _sum(reader, lines[finite], layout, compressor)
-    return total, finite
+        own = None if factors is None else factors[members]
+        part = reader.sum(lines[members], grid, layout, transform, own)
+        states[members] = part.states
+        part_power = part.power if weights is None else torch.zeros_like(part.power)
+        total = part.total if i == 0 else total.add_(part.total)
+        power = part_power if i == 0 else power.add_(part_power)
+    summed = SummedLines(total, power, states)
+    measured = summed.measured
+    is_lost = (states != LineState.LEFT_OUT) & ~measured
+    if measured.any() and is_lost.any() and any(w is not None for _, w in groups):
+        # The lines that are lost had a part in the weights of the others.
+        own = None if factors is None else factors[measured]
+        rest = _sum(reader, lines[measured], layout, compressor, own)
+        summed = SummedLines(rest.total, rest.power, states)
+    return summed
 
 
 def _weighted(

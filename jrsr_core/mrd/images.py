@@ -11,23 +11,25 @@ from dataclasses import replace
 import ismrmrd
 import numpy as np
 
-from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, Counters, ReconImage, ReconReport, Vector
-from jrsr_core.mrd.planning.plan import NESTING
+from jrsr_core.data import (
+    MAP_ALARM,
+    MAP_MEANING,
+    UNITLESS_MAPS,
+    Counters,
+    ReconImage,
+    ReconReport,
+    Vector,
+)
 from jrsr_core.version import software_version
 
 from .header import NO_HEADER, ScanHeader, parse_header
+from .lines import NESTING
 
 RESEARCH_USE = "Research use only: image derived by a neural network"
 RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"
 
 WHITE = 0.2
 """Part of the image's window at which a map is white: maps of all slices can be compared."""
-
-MEANING = {
-    "hallucination": "what contradicts the measurement, or is finer than its detail allows",
-    "taken_back": "what the network drew against the measurement",
-    "unmeasured": "what the network, not the samples, stands for",
-}
 
 
 def is_derived_by_network(report: ReconReport) -> bool:
@@ -111,7 +113,7 @@ def to_mrd_map(
     )
     as_image = replace(image, image=image.maps[name], maps={})
     mrd = to_mrd_image(as_image, header, series_index=series_index, image_index=image_index)
-    comment = [f"MAP, not an image: {MEANING[name]}", white]
+    comment = [f"MAP, not an image: {MAP_MEANING[name]}", white]
     series = f"JRSR_{image.report.model}_{name}"
     meta = mrd.meta
     changes = {
@@ -189,6 +191,7 @@ def _own_meta(image: ReconImage) -> dict:
         "software_version": software_version(),
         "acquired_matrix": acquired,
         "encoding_space": image.counters.encoding,
+        "first_time_stamp": image.stamp.first_time_stamp or None,
         "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, acquired, strict=True)],
     }
     return {f"JRSR_{k}": _value(v) for k, v in (image.report.as_dict() | own).items()}

@@ -11,9 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
+ENCODE_STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
+"""Counters of the phase encodes of a line, along ky and kz."""
+
 LINE_COUNTERS = (
-    "kspace_encode_step_1",
-    "kspace_encode_step_2",
+    *ENCODE_STEPS,
     "average",
     "slice",
     "contrast",
@@ -22,8 +24,17 @@ LINE_COUNTERS = (
     "set",
     "segment",
 )
+LINES_AT_ONCE = 128
+"""Lines that are read, and brought to the grid of their image, at a time."""
+
 IMAGE_COUNTERS = ("repetition", "set", "phase", "contrast")
 """Counters of the images of one slice, the slowest first."""
+
+NESTING = (*IMAGE_COUNTERS, "slice")
+"""Counters of the images of an encoding space in their order, the last one fastest."""
+
+FRAME_COUNTERS = (*IMAGE_COUNTERS, "average", "slice")
+"""Counters of the frames that are measured in the order of time, the last one fastest."""
 
 COUNTERS_DTYPE = np.dtype([*((name, "<u2") for name in LINE_COUNTERS), ("user", "<u2", (8,))])
 

@@ -1,4 +1,4 @@
-"""Sentences about channels that are left out or weighed; they become warnings of the images."""
+"""Sentences about channels that are not used, or get less weight; they warn of the images."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,7 +22,7 @@ def loud_note(channels: Sequence[int], weights: Sequence[float]) -> str:
     """Return the note about channels whose noise is far above that of the others."""
     loud = [(c, 1 / w) for c, w in zip(channels, weights, strict=True) if w < 1]
     found = ", ".join(f"{c} ({ratio:.0f} times)" for c, ratio in loud)
-    return f"no noise lines, and channels noisier than the others are weighed down: {found}"
+    return f"channels noisier than the others, without noise data, are given less weight: {found}"
 
 
 def _numbers(channels: Iterable[int]) -> str:

@@ -3,9 +3,9 @@
 import math
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.planning.plan import NESTING
 
 from .encoding import Encoding
+from .lines import NESTING
 
 
 class Numbering:

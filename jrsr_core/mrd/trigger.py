@@ -32,12 +32,12 @@ import numpy as np
 
 from .coverage import Coverage
 from .encoding import Encoding
-from .lines import LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
+from .lines import ENCODE_STEPS, LAST_IN_REPETITION, LAST_IN_SLICE, flag_bits
 
 RULES = ("slice", "repetition", "measurement", "bucket")
 INNER = ("contrast", "phase", "set")
 REPEATED = ("average", *INNER)
-STEPS = ("kspace_encode_step_1", "kspace_encode_step_2", "segment")
+STEPS = (*ENCODE_STEPS, "segment")
 
 _LAST_IN_SLICE, _LAST_IN_REPETITION = flag_bits(LAST_IN_SLICE), flag_bits(LAST_IN_REPETITION)
 

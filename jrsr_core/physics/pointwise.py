@@ -32,7 +32,7 @@ class CoilOperator(LinearOperator):
     def __init__(self, csm: Array, *, has_map_axis: bool = False) -> None:
         super().__init__()
         self.has_map_axis = has_map_axis
-        self.register_buffer("csm", as_own_tensor(csm), persistent=False)
+        self.register_buffer("csm", as_own_tensor(csm, "csm"), persistent=False)
 
     def _facts(self) -> str:
         return f"maps {describe(self.csm)}"
@@ -68,7 +68,7 @@ class SamplingOperator(LinearOperator):
 
     def __init__(self, mask: Array) -> None:
         super().__init__()
-        mask = as_own_tensor(mask)
+        mask = as_own_tensor(mask, "mask")
         check_mask_axes(mask.shape)
         self.register_buffer("mask", mask, persistent=False)
 

@@ -29,7 +29,8 @@ class SenseOperator(LinearOperator):
     ----------
     csm
         complex maps ``(*batch, [map,] coil, y, x)`` on the image grid. Numpy arrays are copied;
-        tensors are shared, and the operator follows what is written to them. So it is for `mask`.
+        tensors are shared, and the operator follows what is written to them. The same holds for
+        `mask`.
     mask
         0 or 1, float ``(ky, kx)`` or ``(*batch, 1, ky, kx)``, on the acquired grid. Other weights
         w are applied as they are: `forward` and `adjoint` multiply by w, `gram` by w^2.
@@ -54,7 +55,7 @@ class SenseOperator(LinearOperator):
         lr_shape: Shape | None = None,
     ) -> None:
         super().__init__()
-        csm, mask = as_own_tensor(csm), as_own_tensor(mask)
+        csm, mask = as_own_tensor(csm, "csm"), as_own_tensor(mask, "mask")
         check_mask_axes(mask.shape)
         self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
         self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
@@ -107,7 +108,7 @@ class SenseOperator(LinearOperator):
         needs_gradient = torch.is_grad_enabled() and (x.requires_grad or self.csm.requires_grad)
         if not needs_gradient:
             return self.scale**2 * self._fast()(x)
-        weights = self.zero_padded_mask().square()
+        weights = crop_or_pad(self.mask, self.image_shape).square()
         if self._lines_only():
             filtered = filter_kspace(self.coils(x), weights[..., :1], (-2,))
         else:
@@ -150,10 +151,7 @@ class SenseOperator(LinearOperator):
         """Return the operator of the first map set alone, on unit norm; itself if there is one."""
         if not self.coils.has_map_axis:
             return self
-        csm = self.csm.select(-4, 0)
-        length = _norm_over_coils(csm)
-        unit = csm / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-3)
-        return SenseOperator(unit, self.mask, lr_shape=self.lr_shape)
+        return SenseOperator(first_maps(self.csm), self.mask, lr_shape=self.lr_shape)
 
     def with_maps(self, n_maps: int) -> "SenseOperator":
         """Return the operator with a map axis of `n_maps`; sets that are missing are zero."""
@@ -180,9 +178,12 @@ class SenseOperator(LinearOperator):
         """Return 1 where any coil sees the image, else 0, float ``(*batch, [map,] y, x)``."""
         return (self.csm.abs().amax(-3) > 0).to(self.csm.real.dtype)
 
-    def zero_padded_mask(self) -> Tensor:
-        """Return the mask on the k-space of the image grid, for display and residuals."""
-        return crop_or_pad(self.mask, self.image_shape)
+
+def first_maps(csm: Tensor) -> Tensor:
+    """Return the first set of ``(..., map, coil, y, x)``, its norm over the coils 1 or 0."""
+    first = csm.select(-4, 0)
+    length = _norm_over_coils(first).unsqueeze(-3)
+    return first / length.clamp_min(torch.finfo(length.dtype).tiny)
 
 
 def _norm_over_coils(csm: Tensor) -> Tensor:

@@ -8,12 +8,16 @@ from torch import Tensor
 
 from jrsr_core.arrays import Array, as_tensor
 from jrsr_core.cancellation import checkpoint
+from jrsr_core.numeric import checked_count
 from jrsr_core.tensors import all_true, inner_product, norm
 
 
 @dataclass(frozen=True)
 class SolverReport:
-    """How a solve ended: iterations done, last relative residual per sample, and why it stopped."""
+    """How a solve ended.
+
+    Iterations done, relative residual per sample of the returned iterate, and why it stopped.
+    """
 
     iterations: int
     residual: Tensor
@@ -52,14 +56,13 @@ def conjugate_gradient(
     x, SolverReport
         A sample that has converged is left as it is while the others go on.
     """
-    if n_iter < 0:
-        raise ValueError(f"n_iter is {n_iter}, at least 0 is needed")
-    rhs = as_tensor(rhs)
-    x = torch.zeros_like(rhs) if x0 is None else as_tensor(x0)
+    checked_count("n_iter", n_iter, least=0)
+    rhs = as_tensor(rhs, "rhs")
+    x = torch.zeros_like(rhs) if x0 is None else as_tensor(x0, "x0")
     if x0 is None:
         r = rhs
     else:
-        r = rhs - (normal(x) if normal_x0 is None else as_tensor(normal_x0))
+        r = rhs - (normal(x) if normal_x0 is None else as_tensor(normal_x0, "normal_x0"))
     p = r
     rr = inner_product(r, r, n_dims)
     scale = norm(rhs, n_dims).clamp_min(torch.finfo(rr.dtype).tiny)

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
-from jrsr_core.calibration.settings import hr_shape
+from jrsr_core.calibration.stated_noise import without_loud_noise
 from jrsr_core.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
+from jrsr_core.matrix import hr_shape
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
-from jrsr_core.tensors import is_finite
+from jrsr_core.tensors import energy, is_finite
 
 from .contradiction import contradiction
 from .quality import expected_residual
@@ -56,6 +57,7 @@ def fallback_image(
     tick
         Called once per readout position of a volume, for progress.
     """
+    measured = without_loud_noise(measured)
     if isinstance(measured, KSpaceSlice):
         image, low_resolution, report = _images(recon, _without_bad_samples(measured))
         return ReconImage(
@@ -68,7 +70,7 @@ def fallback_image(
                 report,
                 fallback=reason,
                 acceleration=measured.acceleration,
-                n_readout=measured.kspace.shape[-1],
+                n_readout=measured.n_readout,
                 warnings=measured.notes + report.warnings,
             ),
         )
@@ -88,10 +90,10 @@ def _volume_image(
         slice_ = _without_bad_samples(volume.position(x))
         image, low_resolution, report = _images(recon, slice_)
         target.put([x], image[None], low_resolution[None])
-        planes.append((_energy(slice_), report))
+        planes.append((float(energy(slice_.kspace)), report))
         tick()
-    least = SIGNIFICANT * max(energy for energy, _ in planes)
-    strong = [(energy, report) for energy, report in planes if energy >= least]
+    least = SIGNIFICANT * max(power for power, _ in planes)
+    strong = [(power, report) for power, report in planes if power >= least]
     is_zero_filled = any(report.model == ZERO_FILLED for _, report in strong)
     if is_zero_filled:
         for x in range(volume.n_positions):
@@ -107,7 +109,7 @@ def _volume_image(
             report,
             fallback=reason,
             acceleration=volume.acceleration,
-            n_readout=volume.n_positions,
+            n_readout=volume.n_readout,
             warnings=volume.notes + tuple(grouped),
         ),
     )
@@ -115,21 +117,17 @@ def _volume_image(
 
 def _mean_report(planes: list[tuple[float, ReconReport]]) -> ReconReport:
     """Return the report of planes together, given with the energy of their k-space."""
-    total = sum(energy for energy, _ in planes)
+    total = sum(power for power, _ in planes)
 
     def mean(name: str) -> float:
-        power = sum(energy * getattr(report, name) ** 2 for energy, report in planes)
-        return math.sqrt(power / total) if total else math.nan
+        squares = sum(power * getattr(report, name) ** 2 for power, report in planes)
+        return math.sqrt(squares / total) if total else math.nan
 
     return dataclasses.replace(
         planes[0][1],
         kspace_residual=mean("kspace_residual"),
         expected_residual=mean("expected_residual"),
     )
-
-
-def _energy(slice_: KSpaceSlice) -> float:
-    return float(slice_.kspace.abs().double().square().sum())
 
 
 def _images(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:

@@ -93,9 +93,9 @@ def load_model(
         system.model,
         name=system.name,
         cards=system.cards,
-        settings=calibration,
+        maps=maps,
         device=where,
-        with_maps=maps,
+        calibration=calibration,
         precision=precision,
         on_failure=on_failure,
         accept_contradictions=accept_contradictions,
@@ -164,7 +164,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n") from error
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"unknown device {name!r}, known: auto, cpu, cuda, cuda:n")

@@ -18,11 +18,12 @@ consistency delivers x_SR itself, contradictions included. `unmeasured` is the s
 from x_SR and not from the samples: all of it where nothing was measured, mu / (A^H A + mu) of it
 where something was, which is much where the noise is high. It contains the edges of the object as
 well and need not be wrong; its excess is the part stronger than the measured detail around allows,
-see `detail`. It is taken with a weight of at most `EXCESS_WEIGHT`, since with the larger ones of
-noisy scans it is a share of everything. `level` is what is to be expected at a place without an
-invention: the noise of `taken_back`, (A^H A + mu)^-1 A^H n, measured with seeded noise n, and the
-error tau of the networks that the training found, mu = sigma^2 / (CAUTION tau)^2. So
-`hallucination` is a number, about 1 for a faithful x_SR, and above `MAP_ALARM` at few places of it.
+see `detail`. The excess is computed with a weight mu of at most `EXCESS_WEIGHT`, because the larger
+weights of noisy scans would count a share of every structure, the measured ones as well. `level` is
+what is to be expected at a place without an invention: the noise of `taken_back`,
+(A^H A + mu)^-1 A^H n, measured with seeded noise n, and the error tau of the networks that the
+training found, mu = sigma^2 / (CAUTION tau)^2. So `hallucination` has no unit: where x_SR is
+faithful it is about 1, and exceeds `MAP_ALARM` at few places.
 Exactly x = (A^H A + mu)^-1 A^H b + mu (A^H A + mu)^-1 x_SR. The other maps are in image units. A
 magnitude image is given the smooth phase of the LR reconstruction first.
 """
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
-from jrsr_core.data import UNITLESS_MAPS
+from jrsr_core.data import MAP_MEANING, UNITLESS_MAPS
 from jrsr_core.models.consistency import CAUTION, LEAST_NOISE, DataConsistency
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
@@ -43,7 +44,6 @@ from jrsr_core.tensors import local_mean
 
 from .detail import excess_detail, outer_band
 
-MAP_NAMES = ("hallucination", "taken_back", "unmeasured")
 EXCESS_WEIGHT = 0.003
 NOISE_DRAWS = 2
 NOISE_WINDOW = 9
@@ -108,11 +108,6 @@ def noise_power(calibrated: CalibratedSlice, power: Tensor) -> Tensor:
     return one * (power >= LEAST_POWER * one[:, None]).sum(1)
 
 
-def kspace_residual(output: ModelOutput, calibrated: CalibratedSlice) -> float:
-    """Return the relative k-space residual of the HR image of one slice."""
-    return residual_power(output, calibrated).residuals()[0]
-
-
 def expected_residual(calibrated: CalibratedSlice) -> float:
     """Return the residual that the noise alone explains."""
     power = channel_power(calibrated.kspace)
@@ -120,7 +115,7 @@ def expected_residual(calibrated: CalibratedSlice) -> float:
 
 
 def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict[str, Tensor]:
-    """Return the maps of `MAP_NAMES`, float32 ``(batch, y, x)``, in their units."""
+    """Return the maps of `MAP_MEANING`, float32 ``(batch, y, x)``, in their units."""
     sense = calibrated.sense.single_map()
     if output.prior is None or output.prior_weight is None:
         prior = _with_phase(output.image, output, calibrated)
@@ -139,7 +134,7 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
     excess = excess_detail(_solve(sense, weak, weak * prior), consistent, sense.kspace_shape)
     suspect = (taken_back + excess) / expected_level(calibrated, mu)
     maps = (suspect, taken_back, unmeasured.abs())
-    return dict(zip(MAP_NAMES, maps, strict=True))
+    return dict(zip(MAP_MEANING, maps, strict=True))
 
 
 def contradicted_detail(output: ModelOutput, calibrated: CalibratedSlice) -> float:

@@ -3,12 +3,18 @@
 `slices` reconstructs a slice, `volume` a 3-D scan, `fallback` what the model cannot.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+import torch
+
+from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.calibration.stated_noise import without_loud_noise
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.models.interfaces import JointModel
+from jrsr_core.weights.card import WeightsCard
 
 from .fallback import fallback_image
 from .field_of_view import crop_to_fov
@@ -22,12 +28,7 @@ ON_FAILURE = ("stop", "fallback")
 class Reconstructor(SliceReconstructor):
     """Callable `KSpaceSlice` or `KSpaceVolume` -> `ReconImage`; `load_model` makes one.
 
-    Parameters
-    ----------
-    on_failure
-        One of `ON_FAILURE`.
-    options
-        Those of `SliceReconstructor`.
+    The keywords are those of `load_model`; `name` and `cards` are those of the model, for reports.
 
     Raises
     ------
@@ -35,12 +36,44 @@ class Reconstructor(SliceReconstructor):
         An unknown `on_failure`, or an option that is not possible.
     """
 
-    def __init__(self, *model: Any, on_failure: str = "stop", **options: Any) -> None:
+    def __init__(
+        self,
+        model: JointModel,
+        *,
+        name: str,
+        cards: tuple[WeightsCard, ...] = (),
+        maps: bool = False,
+        device: str | torch.device = "cpu",
+        calibration: CalibrationSettings | None = None,
+        precision: str = "auto",
+        on_failure: str = "stop",
+        accept_contradictions: bool = False,
+        denoise: float = 0.0,
+    ) -> None:
         if on_failure not in ON_FAILURE:
             known = ", ".join(ON_FAILURE)
             raise ValueError(f"on_failure is {on_failure!r}, known: {known}")
-        super().__init__(*model, **options)
+        super().__init__(
+            model,
+            name=name,
+            cards=cards,
+            maps=maps,
+            device=device,
+            calibration=calibration,
+            precision=precision,
+            accept_contradictions=accept_contradictions,
+            denoise=denoise,
+        )
         self.on_failure = on_failure
+
+    def copied_to(self, device: str | torch.device) -> "Reconstructor":
+        """Return a copy with the same options on a device; this one stays where it is.
+
+        On the same device both use one model, else the copy has its own.
+        """
+        copied, device = copy.copy(self), torch.device(device)
+        copied.place(self.model if device == self.device else copy.deepcopy(self.model), device)
+        return copied
 
     def __call__(
         self, data: KSpaceSlice | KSpaceVolume, *, tick: Callable[[], None] | None = None
@@ -68,6 +101,7 @@ class Reconstructor(SliceReconstructor):
                 f"a reconstructor takes a KSpaceSlice or a KSpaceVolume, got "
                 f"{type(data).__name__}: KSpaceSlice.from_array(kspace, mask) makes one of arrays"
             )
+        data = without_loud_noise(data)
         try:
             image = self._image_of(data, tick)
         except Cancelled:

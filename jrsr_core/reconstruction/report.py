@@ -9,6 +9,7 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconReport
 from jrsr_core.models.interfaces import ModelOutput
+from jrsr_core.tensors import energy
 from jrsr_core.weights.card import WeightsCard
 
 from .contradiction import Residual
@@ -48,8 +49,8 @@ class ReportFigures:
             self._fixed_point_residual = max(worst, self._fixed_point_residual)
         self._power.append(residual_power(output, calibrated))
         if calibrated.folded is not None:
-            self._folded += _energy(calibrated.folded)
-        self._imaged += _energy(whole.image)
+            self._folded += float(energy(calibrated.folded))
+        self._imaged += float(energy(whole.image))
         self._denoise = output.denoise
         self._notes.update(dict.fromkeys(calibrated.notes))
         power = output.low_resolution.abs().square().mean((-2, -1))
@@ -112,9 +113,6 @@ class ReportFigures:
         residual, expected = self.residuals()
         folded = (self._folded / self._imaged) ** 0.5 if self._folded else 0.0
         snr_db = signal_to_noise_db(self._signal_power, float(first.noise_std[0]))
-        n_readout = (
-            source.n_positions if isinstance(source, KSpaceVolume) else source.kspace.shape[-1]
-        )
         return ReconReport(
             model=model,
             weights_sha256="+".join(card.sha256 for card in cards),
@@ -131,7 +129,7 @@ class ReportFigures:
             scale=first.scale,
             acceleration=source.acceleration,
             acs_shape=first.acs_shape,
-            n_readout=n_readout,
+            n_readout=source.n_readout,
             n_virtual_coils=n_coils,
             seconds=self._seconds | {"total": seconds},
             warnings=source.notes
@@ -148,10 +146,6 @@ class ReportFigures:
                 noise_db=snr_db,
             ),
         )
-
-
-def _energy(x: Tensor) -> float:
-    return float(x.abs().square().sum())
 
 
 def _relative_size(part: Tensor | None, image: Tensor) -> float:

@@ -42,12 +42,12 @@ class SliceReconstructor:
         Its name, for reports.
     cards
         Cards of its weights: none, one, or one per part.
-    settings
-        Coil compression and ESPIRiT; the defaults where None. `n_maps` is that of the model.
+    maps
+        Whether images come with the maps of `quality`.
     device
         Where the model and the calibration are computed.
-    with_maps
-        Whether images come with the maps of `quality`.
+    calibration
+        Coil compression and ESPIRiT; the defaults where None. `n_maps` is that of the model.
     precision
         Of the networks, see `models.precision`.
     accept_contradictions
@@ -63,25 +63,28 @@ class SliceReconstructor:
         *,
         name: str,
         cards: tuple[WeightsCard, ...] = (),
-        settings: CalibrationSettings | None = None,
+        maps: bool = False,
         device: str | torch.device = "cpu",
-        with_maps: bool = False,
-        precision: str = "32",
+        calibration: CalibrationSettings | None = None,
+        precision: str = "auto",
         accept_contradictions: bool = False,
         denoise: float = 0.0,
     ) -> None:
         check_denoise(model, denoise)
         self.denoise = denoise
-        self.with_maps = with_maps
+        self.with_maps = maps
         self.accept_contradictions = accept_contradictions or not model.explains_measurement
-        self.device = torch.device(device)
         self.precision = precision
-        self._arithmetic = pick_precision(precision, self.device)
-        self.model = model.to(self.device)
         self.name = name
         self.cards = cards
-        settings = settings or CalibrationSettings()
-        self.settings = dataclasses.replace(settings, n_maps=model.n_maps)
+        self.settings = dataclasses.replace(checked_settings(calibration), n_maps=model.n_maps)
+        self.place(model, torch.device(device))
+
+    def place(self, model: JointModel, device: torch.device) -> None:
+        """Use a model on a device, to which it is moved; coils that were calibrated are dropped."""
+        self.device = device
+        self._arithmetic = pick_precision(self.precision, device)
+        self.model = model.to(device)
         self._shared = CoilCache()
 
     @torch.inference_mode()
@@ -239,6 +242,18 @@ class SliceReconstructor:
         is_shared = volume.is_acs_shared
         found = self._shared.get(volume.acs, volume.mask, coils, x) if is_shared else coils()
         return coils_that_explain(plane, found, self.settings)
+
+
+def checked_settings(calibration: object) -> CalibrationSettings:
+    """Return the settings, the defaults for None; a `ValueError` for anything else."""
+    if calibration is None:
+        return CalibrationSettings()
+    if not isinstance(calibration, CalibrationSettings):
+        raise ValueError(
+            f"calibration is {calibration!r}, expected CalibrationSettings: "
+            "CalibrationSettings(n_virtual_coils=8)"
+        )
+    return calibration
 
 
 def with_folded(output: ModelOutput, calibrated: CalibratedSlice) -> ModelOutput:

@@ -16,8 +16,9 @@ from torch import Tensor
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.coils import CoilCalibration
 from jrsr_core.calibration.own_lines import other_acs
-from jrsr_core.calibration.settings import hr_shape
+from jrsr_core.calibration.stated_noise import plane_energy
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
+from jrsr_core.matrix import hr_shape
 from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
@@ -26,7 +27,7 @@ from .quality import unit_of
 from .report import ReportFigures
 from .slices import SliceReconstructor, with_folded
 
-SIGNIFICANT = 5.0
+NOISE_DEVIATIONS = 5.0
 """Standard deviations by which the power of an ACS has to exceed that of noise."""
 
 EMPTY = 1e-10
@@ -158,8 +159,7 @@ class VolumeImage:
 
 def _common_scale(recon: SliceReconstructor, volume: KSpaceVolume) -> tuple[float, float]:
     """Return the noise level and the intensity scale of the position with the most signal."""
-    # In double precision, where no square of a float32 leaves the range.
-    energy = torch.stack([plane.abs().double().square().sum() for plane in volume.hybrid])
+    energy = plane_energy(volume)
     if not bool(torch.isfinite(energy).all()):
         raise ValueError("kspace has samples that are not finite")
     calibrated = recon.calibrated(volume.position(int(energy.argmax())))
@@ -194,7 +194,7 @@ def map_sources(volume: KSpaceVolume, noise_std: float) -> list[int]:
     """
     power = volume.acs.abs().double().square().mean((1, 2, 3))
     sigma = noise_std if volume.acs_noise_std is None else volume.acs_noise_std
-    noise = sigma**2 * (1 + SIGNIFICANT / volume.acs[0].numel() ** 0.5)
+    noise = sigma**2 * (1 + NOISE_DEVIATIONS / volume.acs[0].numel() ** 0.5)
     floor = max(noise, EMPTY * float(power.max()))
     loud = [x for x in range(volume.n_positions) if float(power[x]) > floor]
     loud = loud or [int(power.argmax())]

@@ -21,8 +21,9 @@ from .contradiction import Residual
 CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""
 
-EXCESS = 0.1
-"""Part of the measurement, beyond its noise, that an image may contradict."""
+NOTICEABLE = 0.1
+"""Part of the measurement, beyond its noise, that an image may contradict without a warning. From
+`contradiction.EXCESS` on it is not delivered as a normal image."""
 
 SLACK = {"acceleration": 0.05, "noise_db": 0.03}
 """Relative width by which a figure may miss its range: it is rounded, or estimated."""
@@ -101,9 +102,9 @@ def folded_over(size: float) -> list[str]:
     return []
 
 
-def contradicts(residual: Residual) -> list[str]:
-    """Return a warning if the image contradicts the measurement by more than its noise."""
-    return [str(residual)] if residual.excess > EXCESS else []
+def residual_warning(residual: Residual) -> list[str]:
+    """Return a warning if the image contradicts more than `NOTICEABLE` of the measurement."""
+    return [str(residual)] if residual.excess > NOTICEABLE else []
 
 
 def image_warnings(
@@ -122,7 +123,7 @@ def image_warnings(
         *folded_over(folded),
         *unlike_any(cards, **figures),
         *not_converged(fixed_point_residual),
-        *contradicts(residual),
+        *residual_warning(residual),
     )
 
 

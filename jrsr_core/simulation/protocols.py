@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from jrsr_core.arrays import Array, as_tensor
+from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.spelling import nearest
 
@@ -21,8 +22,6 @@ from .acquisition import SimulatedSlice, acquire
 from .coils import random_coils
 from .fields import random_phase
 from .masks import make_mask
-
-SR_FACTOR = 2
 
 
 @dataclass(frozen=True)

@@ -20,24 +20,13 @@ from jrsr_core.models.names import (
 from jrsr_core.models.names import parts as known_parts
 
 from .card import CardError, WeightsCard
-from .sets import SEPARATOR, cards_in, set_folders, shipped_folder, split_set
+from .sets import SEPARATOR, cards_in, set_folders, split_set
 
 Part = str | Path
 """Part of a system: its name where it has no weights, else the path of its card."""
 
 PREFERRED = {"auto": ("compact", "paper", "tiny"), "largest": ("paper", "compact", "tiny")}
 """Presets in the order in which they are tried; "auto" suits a CPU."""
-
-
-def list_weights(folder: Path | None = None) -> list[WeightsCard]:
-    """Return the cards of a folder, the shipped one where None; the hash of each is verified."""
-    folder = folder or shipped_folder()
-    cards = []
-    for path in cards_in(folder):
-        card = WeightsCard.read(path)
-        card.verified_bytes(folder)
-        cards.append(card)
-    return cards
 
 
 def find_card(model: str, preset: str = "auto", *folders: Path) -> Path:
@@ -163,4 +152,8 @@ def _shipped(
             missing = error
     if len(names) == 1:
         raise missing
-    return tuple(find_card(n, preset, *folders) if has_weights(n) else n for n in names)
+    try:
+        return tuple(find_card(n, preset, *folders) if has_weights(n) else n for n in names)
+    except CardError:
+        # The weights of a whole system are not those of its parts.
+        raise missing from None

@@ -22,7 +22,7 @@ import torch
 
 from gadget.output.picture import encode_png, grey_picture, montage
 from jrsr_core.reconstruction.load import load_model
-from training.data.testset import as_kspace_slice, find_slices, read_slice, scan_image
+from training.data.testset import as_kspace_slice, find_slices, read_slice, scan_test_image
 
 from .generalisation import FLOOR, UPPER_REFERENCE, load_systems
 from .lesions import KINDS, OBJECT, RADII, kept_contrast, places, planted
@@ -41,12 +41,12 @@ def lesions(image, kind, contrast, seed):
 def scans_of(address, protocol, contrast):
     """The scan of a slice, and per kind and sign its lesions with the scan that has them."""
     image = read_slice(address)
-    yield None, [], scan_image(image, protocol, address.index)
+    yield None, [], scan_test_image(image, protocol, address.index)
     for kind in KINDS:
         for sign in SIGNS:
             planted_here = lesions(image, kind, sign * contrast, address.index)
             changed = image + sum(lesion for lesion, _ in planted_here)
-            yield kind, planted_here, scan_image(changed, protocol, address.index)
+            yield kind, planted_here, scan_test_image(changed, protocol, address.index)
 
 
 def add_slice(kept, images):

@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jrsr_core.data import UNITLESS_MAPS
+from jrsr_core.data import MAP_MEANING, UNITLESS_MAPS
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.reconstruction.load import load_model
-from jrsr_core.reconstruction.quality import MAP_NAMES, hallucination_maps
+from jrsr_core.reconstruction.quality import hallucination_maps
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
 from training.evaluation.evaluate import names_by_label
 
@@ -149,7 +149,7 @@ class Scores:
                 kept = ((changed.image - output.image) * phase.conj()).real[0]
                 for (d, where), height in zip(found, heights, strict=True):
                     self.left.setdefault(kind, []).append(kept_contrast(kept, height * d, where))
-                    for name in MAP_NAMES:
+                    for name in MAP_MEANING:
                         pair = self.pairs.setdefault((kind, contrast, name), ([], []))
                         pair[0].append(float(loud[name][0][where].mean()))
                         pair[1].append(float(quiet[name][0][where].mean()))
@@ -159,7 +159,7 @@ class Scores:
         _, phase = smooth_phase(output.low_resolution, calibrated.sense.image_shape)
         maps = hallucination_maps(delivered(model, truth * phase, calibrated), calibrated)
         noise = maps["taken_back"][0][inside].mean()
-        for name in MAP_NAMES:
+        for name in MAP_MEANING:
             unit = 1.0 if name in UNITLESS_MAPS else noise
             value = float(maps[name][0][inside].mean() / unit)
             self.faithful.setdefault(name, []).append(value)
@@ -168,7 +168,7 @@ class Scores:
         """Correlation of the maps, and of others by name, with the true error."""
         error = (output.image[0].abs() - truth).abs()
         maps = hallucination_maps(output, calibrated)
-        for name, value in ({name: maps[name][0] for name in MAP_NAMES} | others).items():
+        for name, value in ({name: maps[name][0] for name in MAP_MEANING} | others).items():
             self.agreement.setdefault(name, []).append(correlation(value, error, inside))
 
 
@@ -210,11 +210,11 @@ def add_slice(scores, recon, test, in_detail):
 def write_tables(scores):
     """Print AUC by kind and contrast, then the maps of a faithful image, then the correlations."""
     out = sys.stdout
-    head = " | ".join(f"{name} {c:.0%}" for name in MAP_NAMES for c in CONTRASTS)
+    head = " | ".join(f"{name} {c:.0%}" for name in MAP_MEANING for c in CONTRASTS)
     out.write(f"| radius | left | {head} |\n" + "|---" * (2 + 3 * len(CONTRASTS)) + "|\n")
     for kind in KINDS:
         cells = [f"{kind}", f"{np.mean(scores.left[kind]):.2f}"]
-        cells += [f"{auc(*scores.pairs[kind, c, n]):.2f}" for n in MAP_NAMES for c in CONTRASTS]
+        cells += [f"{auc(*scores.pairs[kind, c, n]):.2f}" for n in MAP_MEANING for c in CONTRASTS]
         out.write(f"| {' | '.join(cells)} |\n")
     out.write("\n| map of a faithful image | over the noise |\n|---|---|\n")
     for name, values in scores.faithful.items():

@@ -7,7 +7,7 @@ import pytest
 
 from gadget.compute.model import check_model
 from gadget.errors import UsageError
-from gadget.settings import Settings, read_settings
+from gadget.settings import MAPS, Settings, read_settings
 from jrsr_core.models.names import PRESETS
 from tests.helpers.commands import jrsr
 
@@ -70,6 +70,11 @@ def test_several_mistakes_make_one_line():
     with pytest.raises(UsageError) as caught:
         Settings(crop=2, kernel_width="x", modle="jrsr")
     assert str(caught.value) == "unknown property 'modle', did you mean 'model'?"
+
+
+def test_series_of_maps_keep_their_numbers():
+    # Pages, archives and scripts name the series 101, 201 and 301.
+    assert MAPS == {"hallucination": 100, "taken_back": 200, "unmeasured": 300}
 
 
 def test_a_series_of_maps_has_to_fit():

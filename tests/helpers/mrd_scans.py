@@ -65,11 +65,15 @@ def small_scan(
 
 
 def noise_samples(n_coils: int = 4, n: int = 4096, seed: int = 0) -> Tensor:
-    """Correlated noise with channels of very different level ``(coil, n)``."""
+    """Correlated noise with channels of very different level ``(coil, n)``.
+
+    It is quiet enough for a `small_scan`, whose lines have no noise themselves: a level above
+    `stated_noise.LARGE_SHARE` of the measurement would be compared with that of the samples.
+    """
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn((n_coils, n), dtype=torch.complex64, generator=generator)
     mixing = torch.eye(n_coils) + 0.3 * torch.rand((n_coils, n_coils), generator=generator)
-    levels = torch.logspace(-1, 0, n_coils)
+    levels = torch.logspace(-2.3, -1.3, n_coils)
     return (levels[:, None] * (mixing.to(torch.complex64) @ white)).contiguous()
 
 

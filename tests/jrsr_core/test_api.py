@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import jrsr_core as jrsr
-from jrsr_core.mrd.errors import BadScan, PartialImage
+from jrsr_core.mrd.errors import BadScan, PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, write_small_scan
 from tests.helpers.commands import jrsr as command
@@ -113,8 +113,18 @@ def test_noise_of_another_file_and_none(tmp_path, scan):
     assert scan[0].noise_std == jrsr.read_scan(plain, noise_file=scan.path)[0].noise_std
     without = jrsr.read_scan(scan.path, prewhiten=False)[0]
     assert without.noise_std is None and not torch.equal(without.kspace, scan[0].kspace)
-    with pytest.raises(BadScan, match="has no noise lines"):
+    with pytest.raises(UnsupportedScan, match=r"noise_file .*plain\.h5 has no noise lines"):
         jrsr.read_scan(scan.path, noise_file=plain)
+
+
+def test_a_bad_noise_file_is_named_as_such(tmp_path, scan):
+    broken = tmp_path / "broken.h5"
+    broken.write_text("nothing")
+    with pytest.raises(BadScan, match=r"noise_file .*broken\.h5: not an HDF5 file"):
+        jrsr.read_scan(scan.path, noise_file=broken)
+    with pytest.raises(FileNotFoundError, match=r"^noise_file .*gone\.h5: no such file"):
+        jrsr.read_scan(scan.path, noise_file=tmp_path / "gone.h5")
+    assert jrsr.read_scan(scan.path, noise_file=broken, prewhiten=False)[0].noise_std is None
 
 
 def test_a_slice_with_bad_samples_carries_the_others(tmp_path):

@@ -208,6 +208,41 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arg
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model=jrss"], "unknown model 'jrss'"),
+        (["model=cg-sense+sinc"], "has nothing to train"),
+        (["model=t2net", "fixed_point.warm_start=true"], "is for models with a fixed point"),
+        (["model=cg-sense+medsrgan", "phases.recon=0.5"], "the reconstruction of cg-sense+med"),
+        (["model=t2net", "phases.recon=0.5"], "T2Net has no reconstruction and upsampling"),
+        (["model=jrsr-dc", "patch.size=24"], "patch.size is for jrsr and t2net"),
+        (["patch.size=24", "loss.back=1"], "patch.size is for losses that compare HR images"),
+        (["loss.pix=0", "loss.rec=0"], "jrsr has no loss to train its last phase with"),
+        (["scans.vary=true"], "scans.vary needs images"),
+        (["protocol=wall-16x"], "prepared with protocol brain-5x, recipe: wall-16x"),
+        (["optimizer.batch=8"], "2 training scans, optimizer.batch is 8"),
+        (["model=dl-espirit+bicubic"], "prepared with 1 map set, dl-espirit+bicubic uses 2"),
+        (["optimizer=3"], "optimizer is int, expected a group of keys"),
+        (["data=IMAGES", "scans.vary=true", "scans.objects={leafs: 1}"], "did you mean 'leaves'"),
+    ],
+)
+def test_a_recipe_that_contradicts_its_model_or_data_is_wrong_usage(
+    run, tmp_path, changes, message
+):
+    images = [
+        write_images(tmp_path / "x_train.h5", 2, "aa"),
+        write_images(tmp_path / "x_val.h5", 1, "b"),
+    ]
+    open_folder(images, tmp_path / "scans", Acquisition("brain-5x"))
+    recipe = tmp_path / "run.yaml"
+    recipe.write_text("model: jrsr\npreset: tiny\nsteps: 1\noptimizer: {batch: 2}\ndevice: cpu\n")
+    here = [f"data={tmp_path / 'scans'}", f"out={tmp_path / 'run'}"]
+    changes = [text.replace("IMAGES", str(tmp_path)) for text in changes]
+    code, _, err = run("fit", recipe, *here, *changes)
+    assert (code, err.count("\n")) == (2, 1) and message in err, err
+
+
 def test_a_broken_file_is_one_line_and_exit_code_1(run, tmp_path):
     (tmp_path / "images.h5").write_text("text")
     code, _, err = run("prepare", tmp_path / "images.h5", "-o", tmp_path / "x")

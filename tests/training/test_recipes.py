@@ -15,6 +15,7 @@ from tests.helpers.processes import run_process
 from training.config import KEYS, flat_settings, load_recipe, make_config
 from training.config.former_keys import FORMER_KEYS, with_current_keys
 from training.config.recipe import parse_changes
+from training.errors import UsageError
 from training.runs import fit
 from training.runs.log import read_log
 from training.runs.networks import build_networks
@@ -30,6 +31,11 @@ ROWS = [f"{protocol}-{name}" for protocol in ("brain-5x", "wall-16x") for name i
 # The reconstructed detail of a recipe, without what the discriminator thinks of it.
 # Where the last layer starts at zero, the first steps leave the zero background and cost loss.
 SLOW_STARTS = {"modl": 90, "jrsr-dc": 40}
+POSITIVE = (
+    ("optimizer", "learning_rate"),
+    ("optimizer", "eps"),
+    ("fixed_point", "residual_alarm"),
+)
 TRUTH_TERMS = ("pix", "rec", "per", "buddy", "back")
 
 
@@ -126,6 +132,12 @@ def test_the_loss_of_a_fixed_batch_falls(name, fixed_batch, tmp_path):
         ("optimizer: 1.0", "optimizer is float, expected a group of keys"),
         ("loss: {pix: 1, pi: 1}", "unknown key 'loss.pi', did you mean 'pix'"),
         ("loss: {pix: many}", "loss.pix is 'many', expected a number"),
+        ("loss: {pix: -1}", "loss.pix is -1, expected a number of at least 0"),
+        *(
+            (f"{group}: {{{key}: {value}}}", f"{group}.{key} is {value}, expected a number above 0")
+            for group, key in POSITIVE
+            for value in ("0", "-1", "nan")
+        ),
         ("gamma_pix: 1\nloss: {pix: 2}", "loss.pix is given twice"),
         ("preset: tiny", "key 'model' is missing"),
         ("model: 3", "model is 3, expected text"),
@@ -163,7 +175,7 @@ def test_bad_recipes_are_refused(tmp_path, text, message):
     whole += "" if "preset" in text or whole == "" else "preset: tiny\ndata: d\nsteps: 4\n"
     lines = {x.split(":")[0]: x for x in (whole + text).splitlines()}
     path.write_text("\n".join(lines.values()))
-    with pytest.raises((ValueError, OSError), match=message) as caught:
+    with pytest.raises((UsageError, OSError), match=message) as caught:
         load_recipe(path)
     assert "\n" not in str(caught.value)
 

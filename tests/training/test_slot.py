@@ -6,7 +6,8 @@ import pytest
 
 from jrsr_core.weights.load import load_weights
 from tests.training.conftest import write_images
-from training import slot
+from training import cli, slot
+from training.application import run_command
 from training.slot import Comparison, best_card, next_slot, run_slot, slot_config
 
 RECIPE = "model: jrsr-dc\npreset: tiny\nsteps: 2\ndevice: cpu\n"
@@ -41,6 +42,38 @@ def test_better_weights_only(recipe, images, scans, tmp_path, monkeypatch):
     monkeypatch.setattr(slot, "compare", lambda *_: worse)
     third, _ = run_slot(recipe, folder, test, changes, 2)
     assert best_card(folder) == best and third.exists() and best.exists()
+
+
+def test_the_command_trains_on_varied_scans_and_prints_both_figures(
+    recipe, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def run(*arguments):
+        asked.extend(arguments)
+        return Path("new.json"), Comparison({"brain-5x": 31.0}, {"brain-5x": 30.5})
+
+    monkeypatch.setattr(slot, "run_slot", run)
+    arguments = ["slot", str(recipe), str(tmp_path), "--train", "IMAGES", "device=cpu"]
+    assert run_command(cli.app, [*arguments, "--val", str(recipe), "--minutes", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("brain-5x: 31.000 dB, before 30.500 dB\nnew.json: the best so far; ")
+    path, folder, val, changes, n_slices, watch = asked
+    assert (path, folder, val, n_slices) == (recipe, tmp_path, recipe, 40)
+    config = slot_config(path, tmp_path / "slot-001", None, changes)
+    assert (config.data, config.minutes, config.device) == ("IMAGES", 2.0, "cpu")
+    assert config.scans.vary and config.scans.truth_maps == "acs"
+    assert watch.elapsed > 0
+
+
+def test_a_slot_without_a_result_to_compare_is_refused_before_it_trains(recipe, tmp_path, capsys):
+    arguments = ["slot", str(recipe), str(tmp_path / "slots"), "--train", "IMAGES", "--val"]
+    assert run_command(cli.app, [*arguments, str(tmp_path / "missing.h5")]) == 2
+    assert "missing.h5' does not exist" in capsys.readouterr().err
+    recipe.write_text(RECIPE.replace("jrsr-dc", "cg-sense+sinc") + "loop: tune\n")
+    assert run_command(cli.app, [*arguments, str(recipe)]) == 2
+    assert "loop is tune, which makes no weights" in capsys.readouterr().err
+    assert not (tmp_path / "slots").exists()
 
 
 def test_is_better():

@@ -34,9 +34,16 @@ def _number(value: object) -> object:
         return value
 
 
+def _above_0(value: float) -> float:
+    if not value > 0:
+        raise ValueError(f"is {value:g}, expected a number above 0")
+    return value
+
+
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+NotNegative = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(_number), AfterValidator(_above_0)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 DiscriminatorName = Literal["vgg19", "esrgan", "medsrgan"]
 DiscriminatorNorm = Literal["batch", "group", "spectral", "none"]
@@ -92,7 +99,7 @@ class Perceptual(Group):
     """The network whose features the perceptual loss compares."""
 
     network: Literal["none", "vgg19", "vgg16", "squeezenet", "gradient"] = "none"
-    layers: dict[str, Positive] = {}  # weight of each layer; empty: the deepest one
+    layers: dict[str, NotNegative] = {}  # weight of each layer; empty: the deepest one
     distance: Literal["l1", "l2", "cosine"] = "l1"
     fallback: Literal["none", "gradient"] = "none"  # where there is no file
     file: str = ""  # local file with the weights of the network
@@ -106,19 +113,19 @@ class Discriminator(Group):
     width: Size = 0  # channels of its first layer; 0: those of the preset
     norm: DiscriminatorNorm = "batch"
     gan: Literal["vanilla", "relativistic"] = "vanilla"
-    flat_threshold: Positive = 0.0  # regions with a smaller local std are hidden from it
+    flat_threshold: NotNegative = 0.0  # regions with a smaller local std are hidden from it
 
 
 class Loss(Group):
     """Weights of the losses of the generator; see `losses.objective`."""
 
-    pix: Positive = 1.0
-    rec: Positive = 1.0
-    per: Positive = 0.0
-    adv: Positive = 0.0
-    feature: Positive = 0.0
-    buddy: Positive = 0.0
-    back: Positive = 0.0
+    pix: NotNegative = 1.0
+    rec: NotNegative = 1.0
+    per: NotNegative = 0.0
+    adv: NotNegative = 0.0
+    feature: NotNegative = 0.0
+    buddy: NotNegative = 0.0
+    back: NotNegative = 0.0
     perceptual: Perceptual = Perceptual()
     discriminator: Discriminator = Discriminator()
 
@@ -160,11 +167,11 @@ class Log(Group):
 
     every: Count = 50  # steps
     validate_every: Size = 0  # steps
-    validate_minutes: Positive = 0.0  # beside `validate_every`; 0: not by time
-    final_minutes: Positive = 0.5  # of `minutes`, for validation and export; at most a tenth of it
+    validate_minutes: NotNegative = 0.0  # beside `validate_every`; 0: not by time
+    final_minutes: NotNegative = 0.5  # of `minutes`, for validation and export; a tenth at most
     validation_slices: Size = 16
     tensorboard: bool = True
-    checkpoint_minutes: Positive = 5.0
+    checkpoint_minutes: NotNegative = 5.0  # 0: after every step
 
 
 class RunConfig(Group):
@@ -175,7 +182,7 @@ class RunConfig(Group):
     data: str
     out: str
     steps: Size = 0
-    minutes: Positive = 0.0  # of the whole command, in place of `steps`; 0: by `steps`
+    minutes: NotNegative = 0.0  # of the whole command, in place of `steps`; 0: by `steps`
     protocol: Annotated[str, _one_of(PROTOCOLS)] = "brain-5x"
     loop: Literal["supervised", "adversarial", "tune"] = "supervised"
     device: str = "auto"

@@ -47,7 +47,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
 
     Raises
     ------
-    ValueError
+    UsageError
         An unknown key (a likely spelling is named), a group that is no mapping, or a setting
         that is given twice; `where` names the file.
     """
@@ -59,7 +59,7 @@ def flatten(values: Mapping[str, Any], where: str, prefix: str = "") -> dict[str
         else:
             key = FORMER_KEYS.get(key, key)
             if key in GROUPS:
-                raise ValueError(
+                raise UsageError(
                     f"{where}: {key} is {type(value).__name__}, expected a group of keys"
                 )
             if key not in KEYS:
@@ -87,7 +87,7 @@ def make_config(values: Mapping[str, Any], where: str = "settings") -> RunConfig
 
     Raises
     ------
-    ValueError
+    UsageError
         An unknown or missing key, or a value that is not possible; `where` names the file.
     """
     nested: dict[str, Any] = {}

@@ -42,7 +42,7 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
+    UsageError
         A text without "=", or an unknown key.
     """
     values: dict[str, Any] = {}
@@ -67,7 +67,7 @@ def load_recipe(path: Path, changes: Sequence[str] | Mapping[str, Any] | None = 
 
     Raises
     ------
-    ValueError
+    UsageError
         Not a mapping, an unknown key (a likely spelling is named), a missing key, or a value
         that is not possible.
     """

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.noise import estimate_noise_std
+from jrsr_core.matrix import hr_length, lr_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import AcquiredSlice, to_low_resolution
@@ -25,6 +26,10 @@ from .variety import coarser_pixels, draw_scan
 FIRST_SEED = 2**31
 """Lowest seed of a training scan; seeds of test scans (slice indices) lie below. A generator
 takes 32 bits of a seed, so that a larger offset would have no effect."""
+
+SEED_STRIDE = 1_000_003
+"""Distance of the seeds of two runs, and of two scans of one slice: a prime, above the number of
+scans, so that the seeds of one do not meet those of the other."""
 
 N_DRAWS = 4
 """Times that a scan is drawn until it can be calibrated."""
@@ -44,22 +49,18 @@ def _source(path: str, kind: str) -> Source:
     return source
 
 
-def _even(n: int) -> int:
-    return n // 2 * 2
-
-
 def _fit_image(image: Tensor, limit: int) -> Tensor:
     """Coarser pixels until the longest side is `limit`, then even sizes."""
     if limit and max(image.shape) > limit:
         image = coarser_pixels(image, max(image.shape) / limit)
-    image = image[: _even(image.shape[0]), : _even(image.shape[1])]
+    image = image[: hr_length(image.shape[0]), : hr_length(image.shape[1])]
     return image / image.max().clamp_min(1e-12)
 
 
 def _fit_kspace(kspace: Tensor, limit: int) -> Tensor:
     ny, nx = kspace.shape[-2:]
     zoom = max(max(ny, nx) / limit, 1.0) if limit else 1.0
-    return crop_or_pad(kspace, (_even(round(ny / zoom)), _even(round(nx / zoom))))
+    return crop_or_pad(kspace, (hr_length(round(ny / zoom)), hr_length(round(nx / zoom))))
 
 
 def check_finite(data: Tensor) -> None:
@@ -81,7 +82,7 @@ def scan_seed(manifest: Manifest, entry: Entry) -> int:
 
     Manifests of version 1 used the seeds of the test scans.
     """
-    seed = manifest.acquisition.seed * 1_000_003 + entry.seed
+    seed = manifest.acquisition.seed * SEED_STRIDE + entry.seed
     return seed if manifest.version == 1 else FIRST_SEED + seed % FIRST_SEED
 
 
@@ -105,10 +106,12 @@ def _limited(variety: Variety, limit: int) -> Variety:
     """Return the variety with HR sizes of at most `limit`, if that is not 0."""
     if not limit:
         return variety
-    smallest, largest = (min(n, _even(limit)) for n in variety.hr_size)
+    smallest, largest = (min(n, hr_length(limit)) for n in variety.hr_size)
     longest = max((n for shape in variety.shapes for n in shape), default=0)
     factor = min(limit / longest, 1.0) if longest else 1.0
-    shapes = tuple((_even(round(factor * y)), _even(round(factor * x))) for y, x in variety.shapes)
+    shapes = tuple(
+        (hr_length(round(factor * y)), hr_length(round(factor * x))) for y, x in variety.shapes
+    )
     return replace(variety, hr_size=(smallest, largest), shapes=shapes)
 
 
@@ -116,12 +119,12 @@ def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator)
     """Acquire the magnitude ``(y, x)`` or the k-space ``(coil, ky, kx)`` of a source."""
     fit = _fit_kspace if data.is_complex() else _fit_image
     data = fit(data, acquisition.hr_limit)
-    lr_shape: Shape = (data.shape[-2] // 2, data.shape[-1] // 2)
-    protocol = acquisition.fitted(lr_shape)
+    matrix = lr_shape((data.shape[-2], data.shape[-1]))
+    protocol = acquisition.fitted(matrix)
     if acquisition.variety is not None:
         variety = _limited(acquisition.variety, acquisition.hr_limit)
         return draw_scan(data, protocol, variety, generator)
-    mask = _mask(protocol.mask, lr_shape, protocol.acceleration, protocol.n_acs)
+    mask = _mask(protocol.mask, matrix, protocol.acceleration, protocol.n_acs)
     if data.is_complex():
         return undersample(data, mask)
     return scan_image(data, protocol, mask, generator)

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from training.config import RunConfig, flat_settings
 from training.config.groups import Scans
+from training.errors import UsageError
 
 from .manifest import NAME, Acquisition, Entry, Manifest
 from .packed import PackedBatch, pack
@@ -57,13 +58,15 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
 
     Raises
     ------
-    ValueError
+    UsageError
         Fewer training scans than a batch, fewer map sets than the model uses, a prepared folder
-        that was made otherwise than the recipe says; and what `Manifest.read`, `open_folder` raise.
+        that was made otherwise than the recipe says.
+    ValueError
+        As `Manifest.read` and `open_folder`.
     """
     data = Path(config.data)
     if (data / NAME).exists() and config.scans.vary:
-        raise ValueError(f"{config.data}: scans.vary needs images, these scans are prepared")
+        raise UsageError(f"{config.data}: scans.vary needs images, these scans are prepared")
     if (data / NAME).exists():
         folder, manifest = data, Manifest.read(data)
         _check_acquisition(config, manifest)
@@ -82,12 +85,12 @@ def open_data(config: RunConfig, n_maps: int = 1) -> tuple[Path, Manifest]:
         manifest = open_folder([data], folder, acquisition)
     if manifest.acquisition.n_maps < n_maps:
         have = manifest.acquisition.n_maps
-        raise ValueError(
+        raise UsageError(
             f"{config.data}: prepared with {have} map set, {config.model} uses {n_maps}"
         )
     n = len(manifest.split("train"))
     if not config.scans.vary and n < config.optimizer.batch:
-        raise ValueError(
+        raise UsageError(
             f"{config.data}: {n} training scans, optimizer.batch is {config.optimizer.batch}"
         )
     return folder, manifest
@@ -116,7 +119,7 @@ def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
     given = config.model_fields_set | {f"scans.{name}" for name in config.scans.model_fields_set}
     for key, found in acquired_settings(manifest.acquisition).items():
         if key in given and wanted[key] not in (0, found):
-            raise ValueError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
+            raise UsageError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
 
 
 def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
@@ -154,6 +157,6 @@ def train_batches(
 def validation_scans(
     config: RunConfig, folder: Path, manifest: Manifest
 ) -> Iterator[tuple[str, TrainingScan]]:
-    """Yield up to `log.validation_slices` scans, spread over the validation split."""
-    for entry in manifest.spread("val", config.log.validation_slices):
+    """Yield up to `log.validation_slices` scans of the validation split."""
+    for entry in manifest.first_of_parts("val", config.log.validation_slices):
         yield entry.name, unpack_scan(get_scan(folder, manifest, entry))

@@ -21,7 +21,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from training.config import RunConfig
 
-from .acquire import make_scan
+from .acquire import SEED_STRIDE, make_scan
 from .manifest import Entry, Manifest
 from .packed import PackedBatch, pack
 from .pool import ScanPool
@@ -37,9 +37,6 @@ MIXED = 4
 
 READY = 2
 """Batches that are ready at most."""
-
-SEEDS = 1_000_003
-"""Distance of the seeds of two scans of one slice."""
 
 Named = tuple[str, dict[str, Tensor]]
 
@@ -74,7 +71,7 @@ def fresh_entry(manifest: Manifest, k: int) -> Entry:
     entries = manifest.split("train")
     visit, index = divmod(k, len(entries))
     entry = entries[index]
-    return replace(entry, name=f"{entry.name}-{visit}", seed=entry.seed + SEEDS * (visit + 1))
+    return replace(entry, name=f"{entry.name}-{visit}", seed=entry.seed + SEED_STRIDE * (visit + 1))
 
 
 class FreshBatches:
@@ -98,7 +95,7 @@ class FreshBatches:
         batch = config.optimizer.batch // world
         capacity = CAPACITY * batch
         self.pool = ScanPool(batch, config.scans.max_visits, capacity, config.seed + rank)
-        entries = manifest.spread("val", config.log.validation_slices)
+        entries = manifest.first_of_parts("val", config.log.validation_slices)
         missing = tuple(e for e in entries if rank == 0 and not scan_path(folder, e).exists())
         first = step * config.optimizer.batch + rank
         scans = FreshScans(folder, manifest, missing, first, world)

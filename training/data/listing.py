@@ -4,6 +4,8 @@ import math
 import random
 from collections.abc import Collection, Iterable
 
+from training.errors import UsageError
+
 from .manifest import Acquisition, Entry, Manifest
 from .sources import Source
 
@@ -87,7 +89,7 @@ def build_manifest(
     if acquisition.variety is not None:
         for source in sources:
             if source.kind in KSPACE:
-                raise ValueError(f"{source.path.name}: measured k-space is scanned as it is")
+                raise UsageError(f"{source.path.name}: measured k-space is scanned as it is")
 
     def entry(number: int, s: int, i: int) -> Entry:
         subject = sources[s].subjects[i]

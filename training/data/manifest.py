@@ -88,10 +88,13 @@ class Manifest:
         """Return the scans of a split."""
         return [s for s in self.scans if s.split == name]
 
-    def spread(self, name: str, n_wanted: int) -> list[Entry]:
-        """Return `n_wanted` scans of a split at equal distances, or all that there are."""
+    def first_of_parts(self, name: str, n_parts: int) -> list[Entry]:
+        """Return the first scan of each of `n_parts` equal parts of a split; all of a smaller one.
+
+        Unlike `spread` it leaves out the end of a split: the figures of earlier runs are of these.
+        """
         entries = self.split(name)
-        n = min(n_wanted, len(entries))
+        n = min(n_parts, len(entries))
         return [entries[k * len(entries) // n] for k in range(n)]
 
     def write(self, folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.spelling import nearest
+from training.errors import UsageError
 
 from .objects import IMAGE, OBJECTS
 
@@ -116,7 +117,7 @@ WIDE_SHAPES: tuple[Shape, ...] = ((96, 96), *SHAPES, (448, 448))
 
 
 def parse_shares(texts: Iterable[str] | None) -> dict[str, float]:
-    """Return shares by kind of object from texts ``KIND=SHARE``; `ValueError` for another text."""
+    """Return shares by kind of object from texts ``KIND=SHARE``; `UsageError` for another text."""
     shares = {}
     for text in texts or ():
         kind, equals, share = text.partition("=")
@@ -125,7 +126,7 @@ def parse_shares(texts: Iterable[str] | None) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals:
-            raise ValueError(f"objects: {text!r} is not KIND=SHARE, as in leaves=0.2")
+            raise UsageError(f"objects: {text!r} is not KIND=SHARE, as in leaves=0.2")
     return shares
 
 
@@ -134,12 +135,12 @@ def asked_variety(vary: bool, name: str, objects: Iterable[str] | None) -> Varie
 
     Raises
     ------
-    ValueError
+    UsageError
         A name or objects without `vary`, otherwise as `parse_shares` and `find_variety`.
     """
     shares = parse_shares(objects)
     if not vary and (name != "brain" or shares):
-        raise ValueError("--variety and --objects need --vary")
+        raise UsageError("--variety and --objects need --vary")
     return find_variety(name, shares) if vary else None
 
 
@@ -151,23 +152,23 @@ def find_variety(name: str, shares: Mapping[str, float] | None = None) -> Variet
 
     Raises
     ------
-    ValueError
+    UsageError
         Unknown name or kind, shares that are negative or above 1 in all, or one of images that is
         not the rest.
     """
     if name not in VARIETIES:
-        raise ValueError(f"unknown variety {name!r}{nearest(name, VARIETIES)}")
+        raise UsageError(f"unknown variety {name!r}{nearest(name, VARIETIES)}")
     if not shares:
         return VARIETIES[name]
     made = {kind: share for kind, share in shares.items() if kind != IMAGE}
     for kind, share in made.items():
         if kind not in OBJECTS:
-            raise ValueError(f"unknown object {kind!r}{nearest(kind, OBJECTS)}")
+            raise UsageError(f"unknown object {kind!r}{nearest(kind, OBJECTS)}")
         if not 0 <= share <= 1:
-            raise ValueError(f"share of {kind} is {share:g}, a share is from 0 to 1")
+            raise UsageError(f"share of {kind} is {share:g}, a share is from 0 to 1")
     rest = 1.0 - sum(made.values())
     if rest < -1e-9:
-        raise ValueError(f"shares of made objects sum up to {1 - rest:g}, more than 1")
+        raise UsageError(f"shares of made objects sum up to {1 - rest:g}, more than 1")
     if not math.isclose(shares.get(IMAGE, rest), rest, abs_tol=1e-9):
-        raise ValueError(f"share of {IMAGE} is {shares[IMAGE]:g}, made objects leave {rest:g}")
+        raise UsageError(f"share of {IMAGE} is {shares[IMAGE]:g}, made objects leave {rest:g}")
     return replace(VARIETIES[name], objects=((IMAGE, max(rest, 0.0)), *made.items()))

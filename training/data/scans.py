@@ -27,7 +27,7 @@ from jrsr_core.calibration.fold_over import image_maps, take_out
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate
-from jrsr_core.physics.sense import SenseOperator
+from jrsr_core.physics.sense import SenseOperator, first_maps
 from jrsr_core.simulation.acquisition import AcquiredSlice
 
 N_VIRTUAL_COILS = CalibrationSettings().n_virtual_coils
@@ -94,13 +94,6 @@ def _compress(scan: AcquiredSlice) -> tuple[Tensor, Tensor, Tensor]:
     else:
         images = torch.einsum("vc,cyx->vyx", compressor.matrices[0], scan.coil_images)
     return compressor(scan.fully_sampled), compressor(scan.clean), images
-
-
-def first_maps(csm: Tensor) -> Tensor:
-    """Return the first set of ``(..., map, coil, y, x)``, its norm over coils 1 or 0."""
-    first = csm.select(-4, 0)
-    length = first.abs().square().sum(-3, keepdim=True).sqrt()
-    return first / length.clamp_min(torch.finfo(length.dtype).tiny)
 
 
 def _truth_maps(csm: Tensor, clean: Tensor) -> Tensor:

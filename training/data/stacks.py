@@ -21,12 +21,12 @@ from torch import Tensor
 from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
+from jrsr_core.spread import spread
 
 from .listing import MIN_MEAN, draw_splits
 from .sources import SourceError
 from .sources.base import SPLITS, named_subject
 from .sources.volumes import read_oriented
-from .testset import spread
 
 CONTRAST = re.compile(r"(?:^|[_\-.])(T1w|T2w|PDw|FLAIR)(?:$|[_\-.])", re.IGNORECASE)
 """Contrast in a file name, as BIDS and open_ms_data write it."""

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
+from jrsr_core.matrix import hr_length
 from jrsr_core.simulation.acquisition import SimulatedSlice
 from jrsr_core.simulation.protocols import (
-    SR_FACTOR,
     as_magnitude,
     find_protocol,
     load_image,
     simulate_protocol,
 )
+from jrsr_core.spread import spread
 from jrsr_core.tensors import is_finite
 from training.errors import UsageError
 
@@ -67,13 +68,6 @@ class ScannedSlice:
 
     address: SliceAddress
     scan: SimulatedSlice
-
-
-def spread(n_total: int, n_wanted: int | None) -> list[int]:
-    """Return indices of `n_wanted` slices spread evenly over `n_total`; all where None."""
-    if n_wanted is None or n_wanted >= n_total:
-        return list(range(n_total))
-    return [int(i) for i in np.linspace(0, n_total - 1, n_wanted).round()]
 
 
 def _addresses(path: Path) -> list[SliceAddress]:
@@ -132,18 +126,14 @@ def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
     return [found[i] for i in spread(len(found), n_wanted)]
 
 
-def _even(image: Tensor) -> Tensor:
-    """Drop the last row or column of an odd size: the HR grid is twice the LR grid."""
-    ny, nx = (n // SR_FACTOR * SR_FACTOR for n in image.shape)
+def read_slice(address: SliceAddress) -> Tensor:
+    """Return the HR magnitude of one slice, without the last row or column of an odd size."""
+    image = load_image(address.path, address.index)
+    ny, nx = map(hr_length, image.shape)
     return image[:ny, :nx].contiguous()
 
 
-def read_slice(address: SliceAddress) -> Tensor:
-    """Return the HR magnitude of one slice, without the last row or column of an odd size."""
-    return _even(load_image(address.path, address.index))
-
-
-def scan_image(image: Tensor, protocol: str, seed: int) -> SimulatedSlice:
+def scan_test_image(image: Tensor, protocol: str, seed: int) -> SimulatedSlice:
     """Simulate the scan of an HR magnitude; `seed` draws coils, phase and noise.
 
     Raises
@@ -168,7 +158,7 @@ def scan_slice(address: SliceAddress, protocol: str) -> ScannedSlice:
     image = read_slice(address)
     find_protocol(protocol)
     with naming(address):
-        return ScannedSlice(address, scan_image(image, protocol, address.index))
+        return ScannedSlice(address, scan_test_image(image, protocol, address.index))
 
 
 @contextmanager

@@ -5,6 +5,10 @@
 
 One step of each per batch. In the phases `recon` and `psnr` the discriminator rests, so that it
 begins with images close to true ones. What surrounds a step is in `run.py`.
+
+Unlike the supervised loop a step is not within `Run.not_waiting`: the discriminator takes its step
+only where the gradient of the generator is finite, and this value waits for a GPU anyhow. So the
+fixed points may end their iteration early.
 """
 
 from collections.abc import Callable

@@ -7,6 +7,7 @@ from jrsr_core.models.rec import ProximalNetwork
 from jrsr_core.models.sr import SrModule
 from training.config import RunConfig
 from training.data.scans import TrainingScan
+from training.errors import UsageError
 
 from .fixed_points import fixed_points_of
 from .patches import patch_output
@@ -23,14 +24,14 @@ def split_parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
 
     Raises
     ------
-    ValueError
+    UsageError
         It has no such parts.
     """
     for names in PARTS:
         recon, upsample = (getattr(model, name, None) for name in names)
         if recon is not None and upsample is not None:
             return recon, upsample
-    raise ValueError(
+    raise UsageError(
         f"{type(model).__name__} has no reconstruction and upsampling to train in turn"
     )
 

@@ -15,6 +15,7 @@ from jrsr_core.weights.find import find_system
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.sets import split_set
 from training.config import RunConfig
+from training.errors import UsageError
 
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import CheckpointError, RunState, load_matching, part, read_checkpoint
@@ -108,15 +109,16 @@ def mix_with_start(model: nn.Module, record: dict[str, Any], share: float) -> No
 
     Raises
     ------
+    UsageError
+        A share outside [0, 1), or a run without `start.init`.
     ValueError
-        A share outside [0, 1), a run without `start.init`, or other weights there than at its
-        start.
+        Other weights there than at its start.
     """
     if not 0 <= share < 1:
-        raise ValueError(f"start_share is {share:g}, a share is at least 0 and below 1")
+        raise UsageError(f"start_share is {share:g}, a share is at least 0 and below 1")
     source = record.get("start.init")
     if not source:
-        raise ValueError("start_share needs a run that started from weights (start.init=CARD)")
+        raise UsageError("start_share needs a run that started from weights (start.init=CARD)")
     found, was = weights_sha256(source), record["init_sha256"]
     if found != was:
         raise ValueError(f"{source}: sha256 is {found[:12]}, was {was[:12]}")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jrsr_core.models.registry import build_model
 from training.config import RunConfig
-from training.errors import UsageError
+from training.errors import UsageError, as_usage
 from training.losses.discriminators import build_discriminator
 
 from .checkpoint import load_matching, load_optimizer, pack_module, pack_optimizer, part
@@ -120,15 +120,15 @@ def _check(model: nn.Module, config: RunConfig) -> None:
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
     if warm_start and not takes_start(model):
-        raise ValueError(
+        raise UsageError(
             f"fixed_point.warm_start is for models with a fixed point, not {config.model}"
         )
     if warm_start and config.n_processes > 1:
-        raise ValueError(
+        raise UsageError(
             "fixed_point.warm_start keeps fixed points in one process: use machine.devices=1"
         )
     if config.phases.recon and not list(split_parts(model)[0].parameters()):
-        raise ValueError(
+        raise UsageError(
             f"phases.recon is {config.phases.recon}, but the reconstruction of {config.model} "
             "has nothing to train"
         )
@@ -142,12 +142,15 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
 
     Raises
     ------
-    ValueError
-        An unknown model, one that does not fit the recipe, weights of another model.
+    UsageError
+        An unknown model, or one that does not fit the recipe.
+    CheckpointError
+        As `load_start`.
     """
     torch.manual_seed(config.seed)
     data_step = config.fixed_point.data_step or None
-    model = build_model(config.model, preset=config.preset, data_step=data_step)
+    with as_usage():
+        model = build_model(config.model, preset=config.preset, data_step=data_step)
     _check(model, config)
     if with_start:
         load_start(model, config)

@@ -30,6 +30,7 @@ from jrsr_core.tensors import to_channels
 from training.config import RunConfig
 from training.config.groups import Patch
 from training.data.scans import TrainingScan
+from training.errors import UsageError
 
 Window = tuple[slice, slice]
 
@@ -39,19 +40,19 @@ def check_patches(model: nn.Module, config: RunConfig) -> None:
 
     Raises
     ------
-    ValueError
+    UsageError
         The model, or a loss, needs the whole image.
     """
     if not config.patch.size:
         return
     if type(model) not in (Jrsr, T2Net):
-        raise ValueError(
+        raise UsageError(
             f"patch.size is for jrsr and t2net; {config.model} needs the whole image in the loss"
         )
     kind = config.loss.discriminator
     with_lr_image = kind.network == "medsrgan" or kind.flat_threshold > 0
     if config.loss.back or (config.loop == "adversarial" and with_lr_image):
-        raise ValueError(
+        raise UsageError(
             "patch.size is for losses that compare HR images alone: not loss.back, "
             "loss.discriminator.network medsrgan and loss.discriminator.flat_threshold"
         )

@@ -21,6 +21,7 @@ from jrsr_core.models.interfaces import Clock, ModelOutput
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.tensors import without_waiting
 from training.config import RunConfig
+from training.data.acquire import SEED_STRIDE
 from training.data.batches import open_data
 from training.data.fresh import CAPACITY
 from training.data.manifest import Manifest
@@ -179,7 +180,7 @@ class Run:
                 self.clock = Clock()
 
     def _begin_step(self) -> None:
-        seed = self.config.seed * 1_000_003 + self.state.step
+        seed = self.config.seed * SEED_STRIDE + self.state.step
         torch.manual_seed(seed)
         self.rng = Generator().manual_seed(seed)
         step, share = self.state.step, from_first(self.fabric, self.budget.share)
@@ -188,8 +189,8 @@ class Run:
         if self.config.phases.recon:
             select_trainable(self.networks.model, self.phase.name)
 
-    def on_device(self) -> AbstractContextManager[None]:
-        """Return the context of a step, in which nothing waits for a GPU."""
+    def not_waiting(self) -> AbstractContextManager[None]:
+        """Return a context in which no solver and no clock waits for a GPU; see `tensors`."""
         return without_waiting() if self.fabric.device.type == "cuda" else nullcontext()
 
     def predict(self, names: list[str], scan: TrainingScan) -> tuple[ModelOutput, TrainingScan]:

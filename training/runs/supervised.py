@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from training.config import RunConfig
+from training.errors import UsageError
 from training.losses.objective import magnitudes, reconstruction_terms
 
 from .budget import Stopwatch
@@ -34,7 +35,7 @@ def _check_losses(run: Run) -> None:
     weights = {key: getattr(config.loss, key) for key in LOSSES}
     if not any(weights[key] for key in counted):
         given = ", ".join(f"loss.{key} {weight:g}" for key, weight in weights.items())
-        raise ValueError(f"{config.model} has no loss to train its last phase with: {given}")
+        raise UsageError(f"{config.model} has no loss to train its last phase with: {given}")
 
 
 def fit(
@@ -50,7 +51,7 @@ def fit(
         _check_losses(run)
         with run.budget.watched():
             for names, scan in run.batches():
-                with run.on_device():
+                with run.not_waiting():
                     output, truth = run.predict(names, scan)
                     with run.fabric.autocast():
                         terms = reconstruction_terms(output, truth, config.loss, run.phase.name)

@@ -19,7 +19,7 @@ def no_scans(config: RunConfig, manifest: Manifest) -> str:
     """Return why a run that asks for validation has none; empty where it has scans for it."""
     keys = ("validate_every", "validate_minutes")
     asked = next((key for key in keys if getattr(config.log, key)), None)
-    if asked is None or manifest.spread("val", config.log.validation_slices):
+    if asked is None or manifest.first_of_parts("val", config.log.validation_slices):
         return ""
     found = "no validation scans" if config.log.validation_slices else "log.validation_slices is 0"
     return f"{config.data}: {found}, so log.{asked} has no effect"

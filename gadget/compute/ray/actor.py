@@ -3,14 +3,12 @@
 Importing this module loads no torch: the worker makes the settings of its process before it does.
 """
 
-import copy
 import os
 import socket
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import ray
@@ -22,7 +20,6 @@ from jrsr_core.cancellation import Cancelled, watched
 if TYPE_CHECKING:
     from gadget.compute.local import LocalEngine
     from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
-    from jrsr_core.reconstruction.reconstructor import Reconstructor
 
 MAX_MODELS = 4
 """Models that a worker keeps in memory."""
@@ -134,7 +131,7 @@ class ClusterWorker:
         from gadget.compute.local import LocalEngine
 
         if model.key not in self._engines:
-            load = partial(on_device, ray.get(model.ref))
+            load = ray.get(model.ref).copied_to
             device = model.device or self._device
             self._engines[model.key] = LocalEngine(load, [device], batch_size=model.batch_size)
             while len(self._engines) > MAX_MODELS:
@@ -146,18 +143,3 @@ class ClusterWorker:
 def _answer(outcome: "ReconImage | Exception", engine: "LocalEngine") -> Answer:
     text_or_image = describe(outcome) if isinstance(outcome, Exception) else outcome
     return Answer(text_or_image, ", ".join(engine.notes))
-
-
-def on_device(recon: "Reconstructor", device: str) -> "Reconstructor":
-    """Return a copy on another device; the model given stays on the CPU."""
-    model = recon.model if device == "cpu" else copy.deepcopy(recon.model)
-    return type(recon)(
-        model,
-        name=recon.name,
-        cards=recon.cards,
-        settings=recon.settings,
-        device=device,
-        with_maps=recon.with_maps,
-        precision=recon.precision,
-        denoise=recon.denoise,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Condition
 
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.cancellation import wait_until
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 
@@ -119,6 +119,4 @@ class WorkQueue:
     def wait(self, items: list[WorkItem]) -> None:
         """Wait until every item has its outcome; raises what the watch of this thread raises."""
         with self._settled:
-            while any(item.outcome is None for item in items):
-                self._settled.wait(0.05)
-                checkpoint()
+            wait_until(self._settled, lambda: all(item.outcome is not None for item in items))

@@ -16,6 +16,7 @@ from jrsr_core.data import Vector
 from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.mrd.lines import (
     FIRST_IN_SLICE,
+    FRAME_COUNTERS,
     HEAD_DTYPE,
     LAST_IN_MEASUREMENT,
     LAST_IN_SLICE,
@@ -28,10 +29,7 @@ from .header import EncodingFacts
 from .lazy import LazyLines
 from .scan import ORIENTATIONS, Stated
 
-FRAME_AXES = ("repetition", "set", "phase", "contrast", "average", "slice")
-"""Axes of frames, in the order in which their lines are written, the last one fastest."""
-
-AXES = (*FRAME_AXES, "z", "y", "coil", "x")
+AXES = (*FRAME_COUNTERS, "z", "y", "coil", "x")
 """All axes, in the order in which an array is brought."""
 
 MAX_SIZE = 65535
@@ -147,18 +145,18 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
     heads["number_of_samples"], heads["center_sample"] = nx, nx // 2
     heads["discard_pre"], heads["discard_post"] = samples.start, nx - samples.stop
     heads["available_channels"] = heads["active_channels"] = n_coils
-    for name, column in zip(FRAME_AXES, places.T, strict=False):
+    for name, column in zip(FRAME_COUNTERS, places.T, strict=False):
         heads["idx"][name] = column
-    heads["idx"]["kspace_encode_step_2"] = places[:, len(FRAME_AXES)]
-    heads["idx"]["kspace_encode_step_1"] = places[:, len(FRAME_AXES) + 1]
+    heads["idx"]["kspace_encode_step_2"] = places[:, len(FRAME_COUNTERS)]
+    heads["idx"]["kspace_encode_step_1"] = places[:, len(FRAME_COUNTERS) + 1]
     for name in ("read_dir", "phase_dir", "slice_dir"):
         heads[name] = getattr(geometry, name)
-    n_slices = array.shape[FRAME_AXES.index("slice")]
+    n_slices = array.shape[FRAME_COUNTERS.index("slice")]
     steps = heads["idx"]["slice"] - (n_slices - 1) / 2
     heads["position"] = np.add(
         geometry.position_mm, steps[:, None] * geometry.spacing_mm * np.array(geometry.slice_dir)
     )
-    _flag_ends(heads, places[:, : len(FRAME_AXES)])
+    _flag_ends(heads, places[:, : len(FRAME_COUNTERS)])
     return LineList(heads, ArrayLines(array, places))
 
 
@@ -173,7 +171,7 @@ def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> En
     """Return the encoding space of an array as `ordered` returns it."""
     nz, ny, _, nx = array.shape[-4:]
     z, y, x = geometry.fov_mm
-    n_frames = int(np.prod(array.shape[: len(FRAME_AXES)]))
+    n_frames = int(np.prod(array.shape[: len(FRAME_COUNTERS)]))
     factor = max(1, round(nz * ny * n_frames / len(lines.heads)))
     return EncodingFacts(
         matrix=(nz, ny, nx),
@@ -191,7 +189,7 @@ def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
     One frame is read at a time.
     """
     places, columns = [], np.zeros(array.shape[-1], bool)
-    for frame in product(*(range(n) for n in array.shape[: len(FRAME_AXES)])):
+    for frame in product(*(range(n) for n in array.shape[: len(FRAME_COUNTERS)])):
         is_there = (np.asarray(array[frame]) != 0).any(2)
         columns |= is_there.any((0, 1))
         places += [(*frame, int(z), int(y)) for z, y in np.argwhere(is_there.any(-1))]

@@ -42,7 +42,7 @@ def put_times(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
     Time of the content is that of the acquisition: the time of the run would make two
     reconstructions of one scan differ.
     """
-    date, time = shared.clock.acquired(plane)
+    date, time = shared.clock.began(plane)
     if time:
         ds.AcquisitionTime = time
     if date:
@@ -139,6 +139,10 @@ def _put_contrast(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.EchoNumbers = contrast + 1
     if inversion is not None:
         ds.InversionTime = decimal(inversion)
+    if diffusion := labels.diffusion(plane.counters):
+        ds.DiffusionBValue = diffusion.b_value
+        if diffusion.direction:
+            ds.DiffusionGradientOrientation = list(diffusion.direction)
     if (angle := labels.parameter("flipAngle_deg", contrast)) is not None:
         ds.FlipAngle = decimal(angle)
 

@@ -1,9 +1,9 @@
 """Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) from the planes of a stack.
 
-A stack has one orientation, matrix and contrast, and one slice at each place: readers such as
-dcm2niix and nibabel take one stack of slices from a file, and one echo time for vendors other than
-Philips. Its frames are indexed by position in the stack and temporal position. Geometry and stored
-integers are those of the classic images.
+A stack has one orientation, matrix, voxel size and contrast, and one slice at each place: readers
+such as dcm2niix and nibabel take one stack of slices from a file, and one echo time for vendors
+other than Philips. Its frames are indexed by position in the stack and temporal position. Geometry
+and stored integers are those of the classic images.
 """
 
 from collections import defaultdict
@@ -42,12 +42,11 @@ DIMENSIONS = (
 
 
 def stacks(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Return the planes by orientation, matrix, contrast and layer, each stack by its numbers."""
+    """Return the planes by grid, contrast and layer, each stack by its numbers."""
     found: dict[tuple, list[Plane]] = defaultdict(list)
     ordered = sorted(planes, key=lambda p: p.number)
     for plane, layer in zip(ordered, layers(ordered), strict=True):
-        kind = (plane.orientation, plane.pixels.shape, plane.counters["contrast"], layer)
-        found[kind].append(plane)
+        found[plane.grid, plane.counters["contrast"], layer].append(plane)
     return list(found.values())
 
 
@@ -65,7 +64,7 @@ def enhanced_image(
     _put_times(ds, planes, shared)
     ds.InstanceNumber = number
     ds.ImageType = KIND
-    _put_kind(ds, first)
+    _put_kind(ds, first, labels)
     ds.ContentQualification = "RESEARCH"
     ds.ApplicableSafetyStandardAgency = UNKNOWN.upper()
     if tesla := labels.number("acquisitionSystemInformation/systemFieldStrength_T"):
@@ -107,8 +106,8 @@ def _put_timing(ds: Dataset, plane: Plane, labels: Labels) -> None:
 
 
 def _put_times(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:
-    known = (p for p in planes if any(shared.clock.acquired(p)))
-    earliest = min(known, key=shared.clock.acquired, default=planes[0])
+    known = (p for p in planes if any(shared.clock.began(p)))
+    earliest = min(known, key=shared.clock.began, default=planes[0])
     put_times(ds, earliest, shared)
     date, time = (ds.get(f"Acquisition{what}", "") for what in ("Date", "Time"))
     for keyword in ("AcquisitionDate", "AcquisitionTime"):
@@ -120,12 +119,13 @@ def _put_times(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -
     ds.ContentTime = ds.get("ContentTime") or NO_TIME
 
 
-def _put_kind(ds: Dataset, plane: Plane) -> None:
+def _put_kind(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.PixelPresentation = "MONOCHROME"
     ds.VolumetricProperties = "VOLUME"
     ds.VolumeBasedCalculationTechnique = "NONE"
     ds.ComplexImageComponent = plane.part
-    ds.AcquisitionContrast = "UNKNOWN"
+    is_diffusion = labels.diffusion(plane.counters) is not None
+    ds.AcquisitionContrast = "DIFFUSION" if is_diffusion else "UNKNOWN"
 
 
 def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:
@@ -152,7 +152,7 @@ def _shared_groups(plane: Plane, shared: SharedAttributes, labels: Labels) -> Da
     code, meaning = REGIONS.get(labels.code("studyInformation/bodyPartExamined"), ANYWHERE)
     region = item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
     kind = item(FrameType=KIND)
-    _put_kind(kind, plane)
+    _put_kind(kind, plane, labels)
     window = Dataset()
     shared.stored.put_window(window)
     return groups(

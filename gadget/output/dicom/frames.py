@@ -19,6 +19,7 @@ def frame_groups(
     # PS3.3 C.7.6.16.2.2.4: positions are counted from 1.
     places = ranks([round(p.location, 2) + 0.0 for p in planes])
     times = temporal_positions(planes)
+    weightings = _diffusion(planes, labels)
     return [
         groups(
             FrameContentSequence=_content(plane, place, time, shared),
@@ -30,8 +31,9 @@ def frame_groups(
                 EffectiveEchoTime=labels.parameter("TE", plane.counters["contrast"]) or 0.0
             ),
             **_trigger(plane, shared),
+            **diffusion,
         )
-        for plane, place, time in zip(planes, places, times, strict=True)
+        for plane, place, time, diffusion in zip(planes, places, times, weightings, strict=True)
     ]
 
 
@@ -44,11 +46,34 @@ def _content(plane: Plane, place: int, time: int, shared: SharedAttributes) -> D
         DimensionIndexValues=[1, place, time],
         FrameComments=f"FALLBACK: {plane.meta['JRSR_fallback']}" if plane.is_fallback else "",
     )
-    date, time_of_day = shared.clock.acquired(plane)
-    if date and time_of_day:
-        moment = f"{date}{time_of_day}"
-        content.FrameAcquisitionDateTime = content.FrameReferenceDateTime = moment
+    began, reference = shared.clock.began(plane), shared.clock.moment(plane.acquired)
+    if all(began) and all(reference):
+        content.FrameAcquisitionDateTime = "".join(began)
+        # PS3.3 C.7.6.16.2.2: the moment that the frame shows best, for which its contrast counts.
+        content.FrameReferenceDateTime = "".join(reference)
     return content
+
+
+def _diffusion(planes: Sequence[Plane], labels: Labels) -> list[dict[str, Dataset]]:
+    """Return the groups of the diffusion macro (PS3.3 C.8.13.5.9), which all frames have or none.
+
+    Derived images need no directionality, so it is left out where the direction is unknown.
+    """
+    found = [labels.diffusion(plane.counters) for plane in planes]
+    known = [diffusion for diffusion in found if diffusion is not None]
+    if len(known) < len(found):
+        return [{} for _ in planes]
+    made = []
+    for diffusion in known:
+        group = item(DiffusionBValue=diffusion.b_value)
+        if diffusion.direction:
+            group.DiffusionDirectionality = "DIRECTIONAL"
+            gradient = item(DiffusionGradientOrientation=list(diffusion.direction))
+            group.DiffusionGradientDirectionSequence = Items([gradient])
+        elif not diffusion.b_value:
+            group.DiffusionDirectionality = "NONE"
+        made.append({"MRDiffusionSequence": group})
+    return made
 
 
 def _trigger(plane: Plane, shared: SharedAttributes) -> dict[str, Dataset]:

@@ -14,7 +14,7 @@ from gadget.output.series import PlaneStore, Series
 from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL
 from jrsr_core.version import software_version
 
-from .identifiers import digest, make_uid, study_and_frame
+from .identifiers import digest, make_uid, scan_number, study_and_frame
 from .labels import Labels
 from .order import temporal_positions
 from .stored import StoredValues, stored_values
@@ -25,11 +25,15 @@ SERIES_PER_SCAN = 1000
 
 MAX_SCAN_NUMBER = 1_000_000
 
+MAX_DESCRIPTION = 64
+"""Characters of a DICOM long string."""
+
 TEXTS = (
     ("ProtocolName", "measurementInformation/protocolName", 64),
     ("PatientPosition", "measurementInformation/patientPosition", 16),
     ("BodyPartExamined", "studyInformation/bodyPartExamined", 16),
     ("InstitutionName", "acquisitionSystemInformation/institutionName", 64),
+    ("StationName", "acquisitionSystemInformation/stationName", 16),
     ("ManufacturerModelName", "acquisitionSystemInformation/systemModel", 64),
     ("DeviceSerialNumber", "acquisitionSystemInformation/deviceSerialNumber", 64),
 )
@@ -87,7 +91,7 @@ def shared_attributes(series: Series, labels: Labels, store: PlaneStore) -> Shar
         frame_of_reference=frame,
         uid=uid,
         number=_series_number(series, labels),
-        description=_series_description(series),
+        description=_series_description(series, labels),
         stored=stored_values(series),
         gap=_slice_distance(series.planes),
         clock=Clock(labels, store.earliest),
@@ -98,7 +102,7 @@ def shared_attributes(series: Series, labels: Labels, store: PlaneStore) -> Shar
 
 def _series_number(series: Series, labels: Labels) -> int:
     """Return a number that other scans of the study do not have, if the header numbers scans."""
-    scan = labels.number("measurementInformation/initialSeriesNumber") or 0.0
+    scan = labels.number("measurementInformation/initialSeriesNumber") or scan_number(labels)
     if not 0 < scan <= MAX_SCAN_NUMBER:
         return series.number
     return SERIES_PER_SCAN * round(scan) + series.number
@@ -118,16 +122,26 @@ def _slice_distance(planes: Sequence[Plane]) -> float | None:
     return float(steps.mean())
 
 
-def _series_description(series: Series) -> str:
+def _series_description(series: Series, labels: Labels) -> str:
+    """Return the name of the scan, cut so that the mark of the images follows it in full."""
+    names = ("seriesDescription", "protocolName")
+    named = (labels.text(f"measurementInformation/{name}") for name in names)
+    mark = _mark(series)
+    name = next(filter(None, named), "")[: max(MAX_DESCRIPTION - len(mark) - 1, 0)]
+    return f"{name.strip()} {mark}".strip()
+
+
+def _mark(series: Series) -> str:
+    """Return how the images of a series were made, and what is wrong with them."""
     first, meta = series.planes[0], series.planes[0].meta
+    part = "" if first.part == "MAGNITUDE" else f", {first.part.lower()}"
     if "JRSR_model" in meta:
-        text = f"JRSR {meta['JRSR_model']} {meta.get('JRSR_map', '')}".strip()
+        text = f"JRSR {meta['JRSR_model']} {meta.get('JRSR_map', '')}".strip() + part
     else:
-        part = "" if first.part == "MAGNITUDE" else f", {first.part.lower()}"
         text = f"ISMRMRD series {first.series}{part}"
     if n := sum(plane.is_fallback for plane in series.planes):
-        text = f"JRSR, {n} of {len(series.planes)} FALLBACK images"
-    return (text[:48] + ", INCOMPLETE" if series.is_incomplete else text)[:64]
+        text = f"JRSR, {n} of {len(series.planes)} FALLBACK images{part}"
+    return (text[:48] + ", INCOMPLETE" if series.is_incomplete else text)[:MAX_DESCRIPTION]
 
 
 def decimal(value: float) -> DSfloat:

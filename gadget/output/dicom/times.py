@@ -49,34 +49,50 @@ class Clock:
             "studyInformation/studyTime"
         )
 
-    def acquired(self, plane: Plane) -> tuple[str, str]:
-        """Return date and time of the acquisition of an image, each empty if it is unknown.
+    def began(self, plane: Plane) -> tuple[str, str]:
+        """Return date and time at which the acquisition of an image began, as `moment`."""
+        return self.moment(plane.began)
 
-        Stamps that cannot be times of day in the series count from its start.
+    def moment(self, stamp: int) -> tuple[str, str]:
+        """Return date and time of an acquisition time stamp, each empty if it is unknown.
+
+        Stamps that cannot be times of day in the series count from its start. The time of a study
+        only tells the day of a stamp, because scans may follow its start by many hours; so a stamp
+        without a vendor that is far from it has no known meaning.
         """
-        if not plane.acquired or not self._has_ticks:
+        if not stamp or not self.has_ticks:
             return "", ""
         date = datetime.strptime(self.date, "%Y%m%d") if self.date else NO_DATE
-        of_day = plane.acquired * TICK % DAY
+        of_day = stamp * TICK % DAY
         if not self.start:
             moment = date + of_day
         else:
             start = date + _time_of_day(self.start)
             since = (of_day - _time_of_day(self.start) - EARLIEST) % DAY + EARLIEST
-            if since > LATEST:
-                since = (plane.acquired - self.earliest) * TICK
+            if since > LATEST and self._has_series_time:
+                since = (stamp - self.earliest) * TICK
+            elif since > LATEST and not self._vendor:
+                return "", ""
             moment = start + since
         return moment.strftime("%Y%m%d") if self.date else "", moment.strftime("%H%M%S.%f")
 
     def triggered_ms(self, plane: Plane) -> float | None:
         """Return the time since the last trigger, None if it is unknown."""
         ms = plane.triggered * TICK / timedelta(milliseconds=1)
-        return ms if self._has_ticks and 0 < ms < LONGEST_TRIGGER_MS else None
+        return ms if self.has_ticks and 0 < ms < LONGEST_TRIGGER_MS else None
 
     @property
-    def _has_ticks(self) -> bool:
-        vendor = self.labels.text("acquisitionSystemInformation/systemVendor").upper()
-        return not vendor or "SIEMENS" in vendor
+    def _vendor(self) -> str:
+        return self.labels.text("acquisitionSystemInformation/systemVendor").upper()
+
+    @property
+    def has_ticks(self) -> bool:
+        """Whether time stamps are in units of `TICK`."""
+        return not self._vendor or "SIEMENS" in self._vendor
+
+    @property
+    def _has_series_time(self) -> bool:
+        return bool(self.labels.time("measurementInformation/seriesTime"))
 
 
 def _time_of_day(text: str) -> timedelta:

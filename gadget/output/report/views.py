@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
-from jrsr_core.calibration.settings import SR_FACTOR
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.matrix import hr_shape, lr_shape
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
@@ -64,7 +64,7 @@ def make_view(
     slice_ = plane_of(made)
     plain = fallback_image(recon, slice_, "")
     measured = ifft2c(crop_or_pad(slice_.kspace, slice_.lr_shape)).abs().square().sum(0).sqrt()
-    size = (SR_FACTOR * slice_.lr_shape[0], SR_FACTOR * slice_.lr_shape[1])
+    size = hr_shape(slice_.lr_shape)
     fov = image.geometry.fov_mm
     if isinstance(made, KSpaceVolume):
         own, maps = _plane(image.image), {k: _plane(v) for k, v in image.maps.items()}
@@ -107,14 +107,13 @@ def coverage(slice_: KSpaceSlice) -> np.ndarray:
     size = [min(n, m) for n, m in zip(slice_.acs.shape[-2:], mask.shape, strict=True)]
     block = crop_or_pad(torch.ones(tuple(size)), tuple(mask.shape)) > 0
     codes[block & (mask > 0)] = 3
-    hr = tuple(SR_FACTOR * n for n in slice_.lr_shape)
-    return crop_or_pad(codes, hr).numpy()
+    return crop_or_pad(codes, hr_shape(slice_.lr_shape)).numpy()
 
 
 def coil_magnitudes(calibrated: CalibratedSlice) -> list[np.ndarray]:
     """Return the magnitudes of the coil sensitivities on the LR grid, float32 ``(y, x)`` each."""
     csm = calibrated.sense.csm[0].cpu()
-    lr = (csm.shape[-2] // SR_FACTOR, csm.shape[-1] // SR_FACTOR)
+    lr = lr_shape((csm.shape[-2], csm.shape[-1]))
     return [_array(m) for m in sinc_interpolate(csm, lr)]
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gadget.output.base import Result, ScanJob, ScanWriter, spread
+from gadget.output.base import Result, ScanJob, ScanWriter
 from jrsr_core.data import ReconReport
 from jrsr_core.mrd.errors import PartialImage
+from jrsr_core.spread import spread
 
 from .page import ScanPage, ShownImage
 from .views import coil_magnitudes, coverage, make_view, plane_of

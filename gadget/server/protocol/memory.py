@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.cancellation import wait_until
 from jrsr_core.machine import physical_memory
 
 
@@ -72,9 +72,7 @@ class MemoryBudget:
             What the watch of this thread raises (`jrsr_core.cancellation.watched`).
         """
         with self._changed:
-            while not self._has_room(n_bytes):
-                self._changed.wait(0.05)
-                checkpoint()
+            wait_until(self._changed, lambda: self._has_room(n_bytes))
             self.n_image_bytes += n_bytes
         try:
             yield

@@ -1,7 +1,7 @@
 """Messages as values: those that are used are decoded, the others are kept as they came."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from struct import Struct
 
 import ismrmrd
 import numpy as np
@@ -9,7 +9,7 @@ from ismrmrd.hdf5 import image_header_dtype, waveform_header_dtype
 
 from jrsr_core.mrd.lines import HEAD_DTYPE, LineList, line_bytes
 
-from .wire import UINT32, UINT64, Id, ProtocolError, Stream, checked
+from .wire import UINT16, UINT32, UINT64, Id, ProtocolError, Stream, checked
 
 WAVEFORM_HEAD = np.dtype(
     [(name, waveform_header_dtype[name]) for name in waveform_header_dtype.names or ()], align=True
@@ -37,7 +37,7 @@ class ForwardedMessage:
 
     def to_bytes(self) -> bytes:
         """Return the whole message."""
-        return int(self.id).to_bytes(2, "little") + bytes(self.payload)
+        return UINT16.pack(self.id) + bytes(self.payload)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,40 +133,39 @@ def image_message(image: ismrmrd.Image) -> bytes:
         raise ValueError(f"image has pixels {pixels.shape}, its header says {wanted}")
     meta = image.attribute_string.encode("utf-8")
     head.attribute_string_len = len(meta)
-    parts = (Id.IMAGE.to_bytes(2, "little"), bytes(head), UINT64.pack(len(meta)), meta)
+    parts = (UINT16.pack(Id.IMAGE), bytes(head), UINT64.pack(len(meta)), meta)
     return b"".join(parts) + pixels.tobytes()
 
 
 def text_message(text: str) -> bytes:
     """Return a TEXT message."""
-    return _message(Id.TEXT, UINT32.pack, text)
+    return _message(Id.TEXT, UINT32, text.encode("utf-8"))
 
 
 def config_message(text: bytes) -> bytes:
     """Return a CONFIG message."""
-    return Id.CONFIG.to_bytes(2, "little") + UINT32.pack(len(text)) + text
+    return _message(Id.CONFIG, UINT32, text)
 
 
-def header_message(xml: str) -> bytes:
+def header_message(xml: bytes) -> bytes:
     """Return a HEADER message."""
-    return _message(Id.HEADER, UINT32.pack, xml)
+    return _message(Id.HEADER, UINT32, xml)
 
 
 def error_message(text: str) -> bytes:
     """Return an ERROR message, which only Gadgetron understands; its length has 64 bits."""
-    return _message(Id.ERROR, UINT64.pack, text)
+    return _message(Id.ERROR, UINT64, text.encode("utf-8"))
 
 
 def response_message(correlation: int, text: str) -> bytes:
     """Return the answer to a query."""
     data = text.encode("utf-8")
-    head = Id.RESPONSE.to_bytes(2, "little") + UINT64.pack(correlation)
+    head = UINT16.pack(Id.RESPONSE) + UINT64.pack(correlation)
     return head + UINT64.pack(len(data)) + data
 
 
-def _message(number: Id, pack: Callable[[int], bytes], text: str) -> bytes:
-    data = text.encode("utf-8")
-    return number.to_bytes(2, "little") + pack(len(data)) + data
+def _message(number: Id, length: Struct, data: bytes) -> bytes:
+    return UINT16.pack(number) + length.pack(len(data)) + data
 
 
 def decode(data: bytes | bytearray) -> str:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from jrsr_core.acs import MAX_LINES, Block, find_acs
 from jrsr_core.data import Vector
-from jrsr_core.mrd.accumulate import LineReader
+from jrsr_core.mrd.accumulate import LineReader, SummedLines
+from jrsr_core.mrd.averages import LineSums, sum_averages
 from jrsr_core.mrd.grid import sample_counts
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
@@ -35,7 +36,7 @@ def read_block(reader: LineReader, chosen: CalibrationLines) -> Tensor:
     -------
     Tensor
         complex64 ``(coil, ay, az, ax)``, of size 0 where the centre was not measured. Lines that
-        are not finite have no part in it.
+        are not finite, or zeros alone, have no part in it.
     """
     heads = reader.source.heads[chosen.lines]
     try:
@@ -46,14 +47,14 @@ def read_block(reader: LineReader, chosen: CalibrationLines) -> Tensor:
     n_columns = columns.stop - columns.start if chosen.is_plane else chosen.grid.nz
     block = chosen.grid._replace(ny=rows.stop - rows.start, nz=n_columns)
     chosen = replace(chosen, grid=block)
-    total, finite = reader.sum(chosen.lines, block, chosen.layout)
-    heads = heads[finite]
+    summed = _sum(reader, chosen)
+    heads = heads[summed.measured]
     try:
         rows, columns = _find(chosen.counts(heads), chosen)
     except ValueError:
         return _nothing(reader, chosen)
     counts = torch.from_numpy(sample_counts(heads, block, chosen.layout))
-    kspace = total / counts.clamp_min(1)[:, None]
+    kspace = summed.total / counts.clamp_min(1)[:, None]
     kspace = kspace.unflatten(0, (block.ny, block.nz)).permute(2, 0, 1, 3)
     if not chosen.is_plane:
         return kspace[:, rows, :, columns]
@@ -63,6 +64,15 @@ def read_block(reader: LineReader, chosen: CalibrationLines) -> Tensor:
     # The ACS of slices is fully sampled along the readout as well.
     measured = counts.unflatten(0, (block.ny, block.nz))[rows, columns].amin((0, 1))
     return kspace[..., find_acs(measured[None])[1]]
+
+
+def _sum(reader: LineReader, chosen: CalibrationLines) -> SummedLines:
+    """Add up calibration lines; those of one image as the image does."""
+    if chosen.kind == "frames":
+        return reader.sum(chosen.lines, chosen.grid, chosen.layout)
+    return sum_averages(
+        LineSums.of_samples(reader, chosen.lines, chosen.layout, chosen.grid)
+    ).summed
 
 
 def _find(counts: np.ndarray, chosen: CalibrationLines) -> Block:

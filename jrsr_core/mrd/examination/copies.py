@@ -8,7 +8,7 @@ import numpy as np
 
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.planning.plan import ScanPlan
-from jrsr_core.mrd.planning.received import line_numbers
+from jrsr_core.mrd.planning.received import distinct_lines
 
 N_COMPARED = 8
 """Lines of the image that are compared; equal noise in all of them is no coincidence."""
@@ -17,7 +17,7 @@ N_COMPARED = 8
 def are_copies(source: LineSource, plan: ScanPlan) -> bool:
     """Return whether all lines of the images are there several times, with equal samples."""
     lines = np.concatenate([*plan.groups.values()])
-    member = line_numbers(source.heads[lines])
+    member = distinct_lines(source.heads[lines]).member
     n_times = np.bincount(member)
     if n_times[0] == 1 or (n_times != n_times[0]).any():
         return False

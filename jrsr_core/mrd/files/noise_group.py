@@ -1,4 +1,4 @@
-"""The noise scan that another group of the file of a scan holds."""
+"""The noise scan that another group of the file of a scan holds; imports no torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

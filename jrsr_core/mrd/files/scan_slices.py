@@ -15,11 +15,9 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.noise import NoiseData, noise_of_scan
 from jrsr_core.mrd.numbering import Numbering
-from jrsr_core.mrd.planning.plan import ScanPlan
 
-from .noise_group import noise_scan
+from .other_noise import other_noise
 from .scan import ScanFile
 
 Data = KSpaceSlice | KSpaceVolume
@@ -58,7 +56,7 @@ class Scan(Sequence[Data], Closing):
                 self._file,
                 plan,
                 prewhiten=prewhiten,
-                noise=self._noise(noise_file, plan) if prewhiten else None,
+                noise=other_noise(self._file, plan, noise_file or "") if prewhiten else None,
                 n_virtual_coils=n_virtual_coils,
             )
         except BaseException:
@@ -68,20 +66,6 @@ class Scan(Sequence[Data], Closing):
         self.counters: tuple[Counters, ...] = tuple(plan.groups)
         numbering = Numbering(plan.header.encodings)
         self._origins = [self._origin(counters, numbering) for counters in self.counters]
-
-    def _noise(self, noise_file: Path | None, plan: ScanPlan) -> NoiseData | None:
-        """Return the noise of another file or of another group of this one, None for its own."""
-        if noise_file is not None:
-            with ScanFile(noise_file) as scan:
-                noise = noise_of_scan(scan.header, scan)
-            if noise is None:
-                raise BadScan(f"noise_file {noise_file} has no noise lines")
-            return noise.in_order(self._file.header.coil_names)
-        if len(plan.noise):
-            return None
-        with noise_scan(self._file, plan.n_coils) as other:
-            noise = None if other is None else noise_of_scan(other.header, other)
-        return noise and noise.in_order(self._file.header.coil_names)
 
     def _origin(self, counters: Counters, numbering: Numbering) -> ScanOrigin:
         return ScanOrigin(
@@ -113,8 +97,8 @@ class Scan(Sequence[Data], Closing):
         IndexError
             The scan has fewer.
         PartialImage
-            Samples that are not finite, or a measurement that broke off; its `rest` is the slice
-            of the other lines.
+            Samples that are not finite, averages that contradict each other, or a measurement that
+            broke off; its `rest` is the slice of the other lines.
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
@@ -176,7 +160,8 @@ def read_scan(
     FileNotFoundError
         No such file.
     BadScan, UnsupportedScan
-        The file is broken, or a kind of scan that is not reconstructed; both are `ValueError`.
+        The file, or `noise_file`, is broken, or a kind of scan that is not reconstructed; both are
+        `ValueError`.
     ValueError
         `n_virtual_coils` is no whole number, or out of range.
     """

@@ -3,20 +3,21 @@
 The places of k-space that an image measured, in their order in time, are its pattern. An image was
 broken off if its pattern is the beginning of that of another one and covers less of k-space (lines
 that calibrate do not count here: one contrast, set or repetition may measure them for all), or, in
-an order that changes, if it is of the last repetition and covers less than `MIN_SHARE` of what
-the others cover. It is the last thing that was measured: a complete image after it means that it
-was meant to be so (keyhole, frames with an ACS of their own). An image without a line near k = 0
-shows edges only, whatever the others are.
+an order that changes, if it is of the last repetition and covers less than `MIN_SHARE` of what the
+others cover. It is the last thing that was measured: a complete image after one of a pattern means
+that all images of the pattern were meant to be so (keyhole, frames with an ACS of their own). An
+image without a line near k = 0 shows edges only, whatever the others are.
 """
 
 from collections import Counter
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.grid import line_offsets
-from jrsr_core.mrd.lines import calibrates
+from jrsr_core.mrd.lines import ENCODE_STEPS, calibrates
 from jrsr_core.mrd.readout import LineLayout
 
 MIN_SHARE = 0.6
@@ -63,8 +64,7 @@ def incomplete_images(
 
 
 def _pattern(heads: np.ndarray) -> Pattern:
-    idx = heads["idx"]
-    steps = [idx["kspace_encode_step_1"], idx["kspace_encode_step_2"]]
+    steps = [heads["idx"][name] for name in ENCODE_STEPS]
     places = np.stack(steps, axis=-1).astype("<u2").tobytes()
     return Pattern(places, calibrates(heads).tobytes())
 
@@ -88,19 +88,30 @@ def _broken_off(
         for c, pattern in patterns.items():
             if c.repetition == last > 0 and sizes[pattern] < MIN_SHARE * typical:
                 whole.setdefault(pattern, int(typical))
-    found = {c for c in groups if patterns.get(c) in whole}
-    n_complete = sum(n for pattern, n in counts.items() if pattern not in whole)
-    if not found or len(found) > n_complete:
-        return {}
-    end = max(int(groups[c][-1]) for c in found)
-    complete = [c for c in groups if c in patterns and patterns[c] not in whole]
-    if any(int(groups[c][0]) > end for c in complete):
+    meant = _followed(patterns, whole, groups)
+    found = {c for c in groups if c in patterns and patterns[c] in whole.keys() - meant}
+    n_complete = sum(n for pattern, n in counts.items() if pattern not in whole or pattern in meant)
+    if len(found) > n_complete:
         return {}
     return {
         c: f"{sizes[patterns[c]]} of {whole[patterns[c]]} lines were measured: "
         "the scan broke off in this image"
         for c in found
     }
+
+
+def _followed(
+    patterns: Patterns, partial: Container[Pattern], groups: dict[Counters, np.ndarray]
+) -> set[Pattern]:
+    """Return the patterns of images after which one began whose pattern is not among `partial`.
+
+    Images whose lines are gone were measured before the others, in the order of `patterns`.
+    """
+    spans = {c: (n - len(patterns),) * 2 for n, c in enumerate(patterns)}
+    spans |= {c: (int(groups[c][0]), int(groups[c][-1])) for c in patterns if c in groups}
+    complete = [spans[c][0] for c, pattern in patterns.items() if pattern not in partial]
+    last = max(complete, default=-len(patterns))
+    return {pattern for c, pattern in patterns.items() if spans[c][1] < last}
 
 
 def _begun(pattern: Pattern, sizes: dict[Pattern, int]) -> int:

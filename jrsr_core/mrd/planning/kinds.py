@@ -9,7 +9,7 @@ from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import PHASE_CORRECTION, REVERSE, has_flag
+from jrsr_core.mrd.lines import ENCODE_STEPS, NESTING, PHASE_CORRECTION, REVERSE, has_flag
 from jrsr_core.mrd.stated_fov import check_crop
 
 
@@ -113,8 +113,11 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
     """Decline kinds of scans that need another reconstruction."""
     check_encoding(encoding)
     check_crop(encoding)
-    if has_flag(heads, PHASE_CORRECTION).any() and has_flag(heads[image], REVERSE).any():
-        raise UnsupportedScan("reversed lines with phase correction: this is an echo-planar scan")
+    if has_flag(heads, PHASE_CORRECTION).any() and _mixes_directions(heads[image]):
+        raise UnsupportedScan(
+            "reversed lines with phase correction, and others in the same image: "
+            "this is an echo-planar scan"
+        )
     partitions = np.unique(heads["idx"]["kspace_encode_step_2"][image])
     if len(partitions) > 1 and not encoding.is_3d:
         raise UnsupportedScan(
@@ -122,9 +125,17 @@ def _check_kind(encoding: Encoding, heads: np.ndarray, image: np.ndarray) -> Non
         )
 
 
+def _mixes_directions(heads: np.ndarray) -> bool:
+    """Return whether an image has readouts of both directions.
+
+    The echoes of a bipolar multi-echo scan alternate their direction, each is an image of its own.
+    """
+    image = distinct_rows([heads["idx"][name] for name in NESTING]).member
+    return len(distinct_rows([image, has_flag(heads, REVERSE)]).rows) > image.max() + 1
+
+
 def _check_number(heads: np.ndarray, image: np.ndarray) -> None:
     """Decline a handful of stray lines beside the images of another space."""
-    names = ("kspace_encode_step_1", "kspace_encode_step_2")
-    n = len(distinct_rows([heads["idx"][name][image] for name in names]).rows)
+    n = len(distinct_rows([heads["idx"][name][image] for name in ENCODE_STEPS]).rows)
     if n < MIN_LINES:
         raise UnsupportedScan(f"{n} phase-encode lines make no image")

@@ -24,18 +24,18 @@ from jrsr_core.mrd.geometry import (
     with_directions,
 )
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import IMAGE_COUNTERS, sort_lines
+from jrsr_core.mrd.lines import NESTING, sort_lines
 from jrsr_core.mrd.readout import LineLayout
 
 from .completeness import incomplete_images
 from .earlier import EarlierImages
 from .findings import NO_FINDINGS, ScanFindings
 from .kinds import flatten_encodings, reconstructible
+from .measurements import mixed_measurements
+from .outside import lines_outside
 from .positions import shared_place_note, split_slices
 from .received import COPIES, of_the_receiver, without_copies
 from .reference_lines import find_reference
-
-NESTING = (*IMAGE_COUNTERS, "slice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +134,11 @@ def plan_scan(
     _check_spaces(header, heads[lines])
     check_places(heads[lines])
     heads, earlier = with_directions(heads), earlier or EarlierImages()
-    lines, n_coils, general = of_the_receiver(header, heads, lines, rejected)
+    lines, n_coils, of_others, general = of_the_receiver(header, heads, lines)
+    rejected |= of_others
     if findings.has_copies:
-        lines = without_copies(heads, lines, rejected)
+        lines, copies = without_copies(heads, lines)
+        rejected |= copies
         general.append(COPIES)
     header, flattened = flatten_encodings(findings.applied(header), heads, lines)
     is_reference, mixed = find_reference(header, heads[lines])
@@ -153,8 +155,11 @@ def plan_scan(
     groups = _group(heads, image)
     keys = acs_keys(heads, groups, earlier.axes)
     calibration, misplaced = choose_calibration_lines(heads, groups, keys, reference, layouts)
-    rejected |= without_image | misplaced
-    by_space = (flattened, mixed, images.notes, _shared_places(heads, groups))
+    outside, far = lines_outside(heads, groups, layouts)
+    rejected |= without_image | misplaced | outside
+    measurements = mixed_measurements(heads, groups)
+    places = _shared_places(heads, groups)
+    by_space = (flattened, mixed, images.notes, places, far, measurements)
     return ScanPlan(
         header,
         layouts,

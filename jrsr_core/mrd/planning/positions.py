@@ -15,7 +15,7 @@ from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.geometry import MIN_COSINE
-from jrsr_core.mrd.lines import IMAGE_COUNTERS
+from jrsr_core.mrd.lines import ENCODE_STEPS, IMAGE_COUNTERS
 
 from .directions import check_directions
 
@@ -39,7 +39,7 @@ KINDS_PER_SLICE = 4
 """Ways in which the place of one slice may be written: opposite normals, rounded positions."""
 
 _PLACE = ("position", "slice_dir")
-_KEYS = ("kspace_encode_step_1", "kspace_encode_step_2", "average", *IMAGE_COUNTERS)
+_KEYS = (*ENCODE_STEPS, "average", *IMAGE_COUNTERS)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _slice_numbers(heads: np.ndarray, encoding: Encoding) -> np.ndarray | None:
             firsts.append(own[0])
     if len(firsts) == len(np.unique(kinds[:, 0])):
         return None
-    steps = [heads["idx"][f"kspace_encode_step_{i}"] for i in (1, 2)]
+    steps = [heads["idx"][name] for name in ENCODE_STEPS]
     sizes = np.bincount(distinct_rows([slices[member], *steps]).rows[:, 0])
     if min(sizes) < MIN_SHARE * max(sizes):
         raise UnsupportedScan(

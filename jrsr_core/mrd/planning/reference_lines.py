@@ -11,16 +11,13 @@ import numpy as np
 
 from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import IMAGE_COUNTERS, only_calibrates
+from jrsr_core.mrd.lines import ENCODE_STEPS, NESTING, only_calibrates
 
 UNSTATED = ("none", "other")
 """Calibration modes that leave open what calibration lines are; `none` stands for no mode."""
 
 MIN_SHARE = 0.5
 """Image lines among the calibration lines whose places a separate scan measures as well."""
-
-_IMAGE = (*IMAGE_COUNTERS, "slice")
-_STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 
 
 class Repeated(NamedTuple):
@@ -77,8 +74,9 @@ def _note(mode: str, n_lines: int, repeated: Repeated, is_separate: bool) -> str
 
 def _repeated(heads: np.ndarray, only: np.ndarray) -> Repeated:
     """Compare the places of lines that only calibrate with those of the image lines."""
-    image = distinct_rows([heads["idx"][name] for name in _IMAGE]).member
-    table = np.stack([image, *(heads["idx"][name] for name in _STEPS)], axis=-1).astype(np.int64)
+    image = distinct_rows([heads["idx"][name] for name in NESTING]).member
+    columns = [image, *(heads["idx"][name] for name in ENCODE_STEPS)]
+    table = np.stack(columns, axis=-1).astype(np.int64)
     block, others = (distinct_rows(list(table[part].T)).rows for part in (only, ~only))
     low, high = np.full((image.max() + 1, 2), 2**16), np.full((image.max() + 1, 2), -1)
     np.minimum.at(low, block[:, 0], block[:, 1:])

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.data import Vector
+from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import encode, noise_std_for
@@ -26,7 +27,7 @@ from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.simulation.protocols import SR_FACTOR, Protocol, load_image, simulate_protocol
+from jrsr_core.simulation.protocols import Protocol, load_image, simulate_protocol
 
 from .request import REFERENCES, ScanRequest, SimulationError
 

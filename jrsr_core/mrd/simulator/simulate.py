@@ -11,7 +11,7 @@ from torch import Tensor
 from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.data import Counters, Vector
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines import FRAME_COUNTERS, LineList
 from jrsr_core.simulation.acquisition import white_noise
 from jrsr_core.simulation.protocols import Protocol, find_protocol
 
@@ -35,8 +35,6 @@ from .noiseless import (
 from .request import REFERENCES, ScanRequest, SimulationError
 
 TE_MS = 10.0
-FRAME_COUNTERS = ("repetition", "set", "phase", "contrast", "average", "slice")
-"""Counters of the frames in the order of time, the last one fastest."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class TestModels:
         for entry in entries:
             command = ("recon", tmp_path / "scan.h5", "--dry-run", "--model", entry["model"])
             is_there = jrsr(capfd, *command).code == 0
-            assert is_there == (entry["weights"] != "not installed"), entry
+            assert is_there == (entry["weights"] != "not shipped"), entry
 
     def test_one_model(self, capfd):
         card = list_shipped()["jrsr-dc"]

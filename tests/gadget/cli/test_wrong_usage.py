@@ -24,7 +24,11 @@ WRONG = {
     "recon scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
     "recon scan.h5 -o two.h5 --set noise_file=two.h5 --overwrite": "two.h5 would be replaced by",
     "recon scan.h5 -o link.h5 --overwrite": "scan.h5 would be replaced by its own output",
-    "recon scan.h5 --log two.h5": "log file two.h5 exists and is not text",
+    "recon scan.h5 --log binary": "log file binary exists and is not text",
+    "recon scan.h5 --log two.h5": "--log two.h5 has the extension .h5 of output in format mrd",
+    "recon scan.h5 -o new --report --log new/scan_jrsr.html": "extension .html of output in format",
+    "recon scan.h5 -o x.html --log x.html": "--log x.html and -o x.html are one file",
+    "recon scan.h5 -o new --log ./new": "--log new and -o new are one file",
     "send scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
     "send scan.h5 -o two.h5 --chain two.h5 --overwrite": "two.h5 would be replaced by its own",
     "stream -i scan.h5 -o scan.h5 --overwrite": "scan.h5 would be replaced by its own output",
@@ -56,6 +60,7 @@ def folder(tmp_path_factory):
     for name in ("scan.h5", "two.h5"):
         write_small_scan(path / name)
     (path / "empty").mkdir()
+    (path / "binary").write_bytes(b"\0")
     (path / "link.h5").symlink_to("scan.h5")
     classic(path, [an_image(1)])
     (path / "classic" / "series001_00001.dcm").rename(path / "a.dcm")

@@ -33,7 +33,9 @@ def test_images_of_others(tmp_path, capfd):
     image.image_index, image.image_series_index = 1, 4
     with ismrmrd.Dataset(str(tmp_path / "out.h5"), "2026-01-01 10:00:00") as dataset:
         dataset.append_image("image_4", image)
-    assert jrsr(capfd, "convert", tmp_path / "out.h5").code == 0
+    made = jrsr(capfd, "convert", tmp_path / "out.h5")
+    assert made.code == 0
+    assert made.err == "jrsr: out.h5: 1 images have no orientation: axial images are assumed\n"
     ds = pydicom.dcmread(tmp_path / "out_dicom" / "series004_00001.dcm")
     np.testing.assert_allclose(values(ds), np.arange(48).reshape(6, 8), atol=0.01)
     assert list(ds.PixelSpacing) == [20, 20] and "JRSR" not in ds.SeriesDescription
@@ -111,6 +113,39 @@ def test_images_that_lie_nowhere(tmp_path, capfd, name):
         jrsr(capfd, "convert", path, "--format", "nifti"), 1, f"{name} is [nan, nan, nan]"
     )
     assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
+
+
+@pytest.mark.parametrize(
+    ("given", "row", "column"),
+    [
+        ({"read_dir": (0, 1, 0), "slice_dir": (1, 0, 0)}, [0, 1, 0], [0, 0, 1]),
+        ({"phase_dir": (0, 0, 1), "slice_dir": (1, 0, 0)}, [0, 1, 0], [0, 0, 1]),
+        ({"read_dir": (0, 1, 0), "phase_dir": (0, 0, 1)}, [0, 1, 0], [0, 0, 1]),
+        ({"slice_dir": (0, 0, 1)}, [1, 0, 0], [0, 1, 0]),
+    ],
+)
+def test_a_missing_direction_follows_from_the_others(tmp_path, capfd, given, row, column):
+    _write_placed(tmp_path / "images.h5", given)
+    made = jrsr(capfd, "convert", tmp_path / "images.h5")
+    assert made.code == 0 and ("no orientation" in made.err) == (len(given) < 2)
+    (file,) = (tmp_path / "images_dicom").iterdir()
+    assert pydicom.dcmread(file).ImageOrientationPatient == [*row, *column]
+
+
+@pytest.mark.parametrize("given", [{"slice_dir": (1, 0, 0)}, {"read_dir": (0, 1, 0)}])
+def test_a_lone_direction_that_is_not_axial_is_refused(tmp_path, capfd, given):
+    _write_placed(tmp_path / "images.h5", given)
+    words = "without another direction: an orientation needs two of read_dir, phase_dir and slice_"
+    assert_one_line(jrsr(capfd, "convert", tmp_path / "images.h5"), 1, words)
+
+
+def _write_placed(path, directions):
+    image = ismrmrd.Image.from_array(np.ones((6, 8), np.float32), transpose=False)
+    image.field_of_view = (160, 120, 5)
+    for name, axis in directions.items():
+        setattr(image, name, axis)
+    with ismrmrd.Dataset(str(path)) as dataset:
+        dataset.append_image("image_0", image)
 
 
 def test_images_of_one_place_and_equal_counters_are_frames(tmp_path, capfd):

@@ -45,6 +45,19 @@ def test_a_group_is_chosen_and_whitened_by_the_noise_of_the_other(path, capfd, u
     assert np.array_equal(pixels(out), pixels(whole))
 
 
+@pytest.mark.parametrize("setting", ["prewhiten=false", "noise_file={whole}"])
+def test_the_other_group_is_not_read_where_its_noise_is_not_wanted(path, capfd, setting):
+    """A broken noise scan does not stop a scan that does not need it."""
+    whole, out = path.parent / "whole.h5", path.parent / "out.h5"
+    with h5py.File(path, "r+") as file:
+        del file["dataset_1/xml"]
+    option = ("--set", setting.format(whole=whole))
+    arguments = (path, "--dataset", "dataset_2", "-o", out, *NO_WEIGHTS)
+    assert jrsr(capfd, "recon", *arguments).code == 1
+    done = jrsr(capfd, "recon", *arguments, *option)
+    assert done.code == 0, done
+
+
 def test_a_group_that_is_not_there_is_named_with_those_that_are(path, capfd):
     outcome = jrsr(capfd, "check", path, "--dataset", "dataset_3", *NO_WEIGHTS)
     assert outcome.code == 1

@@ -95,7 +95,7 @@ CHANGES = {
     "model": "cg-sense+bicubic",
     "n_virtual_coils": "2",
     "kernel_width": "5",
-    "threshold": "0.3",
+    "threshold": "0.1",
     "crop": "0.99",
     "prewhiten": "false",
     "output": "complex",
@@ -108,7 +108,7 @@ def noisy_scan(tmp_path_factory):
     """A scan on which every option matters, and its default images."""
     folder = tmp_path_factory.mktemp("options")
     write_small_scan(
-        folder / "scan.h5", acceleration=2, n_coils=6, noise=20 * noise_samples(n_coils=6)
+        folder / "scan.h5", acceleration=2, n_coils=6, noise=5 * noise_samples(n_coils=6)
     )
     return folder
 

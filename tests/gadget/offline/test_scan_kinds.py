@@ -190,9 +190,11 @@ def test_noise_of_an_earlier_file(tmp_path, capfd):
     np.testing.assert_allclose(images[1], images[0], atol=1e-4 * images[0].max())
     assert np.abs(images[2] - images[1]).max() > 1e-4 * images[0].max()
     outcome = jrsr(capfd, "recon", without, *FAST, "--set", f"noise_file={without}")
-    assert_one_line(outcome, 2, "has no noise lines")
+    assert_one_line(outcome, 2, f"noise_file {without} has no noise lines")
+    outcome = jrsr(capfd, "recon", without, *FAST, "--set", f"noise_file={tmp_path / 'out.h5'}")
+    assert_one_line(outcome, 2, f"noise_file {tmp_path / 'out.h5'}: images, which have no raw data")
     outcome = jrsr(capfd, "recon", without, *FAST, "--set", "noise_file=nowhere.h5")
-    assert_one_line(outcome, 2, "nowhere.h5: no such file")
+    assert_one_line(outcome, 2, "noise_file nowhere.h5: no such file")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Times, numbers, order and texts of DICOM images."""
 
+import ismrmrd
 import numpy as np
 import pydicom
 import pytest
@@ -33,6 +34,9 @@ def header(vendor="SIEMENS", study="", measurement="", sequence="") -> str:
 SERIES = "<seriesDate>2024-05-06</seriesDate><seriesTime>10:24:00</seriesTime>"
 
 
+IS_NOISE = 1 << (ismrmrd.ACQ_IS_NOISE_MEASUREMENT - 1)
+
+
 def ticks(hours=0, minutes=0, seconds=0.0) -> int:
     return round((60 * (60 * hours + minutes) + seconds) / 2.5e-3)
 
@@ -62,6 +66,79 @@ def test_acquisition_times(tmp_path, measurement, stamps, expected):
         start = "102400" if measurement else None
         assert ds.get("ContentTime") == (ds.get("AcquisitionTime") or start)
         assert ds.get("ContentDate", "") == ("20240506" if measurement else "")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "study_time", "expected"),
+    [
+        ("SIEMENS", "03:00:00", "101112.500000"),
+        ("SIEMENS", "10:00:00", "101112.500000"),
+        ("", "10:00:00", "101112.500000"),
+        # Stamps without a vendor that cannot be those of this study.
+        ("", "03:00:00", None),
+    ],
+)
+def test_the_time_of_the_study_is_none_of_a_scan(tmp_path, vendor, study_time, expected):
+    study = f"<studyDate>2024-05-06</studyDate><studyTime>{study_time}</studyTime>"
+    image = an_image(1.0, acquisition_time_stamp=ticks(10, 11, 12.5))
+    (ds,) = classic(tmp_path, [image], header(vendor, study=study))
+    assert ds.get("AcquisitionTime") == expected
+
+
+def test_an_acquisition_begins_with_its_first_line(tmp_path):
+    """The header of an image has the time of the k-space centre."""
+    image = an_image(
+        1.0,
+        acquisition_time_stamp=ticks(10, 25, 30),
+        meta={"JRSR_first_time_stamp": ticks(10, 25)},
+    )
+    xml = header(measurement=SERIES)
+    (ds,) = classic(tmp_path, [image], xml)
+    assert ds.AcquisitionTime == "102500.000000"
+    (whole,) = enhanced(tmp_path, [image], xml)
+    (frame,) = whole.PerFrameFunctionalGroupsSequence
+    content = frame.FrameContentSequence[0]
+    assert whole.AcquisitionDateTime == content.FrameAcquisitionDateTime == "20240506102500.000000"
+    assert content.FrameReferenceDateTime == "20240506102530.000000"
+
+
+@pytest.mark.parametrize("stamp", ["-5", "x", "1.5", "1e12", "0", "nan"])
+def test_a_first_time_stamp_that_is_none_is_not_used(tmp_path, stamp):
+    image = an_image(
+        1.0, acquisition_time_stamp=ticks(10, 25), meta={"JRSR_first_time_stamp": stamp}
+    )
+    (ds,) = classic(tmp_path, [image], header(measurement=SERIES))
+    assert ds.AcquisitionTime == "102500.000000"
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (ticks(10, 24, 30), "102430.000000"),
+        # The last lines follow midnight, from which the stamps count.
+        (ticks(23, 59, 59.95), "235959.950000"),
+    ],
+)
+def test_a_reconstructed_image_has_the_time_of_its_first_line(tmp_path, capfd, first, expected):
+    def stamped(xml, lines):
+        is_noise = lines.heads["flags"] & IS_NOISE > 0
+        stamps = first + np.arange(len(is_noise)) - is_noise.sum()
+        assert is_noise[: is_noise.sum()].all(), "the noise lines, which are in no image, are first"
+        lines.heads["acquisition_time_stamp"] = stamps % ticks(24)
+        start = SERIES.replace("10:24:00", f"{expected[:2]}:{expected[2:4]}:00")
+        for old, new in (("<measurementInformation>", start), ("<systemVendor>", "SIEMENS ")):
+            assert old in xml
+            xml = xml.replace(old, old + new)
+        return xml, lines
+
+    write_small_scan(tmp_path / "scan.h5", stamped)
+    command = ("recon", tmp_path / "scan.h5", *FAST, "--format", "mrd,dicom")
+    assert jrsr(capfd, *command).code == 0
+    (ds,) = read_folder(tmp_path / "scan_jrsr_dicom")
+    assert ds.AcquisitionTime == expected
+    (image,) = ImageFile(tmp_path / "scan_jrsr.h5")
+    assert image.meta["JRSR_first_time_stamp"] == str(first)
+    assert (image.acquisition_time_stamp - first) % ticks(24) > 0, "that of the k-space centre"
 
 
 def test_a_scan_over_midnight_has_two_dates(tmp_path):
@@ -145,6 +222,61 @@ def test_series_numbers_begin_at_that_of_the_scan(tmp_path, number, expected):
     numbers = [ds.SeriesNumber for ds in classic(tmp_path, images, xml)]
     assert numbers == [expected, expected + 100]
     assert [ds.SeriesNumber for ds in enhanced(tmp_path, images, xml)] == numbers
+
+
+def test_scans_of_a_siemens_session_are_numbered_by_their_measurement(tmp_path):
+    named = "<measurementID>45387_123456_123457_55</measurementID>"
+    numbers = [
+        classic(tmp_path, [an_image(1.0)], header(measurement=texts))[0].SeriesNumber
+        for texts in (named, f"{named}<initialSeriesNumber>4</initialSeriesNumber>")
+    ]
+    assert numbers == [55001, 4001]
+
+
+NETWORK = {"JRSR_model": "jrsr-dc"}
+SECOND = {"image_index": 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "expected"),
+    [
+        ({"protocolName": "t2_tse"}, [an_image(meta=NETWORK)], "t2_tse JRSR jrsr-dc"),
+        (
+            {"protocolName": "t2_tse", "seriesDescription": "T2 axial"},
+            [an_image(meta=NETWORK | {"JRSR_map": "unmeasured"})],
+            "T2 axial JRSR jrsr-dc unmeasured",
+        ),
+        ({}, [an_image(meta=NETWORK)], "JRSR jrsr-dc"),
+        ({"protocolName": "t2_tse"}, [an_image()], "t2_tse ISMRMRD series 1"),
+        (
+            {"protocolName": 9 * "t2_tse_tra "},
+            [an_image(meta=NETWORK), an_image(meta=NETWORK | {"JRSR_fallback": "x"}, **SECOND)],
+            "t2_tse_tra t2_tse_tra t2_tse_tra t2 JRSR, 1 of 2 FALLBACK images",
+        ),
+    ],
+)
+def test_series_are_named_by_their_scan_and_marked(tmp_path, names, images, expected):
+    texts = "".join(f"<{name}>{text}</{name}>" for name, text in names.items())
+    for ds in classic(tmp_path, images, header(measurement=texts)):
+        assert ds.SeriesDescription == expected and len(expected) <= 64
+
+
+def test_the_mark_of_incomplete_volumes_is_kept(tmp_path):
+    images = [
+        an_image(place=8.0 * s, slice=s, repetition=r, image_index=1 + s + 2 * r, meta=NETWORK)
+        for r, s in ((0, 0), (0, 1), (1, 0))
+    ]
+    xml = header(measurement=f"<protocolName>{64 * 'x'}</protocolName>")
+    found = {ds.SeriesDescription for ds in classic(tmp_path, images, xml)}
+    assert found == {f"{51 * 'x'} JRSR jrsr-dc", f"{39 * 'x'} JRSR jrsr-dc, INCOMPLETE"}
+
+
+def test_the_station_has_its_name(tmp_path):
+    name = "<stationName>MRC40123</stationName><systemVendor>"
+    (ds,) = classic(tmp_path, [an_image()], header().replace("<systemVendor>", name))
+    assert ds.StationName == "MRC40123"
+    (ds,) = classic(tmp_path, [an_image()], header())
+    assert "StationName" not in ds
 
 
 @pytest.mark.parametrize(

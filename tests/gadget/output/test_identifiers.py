@@ -56,6 +56,58 @@ def test_measurements_of_a_session_share_their_study(tmp_path):
     assert identifiers(tmp_path, header(SIEMENS, **facts), 3.0) == one, "the content has no part"
 
 
+EXAMINATION = {"patientID": "P-17", "studyDate": "2020-01-01", "studyTime": "10:00:00"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        EXAMINATION,
+        {"patientName": "A^B", "studyDate": "2020-01-01", "accessionNumber": "A7"},
+        {"patientID": "P-17", "studyDate": "2020-01-01", "studyID": "20417"},
+    ],
+)
+@pytest.mark.parametrize("measurements", [("", ""), ("m-3", "m-4"), ("scan", "")])
+def test_scans_of_an_examination_that_the_labels_identify_share_their_study(
+    tmp_path, facts, measurements
+):
+    headers = [
+        header(name, **facts).replace("HFS", position)
+        for name, position in zip(measurements, ("HFS", "FFS"), strict=True)
+    ]
+    one, other = (identifiers(tmp_path, xml) for xml in headers)
+    assert one[0] == other[0] and one[1] != other[1]
+
+
+@pytest.mark.parametrize("fact", EXAMINATION)
+def test_other_examinations_have_other_studies(tmp_path, fact):
+    changed = {"patientID": "P-18", "studyDate": "2020-01-02", "studyTime": "11:00:00"}
+    one, other = (
+        identifiers(tmp_path, header("m-3", **facts))
+        for facts in (EXAMINATION, EXAMINATION | {fact: changed[fact]})
+    )
+    assert one[0] != other[0]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"patientID": "anonymous"},
+        {"patientID": "xxxx"},
+        {"patientID": "000"},
+        {"studyTime": "00:00:00"},
+        {"studyTime": ""},
+        {"studyTime": "", "studyID": "1"},
+        {"studyDate": ""},
+    ],
+)
+def test_labels_of_many_examinations_identify_none(tmp_path, facts):
+    one, other = (
+        identifiers(tmp_path, header(name, **EXAMINATION | facts)) for name in ("m-3", "m-4")
+    )
+    assert one[0] != other[0]
+
+
 @pytest.mark.parametrize("name", ["scan_00", "knee_1_2_", "1_2_", "1_2_3_4_"])
 def test_other_names_of_measurements_are_not_taken_apart(tmp_path, name):
     one, other = (identifiers(tmp_path, header(f"{name}{n}")) for n in (1, 2))

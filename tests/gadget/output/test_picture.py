@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from gadget.output.base import spread
 from gadget.output.comparison import draw_comparison
 from gadget.output.picture import (
     BACKGROUND,
@@ -32,12 +31,6 @@ def written(monkeypatch):
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
     return texts
-
-
-def test_tiles_are_spread_over_long_scans():
-    assert spread(3, 64) == [0, 1, 2] and spread(1, 64) == [0]
-    picked = spread(1000, 64)
-    assert len(set(picked)) == 64 and picked[0] == 0 and picked[-1] == 999
 
 
 def test_grey_scale():
@@ -85,6 +78,7 @@ def test_pixels_keep_their_proportion():
     assert in_proportion(tile, (2.0, 1.0)).size == (20, 20)
     assert in_proportion(tile, (1.0, 1.5)).size == (30, 10)
     assert in_proportion(tile, (1.0, 1.0)) is tile
+    assert in_proportion(tile, (1e-3, 1e6)).size == (64 * 20, 10), "bounded, whatever is stated"
 
 
 def test_a_comparison_names_every_number(written):

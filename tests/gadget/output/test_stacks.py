@@ -9,9 +9,9 @@ from gadget.output.nifti import NiftiWriter
 from tests.helpers.other_images import an_image, classic, enhanced
 
 
-def written(folder, images):
+def written(folder, images, xml="<ismrmrdHeader/>"):
     """Shape, first slice position, slice distance and values along z of every file."""
-    with NiftiWriter(folder / "a.nii.gz", "<ismrmrdHeader/>", overwrite=True) as writer:
+    with NiftiWriter(folder / "a.nii.gz", xml, overwrite=True) as writer:
         for image in images:
             writer.write(image)
     # The file without a suffix is the first one.
@@ -139,3 +139,66 @@ def test_repetitions_at_one_place_are_frames(tmp_path):
     assert [image.shape for image in written(tmp_path, images)] == [(8, 6, 1, 3)] * 2
     times = [ds.TemporalPositionIdentifier for ds in classic(tmp_path, images)]
     assert times == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("size", [(320, 240, 5), (160, 120, 7)])
+def test_slices_of_other_voxels_are_no_slices_of_the_stack(tmp_path, size):
+    """A larger field of view, a larger thickness, in the middle of a stack."""
+    fields = [(160, 120, 5), size, (160, 120, 5)]
+    images = slices_at([0, 6, 12], field_of_view=fields)
+    found = [
+        (z_of(image), [round(float(mm), 3) for mm in image.header.get_zooms()])
+        for image in written(tmp_path, images)
+    ]
+    x, y, z = size
+    assert found == [([0, 12], [20, 20, 12]), ([6], [x / 8, y / 6, z])]
+    wholes = enhanced(tmp_path, images)
+    spacings = [
+        (ds.NumberOfFrames, float(measures.PixelSpacing[0]), float(measures.SliceThickness))
+        for ds in wholes
+        for measures in ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    ]
+    assert spacings == [(2, 20, 5), (1, y / 6, z)]
+
+
+DAY = 34_560_000
+"""Ticks of 2.5 ms."""
+
+
+def system(vendor):
+    system = f"<systemVendor>{vendor}</systemVendor>"
+    return (
+        f"<ismrmrdHeader><acquisitionSystemInformation>{system}</acquisitionSystemInformation>"
+        "</ismrmrdHeader>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stamps", "counter", "vendor", "seconds"),
+    [
+        ([1000, 3560, 6120], "repetition", "SIEMENS", 6.4),
+        ([1000, 3560, 6140], "repetition", "", 6.425),
+        ([DAY - 1000, 1560, 4120], "repetition", "SIEMENS", 6.4),
+        ([1000, 3560, 6820], "repetition", "SIEMENS", None),
+        ([0, 2560, 5120], "repetition", "SIEMENS", None),
+        ([1000, 1000, 1000], "repetition", "SIEMENS", None),
+        ([1000, 3560, 6120], "repetition", "GE MEDICAL SYSTEMS", None),
+        ([1000, 3560, 6120], "contrast", "SIEMENS", None),
+        ([1000, 3560, 6120], "set", "SIEMENS", None),
+    ],
+)
+def test_repetitions_have_their_distance_in_time(tmp_path, stamps, counter, vendor, seconds):
+    images = [
+        an_image(1.0 + i, image_index=i + 1, acquisition_time_stamp=stamp, **{counter: i})
+        for i, stamp in enumerate(stamps)
+    ]
+    (image,) = written(tmp_path, images, system(vendor))
+    assert image.shape == (8, 6, 1, 3)
+    unit = "unknown" if seconds is None else "sec"
+    assert image.header.get_xyzt_units() == ("mm", unit)
+    assert float(image.header.get_zooms()[3]) == pytest.approx(seconds or 1.0)
+
+
+def test_a_header_that_is_none_keeps_no_image_from_its_file(tmp_path):
+    (image,) = written(tmp_path, slices_at([0, 5]), "no XML")
+    assert z_of(image) == [0, 5]

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gadget.errors import Exit
+from gadget.server.counts import Health
 from gadget.server.health import parse_report
 from gadget.server.progress import Progress, expected_images
 from gadget.server.protocol.messages import response_message
+from gadget.server.session import Outcome
 from gadget.settings import Settings
 from jrsr_core.mrd.header import parse_header
 from tests.helpers.commands import assert_one_line, jrsr
@@ -85,6 +88,17 @@ def test_health_shows_the_scans_that_are_going_on(scan, capfd):
     assert re.search(r"127\.0\.0\.1:\d+: \d of 3 images in \d+ s, ", second)
     assert after["scans"] == [] and after["connections"] == 0
     assert (after["scans_done"], after["images"], after["fallback_images"]) == (1, N_SLICES, 0)
+
+
+def test_a_scan_that_failed_is_not_done():
+    health = Health()
+    for code in (Exit.DONE, Exit.FALLBACK, Exit.FAILED, Exit.DECLINED):
+        health.opened()
+        health.closed(Outcome(code))
+    health.opened()
+    health.closed(None)
+    report = health.report(0, 0, [], [])
+    assert (report["scans_done"], report["scans_failed"]) == (2, 2)
 
 
 @pytest.mark.parametrize(

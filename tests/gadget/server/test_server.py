@@ -160,7 +160,7 @@ def test_four_at_once_with_one_model(scan):
             assert_images(answer.images, scan.expected())
         wait_until(lambda: server.health.n_open == 0)
         assert len(loaded) == 1
-        assert (server.health.n_scans, server.health.n_images) == (4, 24)
+        assert (server.health.n_done, server.health.n_images) == (4, 24)
 
 
 @pytest.mark.parametrize(
@@ -327,13 +327,14 @@ def test_a_peer_that_is_gone_leaves_nothing_behind(server, scan, cut, reset):
     whole = b"".join([layouts.config(""), layouts.header(scan.header.xml), *scan.lines_alone])
     before = threading.active_count()
     wait_until(lambda: server.health.n_open == 0)
-    done = server.health.n_scans
+    failed, done = server.health.n_failed, server.health.n_done
     peer = Peer.to(server.port).send(whole[:cut])
     wait_until(lambda: server.health.n_open >= 1)
     peer.drop(reset=reset)
     wait_until(lambda: server.health.n_open == 0 and threading.active_count() <= before)
     assert not server.connections
-    assert server.health.n_scans <= done + 1
+    assert server.health.n_failed <= failed + 1
+    assert server.health.n_done == done
     assert_images(gadgetron(server, scan, scan.lines_alone).images, scan.expected())
 
 

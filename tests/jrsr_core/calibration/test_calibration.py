@@ -1,5 +1,6 @@
 """Whitening, ACS, coil compression, intensity scale and noise level on synthetic scans."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -155,6 +156,17 @@ def test_no_acs_is_an_error():
         cut_acs(random_complex(2, 8, 8), mask)
 
 
+def test_an_acs_is_found_in_lists_and_not_in_what_is_no_mask():
+    assert find_acs([[0, 1, 0], [1, 1, 1], [0, 1, 0]]) == (slice(1, 2), slice(0, 3))
+    for mask, message in (
+        (None, "mask is None, expected an array of numbers"),
+        (np.ones((0, 0)), r"mask is \(0, 0\), expected at least one sample along every axis"),
+        (np.ma.masked_array(np.ones((4, 4)), np.eye(4)), "mask has 4 elements masked"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            find_acs(mask)
+
+
 # Coil compression
 
 SHAPES = [(48, 64), (47, 63)]
@@ -274,6 +286,10 @@ def test_compression_errors():
         gcc(kspace[..., :32])
     with pytest.raises(ValueError, match="n_virtual is 0"):
         CoilCompressor.scc(kspace, 0)
+    with pytest.raises(ValueError, match=r"n_virtual is 4\.5, expected a whole number"):
+        CoilCompressor.scc(kspace, 4.5)
+    with pytest.raises(ValueError, match=r"readout_size is 64\.0, expected a whole number"):
+        CoilCompressor.gcc(kspace, 3, 64.0)
     with pytest.raises(ValueError, match="acs has 64 samples along kx, readout 32"):
         CoilCompressor.gcc(kspace, 3, 32)
     with pytest.raises(ValueError, match="window is 4"):

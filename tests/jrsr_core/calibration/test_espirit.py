@@ -222,8 +222,18 @@ def test_noise_below_the_threshold_is_not_even_asked_for():
             {"crop": 1, "n_maps": 2},
             "crop is 1, expected a number from 0.0 to 0.99",
         ),
-        (random_complex(2, 24, 24), {"kernel_width": 0}, "kernel_width is 0x0, at least 1x1"),
-        (random_complex(2, 24, 24), {"image_shape": (1, 48)}, r"image_shape is \(1, 48\), each"),
+        (random_complex(2, 24, 24), {"kernel_width": 0}, "kernel_width is 0, expected a whole"),
+        (random_complex(2, 24, 24), {"kernel_width": 2.5}, "kernel_width is 2.5, expected a whole"),
+        (
+            random_complex(2, 24, 24),
+            {"kernel_width": (6, 0)},
+            r"kernel_width is \(6, 0\), expected",
+        ),
+        (random_complex(2, 24, 24), {"n_maps": 1.5}, "n_maps is 1.5, expected a whole number"),
+        (random_complex(2, 24, 24), {"image_shape": (1, 48)}, r"image_shape is \(1, 48\), exp"),
+        (random_complex(2, 24, 24), {"image_shape": (256,)}, r"image_shape is \(256,\), expected"),
+        (random_complex(2, 24, 24), {"image_shape": (32.0, 32.0)}, "of at least 2"),
+        (random_complex(2, 24, 24), {"image_shape": 256}, r"image_shape is 256, expected \(y, x\)"),
     ],
 )
 def test_bad_input_is_named(acs, kwargs, text):

@@ -102,7 +102,9 @@ def test_a_noise_only_coil_costs_nothing():
 
 
 def test_with_noise_lines_the_covariance_decides():
-    noise = noise_like(torch.zeros(12, 4096, dtype=torch.complex64), 1.0)
+    one = noise_std_for(kspace_of(12, float("inf")), 25)
+    noise = noise_like(torch.zeros(12, 4096, dtype=torch.complex64), one)
+    noise[LOUD_COIL] *= 25.0
     (made,) = assembled(*loud_scan(noise=noise))
     assert made.noise_std is not None
     assert not [n for n in made.notes if "noisier" in n]

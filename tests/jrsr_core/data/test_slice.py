@@ -1,5 +1,6 @@
 """A slice of arrays: what is checked, converted, and seen in the samples."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from jrsr_core.reconstruction.load import load_model
 from tests.helpers.synthetic import coil_profiles, line_mask, noise_like, phantom, unit_norm
 
 ONES = np.ones((4, 12, 10), "c8")
+GEOMETRY = SliceGeometry.axial((5.0, 12.0, 10.0))
 from_array = KSpaceSlice.from_array
 
 
@@ -42,6 +44,88 @@ def test_what_does_not_fit_is_named(change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"geometry": None}, "geometry is None, expected a SliceGeometry"),
+        ({"noise_std": -5}, "noise_std is -5, expected a finite number of at least 0"),
+        ({"lr_readout": 5.0}, "lr_readout is 5.0, expected a whole number of at least 1"),
+        ({"kspace": ONES[0]}, "kspace is (12, 10), expected complex (coil, ky, kx)"),
+        ({"acs": ONES[:3]}, "acs has 3 coils, kspace has 4"),
+        ({"mask": np.ones(12)}, "mask is (12,), kspace is (12, 10) along (ky, kx)"),
+    ],
+)
+def test_a_slice_of_fields_is_checked_as_one_of_arrays(change, message):
+    fields = {"kspace": ONES, "mask": np.ones((12, 10)), "acs": ONES, "geometry": GEOMETRY}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        KSpaceSlice(**(fields | change))
+
+
+def test_a_slice_of_fields_converts_arrays_and_keeps_tensors():
+    mask = np.arange(120).reshape(12, 10) % 3
+    made = KSpaceSlice(ONES.astype("c16"), mask, ONES.astype("c16"), GEOMETRY, noise_std=1)
+    assert made.kspace.dtype == made.acs.dtype == torch.complex64
+    assert torch.equal(made.mask, torch.from_numpy(mask != 0).float())
+    assert isinstance(made.noise_std, float)
+    again = dataclasses.replace(made, noise_std=2.0)
+    assert again.kspace is made.kspace and again.mask is made.mask and again.acs is made.acs
+
+
+# Kinds of arrays
+
+
+def pairs(values, names=("real", "imag")):
+    """Complex numbers as HDF5 files hold them."""
+    kind = values.real.dtype
+    found = np.zeros(values.shape, [(name, kind) for name in names])
+    found[names[0]], found[names[1]] = values.real, values.imag
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pairs,
+        lambda values: pairs(values, ("r", "i")),
+        lambda values: values.astype(np.clongdouble),
+        lambda values: values.astype(">c16"),
+        lambda values: np.ma.masked_array(values),
+        lambda values: values.tolist(),
+    ],
+)
+def test_complex_numbers_of_any_kind_are_k_space(kind):
+    generator = np.random.default_rng(0)
+    values = (generator.normal(size=(2, 4, 12, 10)) * [[[[1]]], [[[1j]]]]).sum(0).astype("c8")
+    assert torch.equal(from_array(kind(values)).kspace, torch.from_numpy(values))
+
+
+@pytest.mark.parametrize(
+    ("kspace", "message"),
+    [
+        (ONES.astype(object), "kspace is an array of object, expected an array of numbers"),
+        (np.zeros((4, 4), [("a", "f4"), ("b", "f4")]), "kspace is an array of [('a', '<f4'), ('b'"),
+        (None, "kspace is None, expected an array of numbers"),
+        ("scan.h5", "kspace is 'scan.h5', expected an array of numbers"),
+        ([[1], [1, 2]], "kspace is [[1], [1, 2]], expected an array of numbers"),
+        (ONES.real, "kspace is float32, expected complex (coil, ky, kx)"),
+    ],
+)
+def test_what_holds_no_complex_numbers_is_named(kspace, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        from_array(kspace)
+
+
+@pytest.mark.parametrize("name", ["kspace", "mask", "acs"])
+def test_masked_elements_do_not_count_as_values(name):
+    given = {"kspace": ONES, "mask": np.ones((12, 10)), "acs": ONES}
+    hidden = np.zeros(given[name].shape, bool)
+    hidden[..., 3, :] = True
+    given[name] = np.ma.masked_array(given[name], hidden)
+    message = f"{name} has {hidden.sum()} elements masked by numpy.ma, expected a plain array"
+    with pytest.raises(ValueError, match=f"^{message}.*mask="):
+        from_array(**given)
+
+
 @pytest.mark.parametrize("value", [0, 0.25, np.float32(0.25), np.array(0.25), torch.tensor(0.25)])
 def test_a_noise_level_is_one_number_of_any_kind(value):
     found = from_array(ONES, noise_std=value).noise_std
@@ -65,11 +149,48 @@ def test_a_slice_shares_no_memory_with_its_arrays():
         (lambda: SliceGeometry.axial((5, 0, 220)), "fov_mm is (5, 0, 220), expected (z, y, x) in"),
         (lambda: SliceGeometry.axial((5, np.nan, 1)), "fov_mm is (5, nan, 1), expected (z, y, x)"),
         (lambda: SliceGeometry.axial((5, 1, 1), 7), "position_mm is 7, expected three numbers"),
+        (
+            lambda: placed(fov_mm=(5, 0, 220)),
+            "fov_mm is (5, 0, 220), expected (z, y, x) in mm, above",
+        ),
+        (lambda: placed(fov_mm=(5, -1, 1)), "fov_mm is (5, -1, 1), expected (z, y, x) in mm"),
+        (lambda: placed(fov_mm=(np.inf, 1, 1)), "fov_mm is (inf, 1, 1), expected (z, y, x) in mm"),
+        (
+            lambda: placed(position_mm=(0, np.nan, 0)),
+            "position_mm is (0, nan, 0), expected three f",
+        ),
+        (lambda: placed(read_dir=(np.inf, 0, 0)), "read_dir is (inf, 0, 0), expected three finite"),
+        (lambda: placed(read_dir=(0, 1, 0)), "read_dir and phase_dir are not perpendicular"),
+        (
+            lambda: lone(slice_dir=(1, 0, 0)),
+            "slice_dir is [1.0, 0.0, 0.0] without another direction",
+        ),
+        (lambda: lone(read_dir=(0, 2, 0)), "read_dir is [0.0, 2.0, 0.0] without another direction"),
     ],
 )
 def test_a_geometry_is_vectors(make, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         make()
+
+
+def placed(**changes):
+    return dataclasses.replace(GEOMETRY, **changes)
+
+
+def lone(**given):
+    return placed(**(dict.fromkeys(("read_dir", "phase_dir", "slice_dir"), (0, 0, 0)) | given))
+
+
+@pytest.mark.parametrize("missing", ["read_dir", "phase_dir", "slice_dir"])
+def test_one_direction_of_a_geometry_follows_from_the_others(missing):
+    axes = {"read_dir": (0.6, 0.8, 0), "phase_dir": (-0.8, 0.6, 0), "slice_dir": (0, 0, 1)}
+    whole, without = placed(**axes), placed(**(axes | {missing: (0, 0, 0)}))
+    np.testing.assert_allclose(without.affine((12, 10)), whole.affine((12, 10)), atol=1e-12)
+
+
+@pytest.mark.parametrize("given", [{}, {"slice_dir": (0, 0, 2)}, {"phase_dir": (0, 1, 0)}])
+def test_without_an_orientation_a_geometry_is_axial(given):
+    np.testing.assert_array_equal(lone(**given).affine((12, 10)), GEOMETRY.affine((12, 10)))
 
 
 def test_a_geometry_takes_sequences():
@@ -111,14 +232,22 @@ def test_ends_of_zeros_were_not_measured(shape):
     assert psnr(network(made), truth) > psnr(network(filled), truth) + 0.5
 
 
-def test_a_coil_or_a_line_of_zeros_says_nothing():
+@pytest.mark.parametrize("mask", [np.ones(12), np.ones((12, 10))])
+def test_a_line_of_zeros_was_not_measured(mask):
+    """A coil or a part of a line says nothing, nor does k-space without a sample."""
     kspace = ONES.copy()
     kspace[1], kspace[:, 3], kspace[:, :, 0] = 0, 0, 0
     kspace[2, 5, 0] = 1
-    assert from_array(kspace, np.ones(12)).mask.all()
-    assert from_array(0 * ONES, np.ones(12)).mask.all()
-    # Lines that were not measured hold no samples, whatever stands there.
-    kspace[2, 5, 0], kspace[:, 4, 0] = 0, 1
+    made = from_array(kspace, mask)
+    assert made.mask.any(1).logical_not().nonzero().flatten().tolist() == [3]
+    assert made.mask[np.arange(12) != 3].all()
+    assert "1 of 12 lines are zero in every channel: they count as not measured" in made.notes
+    assert from_array(0 * ONES, mask).mask.all()
+
+
+def test_lines_outside_the_mask_hold_no_samples():
+    kspace = ONES.copy()
+    kspace[:, :, 0], kspace[:, 4, 0] = 0, 1
     lines = np.arange(12) != 4
     made = from_array(kspace, lines)
     assert not made.mask[:, 0].any() and made.mask[:, 1:].sum() == 11 * 9

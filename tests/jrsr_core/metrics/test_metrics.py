@@ -8,6 +8,7 @@ import torch
 from skimage import metrics as reference
 
 from jrsr_core.metrics.image import nmse, psnr, ssim
+from jrsr_core.metrics.resolution import effective_resolution
 
 
 def _pair(*shape, noise=0.05, seed=0):
@@ -67,6 +68,33 @@ def test_bad_input_is_named(metric):
         metric(image[1:], target)
     with pytest.raises(ValueError, match="target has no positive pixel"):
         metric(image, 0 * target)
+    for value in (torch.nan, torch.inf):
+        target[3, 4] = value
+        with pytest.raises(ValueError, match=r"^target is not finite in 1 of 1024 pixels"):
+            metric(image, target)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, nmse, effective_resolution])
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.ones(5), r"image is \(5,\), expected at least 1 pixel of \(..., y, x\)"),
+        (1.0, r"image is \(\), expected"),
+        (np.ones((0, 0)), r"image is \(0, 0\), expected"),
+        (None, "image is None, expected an array of numbers"),
+        (np.ma.masked_array(np.ones((20, 20)), np.eye(20)), "image has 20 elements masked"),
+    ],
+)
+def test_what_is_no_image_is_named(metric, image, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        metric(image, np.ones((20, 20)))
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, nmse, effective_resolution])
+def test_an_image_that_is_not_finite_has_no_metrics(metric):
+    image, target = _pair(32, 32)
+    image[3, 4] = torch.nan
+    assert metric(image, target).isnan()
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim, nmse])

@@ -1,8 +1,12 @@
 """The ablations of the paper, and data consistency after any system (``+dc``)."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from jrsr_core.models.consistency import denoising
+from jrsr_core.models.consistent import Consistent
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.registry import build_model
 from jrsr_core.physics.resolution import sinc_interpolate
@@ -92,6 +96,22 @@ class TestConsistencySwitch:
 
         # `recon` has solved the same data term already, its noise is left.
         assert misfit(image.image) < (1.0 if name == "recon" else 0.7) * misfit(raw.image)
+
+    def test_leaves_the_output_of_the_system_as_it_is(self):
+        kspace, sense, noise, *_ = scan()
+        inner = build_model("cg-sense+sinc")
+        made = inner(kspace, sense, noise)
+        before = dict(vars(made))
+        inner.forward = lambda *arguments, **solver: made
+        step = Consistent(inner).eval()
+        with torch.no_grad(), denoising(0.5):
+            output = step(kspace, sense, noise)
+        assert vars(made) == before and made.prior is None
+        assert output.prior is made.image and output.low_resolution is made.low_resolution
+        assert torch.equal(output.prior_weight, step.consistency.mu(noise))
+        assert output.denoise == 0.5 and output.seconds.keys() > made.seconds.keys()
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            output.image = made.image
 
     def test_is_refused_where_it_makes_no_sense(self):
         kspace, sense, *_ = scan()

@@ -8,9 +8,16 @@ import torch
 
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import BadSamples, IncompleteImage, UnsupportedScan
-from jrsr_core.mrd.grid import line_places, lines_outside
+from jrsr_core.mrd.grid import line_places
 from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits, has_flag
+from jrsr_core.mrd.lines import (
+    CALIBRATION,
+    CALIBRATION_AND_IMAGING,
+    PHASE_CORRECTION,
+    REVERSE,
+    flag_bits,
+    has_flag,
+)
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.header import ScanMetadata
 from jrsr_core.mrd.simulator.request import ScanRequest
@@ -91,10 +98,10 @@ def test_averages_are_averaged_line_by_line():
     again.heads["idx"]["average"] = 1
     again = select(again, np.arange(16, 32))
     for i, samples in enumerate(again.data):
-        again.data[i] = 3 * samples
+        again.data[i] = 1.2 * samples
     (slice_,) = assembled(xml, joined(lines, again))
     expected = kspace[0].clone()
-    expected[:, 16:32] *= 2
+    expected[:, 16:32] *= 1.1
     close(slice_.kspace, expected)
     assert torch.equal(slice_.mask, mask)
 
@@ -141,10 +148,22 @@ def test_lines_outside_the_matrix_are_left_out_and_counted():
     kspace, _, xml, lines = small_scan()
     header = with_encoding(xml, center_line=20)
     encoding = header.encodings[0]
-    assert lines_outside(lines.heads, encoding) == 4
     assert line_places(lines.heads, encoding.grid).tolist() == [*range(4, 48), *[-1] * 4]
-    (slice_,) = Assembler(lines, plan_scan(header, lines.heads))
+    plan = plan_scan(header, lines.heads)
+    assert plan.rejected == {"outside the encoded matrix": 4}
+    (slice_,) = Assembler(lines, plan)
     close(slice_.kspace[:, 4:], kspace[0][:, :-4])
+    assert slice_.notes == (
+        "lines outside the encoded matrix of 48 lines are left out: 4 of an image",
+    )
+
+
+def test_lines_outside_are_counted_by_image():
+    _, _, xml, lines = small_scan(n_slices=2)
+    lines.heads["idx"]["kspace_encode_step_1"][[3, 4, 60]] = 60_000
+    plan = plan_scan(parse_header(xml), lines.heads)
+    assert plan.rejected == {"outside the encoded matrix": 3}
+    assert plan.notes[0][0].endswith("are left out: up to 2 of an image")
 
 
 def test_noise_lines_whiten_the_channels():
@@ -222,6 +241,39 @@ def test_samples_that_are_not_finite(value):
     close(rest.kspace[:, rest.mask[:, 0] > 0], kspace[0][:, rest.mask[:, 0] > 0])
 
 
+def test_lines_of_zeros_are_not_measured():
+    """The centre of k-space is not read as zero; parts of a line stay as they are."""
+    kspace, _, xml, lines = small_scan()
+    lines = copied(lines)
+    lines.data[23][:], lines.data[24][:3], lines.data[25][:, :40] = 0, 0, 0
+    (made,) = assembled(xml, lines)
+    assert made.mask[:, 0].nonzero().flatten().tolist() == [*range(23), *range(24, 48)]
+    assert made.notes == ("1 of 48 lines are zero in every channel: they count as not measured",)
+    rest = [*range(23), *range(26, 48)]
+    close(made.kspace[:, rest], kspace[0][:, rest])
+    # The calibration block ends at the line that is missing.
+    assert made.acs.shape == (4, 1, 64)
+
+
+def test_an_average_of_zeros_does_not_halve_its_line():
+    kspace, _, xml, lines = small_scan()
+    again = copied(lines)
+    again.heads["idx"]["average"] = 1
+    again.data[24][:] = 0
+    (made,) = assembled(xml, joined(lines, again))
+    close(made.kspace, kspace[0])
+    assert made.notes[0].startswith("1 of 96 lines are zero")
+
+
+def test_a_scan_of_zeros_alone_was_measured():
+    _, _, xml, lines = small_scan()
+    lines = copied(lines)
+    for data in lines.data:
+        data[:] = 0
+    (made,) = assembled(xml, lines)
+    assert made.mask.all() and not made.kspace.any()
+
+
 def change(**columns):
     def apply(heads):
         for name, value in columns.items():
@@ -262,10 +314,26 @@ def test_declined_by_header(changes, words):
 def test_reversed_lines_with_phase_correction_are_echo_planar():
     _, _, xml, lines = small_scan()
     lines = copied(lines)
-    lines.heads["flags"][0] = flag_bits(24)
-    lines.heads["flags"][1::2] |= np.uint64(flag_bits(22))
+    lines.heads["flags"][0] = flag_bits(PHASE_CORRECTION)
+    lines.heads["flags"][1::2] |= np.uint64(flag_bits(REVERSE))
     with pytest.raises(UnsupportedScan, match="echo-planar"):
         assembled(xml, lines)
+
+
+def test_echoes_of_opposite_directions_with_phase_correction_are_images():
+    """A bipolar multi-echo scan: every readout of the second echo is reversed."""
+    kspace, _, xml, lines = small_scan()
+    second = copied(lines)
+    second.heads["idx"]["contrast"] = 1
+    second.heads["flags"] |= np.uint64(flag_bits(REVERSE))
+    second.heads["center_sample"] = (
+        second.heads["number_of_samples"] - 1 - lines.heads["center_sample"]
+    )
+    second.data[:] = [line[:, ::-1] for line in second.data]
+    correction = select(lines, [24])
+    correction.heads["flags"] = flag_bits(PHASE_CORRECTION)
+    for slice_ in assembled(xml, joined(correction, lines, second)):
+        close(slice_.kspace, kspace[0])
 
 
 def test_scan_of_noise_lines_only():

@@ -271,6 +271,10 @@ def test_broken_samples_and_lines_outside():
     with pytest.raises(BadSamples, match="in 1 of 480 lines") as caught:
         assembled(xml, broken)
     assert caught.value.rest.mask.sum() == 479
+    empty = copied(lines)
+    empty.data[5] = 0 * empty.data[5]
+    volume = assembled(xml, empty)
+    assert volume.mask.sum() == 479 and volume.notes[0].startswith("1 of 480 lines are zero")
     far = copied(lines)
     far.heads["idx"]["kspace_encode_step_2"] += 100
     with pytest.raises(UnsupportedScan, match=r"partitions 100\.\.119 lie outside .* 20 partition"):
@@ -372,7 +376,7 @@ def test_a_loud_coil_of_a_volume_is_weighed_before_compression(n_virtual):
     mask = make_mask("random", (40, 24), 2, n_acs=16).mT
     volume = assembled(*scan(kspace, mask), n_virtual_coils=n_virtual)
     (note,) = [n for n in volume.notes if "noisier" in n]
-    assert "down: 2 (" in note
+    assert "less weight: 2 (" in note
     ay, az = volume.acs.shape[2:]
     rows, columns = slice(20 - ay // 2, 20 - ay // 2 + ay), slice(12 - az // 2, 12 - az // 2 + az)
     close(volume.acs, volume.hybrid[:, :, rows, columns])

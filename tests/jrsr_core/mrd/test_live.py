@@ -95,6 +95,21 @@ def test_buckets(scan, rule):
     assert found.n_late == 0
 
 
+@pytest.mark.parametrize("request_", [REQUESTS["contrasts"], REQUESTS["slab repetitions"]])
+def test_noise_lines_that_are_far_too_loud_are_used_in_neither(request_, tmp_path):
+    header, lines = simulated(request_, tmp_path)
+    is_noise = has_flag(lines.heads, NOISE)
+    lines.data[:] = [300 * d if n else d for d, n in zip(lines.data, is_noise, strict=True)]
+    expected = of_the_file(header, lines)
+    assert all("stated noise level" in made.notes[-1] for made in expected.values())
+    without = of_the_file(header, select(lines, np.flatnonzero(~is_noise)))
+    for rule, n in (("slice", 1), ("measurement", 17)):
+        made, _ = live(header, in_chunks(lines, n), rule)
+        assert_all_the_same(made, expected)
+        for counters, image in made.items():
+            assert_same(replace(image, notes=image.notes[:-1]), without[counters])
+
+
 def lines_of(lines, **counters):
     wanted = np.logical_and.reduce([lines.heads["idx"][k] == v for k, v in counters.items()])
     return select(lines, np.flatnonzero(wanted & ~has_flag(lines.heads, NOISE)))

@@ -7,7 +7,7 @@ import torch
 
 from jrsr_core.calibration import own_lines
 from jrsr_core.data import KSpaceVolume
-from jrsr_core.reconstruction.contradiction import Contradiction, contradicts
+from jrsr_core.reconstruction.contradiction import Contradiction, Residual
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.volume import reconstruct_volume
@@ -42,10 +42,20 @@ def full():
         (1.02, 0.93, False),  # Nothing but noise.
         (0.313, 0.225, False),  # Bicubic interpolation of a noisy scan.
         (float("nan"), 0.1, False),
+        (0.995, 4.54, True),  # A noise level 70 times too high.
+        (0.995, float("nan"), True),
+        (0.06, 4.54, False),  # The same, of an image that reproduces the samples.
     ],
 )
 def test_the_rule(residual, expected, is_one):
-    assert contradicts(residual, expected) == is_one
+    assert Residual(residual, expected).contradicts == is_one
+
+
+@pytest.mark.parametrize("expected", [4.54, float("nan")])
+def test_an_impossible_noise_level_is_named_as_the_reason(expected):
+    words = f"noise explains {expected:.3f}, which cannot be: the noise level is wrong"
+    assert words in str(Residual(0.995, expected))
+    assert "cannot" not in str(Residual(0.995, 0.93))
 
 
 @pytest.mark.parametrize("name", ["jrsr-dc", "jrsr", "cg-sense+sinc"])
@@ -118,7 +128,8 @@ def test_one_bad_plane_of_many_is_a_contradiction(full):
         reconstruct_volume(load_model("cg-sense+sinc"), volume)
     accepting = load_model("cg-sense+sinc", accept_contradictions=True)
     image = reconstruct_volume(accepting, volume)
-    assert not contradicts(image.report.kspace_residual, image.report.expected_residual)
+    report = image.report
+    assert not Residual(report.kspace_residual, report.expected_residual).contradicts
     assert any("at readout position 7" in warning for warning in image.report.warnings)
 
 

@@ -154,6 +154,8 @@ def test_systems_that_cannot_are_named():
         Settings(denoise=2)
     with pytest.raises(ValueError, match="denoise is -1, expected a number from 0 to 1"):
         check_denoise(build_model("jrsr-dc", preset="tiny"), -1)
+    with pytest.raises(ValueError, match=r"denoise is '0\.5', expected a number from 0 to 1"):
+        check_denoise(build_model("jrsr-dc", preset="tiny"), "0.5")
 
 
 def test_training_has_no_denoise():

@@ -19,8 +19,8 @@ from jrsr_core.reconstruction.quality import (
     expected_level,
     expected_residual,
     hallucination_maps,
-    kspace_residual,
     noise_power,
+    residual_power,
 )
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.synthetic import coil_profiles, grid, phantom, unit_norm
@@ -164,7 +164,7 @@ def test_residual_of_the_truth_is_what_noise_explains():
     calibrated, truth, _ = measured(noise=0.03)
     output = ModelOutput(truth[None], decimate(truth[None], LR))
     expected = expected_residual(calibrated)
-    assert kspace_residual(output, calibrated) == pytest.approx(expected, rel=0.02)
+    assert residual_power(output, calibrated).residuals()[0] == pytest.approx(expected, rel=0.02)
     twice = dataclasses.replace(
         calibrated,
         kspace=torch.cat([calibrated.kspace] * 2),

@@ -1,6 +1,7 @@
 """The reconstructor: quality floor, scale, geometry of pixels, consistency, fallback, refusals."""
 
 import dataclasses
+import inspect
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model, pick_device
 from jrsr_core.reconstruction.quality import expected_residual
+from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 
@@ -158,6 +160,8 @@ def test_refusals_are_one_line():
         load_model("jsrs")
     with pytest.raises(ValueError, match="unknown device 'tpu'"):
         pick_device("tpu")
+    with pytest.raises(ValueError, match="unknown device None, known: auto, cpu"):
+        pick_device(None)
     with pytest.raises(ValueError, match="mask is"):
         dataclasses.replace(slice_, mask=slice_.mask[:-1])
     with pytest.raises(ValueError, match="acs has 3 coils, kspace has 6"):
@@ -190,6 +194,43 @@ def test_bfloat16_keeps_the_grey_levels(name):
     magnitude = load_model(name, precision="bf16")(slice_).magnitude
     # bfloat16 has some two thousand values between 0 and 1 at all.
     assert len(magnitude.unique()) > 0.5 * magnitude.numel()
+
+
+def test_a_copy_on_another_device_has_all_options():
+    options = {
+        "maps": True,
+        "calibration": CalibrationSettings(n_virtual_coils=8),
+        "precision": "bf16",
+        "on_failure": "fallback",
+        "accept_contradictions": True,
+        "denoise": 0.5,
+    }
+    recon = load_model("jrsr-dc", **options)
+    moved, same = recon.copied_to("meta"), recon.copied_to("cpu")
+    assert {p.device.type for p in moved.model.parameters()} == {moved.device.type} == {"meta"}
+    assert {p.device.type for p in recon.model.parameters()} == {recon.device.type} == {"cpu"}
+    assert same.model is recon.model
+    own = {"device", "model", "_shared"}
+    for copied in (moved, same):
+        assert vars(copied).keys() == vars(recon).keys()
+        for name in vars(recon).keys() - own:
+            assert getattr(copied, name) == getattr(recon, name), name
+        assert copied._shared is not recon._shared
+
+
+def test_a_reconstructor_has_the_options_of_load_model():
+    own = inspect.signature(Reconstructor).parameters
+    loaded = inspect.signature(load_model).parameters
+    assert loaded.keys() - own.keys() == {"preset", "weights"}
+    assert own.keys() - loaded.keys() == {"name", "cards"}
+    for name in own.keys() & loaded.keys() - {"model", "device"}:
+        assert own[name].default == loaded[name].default, name
+
+
+@pytest.mark.parametrize("given", [{}, 8, {"n_virtual_coils": 8}])
+def test_settings_of_the_calibration_are_no_dictionary(given):
+    with pytest.raises(ValueError, match=r"^calibration is .*, expected CalibrationSettings: "):
+        load_model("cg-sense+sinc", calibration=given)
 
 
 def test_precision_is_chosen_by_the_device():

@@ -8,9 +8,10 @@ import torch
 
 from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import CardError, WeightsCard
-from jrsr_core.weights.find import find_card, list_weights
+from jrsr_core.weights.find import find_card
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import SHARD_BYTES, save_weights, split_tensors
+from jrsr_core.weights.sets import cards_in
 
 LIMIT = 12_000
 
@@ -41,7 +42,7 @@ def test_shards_are_read_as_one_file_is(model, tmp_path):
     # The hash is that of all shards one after the other, as `cat *.safetensors | sha256sum` says.
     shards = sorted((tmp_path / "many").glob("*.safetensors"))
     assert card.sha256 == hashlib.sha256(b"".join(p.read_bytes() for p in shards)).hexdigest()
-    assert list_weights(tmp_path / "many") == [card]
+    assert [WeightsCard.read(p) for p in cards_in(tmp_path / "many")] == [card]
     assert find_card("jrsr-dc", "auto", tmp_path / "many") == path
     with pytest.raises(CardError, match=r"there are: jrsr-dc_tiny \("):
         find_card("jrsr", "auto", tmp_path / "many")

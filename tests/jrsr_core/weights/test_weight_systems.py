@@ -75,7 +75,8 @@ def test_weights_for_a_name(folder):
 
 
 def test_systems_without_weights_are_refused_in_one_line():
-    with pytest.raises(CardError, match="no weights for modl in preset auto; there are: jrsr-dc"):
+    text = r"no weights for modl\+sinc in preset auto; there are: jrsr-dc"
+    with pytest.raises(CardError, match=text):
         find_system("modl+sinc")
     with pytest.raises(CardError, match="no weights for t2net in preset paper") as caught:
         find_system("t2net", preset="paper")

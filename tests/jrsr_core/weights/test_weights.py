@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from jrsr_core.models.registry import build_model
 from jrsr_core.reconstruction import load
 from jrsr_core.weights.card import CardError, WeightsCard
-from jrsr_core.weights.find import find_card, list_weights
+from jrsr_core.weights.find import find_card
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import save_weights
-from jrsr_core.weights.sets import shipped_folder
+from jrsr_core.weights.sets import cards_in, shipped_folder
 
 
 @pytest.fixture
@@ -147,9 +147,10 @@ def test_a_gpu_takes_the_largest(device, given, expected, monkeypatch):
 
 
 def test_shipped_weights_are_whole_and_complete():
-    cards = {(c.model, c.preset): c for c in list_weights()}
+    cards = {(c.model, c.preset): c for c in map(WeightsCard.read, cards_in(shipped_folder()))}
     assert {("jrsr", "compact"), ("jrsr-dc", "compact")} <= set(cards)
     for shipped in cards.values():
+        assert shipped.verified_bytes(shipped_folder())
         assert shipped.metrics, shipped.file
         assert shipped.training["samples_seen"] > 0
         assert shipped.commit

@@ -13,7 +13,7 @@ from training.data import acquire
 from training.data.acs import fitting_acs
 from training.data.manifest import Acquisition
 from training.data.prepare import make_all, open_folder
-from training.data.testset import scan_image
+from training.data.testset import scan_test_image
 from training.evaluation.export import describe_data, export
 from training.runs import fit
 
@@ -42,7 +42,7 @@ def test_the_number_of_lines(protocol, lr_shape, expected):
 def test_one_mask_for_training_and_test(protocol, shape):
     image = brain_phantom(shape)
     acquired = acquire._acquire(image, Acquisition(protocol), torch.Generator().manual_seed(0))
-    assert torch.equal(acquired.mask, scan_image(image, protocol, 1).mask)
+    assert torch.equal(acquired.mask, scan_test_image(image, protocol, 1).mask)
 
 
 @pytest.mark.parametrize(("protocol", "n_acs"), [("brain-5x", 9), ("wall-16x", 12)])

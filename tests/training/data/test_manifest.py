@@ -45,6 +45,13 @@ def test_subjects_stay_together(images):
     check_subjects(manifest.scans, "here")
 
 
+def test_the_validation_scans_of_published_figures_are_still_chosen():
+    scans = tuple(Entry(f"scan_{i}", "a", "val", 0, i, i) for i in range(10))
+    manifest = Manifest(SMALL, (), scans)
+    chosen = {n: [e.slice for e in manifest.first_of_parts("val", n)] for n in (0, 3, 4, 12)}
+    assert chosen == {0: [], 3: [0, 3, 6], 4: [0, 2, 5, 7], 12: list(range(10))}
+
+
 def test_hash_depends_on_content_not_on_place(images, tmp_path):
     moved = tmp_path / "elsewhere" / images.name
     moved.parent.mkdir()

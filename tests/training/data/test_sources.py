@@ -1,6 +1,7 @@
 """Every format gives the slices that were written into it; what is not one is refused by name."""
 
 import gzip
+import re
 import struct
 from pathlib import Path
 
@@ -55,6 +56,29 @@ def write_fastmri(path, kspace, n_readout):
         file.attrs["patient_id"] = "Jane Doe"
 
 
+def prefixed(header):
+    """The same XML with a namespace whose prefix every element has, and spaces around numbers."""
+    text = re.sub(r"<(/?)(\w)", r"<\1ns:\2", header)
+    text = re.sub(r">(\d+)<", r">\n  \1\n<", text)
+    return text.replace("<ns:ismrmrdHeader", '<ns:ismrmrdHeader xmlns:ns="urn:x"', 1)
+
+
+@pytest.mark.parametrize("change", [prefixed, lambda text: text.replace("><", "> <!-- x --> <")])
+def test_fastmri_headers_are_read_as_xml(change, tmp_path):
+    path = tmp_path / "file1.h5"
+    write_fastmri(path, coil_kspace(shape=(20, 48)), 24)
+    with h5py.File(path, "a") as file:
+        text = file["ismrmrd_header"][()].decode()
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = change(text)
+    assert open_source(path).read(0).shape == (3, 20, 24)
+    with h5py.File(path, "a") as file:
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = text.replace("</encoding>", "")
+    with pytest.raises(SourceError, match=r"^file1.h5: ismrmrd_header is not readable as XML: "):
+        open_source(path)
+
+
 def test_fastmri_readout_oversampling_goes_and_the_name_is_hidden(tmp_path):
     kspace = coil_kspace()
     oversampled = fft(crop_or_pad(ifft2c(kspace), (48,)), -1)  # image twice as wide along x
@@ -68,7 +92,7 @@ def test_fastmri_readout_oversampling_goes_and_the_name_is_hidden(tmp_path):
     assert torch.allclose(source.read(1), kspace, atol=1e-5)
 
 
-@pytest.mark.parametrize("told_by", ["header", "mask", "nothing"])
+@pytest.mark.parametrize("told_by", ["header", "prefixed header", "mask", "nothing"])
 @pytest.mark.parametrize("phase_first", [False, True])
 def test_fastmri_with_the_phase_encode_first(told_by, phase_first, tmp_path):
     """48 readout samples, 24 after removal of oversampling, and another number of lines."""
@@ -83,11 +107,12 @@ def test_fastmri_with_the_phase_encode_first(told_by, phase_first, tmp_path):
             file["kspace"] = oversampled.numpy()[None].repeat(2, 0)
         if told_by == "mask":
             file["mask"] = np.ones(n_lines, np.float32)
-        if told_by == "header":
+        if "header" in told_by:
             text = file["ismrmrd_header"][()].decode()
             encoded = "<encodedSpace><matrixSize><x>48</x></matrixSize></encodedSpace>"
             del file["ismrmrd_header"]
-            file["ismrmrd_header"] = text.replace("<reconSpace>", encoded + "<reconSpace>")
+            text = text.replace("<reconSpace>", encoded + "<reconSpace>")
+            file["ismrmrd_header"] = prefixed(text) if "prefixed" in told_by else text
     read = open_source(path).read(1)
     is_right = told_by != "nothing" or not phase_first
     assert (read.shape == kspace.shape and torch.allclose(read, kspace, atol=1e-5)) == is_right

@@ -462,7 +462,7 @@ class TestFindingSlices:
     ("models", "message"),
     [
         (["a=cg-sense+sinc", "a=cg-sense+bicubic"], "model a is listed twice"),
-        (["modl+sinc"], "no weights for modl"),
+        (["modl+sinc"], r"no weights for modl\+sinc"),
         (["cg-sens+bicubic"], r"did you mean .cg-sense\+bicubic"),
     ],
 )

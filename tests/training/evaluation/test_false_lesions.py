@@ -18,14 +18,14 @@ from tests.benchmarks.lesions import (
     auc,
     write_rows,
 )
-from training.data.testset import scan_image
+from training.data.testset import scan_test_image
 
 IMAGE = brain_phantom((128, 128)).abs()
 
 
 @torch.inference_mode()
 def scores_of(name):
-    scan = scan_image(IMAGE, "brain-5x", 1)
+    scan = scan_test_image(IMAGE, "brain-5x", 1)
     scores = Scores(ROW_CONTRASTS)
     test = SimpleNamespace(scan=scan, address=SimpleNamespace(index=1))
     add_slice(scores, load_model(name, accept_contradictions=True), test, in_detail=False)

@@ -85,7 +85,7 @@ def test_patches_train_a_small_case_like_whole_images(scans, tmp_path):
     figures = {}
     for name, patch in (("start", 0), ("whole", 0), ("patch", 24)):
         steps = 1 if name == "start" else changes["steps"]
-        rate = 0.0 if name == "start" else changes["optimizer__learning_rate"]
+        rate = 1e-12 if name == "start" else changes["optimizer__learning_rate"]
         here = {
             **changes,
             "steps": steps,

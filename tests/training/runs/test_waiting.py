@@ -47,14 +47,14 @@ def as_on_a_gpu(monkeypatch):
     reads = Reads()
 
     @contextmanager
-    def on_device(self):
+    def not_waiting(self):
         with without_waiting(), reads:
             yield
 
     def fused(network, config):
         return torch.optim.Adam(network.parameters(), config.optimizer.learning_rate, fused=True)
 
-    monkeypatch.setattr(Run, "on_device", on_device)
+    monkeypatch.setattr(Run, "not_waiting", not_waiting)
     monkeypatch.setattr(networks, "_adam", fused)
     return reads
 
@@ -89,7 +89,7 @@ def test_a_bad_gradient_changes_nothing_on_the_device_either(scans, tmp_path, as
         learner, before = run.networks.generator, None
         for factor in (1.0, float("nan")):
             names, scan = next(batches)
-            with run.on_device():
+            with run.not_waiting():
                 output, truth = run.predict(names, scan)
                 loss = factor * (output.image - truth.target).abs().mean()
                 finite = run.update(loss, learner)
@@ -166,7 +166,7 @@ def test_a_step_does_not_synchronise(scans, tmp_path, model, monkeypatch):
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Run, "on_device", strict)
+    monkeypatch.setattr(Run, "not_waiting", strict)
     changes = {"device": "cuda", "machine__precision": "bf16-mixed", "log__every": 10}
     fit(tiny(scans, tmp_path, model=model, steps=6, fixed_point__warm_start=True, **changes))
     assert found == []

@@ -10,7 +10,6 @@ MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `ts
              (Aggarwal et al., TMI 2019); four subjects of 90 slices to train, one to test.
 """
 
-import re
 from pathlib import Path
 
 import h5py
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from jrsr_core.arrays import as_tensor
 from jrsr_core.mrd.files.foreign import foreign_words
+from jrsr_core.mrd.xml import XmlError, decode_xml, parse_xml
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.protocols import as_magnitude
@@ -83,8 +83,11 @@ class FastMri(Source):
             if len(shape) != 4:
                 raise SourceError(f"{path.name}: kspace has shape {shape}, not multi-coil (4-D)")
             patient = file.attrs.get("patient_id", "")
-            self.is_transposed = _is_transposed(file, shape[2], shape[3])
-            self.n_readout = _recon_readout(file, shape[3 if self.is_transposed else 2])
+            try:
+                self.is_transposed = _is_transposed(file, shape[2], shape[3])
+                self.n_readout = _recon_readout(file, shape[3 if self.is_transposed else 2])
+            except XmlError as error:
+                raise SourceError(f"{path.name}: ismrmrd_header {error}") from None
             mask = file["mask"][()].ravel() if "mask" in file else None
         # A file of a test split may be undersampled: no training scan is made of it.
         if mask is not None and mask.size in shape[2:] and own_split(path) != "test":
@@ -145,13 +148,19 @@ def _is_transposed(file: h5py.File, n_first: int, n_second: int) -> bool:
 
 
 def _matrix_x(file: h5py.File, space: str) -> int:
-    """Return the matrix size along the readout that the ISMRMRD header states, 0 without one."""
+    """Return the matrix size along the readout that the ISMRMRD header states, 0 without one.
+
+    Raises
+    ------
+    XmlError
+        The header is not XML.
+    """
     if "ismrmrd_header" not in file:
         return 0
-    text = file["ismrmrd_header"][()]
-    text = text.decode() if isinstance(text, bytes) else str(text)
-    found = re.search(rf"<{space}>.*?<matrixSize>\s*<x>(\d+)</x>", text, re.DOTALL)
-    return int(found.group(1)) if found else 0
+    stored = file["ismrmrd_header"][()]
+    text = decode_xml(stored) if isinstance(stored, bytes) else str(stored)
+    stated = parse_xml(text.encode()).findtext(f"encoding/{space}/matrixSize/x", "").strip()
+    return int(stated) if stated.isdecimal() else 0
 
 
 class Modl(Source):

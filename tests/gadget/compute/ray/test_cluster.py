@@ -7,19 +7,18 @@ import os
 import re
 import signal
 import threading
+from types import SimpleNamespace
 
 import h5py
 import pytest
-import torch
 
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("cluster")]
 
-from gadget.compute.model import make_reconstructor  # noqa: E402
 from gadget.compute.ray import actor, pool, workers  # noqa: E402
-from gadget.compute.ray.actor import Answer, ClusterWorker, ModelRef, on_device  # noqa: E402
+from gadget.compute.ray.actor import Answer, ClusterWorker, ModelRef  # noqa: E402
 from gadget.compute.ray.connect import Share, share_of  # noqa: E402
 from gadget.compute.ray.engine import ClusterEngine  # noqa: E402
 from gadget.compute.ray.pool import Pool  # noqa: E402
@@ -198,7 +197,8 @@ def test_a_worker_that_lost_its_gpu_is_replaced(monkeypatch):
 def test_a_worker_stops_when_nobody_waits(monkeypatch):
     fake = Fake("cpu")
     fake.hold.clear()
-    monkeypatch.setattr(actor, "on_device", lambda recon, device: fake)
+    sent = SimpleNamespace(copied_to=lambda device: fake)
+    monkeypatch.setattr(actor, "ray", SimpleNamespace(get=lambda ref: sent))
     worker = ClusterWorker("cpu")
     model = ModelRef(7, ray.put("model"), "", 1)
     answers = []
@@ -217,16 +217,6 @@ def test_a_worker_stops_when_nobody_waits(monkeypatch):
     fake.hold.set()
     assert not isinstance(worker.slice(2, model, slice_number(1), 0.0).outcome, str)
     checkpoint()
-
-
-def test_the_model_of_a_worker_is_a_copy():
-    """What a GPU has no room for, and what is left when it is lost, is computed on the CPU."""
-    recon = make_reconstructor(Settings(device="cpu"))
-    moved = on_device(recon, "meta")
-    assert {p.device.type for p in moved.model.parameters()} == {"meta"}
-    assert {p.device.type for p in recon.model.parameters()} == {"cpu"}
-    assert on_device(recon, "cpu").settings == recon.settings
-    assert isinstance(recon.model, torch.nn.Module)
 
 
 def test_resume_does_only_what_is_left(tmp_path, capfd):

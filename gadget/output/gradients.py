@@ -1,0 +1,36 @@
+"""Makes the files of the diffusion weightings of a stack as FSL and dcm2niix do.
+
+A ``.bval`` file has the b-value of each frame in s/mm2. A ``.bvec`` file has three rows: the
+gradient direction of each frame along the voxel axes x, y and z, with x negated where the
+determinant of the affine is positive.
+"""
+
+import numpy as np
+
+from .dicom.labels import Diffusion, Labels
+from .stacks import Stack
+
+SUFFIXES = (".bval", ".bvec")
+
+
+def gradient_texts(stack: Stack, labels: Labels) -> tuple[str, str] | None:
+    """Return the texts of both files; None unless all weightings are known and one is above 0."""
+    found = [labels.diffusion(frame[0].counters) for frame in stack.frames]
+    known = [diffusion for diffusion in found if diffusion is not None]
+    if len(known) < len(found) or not any(diffusion.b_value for diffusion in known):
+        return None
+    vectors = np.stack([_vector(stack, diffusion) for diffusion in known], axis=1)
+    return _line([diffusion.b_value for diffusion in known]), "".join(map(_line, vectors.tolist()))
+
+
+def _vector(stack: Stack, diffusion: Diffusion) -> np.ndarray:
+    """Return the direction along the voxel axes in the convention of FSL, 0 if there is none."""
+    plane = stack.frames[0][0]
+    through = np.copysign(1.0, stack.step @ plane.normal)
+    axes = np.stack((-through * plane.row, plane.column, through * plane.normal))
+    # The sum removes negative zeros.
+    return axes @ np.array(diffusion.direction or (0.0, 0.0, 0.0)) + 0.0
+
+
+def _line(values: list[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values) + "\n"

@@ -1,0 +1,155 @@
+"""Averages: sound ones are added up bit for bit, others do not cancel each other."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from jrsr_core.mrd.averages import Scatter
+from jrsr_core.mrd.errors import ContradictoryLines
+from tests.helpers.mrd_scans import (
+    assembled,
+    close,
+    coil_kspace,
+    copied,
+    joined,
+    noise_samples,
+    scan_of_kspace,
+    select,
+    small_scan,
+)
+from tests.jrsr_core.mrd.test_hybrid import expected_hybrid, scan, volume_kspace
+
+FULL = torch.ones(48, 64)
+PHASES = (0.0, 2.0, -2.2, 3.0)
+
+
+def averages(phases=(0.0,) * 4, noise_std=0.0, has_noise=True):
+    """Header and lines of averages of these phases; the noise lines have the level of the image."""
+    clean = coil_kspace()
+    generator = torch.Generator().manual_seed(1)
+    kspace = torch.stack(
+        [
+            clean * complex(math.cos(p), math.sin(p))
+            + noise_std * torch.randn(clean.shape, dtype=torch.complex64, generator=generator)
+            for p in phases
+        ]
+    )
+    noise = torch.randn((4, 4096), dtype=torch.complex64, generator=generator)
+    return scan_of_kspace(
+        kspace, FULL, noise=noise_std * noise if has_noise and noise_std else None
+    )
+
+
+@pytest.mark.parametrize("has_noise", [True, False])
+@pytest.mark.parametrize("noise_std", [0.01, 0.2, 1.0])
+def test_sound_averages_are_their_sum_bit_for_bit(noise_std, has_noise, monkeypatch):
+    """At 1.0 the noise of one average has 14 times the power of its signal."""
+    header, lines = averages(noise_std=noise_std, has_noise=has_noise)
+    (made,) = assembled(header, lines)
+    assert made.notes == ()
+    monkeypatch.setattr("jrsr_core.mrd.averages.find_scatter", lambda *_: Scatter())
+    (plain,) = assembled(header, lines)
+    assert torch.equal(made.kspace, plain.kspace) and torch.equal(made.acs, plain.acs)
+
+
+@pytest.mark.parametrize("has_noise", [True, False])
+def test_averages_of_different_phase_do_not_cancel(has_noise):
+    """As with motion during diffusion encoding; the phase of the first average is kept."""
+    (made,) = assembled(*averages(PHASES, noise_std=0.02, has_noise=has_noise))
+    (sound,) = assembled(*averages(noise_std=0.02, has_noise=has_noise))
+    # The noise of both; the mean of these phases has 0.36 of the signal.
+    for ours, theirs in ((made.kspace, sound.kspace), (made.acs, sound.acs)):
+        assert (ours - theirs).norm() < 0.08 * theirs.norm()
+    assert made.noise_std == sound.noise_std
+    (note,) = made.notes
+    assert "averages differ in phase, by up to 172 degrees" in note
+
+
+def test_the_phase_of_repeated_lines_without_an_average_counter_is_removed():
+    header, lines = averages((0.0, 2.0))
+    lines.heads["idx"]["average"] = 0
+    (made,) = assembled(header, lines)
+    close(made.kspace, coil_kspace()[0])
+
+
+@pytest.mark.parametrize("angle", [0.1, 1.0, 2.0])
+def test_the_scatter_of_two_phases(angle):
+    """Two lines that differ by the phase p have the scatter sin(p / 2)^2 of their power."""
+    (made,) = assembled(*averages((0.0, angle), noise_std=1e-3))
+    share = math.sin(angle / 2) ** 2
+    wanted = f"lines of one place differ by {share:.0%} of their power, noise explains 0%"
+    assert [note.startswith(wanted) for note in made.notes] == [True] * (angle > 0.5)
+
+
+def second_scan(kspace, uid=99):
+    """Header and lines of `coil_kspace`, followed by those of another measurement."""
+    _, _, xml, lines = small_scan()
+    other = copied(scan_of_kspace(kspace, FULL)[1])
+    other.heads["measurement_uid"] = uid
+    return xml, joined(lines, other)
+
+
+def test_two_scans_in_one_group_are_no_average():
+    """The fallback image is that of the first one."""
+    kspace = coil_kspace()
+    xml, lines = second_scan(kspace.flip(-1))
+    with pytest.raises(ContradictoryLines, match="the first line of every place is used") as caught:
+        assembled(xml, lines)
+    rest = caught.value.rest
+    close(rest.kspace, kspace[0])
+    close(rest.acs, kspace[0][:, 4:44])
+    assert rest.notes == (
+        "lines of one image are of 2 measurements (measurement_uid 1 to 99): lines at one "
+        "place count as averages",
+    )
+
+
+@pytest.mark.parametrize(("row", "is_central"), [(24, True), (46, False)])
+def test_one_line_measured_again_with_other_content(row, is_central):
+    """It spoils the image in the centre of k-space only."""
+    _, _, xml, lines = small_scan(noise=1e-4 * noise_samples())
+    (once,) = assembled(xml, lines)
+    n_noise = len(lines.data) - 48
+    again = copied(select(lines, [n_noise + row]))
+    again.data[0] = again.data[0][:, ::-1].copy()
+    lines = joined(lines, again)
+    if is_central:
+        with pytest.raises(ContradictoryLines) as caught:
+            assembled(xml, lines)
+        assert torch.equal(caught.value.rest.kspace, once.kspace)
+    else:
+        (made,) = assembled(xml, lines)
+        assert made.notes[0].endswith("noise explains 0%: their mean is used")
+        others = torch.arange(48) != row
+        assert torch.equal(made.kspace[:, others], once.kspace[:, others])
+
+
+def volumes(*factors):
+    """Header and lines of averages of a volume, each times its factor."""
+    kspace = volume_kspace()
+    xml, lines = scan(kspace, torch.ones(20, 24))
+    parts = []
+    for number, factor in enumerate(factors):
+        part = copied(lines)
+        part.heads["idx"]["average"] = number
+        part.data[:] = [(factor * line).astype(np.complex64) for line in part.data]
+        parts.append(part)
+    return xml, joined(*parts), expected_hybrid(kspace, torch.ones(20, 24))
+
+
+def test_averages_of_a_volume_do_not_cancel():
+    xml, lines, expected = volumes(1, np.exp(2j), np.exp(-2.2j))
+    (made,) = assembled(xml, lines, n_virtual_coils=8)
+    close(made.hybrid, expected)
+    assert "by up to 126 degrees" in made.notes[0]
+
+
+def test_volumes_of_other_content_are_no_average():
+    xml, lines, expected = volumes(1, 1)
+    half = len(lines.data) // 2
+    lines.data[half:] = [line[:, ::-1].copy() for line in lines.data[half:]]
+    with pytest.raises(ContradictoryLines) as caught:
+        assembled(xml, lines, n_virtual_coils=8)
+    close(caught.value.rest.hybrid, expected)
