@@ -33,11 +33,16 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     except SimulationError as error:
         raise UsageError(str(error)) from None
     image = next(f for f in made.frames if not f.reference)
-    n_coils, *matrix = (n for n in image.kspace.shape if n > 1)
-    size = f"{len(made.frames)} passes, {n_coils} coils, {' x '.join(map(str, matrix))}"
+    n_coils, *matrix = image.kspace.shape
+    sizes = " x ".join(str(n) for n in matrix if n > 1)
+    size = f"{_counted(len(made.frames), 'frame')}, {_counted(n_coils, 'coil')}, {sizes}"
     factor = image.mask.numel() / float(image.mask.sum())
     print_line(f"{output}: {size}, acceleration {factor:.2f}")
     return Exit.DONE
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _parameter(name: str, default: Any, kind: Any, option: Any) -> Parameter:

@@ -20,7 +20,7 @@ from jrsr_core.mrd.lines import NESTING
 from jrsr_core.mrd.noise_lines import usable_noise
 from jrsr_core.mrd.notes import broken_note
 from jrsr_core.mrd.planning.plan import ScanPlan
-from jrsr_core.reconstruction.warnings import unlike_any
+from jrsr_core.reconstruction.warnings import beyond_the_coils, unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
@@ -171,12 +171,18 @@ def _space_rows(
         ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
         ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
         ("readout", _readout(space, settings)),
-        ("acceleration", f"{space.acceleration:.2f}"),
+        ("acceleration", _acceleration(space, plan)),
         ("averages", str(space.n_averages)),
         ("calibration", _calibration(space, plan)),
         ("would do", _intention(space, plan, settings)),
         ("unlike training", _unlike_training(space, plan, settings)),
     ]
+
+
+def _acceleration(space: SpaceInspection, plan: ScanPlan) -> str:
+    return "; ".join(
+        (f"{space.acceleration:.2f}", *beyond_the_coils(plan.n_coils, space.acceleration))
+    )
 
 
 def _decisions(plan: ScanPlan) -> list[str]:

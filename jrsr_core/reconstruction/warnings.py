@@ -1,4 +1,4 @@
-"""Warnings of an image: unlike the training data, folded over, not converged, contradictory.
+"""Warnings of an image: aliased, unlike the training data, folded over, not converged.
 
 Ranges are those of the weights card, as the training recorded them; systems without weights have
 none. The signal-to-noise ratio of a scan, as the training counted it, is
@@ -20,6 +20,9 @@ from .contradiction import Residual
 
 CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""
+
+PARTIAL_FOURIER = 1.35
+"""Acceleration by partial Fourier alone (6/8), which folds nothing."""
 
 NOTICEABLE = 0.1
 """Part of the measurement, beyond its noise, that an image may contradict without a warning. From
@@ -102,6 +105,19 @@ def folded_over(size: float) -> list[str]:
     return []
 
 
+def beyond_the_coils(n_coils: int, acceleration: float) -> list[str]:
+    """Return a warning if more is missing than the coils can tell apart, else nothing.
+
+    Up to `n_coils` pixels that are folded onto each other have independent equations (SENSE,
+    Pruessmann et al., 1999). What goes beyond that rests on the prior of the network alone.
+    """
+    if acceleration <= PARTIAL_FOURIER * n_coils:
+        return []
+    coils = "1 coil" if n_coils == 1 else f"{n_coils} coils"
+    aliasing = f"the aliasing of acceleration {acceleration:.3g}"
+    return [f"with {coils} {aliasing} cannot be separated, it may remain as false waves"]
+
+
 def residual_warning(residual: Residual) -> list[str]:
     """Return a warning if the image contradicts more than `NOTICEABLE` of the measurement."""
     return [str(residual)] if residual.excess > NOTICEABLE else []
@@ -113,6 +129,8 @@ def image_warnings(
     folded: float,
     fixed_point_residual: float,
     residual: Residual,
+    n_coils: int,
+    acceleration: float,
     **figures: Figure,
 ) -> tuple[str, ...]:
     """Return all warnings of an image.
@@ -121,7 +139,8 @@ def image_warnings(
     """
     return (
         *folded_over(folded),
-        *unlike_any(cards, **figures),
+        *beyond_the_coils(n_coils, acceleration),
+        *unlike_any(cards, n_coils=n_coils, acceleration=acceleration, **figures),
         *not_converged(fixed_point_residual),
         *residual_warning(residual),
     )

@@ -7,6 +7,7 @@ import pytest
 from jrsr_core.reconstruction.contradiction import Residual
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.reconstruction.warnings import (
+    beyond_the_coils,
     not_converged,
     residual_warning,
     signal_to_noise_db,
@@ -106,3 +107,17 @@ def test_the_report_of_an_unlike_scan_says_so():
     assert "HR matrix size" in report.warnings[0]
     _, noisy = make_slice((72, 112), noise_db=0.0)
     assert any("signal-to-noise" in w for w in load_model("jrsr-dc")(noisy).report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("n_coils", "acceleration", "is_beyond"),
+    [(1, 1.0, False), (1, 4 / 3, False), (1, 1.5, True), (2, 2.5, False), (2, 3.0, True)],
+)
+def test_more_is_missing_than_the_coils_can_tell_apart(n_coils, acceleration, is_beyond):
+    assert bool(beyond_the_coils(n_coils, acceleration)) == is_beyond
+
+
+@pytest.mark.parametrize(("n_coils", "warns"), [(1, True), (4, False)])
+def test_an_undersampled_scan_with_one_coil_is_suspect(n_coils, warns):
+    report = load_model("cg-sense+sinc")(make_slice(n_coils=n_coils)[1]).report
+    assert any("with 1 coil the aliasing" in w for w in report.warnings) == warns
