@@ -150,6 +150,8 @@ def _images(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Ten
 
 
 def _cg_sense(recon: SliceReconstructor, slice_: KSpaceSlice) -> tuple[Tensor, Tensor, ReconReport]:
+    # Samples that only some coils lack are in the zero-filled image alone.
+    slice_ = dataclasses.replace(slice_, kspace=slice_.mask * slice_.kspace)
     calibrated = recon.calibrated(slice_)
     central = calibrated.sense.low_resolution_kspace(calibrated.kspace)
     sense = calibrated.sense.single_map().at_low_resolution()

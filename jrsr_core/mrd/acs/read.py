@@ -141,7 +141,8 @@ def resample_fov(kspace: Tensor, axis: int, ratio: float) -> Tensor:
 
     The image of the n samples, sum_k a_k exp(2 pi i k r / FOV), is evaluated where the pixels of
     the new field of view lie (zero outside the old one) and transformed back:
-    n -> floor(n * ratio) samples.
+    n -> floor(n * ratio) samples. The factor `ratio` keeps the sample at k = 0, the sum over the
+    object, as a scan with the new field of view would measure it.
     """
     if ratio == 1:
         return kspace
@@ -153,5 +154,5 @@ def resample_fov(kspace: Tensor, axis: int, ratio: float) -> Tensor:
     angle = 2 * math.pi * position[:, None] * k
     to_image = torch.polar((position.abs() <= 0.5).double()[:, None].expand_as(angle), angle)
     image = kspace.movedim(axis, -1) @ to_image.mT.to(kspace)
-    spectrum = fft(image, -1) / math.sqrt(n_pixels)
+    spectrum = fft(image, -1) * (ratio / math.sqrt(n_pixels))
     return crop_or_pad(spectrum, (n_new,)).movedim(-1, axis)

@@ -34,6 +34,7 @@ def test_maps_are_series_of_their_own(tmp_path, capfd):
         assert "MAP, not an image" in meta["ImageComments"]
         width = float(image.meta["WindowWidth"])
         assert float(meta["WindowWidth"]) == MAP_ALARM
+        assert float(meta["WindowCenter"]) == MAP_ALARM / 2
         assert float(second.meta["WindowWidth"]) == pytest.approx(0.2 * width)
         size = np.linalg.norm(second.data) / np.linalg.norm(image.data)
         assert float(image.meta["JRSR_unmeasured"]) == pytest.approx(size, rel=1e-3)

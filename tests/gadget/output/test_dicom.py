@@ -35,7 +35,7 @@ def exported(request, tmp_path_factory):
     """Folder with images.h5, images_dicom and images.nii.gz of one scan."""
     from gadget.cli import main as cli
 
-    folder = tmp_path_factory.mktemp("export")
+    folder = tmp_path_factory.mktemp(f"export_{request.param}_")
     scan = str(folder / "scan.h5")
     assert cli.run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
     target = str(folder / "images.h5")
@@ -112,14 +112,21 @@ def test_every_pixel_is_there(exported):
 def test_attributes(exported):
     all_ = datasets(exported)
     images = images_of(exported / "images.h5")
-    te = {float(ds.EchoTime) for ds in all_}
-    assert te == ({10.0, 20.0} if len({i.contrast for i in images}) == 2 else {10.0})
+    n_contrasts = 2 if "contrasts" in exported.name else 1
+    assert {i.contrast for i in images} == set(range(n_contrasts))
+    assert {float(ds.EchoTime) for ds in all_} == {10.0, 10.0 * n_contrasts}
+    assert len(images) == {"contrasts": 8, "oblique": 3}.get(exported.name.split("_")[1], 1)
     for ds in all_:
         assert (ds.Rows, ds.Columns) == images[0].data.shape[-2:]
         fov = geometry_of(images[0]).fov_mm
         spacing = [fov[1] / ds.Rows, fov[2] / ds.Columns]
         assert [float(v) for v in ds.PixelSpacing] == pytest.approx(spacing)
-        is_3d = images[0].data.shape[1] > 1
+        nz = images[0].data.shape[1]
+        is_3d = nz > 1
+        assert float(ds.SliceThickness) == pytest.approx(fov[0] / nz if is_3d else 5.0)
+        axes = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+        place = np.cross(*axes) @ np.array(ds.ImagePositionPatient, float)
+        assert float(ds.SliceLocation) == pytest.approx(place, abs=1e-3)
         readout = ds.Columns if is_3d else ds.Columns // 2
         assert list(ds.AcquisitionMatrix) == [0, readout, ds.Rows // 2, 0]
         assert ds.InPlanePhaseEncodingDirection == "COL"
@@ -171,6 +178,9 @@ def test_the_enhanced_image_has_the_same_frames(exported):
             assert content.TemporalPositionIndex == classic.TemporalPositionIdentifier
             indices.add(tuple(content.DimensionIndexValues))
         assert len(indices) == len(frames)
+        (measures,) = shared.PixelMeasuresSequence
+        assert measures.SliceThickness == alike[0].SliceThickness
+        assert measures.PixelSpacing == alike[0].PixelSpacing
         rescale = shared.PixelValueTransformationSequence[0]
         assert (rescale.RescaleSlope, rescale.RescaleIntercept) == (1, 0)
         assert scale(ds) == scale(planes[1]) and window(ds) == window(planes[1])

@@ -173,19 +173,20 @@ def test_what_is_left_is_explained_by_one_set_of_maps():
     assert unexplained(calibrated.kspace) < 0.0005
 
 
-def test_take_out_solves_the_regularised_pair_exactly():
+@pytest.mark.parametrize(("acquired", "g2"), [((8, 6), 1.0), ((4, 3), 1 / 4)])
+def test_take_out_solves_the_regularised_pair_exactly(acquired, g2):
     """Against a dense solve of (A^H A + lambda g^2) x = A^H y."""
-    shape, n_coils = (8, 6), 8
+    shape, n_coils = (8, 6), 24
     maps = unit_norm(random_complex(2, n_coils, *shape, seed=1))
-    mask = torch.ones(shape)
+    mask = torch.ones(acquired)
     mask[1] = 0
-    kspace = mask * random_complex(1, n_coils, *shape, seed=2)
+    kspace = mask * random_complex(1, n_coils, *acquired, seed=2)
     sense = SenseOperator(maps[:1], mask)
     rest, image = take_out(kspace, sense, 0.7 * maps[1:])
     both = SenseOperator(torch.stack((maps[:1], 0.7 * maps[1:]), 1), mask, has_map_axis=True)
     units = torch.eye(2 * 48, dtype=torch.complex64).reshape(-1, 1, 2, *shape)
     dense = torch.stack([both(u).flatten() for u in units], 1).numpy().astype(np.complex128)
-    normal = dense.conj().T @ dense + LAMBDA * np.eye(96)
+    normal = dense.conj().T @ dense + LAMBDA * g2 * np.eye(96)
     x = np.linalg.solve(normal, dense.conj().T @ kspace.flatten().numpy())
     second = torch.from_numpy(x.reshape(2, *shape)[1]).to(torch.complex64)
     # Well conditioned: after fifteen steps of conjugate gradients the rest is rounding.

@@ -1,5 +1,6 @@
 """Assembly: what was put into a scan comes out of it, however the lines were ordered."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from jrsr_core.mrd.lines import (
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.header import ScanMetadata
 from jrsr_core.mrd.simulator.request import ScanRequest
+from jrsr_core.mrd.simulator.simulate import simulate_scan
 from jrsr_core.simulation.masks import make_mask
 from tests.helpers.mrd_scans import (
     FOV_MM,
@@ -35,6 +37,7 @@ from tests.helpers.mrd_scans import (
     small_scan,
     with_encoding,
 )
+from tests.helpers.scan_oracle import slice_oracle
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (47, 63), (111, 94)])
@@ -46,6 +49,34 @@ def test_round_trip(shape, oversampling):
     assert torch.equal(slice_.mask, mask)
     assert slice_.geometry.fov_mm == pytest.approx(FOV_MM)
     assert slice_.noise_std is None
+
+
+@pytest.mark.parametrize("readout_pixel", [1.0, 0.5])
+@pytest.mark.parametrize("calibration", ["embedded", "interleaved", "separate", "external", "none"])
+def test_every_part_of_a_slice_is_that_of_its_frames(calibration, readout_pixel):
+    request = ScanRequest(
+        matrix="96x112",
+        n_coils=3,
+        mask="regular",
+        acceleration=2,
+        acs=16,
+        averages=2,
+        repetitions=2 if calibration == "interleaved" else 1,
+        calibration=calibration,
+        readout_pixel=readout_pixel,
+        oversampling=False,
+        partial_echo=0.8,
+    )
+    made = simulate_scan(request)
+    # The level of the noise lines, which whiten the coils, instead of the stated one.
+    level = float(made.noise.abs().square().mean().sqrt()) / made.noise_std
+    for slice_ in assembled(made.header_xml, made.lines):
+        oracle = slice_oracle(made, request, slice_.counters)
+        close(slice_.kspace, oracle.kspace)
+        close(slice_.acs, oracle.acs)
+        assert torch.equal(slice_.mask, oracle.mask)
+        assert slice_.lr_readout == oracle.lr_readout
+        assert slice_.noise_std == pytest.approx(level * oracle.noise_std, rel=1e-5)
 
 
 def test_embedded_calibration_lines_belong_to_the_image():
@@ -106,13 +137,20 @@ def test_averages_are_averaged_line_by_line():
     assert torch.equal(slice_.mask, mask)
 
 
-def test_averages_lower_the_noise_level():
-    kspace, mask, _, _ = small_scan()
-    noise = noise_samples()
-    xml, lines = scan_of_kspace(kspace[None].repeat(4, 1, 1, 1, 1), mask, noise=noise)
-    once = scan_of_kspace(kspace[None], mask, noise=noise)
-    single = assembled(*once)[0].noise_std
-    assert assembled(xml, lines)[0].noise_std == pytest.approx(single / 2)
+@pytest.mark.parametrize(
+    ("rows", "n_more", "ratio"),
+    [(range(48), 3, 1 / 2), (range(16, 32), 1, math.sqrt((32 + 16 / 2) / 48))],
+)
+def test_averages_lower_the_noise_level(rows, n_more, ratio):
+    """The variance of n averages is 1/n, and the level that of the mean variance of all lines."""
+    _, _, xml, lines = small_scan(noise=noise_samples())
+    again = []
+    for average in range(1, n_more + 1):
+        part = select(lines, len(lines.data) - 48 + np.array(rows))
+        part.heads["idx"]["average"] = average
+        again.append(part)
+    (single,), (averaged,) = assembled(xml, lines), assembled(xml, joined(lines, *again))
+    assert averaged.noise_std == pytest.approx(ratio * single.noise_std)
 
 
 @pytest.mark.parametrize("center", [20, 24, 30])

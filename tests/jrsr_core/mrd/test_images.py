@@ -29,14 +29,16 @@ STAMP = AcquisitionStamp(
     acquisition_time_stamp=1234,
     physiology_time_stamp=(1, 2, 3),
     user_int=(1, 2, 3, 4, 5, 6, 7, 8),
-    user_float=(0.5,) * 8,
+    user_float=(0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5),
 )
 
 
 @pytest.fixture(scope="module")
 def header():
-    """A scan header."""
-    return parse_header(small_scan()[2])
+    """A scan header of two echoes."""
+    xml = small_scan()[2]
+    assert xml.count("<TE>10.0</TE>") == 1
+    return parse_header(xml.replace("<TE>10.0</TE>", "<TE>10.0</TE><TE>25.0</TE>"))
 
 
 def made(shape=(96, 128), **report) -> ReconImage:
@@ -45,7 +47,7 @@ def made(shape=(96, 128), **report) -> ReconImage:
         image=torch.randn(shape, dtype=torch.complex64, generator=generator),
         low_resolution=torch.zeros([n // 2 for n in shape], dtype=torch.complex64),
         geometry=GEOMETRY,
-        counters=Counters(slice=3, contrast=0, phase=2, repetition=5, set=4),
+        counters=Counters(slice=3, contrast=1, phase=2, repetition=5, set=4),
         stamp=STAMP,
         report=ReconReport(
             **{
@@ -66,14 +68,19 @@ def test_header_rules(header):
     assert list(head.matrix_size) == [128, 96, 1]
     assert list(head.field_of_view) == [220.0, 200.0, 5.0]
     assert geometry_of(mrd).position_mm == GEOMETRY.position_mm
-    np.testing.assert_allclose(geometry_of(mrd).phase_dir, GEOMETRY.phase_dir, rtol=1e-6)
+    for name in ("read_dir", "phase_dir", "slice_dir"):
+        expected = getattr(GEOMETRY, name)
+        np.testing.assert_allclose(getattr(geometry_of(mrd), name), expected, rtol=1e-6)
+    assert list(head.patient_table_position) == [0.0, 0.0, -12.0]
     assert head.data_type == ismrmrd.DATATYPE_FLOAT and mrd.data.dtype == np.float32
     assert head.image_type == ismrmrd.IMTYPE_MAGNITUDE
     assert (head.image_series_index, head.image_index, head.channels) == (9, 4, 1)
     assert (head.slice, head.phase, head.repetition, head.set, head.average) == (3, 2, 5, 4, 0)
+    assert head.contrast == 1
     assert (head.measurement_uid, head.acquisition_time_stamp) == (77, 1234)
     assert list(head.physiology_time_stamp) == [1, 2, 3]
     assert list(head.user_int) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert list(head.user_float) == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]
     np.testing.assert_array_equal(mrd.data[0, 0], image.magnitude.numpy())
 
 
@@ -95,7 +102,8 @@ def test_meta_in_every_dialect(header):
     assert meta["ImageProcessingHistory"] == meta["GADGETRON_ImageProcessingHistory"]
     assert meta["Keep_image_geometry"] == "1"
     assert [float(v) for v in meta["ImageColumnDir"]] == pytest.approx(GEOMETRY.phase_dir)
-    assert meta["GADGETRON_TE"] == "10.0"
+    assert [float(v) for v in meta["ImageRowDir"]] == pytest.approx(GEOMETRY.read_dir)
+    assert meta["GADGETRON_TE"] == "25.0"
     assert RESEARCH_USE in meta["ImageComments"]
     assert meta["JRSR_research_use"] == RESEARCH_USE
     assert (meta["JRSR_model"], meta["JRSR_weights_sha256"]) == ("jrsr-dc", "abc123")
@@ -112,6 +120,16 @@ def test_fallback_is_marked_everywhere(header):
     assert "FALLBACK" in meta["SequenceDescriptionAdditional"]
     assert "FALLBACK" in meta["ImageComments"] and "acs is 2 x 2" in meta["ImageComments"]
     assert "AI" not in meta["ImageProcessingHistory"]
+
+
+def test_the_window_ends_at_the_brightest_two_hundredth(header):
+    ramp = torch.arange(10_000.0).reshape(100, 100)
+    meta = to_mrd_image(replace(made(), image=ramp + 0j), header).meta
+    # 99.5 % of the way from 0 to 9999.
+    assert float(meta["WindowWidth"]) == pytest.approx(0.995 * 9999)
+    assert float(meta["WindowCenter"]) == pytest.approx(0.995 * 9999 / 2)
+    for name in ("Width", "Center"):
+        assert meta[f"GADGETRON_Window{name}"] == meta[f"Window{name}"]
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e8])

@@ -114,3 +114,19 @@ def test_every_sample_damaged(recon, measured):
     kspace = torch.full_like(measured.kspace, torch.nan)
     image = fallback_image(recon, dataclasses.replace(measured, kspace=kspace, acs=kspace), "why")
     assert not image.magnitude.any()
+
+
+@pytest.mark.parametrize("part", [complex(np.nan, 1), complex(1, np.inf)])
+def test_a_sample_damaged_in_one_coil_counts_as_not_measured(part, recon, measured):
+    """In the centre of k-space; the calibration lines are sound."""
+    y, x = 24, 28
+    kspace, mask = measured.kspace.clone(), measured.mask.clone()
+    kspace[2, y, x], mask[y, x] = part, 0
+    damaged = dataclasses.replace(measured, kspace=kspace)
+    rest = fallback._without_bad_samples(damaged)
+    assert torch.equal(rest.mask, mask) and rest.kspace[2, y, x] == 0
+    # The samples of the other coils contradict nothing: the image is that of the others.
+    ours = fallback_image(recon, damaged, "why")
+    never = dataclasses.replace(measured, kspace=mask * measured.kspace, mask=mask)
+    assert ours.report.model == "cg-sense+sinc" and not ours.report.warnings
+    assert torch.equal(ours.image, fallback_image(recon, never, "why").image)

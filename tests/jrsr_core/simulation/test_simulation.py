@@ -1,7 +1,9 @@
 """The simulator keeps its promises: exact masks, unit coils, stated noise, one intensity scale."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import decimate
@@ -37,10 +39,28 @@ def test_gaussian_mask_counts_exactly(n, acceleration):
     assert int(gaussian_mask((n, 8), acceleration)[:, 0].sum()) == round(n / acceleration)
 
 
-def test_regular_mask_samples_the_centre_and_every_rth_line():
-    mask = regular_mask((116, 4), 3, n_acs=24)[:, 0]
-    assert mask[58] == 1
-    assert bool((mask[58 % 3 :: 3] == 1).all())
+def test_gaussian_mask_has_the_stated_density():
+    """Drawn without replacement in proportion to w, line k is sampled with 1 - exp(-t w(k)).
+
+    t follows from the number of lines (Rosen, Ann Math Stat 1972;43:373).
+    """
+    k = np.arange(116) - 58
+    free = (k < -12) | (k >= 12)
+    weight = (np.exp(-((k / 11.6) ** 2) / 2) + 0.2)[free]
+    t = brentq(lambda t: (1 - np.exp(-t * weight)).sum() - (46 - 24), 0, 10)
+    masks = [gaussian_mask((116, 1), 2.5, n_acs=24, seed=seed)[:, 0] for seed in range(400)]
+    found = torch.stack(masks).mean(0).numpy()[free]
+    for inner, outer in ((12, 20), (20, 30), (30, 40), (40, 58)):
+        band = (abs(k[free]) > inner) & (abs(k[free]) <= outer)
+        expected = (1 - np.exp(-t * weight[band])).mean()
+        assert found[band].mean() == pytest.approx(expected, abs=0.015), (inner, outer)
+
+
+def test_regular_mask_is_every_rth_line_and_the_centre():
+    lines = regular_mask((116, 4), 3, n_acs=24)
+    expected = {58 + 3 * k for k in range(-19, 20)} | set(range(46, 70))
+    assert len(expected) == 39 + 24 - 8
+    assert [set(column.nonzero().flatten().tolist()) for column in lines.T] == 4 * [expected]
 
 
 @pytest.mark.parametrize("n", [16, 18])

@@ -76,6 +76,17 @@ def test_a_smaller_pixel_is_cropped_in_kspace(tmp_path):
     assert np.abs(made[0].astype(int) - made[1].astype(int)).max() <= 2
 
 
+def test_pixels_of_both_axes_become_the_wanted_one(tmp_path):
+    # 60 x 0.9 mm across and 80 x 1.8 mm from front to back: 30 and 80 pixels of 1.8 mm.
+    x, y = np.mgrid[:60, :80]
+    volume = 6e4 * (np.exp(-(((x - 30) / 8) ** 2) - ((y - 40) / 8) ** 2) > 0.5)[..., None]
+    save(tmp_path / "in/patient01/x_T1w.nii", volume, mm=(0.9, 1.8, 4.0))
+    (file,) = stack(tmp_path / "in", tmp_path / "out").values()
+    seen = file["slices"][0] > 127
+    rows, columns = seen.any(1).sum(), seen.any(0).sum()
+    assert rows == pytest.approx(13, abs=1) and columns == pytest.approx(13 / 2, abs=1)
+
+
 def test_contrast_subject_and_split_are_read_from_the_names(tmp_path):
     for subject, name in (
         ("patient01", "study1_T1W"),

@@ -63,6 +63,26 @@ def test_many_subjects_by_random_signs():
     assert compare({"a": [1.0], "b": [3.0]}) == compare({"a": [1.0], "b": [3.0]})
 
 
+def test_the_interval_is_that_of_all_resamples_of_subjects():
+    # A mean over slices: three times the large subject and one other give 10 / 301, not 10 / 4.
+    subjects = {"a": [0.0] * 100, "b": [10.0], "c": [10.0], "d": [10.0]}
+    resamples = product(subjects.values(), repeat=len(subjects))
+    means = [np.concatenate(drawn).mean() for drawn in resamples]
+    low, high = np.percentile(means, [2.5, 97.5], method="inverted_cdf")
+    found = compare(subjects)
+    assert low == pytest.approx(10 / 301)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_the_interval_holds_95_of_100_resamples():
+    values = np.random.default_rng(3).normal(size=40)
+    found = compare({str(i): [v] for i, v in enumerate(values)})
+    drawn = np.random.default_rng(4).choice(values, (100_000, values.size)).mean(1)
+    width = np.diff(np.percentile(drawn, [2.5, 97.5]))[0]
+    # An interval of 90 % is narrower by 0.16 of this, one of 99 % wider by 0.31.
+    assert found.high - found.low == pytest.approx(width, rel=0.04)
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(1)
     covered = 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -20,7 +21,7 @@ from training.config.groups import (
 )
 from training.losses.best_buddy import best_buddies, best_buddy_loss, random_crop
 from training.losses.discriminators import build_discriminator
-from training.losses.objective import Pair, adversarial_terms
+from training.losses.objective import Pair, adversarial_terms, reconstruction_terms
 from training.losses.perceptual import DEEPEST, describe, make_perceptual
 from training.losses.pixel import (
     back_projection_loss,
@@ -99,6 +100,10 @@ def test_flat_regions_are_masked():
     mask = textured(image, (80, 80), 0.025)
     assert float(mask[:, :, 14:28].mean()) < 0.1
     assert float(mask[:, :, 50:70].mean()) == 1.0
+    # Of noise around zero with a standard deviation of 0.1, the variance is 0.01.
+    noise = 0.1 * torch.randn(1, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert float(textured(noise, (40, 40), 0.05).mean()) == 1.0
+    assert float(textured(noise, (40, 40), 0.2).mean()) == 0.0
     pair = Pair(torch.ones(1, 80, 80), torch.ones(1, 80, 80), image)
     assert torch.equal(pair.without_flat(0.025).image, mask)
     assert pair.without_flat(0.0) is pair
@@ -136,8 +141,28 @@ def test_feature_loss_pulls_the_generator_only():
     assert set(terms) == {"adv", "feature"}
     sum(terms.values()).backward()
     assert float(image.grad.abs().max()) > 0
-    same = [torch.rand(3)]
-    assert float(feature_loss(same, same, (1.0,))) == 0.0
+
+
+def test_feature_loss_is_the_weighted_squared_distance():
+    fake, real = [torch.tensor([2.0, 0.0]), torch.tensor([3.0])], [torch.zeros(2), torch.ones(1)]
+    assert float(feature_loss(fake, real, (0.5, 2.0))) == pytest.approx(0.5 * 4 / 2 + 2 * 2**2)
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("recon", {"rec": 0.5}),
+        ("psnr", {"pix": 0.25, "rec": 3 * 0.5}),
+        ("full", {"pix": 0.01 * 0.25, "rec": 3 * 0.5}),
+    ],
+)
+def test_weights_of_pixel_and_reconstruction_loss(phase, expected):
+    truth, lr_truth = torch.ones(1, 4, 4) + 0j, torch.ones(1, 2, 2) + 0j
+    x_rec = (lr_truth + 0.5).requires_grad_()
+    scan = SimpleNamespace(target=truth, lr_target=lr_truth)
+    output = SimpleNamespace(image=truth + 0.25, low_resolution=x_rec)
+    terms = reconstruction_terms(output, scan, Loss(pix=0.01, rec=3.0), phase)
+    assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(expected)
 
 
 def perceptual(**settings):

@@ -1,6 +1,7 @@
 """Both loops: resume bit for bit after a kill, average, phases, NaN, disk full, mismatches."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -90,12 +91,26 @@ def test_finished_run_is_left_as_it_is(scans, tmp_path):
     assert [r["step"] for r in read_log(tmp_path)] == [1, 2]
 
 
-def test_average_lies_between_start_and_end(scans, tmp_path):
-    average = supervised.fit(tiny(scans, tmp_path, steps=4, optimizer__learning_rate=1e-2))
+def test_average_of_the_weights_by_hand(scans, tmp_path, monkeypatch):
+    name, passed = "sr.conv_in.weight", []
+
+    class Watched(Run):
+        def finish_step(self, terms, output, finite):
+            super().finish_step(terms, output, finite)
+            both = (self.networks.model, self.networks.average)
+            passed.append([network.state_dict()[name].clone() for network in both])
+
+    monkeypatch.setattr(supervised, "Run", Watched)
+    config = tiny(scans, tmp_path, steps=4, optimizer__learning_rate=1e-2, optimizer__ema=0.2)
+    average = supervised.fit(config).state_dict()[name]
     end = weights(tmp_path)
-    name = "sr.conv_in.weight"
-    assert torch.equal(average.state_dict()[name], end[f"average.{name}"])
-    assert not torch.equal(end[f"average.{name}"], end[f"model.{name}"])
+    assert torch.equal(average, end[f"average.{name}"])
+    assert torch.equal(passed[-1][0], end[f"model.{name}"])
+    # Young averages forget faster: (1 + step) / (10 + step) is 2 / 11 in the second step.
+    decays = (2 / 11, 0.2, 0.2)
+    for (_, before), (model, after), decay in zip(passed, passed[1:], decays, strict=False):
+        torch.testing.assert_close(after, decay * before + (1 - decay) * model)
+        assert not torch.allclose(after, before, rtol=1e-3)
 
 
 def test_phases_of_a_run(scans, tmp_path):
@@ -147,7 +162,10 @@ def test_cosine_warms_up_and_ends_low(scans, tmp_path):
     config = tiny(scans, tmp_path, **changes)
     rates = [learning_rate(step, config) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01)
-    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert max(rates) == rates[100] == pytest.approx(1.0)
+    # A quarter and a half of the way from the end of the warm-up to the end.
+    assert rates[325] == pytest.approx(0.02 + 0.98 * (1 + math.cos(math.pi / 4)) / 2)
+    assert rates[550] == pytest.approx(0.51)
     assert rates[-1] == pytest.approx(0.02, abs=0.001)
 
 
