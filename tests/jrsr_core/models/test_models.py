@@ -1,6 +1,7 @@
 """Laws of the models: shapes, gradients, determinism, published sizes, odd matrices."""
 
 import pytest
+import scipy.signal
 import torch
 
 from jrsr_core.models.cg_sense import CgSense
@@ -20,6 +21,7 @@ from jrsr_core.models.rec import (
 )
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import upsample_nearest
+from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
@@ -325,6 +327,35 @@ def test_smooth_phase_is_of_modulus_one_and_follows_a_ramp():
     assert float(difference[:, 6:-6, 6:-6].max()) < 0.1
     empty, _ = smooth_phase(torch.zeros_like(image), (64, 80))
     assert torch.isfinite(empty.abs()).all()
+
+
+@pytest.mark.parametrize("k", [1, 6, 11, 12, 17])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_smooth_phase_has_the_frequencies_of_a_hann_window_of_24_samples(k, axis):
+    weight = scipy.signal.windows.hann(25)[12 + k] if k <= 12 else 0.0
+
+    def wave(shape, size):
+        along = 2 * torch.pi * k * (torch.arange(shape[axis]) - shape[axis] // 2) / shape[axis]
+        wave = 1 + size * torch.polar(torch.ones(shape[axis]), along)
+        return (wave[:, None] if axis == 0 else wave).expand(shape)[None]
+
+    shapes = ((48, 40), (96, 80))
+    for found, shape in zip(smooth_phase(wave(shapes[0], 0.8), shapes[1]), shapes, strict=True):
+        torch.testing.assert_close(found, wave(shape, 0.8 * weight).sgn(), rtol=0, atol=1e-5)
+
+
+def test_a_phase_of_the_whole_object_is_that_of_the_super_resolved_image():
+    kspace, sense, *_ = scan()
+    model = awake(build_model("jrsr-dc", preset="tiny")).eval()
+    zero_filled = sense.at_low_resolution().adjoint(kspace)
+    x_rec = zero_filled + 0.1 * torch.randn_like(zero_filled)
+    conditions = torch.full((1, 2, 24, 32), 0.5)
+    turn = torch.polar(torch.tensor(1.0), torch.tensor(0.7))
+    with torch.no_grad():
+        image = model.super_resolve(x_rec, zero_filled, conditions, (48, 64))
+        turned = model.super_resolve(turn * x_rec, turn * zero_filled, conditions, (48, 64))
+    assert float((image - sinc_interpolate(x_rec, (48, 64))).norm() / image.norm()) > 0.01
+    torch.testing.assert_close(turned, turn * image, rtol=0, atol=1e-4 * float(image.abs().max()))
 
 
 def test_less_noise_than_in_training_is_told_as_the_least_of_training():

@@ -10,6 +10,8 @@ from jrsr_core.data import KSpaceVolume
 from jrsr_core.reconstruction.contradiction import Contradiction, Residual
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model
+from jrsr_core.reconstruction.quality import ResidualPower
+from jrsr_core.reconstruction.report import ReportFigures
 from jrsr_core.reconstruction.volume import reconstruct_volume
 
 from .test_reconstructor import GEOMETRY, make_slice
@@ -131,6 +133,16 @@ def test_one_bad_plane_of_many_is_a_contradiction(full):
     report = image.report
     assert not Residual(report.kspace_residual, report.expected_residual).contradicts
     assert any("at readout position 7" in warning for warning in image.report.warnings)
+
+
+def test_the_worst_position_is_that_of_the_largest_share():
+    """Not that of the most power, and none of less than a tenth of the strongest signal."""
+    figures = ReportFigures()
+    power = [[100.0, 20.0, 5.0], [4.0, 3.0, 5.0], [1.0, 0.2, 0.05]]
+    figures._power = [ResidualPower(*torch.tensor(power, dtype=torch.float64))]
+    worst = figures.worst()
+    assert worst.position == 1
+    assert (worst.measured, worst.expected) == pytest.approx((0.15**0.5, 0.1))
 
 
 def test_a_plane_of_little_signal_does_not_cost_the_volume(full):

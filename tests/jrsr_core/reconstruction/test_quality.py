@@ -7,7 +7,7 @@ import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import MAP_ALARM
-from jrsr_core.models.consistency import DataConsistency
+from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator
@@ -72,10 +72,30 @@ def test_a_faithful_image_leaves_noise_only():
     )["taken_back"]
     ratio = maps["taken_back"][0][inside].norm() / from_noise[0][inside].norm()
     assert float(ratio) == pytest.approx(1.0, abs=0.15)
-    level = expected_level(calibrated, consistent(truth[None], calibrated).prior_weight)[0]
-    expected = (from_noise[0] / level)[inside].norm()
-    assert float(maps["hallucination"][0][inside].norm() / expected) == pytest.approx(1.0, abs=0.2)
+    # Of level^2, noise and the error tau of the networks, an image without an error has the noise.
+    mu = consistent(truth[None], calibrated).prior_weight
+    level = expected_level(calibrated, mu)[0][inside]
+    share = 1 - (NOISE / CAUTION) ** 2 / (float(mu) * level.square())
+    found = maps["hallucination"][0][inside].square().mean()
+    assert float(found) == pytest.approx(float(share.mean()), rel=0.1)
     assert float(maps["unmeasured"][0][inside].norm()) > 2 * float(from_noise[0][inside].norm())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("weight", [0.05, 0.5])
+def test_the_expected_level_is_that_of_the_closed_form(weight):
+    """Fully sampled, with one map of 1: A^H A is g^2 within the measured band and 0 beyond."""
+    sense = SenseOperator(torch.ones(1, 1, *HR, dtype=torch.complex64), torch.ones(LR))
+    calibrated = CalibratedSlice(
+        torch.zeros(1, 1, *LR, dtype=torch.complex64), sense, torch.tensor([NOISE]), 1.0, LR, 0.0
+    )
+    level = expected_level(calibrated, torch.full((1, 1, 1), weight))
+    g2 = (LR[0] * LR[1]) / (HR[0] * HR[1])
+    # The noise of the band is spread over all pixels of the image.
+    noise = g2 * NOISE**2 / (g2 + weight) ** 2 * g2
+    tau = NOISE / (CAUTION * weight**0.5)
+    assert float(level.square().mean()) == pytest.approx(noise + tau**2, rel=0.02)
+    assert float(level.std() / level.mean()) < 0.15
 
 
 def stripes(period):
