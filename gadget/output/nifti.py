@@ -23,6 +23,9 @@ SUFFIX, UNCOMPRESSED = ".nii.gz", ".nii"
 MARK = "JRSR"
 """Begins the description in the header of all files of this module."""
 
+GRADIENTS = " ".join(SUFFIXES)
+"""Stands in the header, as auxiliary file, of images beside which this module wrote such files."""
+
 MARKS = r"_series\d+(_stack\d+)?"
 """What stands in the names of further files."""
 
@@ -76,18 +79,20 @@ class NiftiWriter(PlaneWriter):
         )
         targets: set[Path] = set()
         # Known before they are replaced.
-        earlier = [path for path in (self.path, *self._further.existing()) if is_own_file(path)]
+        images = (self.path, *self._further.existing())
+        earlier = {p for i in images if has_own_gradients(i) for p in self._gradient_files(i)}
         with ExitStack() as files:
             for i, (series, m, (stack, values)) in enumerate(stacks):
                 target = self._target(series, m) if i else self.path
                 targets.add(target)
                 temporary = files.enter_context(whole_file(target, overwrite=self.overwrite))
-                save(temporary, stack, values, frame_seconds(stack, self._labels))
-                targets |= self._save_gradients(files, target, stack)
+                gradients = self._save_gradients(files, target, stack)
+                seconds = frame_seconds(stack, self._labels)
+                save(temporary, stack, values, seconds, has_gradients=bool(gradients))
+                targets |= gradients
         self._further.remove_others(targets)
-        for path in (p for image in earlier for p in self._gradient_files(image)):
-            if path not in targets:
-                path.unlink(missing_ok=True)
+        for path in earlier - targets:
+            path.unlink(missing_ok=True)
 
     def _save_gradients(self, files: ExitStack, image: Path, stack: Stack) -> set[Path]:
         """Write the diffusion weightings beside an image; return their files, if there are any."""
@@ -124,18 +129,35 @@ def _readable_labels(header_xml: str) -> Labels:
 
 def is_own_file(path: Path) -> bool:
     """Tell whether a file is one that this module wrote."""
+    return _header_text(path, "descrip").startswith(MARK)
+
+
+def has_own_gradients(path: Path) -> bool:
+    """Tell whether this module wrote diffusion weightings beside an image; others stay."""
+    return is_own_file(path) and _header_text(path, "aux_file") == GRADIENTS
+
+
+def _header_text(path: Path, field: str) -> str:
+    """Return a text of the header of a NIfTI file, empty for any other file."""
     from nibabel import Nifti1Image  # Optional: extra `nifti`.
     from nibabel.filebasedimages import ImageFileError
     from nibabel.wrapstruct import WrapStructError
 
     try:
-        text = bytes(Nifti1Image.from_filename(path).header["descrip"].item())
+        text = bytes(Nifti1Image.from_filename(path).header[field].item())
     except (OSError, EOFError, ValueError, ImageFileError, WrapStructError):
-        return False
-    return text.startswith(MARK.encode())
+        return ""
+    return text.decode(errors="replace")
 
 
-def save(path: Path, stack: Stack, values: np.ndarray, seconds: float | None = None) -> None:
+def save(
+    path: Path,
+    stack: Stack,
+    values: np.ndarray,
+    seconds: float | None = None,
+    *,
+    has_gradients: bool = False,
+) -> None:
     """Write one file, with sform, and with qform if the axes are perpendicular.
 
     `seconds` is the time between frames, None if it is unknown or frames are no times.
@@ -157,6 +179,8 @@ def save(path: Path, stack: Stack, values: np.ndarray, seconds: float | None = N
     meta = stack.frames[0][0].meta
     weights = meta.get("JRSR_weights_sha256", "")[:12]
     image.header["descrip"] = f"{MARK} {meta.get('JRSR_model', '')} {weights}".strip()[:79]
+    if has_gradients:
+        image.header["aux_file"] = GRADIENTS
     content = image.to_bytes()
     # Without a time stamp, a second reconstruction gives the same file.
     path.write_bytes(content if path.suffix == UNCOMPRESSED else gzip.compress(content, mtime=0))

@@ -4,8 +4,8 @@ Noise lines, a `noise_file`, the header of a scan, or the caller of the Python A
 level: that of another receiver gain, in another unit, of lines with signal. With one that is far
 too high a model smooths the image away, and every contradiction of the measurement looks like
 noise. A level that explains a large part of the measurement is therefore compared with the noise of
-the samples. A level that is too low is not judged: it costs little, and makes images suspect rather
-than unsuspicious.
+the samples. The whitening remains: a gain changes no image, and all images of a scan are whitened
+alike. A level that is too low is not judged: it makes images suspect rather than unsuspicious.
 """
 
 import math
@@ -45,7 +45,7 @@ def loud_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
     ratio = stated / max(found, torch.finfo(torch.float32).tiny)
     return (
         f"stated noise level {stated:.3g} is {ratio:.3g} times that of the samples, {found:.3g}: "
-        "noise data are not used, the level is estimated; check their unit and receiver gain"
+        "it is not used, the level is estimated; check the unit and the receiver gain"
     )
 
 
@@ -80,12 +80,13 @@ def explained_share(slice_: KSpaceSlice) -> float:
 def noise_of_samples(slice_: KSpaceSlice) -> float:
     """Return the noise level of the samples of a slice, or an upper bound of it.
 
-    Lines of a separate calibration are no measure of it: they may have another bandwidth.
+    It is estimated from the central lines: a filter of the raw data lowers the outermost samples,
+    which are the measure only where the centre has too few lines. Lines of a separate calibration
+    are none, since they may have another bandwidth.
     """
-    bound = outer_noise_std(slice_.kspace, slice_.mask)
     if not has_own_lines(slice_):
-        return bound
-    return min(bound, estimate_noise_std(slice_.kspace, slice_.mask))
+        return outer_noise_std(slice_.kspace, slice_.mask)
+    return estimate_noise_std(slice_.kspace, slice_.mask)
 
 
 def _strongest_plane(volume: KSpaceVolume) -> KSpaceSlice:

@@ -5,7 +5,6 @@ lines like any other. Files, buckets and raw lines are assembled by the same cla
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.calibration.loud_coils import coil_weights, weighted
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.calibration.stated_noise import loud_noise_note
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.data.convert import empty_note
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
@@ -30,7 +28,7 @@ from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
 from .memory import ScanMemory
-from .noise import NoiseData, make_whitening, read_noise
+from .noise import NoiseData, make_whitening, read_noise, signal_note
 from .noise_lines import usable_noise
 from .notes import broken_note, dependent_note, loud_note, silent_note
 from .readout import measured_share
@@ -108,6 +106,9 @@ class Assembler:
             return
         if memory.broken_coils and noise.samples.shape[0] == plan.n_coils:
             noise = noise.of_channels(channels)
+        if note := signal_note(noise):
+            memory.noise_note = note
+            return
         first_image = next(iter(plan.groups.values()))[0]
         dwell_us = float(self.source.heads["sample_time_us"][first_image])
         memory.whitening = make_whitening(noise, dwell_us, len(channels))
@@ -180,23 +181,9 @@ class Assembler:
         """
         while True:
             try:
-                made = self._assemble(counters)
+                return self._assemble(counters)
             except BrokenCoils as error:
                 self._leave_out(frozenset(error.coils))
-            else:
-                note = loud_noise_note(made)
-                return self._without_noise(counters, note) if note else made
-
-    def _without_noise(self, counters: Counters, note: str) -> KSpaceSlice | KSpaceVolume:
-        """Return an image without the noise data, whose level cannot be that of its samples."""
-        plain = Assembler(
-            self.source,
-            replace(self.plan, noise=self.plan.noise[:0]),
-            n_virtual_coils=self.n_virtual_coils,
-            memory=self._memory.without_noise(),
-        )
-        made = plain.assemble(counters)
-        return replace(made, notes=(*made.notes, note))
 
     def _assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         layout, lines = self.plan.layout_of(counters), self.plan.groups[counters]

@@ -4,10 +4,11 @@ With x_i the n lines that measured a place, their scatter and what noise explain
 
     sum_i |x_i|^2 - |sum_i x_i|^2 / n   and   (n - 1) sigma^2 per sample,
 
-both added up over all places that several lines measured, as shares of the sum of |x_i|^2. Without
-noise data sigma^2 is at most the power of the weakest place. Averages that contradict each other
-are brought to the phase of the first one: motion during diffusion encoding changes it, and their
-sum would cancel. If that does not help, only the first line of every place is used. Ours.
+both added up over all places that several lines measured, as shares of the sum of |x_i|^2. sigma^2
+is that of the noise data, or at most the power of the weakest place; of many places it is at least
+the scatter of the middle one. Averages that contradict each other are brought to the phase of the
+first one: motion during diffusion encoding changes it, and their sum would cancel. If that does not
+help, only the first line of every place is used. Ours.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,9 @@ RATIO = 4.0
 
 SIGNIFICANT = 0.01
 """Share of the power of the whole image above which contradicting lines spoil it."""
+
+MANY = 16
+"""Places of several lines from which the noise is told by the middle one."""
 
 CENTRAL = 16
 """Lines and partitions about k = 0 by which the phases of averages are compared."""
@@ -113,7 +117,7 @@ class Scatter:
     def __str__(self) -> str:
         return (
             f"lines of one place differ by {self.measured:.0%} of their power, "
-            f"noise explains {self.expected:.0%}"
+            f"noise explains at most {self.expected:.0%}"
         )
 
 
@@ -154,7 +158,8 @@ def find_scatter(summed: SummedLines, sums: LineSums) -> Scatter:
     heads = sums.heads[summed.measured]
     counts = torch.from_numpy(sums.counts(heads))
     rows = summed.power.nonzero().flatten()
-    scatter = power - float(_energies(summed.total, counts, rows).sum())
+    by_place = summed.power[rows] - _energies(summed.total, counts, rows)
+    scatter = float(by_place.sum())
     if scatter <= LIMIT * power:
         return Scatter(scatter / power)
     every = (counts > 0).any(1).nonzero().flatten()
@@ -163,10 +168,15 @@ def find_scatter(summed: SummedLines, sums: LineSums) -> Scatter:
     if counts.shape[1] == 1:
         # Counts of places stand for those of all their samples.
         n_values *= summed.total.shape[-1] * measured_share(heads, sums.layout)
+    free = (counts[rows] - 1).clamp_min(0).sum(1) * n_values
+    n_free = float(free.sum())
     noise = sums.reader.noise_power(heads)
     if noise is None:
         noise = float((energies / ((counts[every] > 0).sum(1) * n_values)).min())
-    n_free = float((counts[rows] - 1).clamp_min(0).sum()) * n_values
+    # Noise scatters alike at all places, what contradicts is strong where the signal is. The stated
+    # level may be too low, and a filter may leave no noise in the weakest place.
+    if len(rows) >= MANY:
+        noise = max(noise, float((by_place / free.clamp_min(1)).median()))
     expected = noise * n_free / power
     excess = max(scatter - noise * n_free, 0.0)
     return Scatter(scatter / power, expected, excess / (scatter + float(energies.sum())))

@@ -149,7 +149,7 @@ def _place(head: np.void) -> bytes:
 
 def _vd_head(head: np.void, mask: int, center: tuple[int, int], _: int) -> bytes:
     number = 0 if head is None else int(head["scan_counter"])
-    start = struct.pack("<IiIIIHHiiii", 352, 7, number, 100, 200, 0, 0, 0, 0, -1045016, 0)
+    start = struct.pack("<IiIIIHHiiii", 352, 7, number, 100, 200, 0, 0, 1500, -2500, -1045016, 0)
     middle = struct.pack("<HfIHH", 0, 0.0, 0, *center)
     return (start + _common(head, mask) + middle + _place(head)).ljust(192, b"\0")
 

@@ -60,11 +60,19 @@ class ScanFile(Closing):
                 self.dataset = group.name.strip("/")
                 self.datasets = tuple(_groups(self._file))
                 self.header: ScanHeader = parse_header(one_text(group["xml"]))
-                self._rows = group["data"]
-                self.heads, self._lengths = _read_heads(self._rows)
+                self.heads, self._lengths = _read_heads(group["data"])
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _rows(self) -> h5py.Dataset:
+        """The lines, opened anew.
+
+        HDF5 2.0 crashes at lines of variable length if a data set is opened by two handles of one
+        file and the first handle is closed: reading a scan twice would do that.
+        """
+        return self._file[f"{self.dataset}/data"]
 
     def samples(self, indices: np.ndarray) -> np.ndarray:
         """Return complex64 ``(line, coil, sample)``.
@@ -98,7 +106,7 @@ class ScanFile(Closing):
         """
         longest = 4 * int(self._lengths.max(initial=1))
         at_once = max(1, min(BLOCK, BLOCK_BYTES // longest))
-        for start in range(0, len(self._rows), at_once):
+        for start in range(0, len(self.heads), at_once):
             run = slice(start, start + at_once)
             with reading("lines cannot be read"):
                 rows = self._rows[run]

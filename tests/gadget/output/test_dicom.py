@@ -1,15 +1,17 @@
-"""DICOM and NIfTI against the MRD images they were made from, and against independent checkers."""
+"""DICOM and NIfTI against the simulated scan, its MRD images, and independent checkers."""
 
+import itertools
 import shutil
 
+import h5py
 import numpy as np
 import pydicom
 import pydicom.data
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tests.gadget.offline.test_recon import images_of
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
-from tests.helpers.mrd_scans import geometry_of
 from tests.helpers.other_images import read_folder, scale, values, window
 from tests.helpers.processes import needs, run_process
 
@@ -32,15 +34,25 @@ SCANS = {
 
 @pytest.fixture(scope="module", params=SCANS)
 def exported(request, tmp_path_factory):
-    """Folder with images.h5, images_dicom and images.nii.gz of one scan."""
+    """Folder with truth.h5, images.h5, images_dicom and images.nii.gz of one scan."""
     from gadget.cli import main as cli
 
     folder = tmp_path_factory.mktemp(f"export_{request.param}_")
     scan = str(folder / "scan.h5")
-    assert cli.run(["simulate", "-o", scan, *SCANS[request.param]]) == 0
+    truth = ("--truth", str(folder / "truth.h5"))
+    assert cli.run(["simulate", "-o", scan, *truth, *SCANS[request.param]]) == 0
     target = str(folder / "images.h5")
     assert cli.run(["recon", scan, "-o", target, "--format", FORMATS, *FAST]) == 0
     return folder
+
+
+def kind_of(folder) -> str:
+    return folder.name.split("_")[1]
+
+
+def voxel_of(folder) -> tuple[float, float, float]:
+    """Size of a voxel of the simulated scan in mm, along z, y and x."""
+    return (0.9, 0.9, 1.8) if kind_of(folder) == "3-D" else (5.0, 0.9, 0.9)
 
 
 def datasets(folder):
@@ -51,15 +63,13 @@ def by_number(folder):
     return {int(ds.InstanceNumber): ds for ds in datasets(folder)}
 
 
-def mrd_world(image, x, y, z) -> np.ndarray:
-    """Voxel to mm by the image header: index n//2 lies at `position`."""
-    geometry = geometry_of(image)
-    sizes, fov = image.data.shape[1:], geometry.fov_mm
-    axes = (geometry.slice_dir, geometry.phase_dir, geometry.read_dir)
-    world = np.array(geometry.position_mm)
-    for index, n, mm, axis in zip((z, y, x), sizes, fov, axes, strict=True):
-        world = world + (index - n // 2) * mm / n * np.array(axis)
-    return world
+def scan_world(folder, image, x, y, z) -> np.ndarray:
+    """Voxel to mm as simulated: index n//2 of the first slice, or of the volume, lies at 0."""
+    is_oblique = "--tilt" in SCANS[kind_of(folder)]
+    turned = Rotation.from_euler("XZ", (20, 35) if is_oblique else (0, 0), degrees=True)
+    nz, ny, nx = image.data.shape[1:]
+    voxel = np.array((x - nx // 2, y - ny // 2, z - nz // 2 if nz > 1 else image.slice))
+    return turned.apply(voxel * voxel_of(folder)[::-1])
 
 
 def dicom_world(ds, x, y) -> np.ndarray:
@@ -78,7 +88,7 @@ def test_a_marked_point_is_at_one_place_in_every_format(exported):
     for image in images:
         nz, ny, nx = image.data.shape[1:]
         for x, y, z in ((0, 0, 0), (nx - 1, 3, nz - 1), (nx // 2, ny // 2, nz // 2)):
-            place = mrd_world(image, x, y, z)
+            place = scan_world(exported, image, x, y, z)
             ds = planes[(image.image_index - 1) * nz + z + 1]
             assert np.linalg.norm(dicom_world(ds, x, y) - place) < 0.01
             voxel = np.linalg.solve(nifti.affine, [-place[0], -place[1], place[2], 1])[:3]
@@ -112,18 +122,18 @@ def test_every_pixel_is_there(exported):
 def test_attributes(exported):
     all_ = datasets(exported)
     images = images_of(exported / "images.h5")
-    n_contrasts = 2 if "contrasts" in exported.name else 1
-    assert {i.contrast for i in images} == set(range(n_contrasts))
-    assert {float(ds.EchoTime) for ds in all_} == {10.0, 10.0 * n_contrasts}
-    assert len(images) == {"contrasts": 8, "oblique": 3}.get(exported.name.split("_")[1], 1)
+    sizes = {"contrasts": (2, 2, 2), "oblique": (1, 3, 1)}.get(kind_of(exported), (1, 1, 1))
+    found = sorted((i.contrast, i.slice, i.repetition) for i in images)
+    assert found == list(itertools.product(*map(range, sizes)))
+    with h5py.File(exported / "truth.h5") as truth:
+        sampled = truth["mask"][:].mean()
+    is_3d = kind_of(exported) == "3-D"
+    thickness, *spacing = voxel_of(exported)
     for ds in all_:
         assert (ds.Rows, ds.Columns) == images[0].data.shape[-2:]
-        fov = geometry_of(images[0]).fov_mm
-        spacing = [fov[1] / ds.Rows, fov[2] / ds.Columns]
         assert [float(v) for v in ds.PixelSpacing] == pytest.approx(spacing)
-        nz = images[0].data.shape[1]
-        is_3d = nz > 1
-        assert float(ds.SliceThickness) == pytest.approx(fov[0] / nz if is_3d else 5.0)
+        assert float(ds.SliceThickness) == pytest.approx(thickness)
+        assert float(ds.PercentSampling) == pytest.approx(100 * sampled)
         axes = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
         place = np.cross(*axes) @ np.array(ds.ImagePositionPatient, float)
         assert float(ds.SliceLocation) == pytest.approx(place, abs=1e-3)
@@ -138,6 +148,17 @@ def test_attributes(exported):
         assert ds.MRAcquisitionType == ("3D" if is_3d else "2D")
     assert len({ds.SeriesInstanceUID for ds in all_}) == 1
     assert len({ds.SOPInstanceUID for ds in all_}) == len(all_)
+
+
+def test_echoes_have_their_times(exported):
+    planes, images = by_number(exported), images_of(exported / "images.h5")
+    n_planes = images[0].data.shape[1]
+    means = {0: [], 1: []}
+    for image in images:
+        assert float(planes[image.image_index * n_planes].EchoTime) == 10.0 * (1 + image.contrast)
+        means[image.contrast].append(image.data.mean())
+    # The simulated second echo is the first one, which is below 1, to the power of 1.5.
+    assert min(means[0]) > max(means[1], default=0)
 
 
 @needs("dciodvfy")
@@ -181,10 +202,10 @@ def test_the_enhanced_image_has_the_same_frames(exported):
         (measures,) = shared.PixelMeasuresSequence
         assert measures.SliceThickness == alike[0].SliceThickness
         assert measures.PixelSpacing == alike[0].PixelSpacing
+        assert measures.get("SpacingBetweenSlices") == alike[0].get("SpacingBetweenSlices")
         rescale = shared.PixelValueTransformationSequence[0]
         assert (rescale.RescaleSlope, rescale.RescaleIntercept) == (1, 0)
         assert scale(ds) == scale(planes[1]) and window(ds) == window(planes[1])
-        assert shared.PixelMeasuresSequence[0].PixelSpacing == planes[1].PixelSpacing
         assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
         assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
         for keyword in ("RepetitionTime", "MagneticFieldStrength", "FlipAngle"):

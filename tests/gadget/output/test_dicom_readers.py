@@ -140,6 +140,16 @@ def size(image: "nibabel.Nifti1Image") -> tuple[int, int]:
     return shape[2], shape[3]
 
 
+@pytest.mark.parametrize("layout", WRITERS)
+def test_slices_with_a_gap_are_further_apart_than_thick(tmp_path, layout):
+    for ds in read_folder(written(tmp_path, KINDS["slices"][0], layout)[0].parent):
+        group = ds
+        if layout == "enhanced":
+            (group,) = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert (group.SpacingBetweenSlices, group.SliceThickness) == (GAP, 5.0)
+        assert list(group.PixelSpacing) == [120 / 6, 160 / 8]
+
+
 needs_dcm2niix = needs("dcm2niix")
 
 

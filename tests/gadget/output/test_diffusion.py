@@ -168,3 +168,12 @@ def test_files_of_others_are_not_replaced(tmp_path, name):
         NiftiWriter(tmp_path / "a.nii.gz", header())
     NiftiWriter(tmp_path / "a.nii.gz", "<ismrmrdHeader/>")
     assert (tmp_path / name).read_text() == "0"
+
+
+def test_files_of_others_beside_an_image_of_ours_stay(tmp_path):
+    """Weightings written by hand beside a scan whose header has none."""
+    path, plain = tmp_path / "a.nii.gz", "<ismrmrdHeader/>"
+    write_nifti(path, images(), plain)
+    (tmp_path / "a.bval").write_text("0 1000")
+    write_nifti(path, images(), plain)
+    assert (tmp_path / "a.bval").read_text() == "0 1000"

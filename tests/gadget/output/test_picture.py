@@ -51,7 +51,7 @@ def test_a_montage_holds_every_tile_and_its_caption(written):
     greys = [60 * (i + 1) for i in range(3)]
     tiles = [(grey_picture(np.full((40, 200), g), 255.0), (f"slice {g}",)) for g in greys]
     page = np.array(montage(tiles, footer="below"))
-    assert [int((page == g).sum()) for g in greys] >= [40 * 200] * 3
+    assert min((page == g).sum() for g in greys) >= 40 * 200
     assert written == [f"slice {g}" for g in greys] + ["below"]
     assert page[0, 0] == BACKGROUND
 

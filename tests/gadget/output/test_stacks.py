@@ -59,6 +59,21 @@ def test_even_runs(places, runs):
     np.testing.assert_array_equal(np.concatenate(found), points)
 
 
+@pytest.mark.parametrize("side", [1, -1], ids=["right-handed", "left-handed"])
+def test_one_slice_has_the_handedness_of_several(tmp_path, side):
+    """The third axis is the normal of rows and columns, whichever way the slice direction is."""
+    row, column = (0.6, 0.8, 0.0), (0.0, 0.0, -1.0)
+    normal = np.cross(row, column)
+    axes = (row, column, tuple(side * normal))
+    images = [an_image(place=6.0 * i, axes=axes, slice=i, image_index=i + 1) for i in range(3)]
+    for n_slices, distance in ((1, 5.0), (3, 6.0)):
+        folder = tmp_path / str(n_slices)
+        folder.mkdir()
+        (made,) = written(folder, images[:n_slices])
+        np.testing.assert_allclose(made.affine[:3, 2], distance * normal * (-1, -1, 1), atol=1e-6)
+        assert np.linalg.det(made.affine) > 0
+
+
 def test_groups_of_parallel_slices_have_a_file_each(tmp_path):
     made = written(tmp_path, slices_at([0, 5, 10, 100, 105, 110]))
     assert [z_of(image) for image in made] == [[0, 5, 10], [100, 105, 110]]

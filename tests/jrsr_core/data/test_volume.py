@@ -57,14 +57,15 @@ def test_an_image_of_a_plane_lies_where_it_does_in_the_volume(sign, model, tmp_p
     np.testing.assert_allclose(saved.affine[:, [0, 1, 3]], plane.affine[:, [0, 1, 3]], atol=1e-4)
 
 
-def test_planes_are_as_far_apart_as_the_voxels_are_deep():
-    volume = KSpaceVolume.from_array(kspace_of(), geometry=tilted())
-    places = np.array([volume.position(x).geometry.position_mm for x in range(7)])
-    np.testing.assert_allclose(np.diff(places, axis=0), np.tile(3 * np.array(TILTED[0]), (6, 1)))
-    np.testing.assert_allclose(places[3], volume.geometry.position_mm)
-    assert volume.position(-1).geometry == volume.position(6).geometry
-    with pytest.raises(IndexError, match="position 7 of a volume with 7"):
-        volume.position(7)
+@pytest.mark.parametrize(("n", "center"), [(7, 3), (8, 4)])
+def test_planes_are_as_far_apart_as_the_voxels_are_deep(n, center):
+    volume = KSpaceVolume.from_array(kspace_of((*SHAPE[:2], n)), geometry=tilted())
+    places = np.array([volume.position(x).geometry.position_mm for x in range(n)])
+    steps = (np.arange(n) - center)[:, None] * 21 / n * np.array(TILTED[0])
+    np.testing.assert_allclose(places, np.array((11.0, -7.0, 30.0)) + steps)
+    assert volume.position(-1).geometry == volume.position(n - 1).geometry
+    with pytest.raises(IndexError, match=f"position {n} of a volume with {n}"):
+        volume.position(n)
 
 
 def test_kspace_becomes_hybrid_space():

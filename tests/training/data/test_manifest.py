@@ -14,9 +14,10 @@ from jrsr_core.physics.fourier import fft2c
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
 from tests.helpers.paths import SHARED
+from tests.helpers.synthetic import scan as scanned
 from tests.training.conftest import write_images
 from training.data import acquire
-from training.data.acquire import make_scan
+from training.data.acquire import make_scan, undersample
 from training.data.listing import build_manifest
 from training.data.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.data.prepare import get_scan, make_all, open_folder, scan_path
@@ -248,6 +249,14 @@ def test_measured_kspace_becomes_a_scan(tmp_path, write):
     assert float(error) < 0.2
     with pytest.raises(ValueError, match="measured k-space is scanned as it is"):
         manifest_of(path, Acquisition("brain-5x", variety=Variety()))
+
+
+def test_the_noise_of_measured_kspace_is_that_of_its_low_resolution():
+    kspace, _, _, std = scanned(8, (128, 112))
+    acquired = undersample(kspace, torch.ones(64, 56))
+    # A quarter of the samples, on the scale of images of a quarter of the pixels.
+    assert acquired.noise_std == pytest.approx(std / 2, rel=0.1)
+    torch.testing.assert_close(acquired.clean, kspace[:, 32:96, 28:84] / 2)
 
 
 def test_varied_scans_cannot_share_a_batch(images, tmp_path):

@@ -1,4 +1,4 @@
-"""The paired test and the bootstrap: exact values, coverage, one subject."""
+"""The paired test and the bootstrap: exact values, resamples, one subject."""
 
 import csv
 import math
@@ -81,16 +81,6 @@ def test_the_interval_holds_95_of_100_resamples():
     width = np.diff(np.percentile(drawn, [2.5, 97.5]))[0]
     # An interval of 90 % is narrower by 0.16 of this, one of 99 % wider by 0.31.
     assert found.high - found.low == pytest.approx(width, rel=0.04)
-
-
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for trial in range(100):
-        subjects = {str(i): list(rng.normal() + 0.2 * rng.normal(size=4)) for i in range(12)}
-        found = compare(subjects, seed=trial)
-        covered += found.low <= 0 <= found.high
-    assert 82 <= covered <= 99
 
 
 def write_rows(path, judged):

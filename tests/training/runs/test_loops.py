@@ -7,10 +7,14 @@ import shutil
 import signal
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from skimage import metrics as reference
 
+from jrsr_core.models.interfaces import Clock, ModelOutput
 from jrsr_core.models.layers import ResidualDenseBlock
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
@@ -20,16 +24,21 @@ from tests.helpers.disk import largest_file
 from tests.helpers.processes import run_process
 from tests.training.conftest import changed, tiny
 from training.config.former_keys import FORMER_KEYS
-from training.data.manifest import Acquisition
+from training.data.batches import validation_scans
+from training.data.manifest import Acquisition, Manifest
 from training.data.prepare import open_folder
+from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
 from training.evaluation.export import export
 from training.runs import adversarial, fit, supervised
 from training.runs.checkpoint import CheckpointError, part, read_checkpoint
 from training.runs.initial_weights import averaged_model, weights_sha256
 from training.runs.log import read_log
+from training.runs.networks import Learner
 from training.runs.run import Run
 from training.runs.schedule import learning_rate, phase_at
+from training.runs.update import update
+from training.runs.validate import predict, validate
 
 GAN = {
     "loop": "adversarial",
@@ -173,6 +182,18 @@ def test_schedule_starts_anew_after_the_reconstruction(scans, tmp_path):
     config = tiny(scans, tmp_path, steps=80, phases__recon=0.5, optimizer__learning_rate=1.0)
     rates = [learning_rate(s, config) for s in range(80)]
     assert rates[:40] == rates[40:]
+
+
+@pytest.mark.parametrize(
+    ("gradient", "moved"), [([60.0, 80.0], [0.6, 0.8]), ([0.3, 0.4], [0.3, 0.4])]
+)
+def test_gradients_longer_than_one_are_shortened_to_it(gradient, moved):
+    network = torch.nn.Linear(2, 1, bias=False)
+    learner = Learner(network, torch.optim.SGD(network.parameters(), 1.0), "model", "sgd")
+    before = network.weight.detach().clone()
+    loss = (network.weight * torch.tensor([gradient])).sum()
+    assert update(SimpleNamespace(world_size=1), loss, learner, Clock())
+    torch.testing.assert_close(before - network.weight.detach(), torch.tensor([moved]))
 
 
 def poison(monkeypatch, first):
@@ -507,12 +528,57 @@ def test_no_share_of_weights_that_are_not_what_a_run_started_from(scans, tmp_pat
     assert not (tmp_path / "w").exists()
 
 
+def judge(image, truth):
+    """PSNR and SSIM of scikit-image."""
+    x, t = (magnitude.double().numpy() for magnitude in (image, truth))
+    peak = t.max()
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return (
+        reference.peak_signal_noise_ratio(t, x, data_range=peak),
+        reference.structural_similarity(t, x, data_range=peak, **window),
+    )
+
+
+def scan_of(truth):
+    """A scan of a truth ``(1, y, x)``, of which only the truth matters."""
+    ny, nx = truth.shape[-2:]
+    return TrainingScan(
+        kspace=torch.zeros(1, 1, ny // 2, nx // 2) + 0j,
+        csm=torch.ones(1, 1, ny, nx) + 0j,
+        mask=torch.ones(ny // 2, nx // 2),
+        target=truth + 0j,
+        lr_target=torch.zeros(1, ny // 2, nx // 2) + 0j,
+        noise_std=torch.zeros(1),
+    )
+
+
+def test_validation_is_the_mean_over_its_scans(scans, tmp_path, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    truths, errors = torch.rand(2, 3, 1, 24, 20, generator=rng)
+    images = truths + torch.tensor([0.1, 0.2, 0.3])[:, None, None, None] * errors
+    named = [(str(number), scan_of(truth)) for number, truth in enumerate(truths)]
+    monkeypatch.setattr("training.runs.validate.validation_scans", lambda *_: named)
+    shown = iter(images)
+
+    def model(*_):
+        return ModelOutput(next(shown), torch.zeros(()))
+
+    device = torch.device("cpu")
+    found, _ = validate(model, tiny(scans, tmp_path), scans, Manifest.read(scans), device)
+    figures = [judge(i[0], t[0]) for i, t in zip(images, truths, strict=True)]
+    assert np.ptp(figures, axis=0).min() > 0.01
+    psnr, ssim = np.mean(figures, axis=0)
+    expected = {"val_psnr": psnr, "val_ssim": ssim, "val_slices": 3}
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_validation_and_pictures(scans, tmp_path):
     pytest.importorskip("tensorboard")
     config = tiny(
         *(scans, tmp_path),
         **{
             "steps": 2,
+            "optimizer__learning_rate": 1e-2,
             "log__validate_every": 2,
             "log__tensorboard": True,
             "loss__perceptual__network": "gradient",
@@ -521,8 +587,11 @@ def test_validation_and_pictures(scans, tmp_path):
     )
     fit(config)
     row = read_log(tmp_path)[-1]
-    assert 5 < row["val_psnr"] < 60
-    assert 0 < row["val_ssim"] < 1
+    model, figures = averaged_model(tmp_path)[0], []
+    for _, scan in validation_scans(config, scans, Manifest.read(scans)):
+        with torch.no_grad():
+            figures.append(judge(predict(model, scan)[0], scan.target[0].abs()))
+    assert (row["val_psnr"], row["val_ssim"]) == pytest.approx(np.mean(figures, 0), rel=1e-4)
     assert row["val_perceptual"] > 0
     (events,) = (tmp_path / "tensorboard").iterdir()
     content = events.read_bytes()

@@ -81,6 +81,13 @@ def test_same_images_as_the_scan(tmp_path, capfd, version, options):
             assert (own.heads[name] == made.heads[name]).all(), name
         for name in ("position", "read_dir", "phase_dir", "slice_dir"):
             np.testing.assert_allclose(own.heads[name], made.heads[name], atol=1e-4)
+        # What the files state of every readout, see `tests.helpers.twix_files`.
+        assert (made.heads["acquisition_time_stamp"] == 100).all()
+        assert (made.heads["physiology_time_stamp"] == (200, 0, 0)).all()
+        # VB has no place of the table.
+        table = (0, 0, 0) if version == "vb" else (1.5, -2.5, -1045.016)
+        tables = [table] * len(made.heads)
+        np.testing.assert_allclose(made.heads["patient_table_position"], tables, atol=1e-4)
     for name in ("scan", "made"):
         assert jrsr(capfd, "recon", tmp_path / f"{name}.h5", *FAST).code == 0
     np.testing.assert_array_equal(
@@ -111,6 +118,29 @@ def test_noise_of_another_measurement(tmp_path, capfd):
     # The receiver's noise bandwidth is that of the scanner, which the simulation's is not.
     a, b = pixels(tmp_path / "scan_jrsr.h5"), pixels(tmp_path / "made_jrsr.h5")
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-3 * a.max())
+
+
+@pytest.mark.parametrize(("version", "dwell_us"), [("vb", 1e6 / 256 / 130), ("vd", 30.0)])
+def test_noise_within_a_scan_has_the_dwell_time_of_its_version(tmp_path, capfd, version, dwell_us):
+    """As `siemens_to_ismrmrd` has it: 130 Hz a sample, or 7680 us a readout in steps of 0.1 us."""
+    header, lines = simulated(noise_scan=True, slices=1)
+    is_noise = has_flag(lines.heads, NOISE)
+    lines.heads["number_of_samples"][is_noise] = 256
+    lines.heads["center_sample"][is_noise] = 128
+    data = [x[:, :256] if n else x for x, n in zip(lines.data, is_noise, strict=True)]
+    lines, text = LineList(lines.heads, data), protocol_text(header.encodings[0], "gre")
+    if version == "vb":
+        write_vb(tmp_path / "meas.dat", text, lines, center_of(header))
+    else:
+        write_vd(tmp_path / "meas.dat", [("gre", text, lines, center_of(header))])
+    outcome = jrsr(capfd, "import", tmp_path / "meas.dat", "-o", tmp_path / "made.h5")
+    assert outcome.code == 0, outcome
+    with ScanFile(tmp_path / "made.h5") as made:
+        noise = made.heads[has_flag(made.heads, NOISE)]
+        assert len(noise) == is_noise.sum() > 0 and (noise["number_of_samples"] == 256).all()
+        assert noise["sample_time_us"] == pytest.approx(dwell_us)
+        # The protocol's 5000 ns.
+        assert set(made.heads["sample_time_us"][~has_flag(made.heads, NOISE)]) == {5.0}
 
 
 def test_several_measurements_are_asked_for(tmp_path, capfd):
