@@ -413,8 +413,7 @@ def test_a_file_is_read_again_while_its_first_handle_goes(tmp_path):
     """HDF5 2.0 crashes if the lines of a file are open twice and one handle is closed."""
     write_small_scan(tmp_path / "scan.h5")
     code = (
-        "import sys, jrsr_core\n"
-        "for _ in range(3): scan = jrsr_core.read_scan(sys.argv[1]); scan[0]"
+        "import sys, jrsr_core\nfor _ in range(3): scan = jrsr_core.read_scan(sys.argv[1]); scan[0]"
     )
     run = run_process([sys.executable, "-c", code, tmp_path / "scan.h5"], cwd=ROOT)
     assert (run.returncode, run.stderr) == (0, "")
