@@ -85,7 +85,7 @@ class Settings(BaseModel):
     on_failure: Literal["fallback", "stop"] = "fallback"
     """If a slice cannot be reconstructed: write a fallback image, or stop."""
     output: Literal["magnitude", "float32", "complex", "int16", "uint16"] = "magnitude"
-    """Pixels of MRD images: magnitude (float32 pixels; the word float32 means the same), complex
+    """Pixels of MRD images: magnitude (float32 pixels; float32 is another name for it), complex
     (complex64), or integers 0..4095 with one scale for the measurement, which leave when it is
     complete."""
     series_index: int = Field(1, ge=1, le=MAX_SERIES)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .models.names import MODEL_NAMES
     from .models.registry import build_model, register_model
     from .mrd.encoding import Encoding
+    from .mrd.errors import PartialImage
     from .mrd.files.scan_slices import read_scan
     from .physics.fourier import FourierOperator
     from .physics.operator import LinearOperator
@@ -44,6 +45,7 @@ __all__ = [
     "KSpaceSlice",
     "KSpaceVolume",
     "LinearOperator",
+    "PartialImage",
     "ReconImage",
     "Reconstructor",
     "SamplingOperator",
@@ -77,6 +79,7 @@ _MODULES = {
     "KSpaceSlice": "data",
     "KSpaceVolume": "data",
     "LinearOperator": "physics.operator",
+    "PartialImage": "mrd.errors",
     "ReconImage": "data",
     "Reconstructor": "reconstruction.reconstructor",
     "SamplingOperator": "physics.pointwise",

@@ -1,4 +1,4 @@
-"""Hints for misspelt names."""
+"""Hints for misspelt names, and numbers with their noun."""
 
 import difflib
 from collections.abc import Iterable
@@ -22,3 +22,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if len(names) > MAX_LISTED:
         return f", nearest of {len(names)}: {', '.join(similar)}"
     return f", known: {', '.join(names)}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s unless there is one: "1 coil", "0 coils"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -91,6 +91,11 @@ def relative_change(x: Tensor, fx: Tensor, n_dims: int) -> Tensor:
     return norm(fx - x, n_dims) / (norm(fx, n_dims) + EPS)
 
 
+def hann(n: int) -> Tensor:
+    """Return a Hann window of n samples, largest at ``n//2`` or beside it, nowhere zero."""
+    return torch.hann_window(n + 2, periodic=False)[1:-1]
+
+
 def local_mean(values: Tensor, window: int) -> Tensor:
     """Return the mean in a square window around each pixel ``(batch, y, x)``; `window` is odd.
 

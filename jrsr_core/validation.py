@@ -67,6 +67,8 @@ def expected(field: FieldInfo) -> str:
         *others, last = choices
         return f"{', '.join(others)} or {last}"
     kind = _KINDS.get(_plain(field.annotation), "")
+    if (bound := _limit(field, "gt")) is not None:
+        return f"{kind} above {bound:g}"
     low, high = limits(field)
     if low is not None and high is not None:
         return f"{kind} from {low:g} to {high:g}"
@@ -82,11 +84,11 @@ def choices_of(field: FieldInfo) -> tuple[str, ...]:
 
 def limits(field: FieldInfo) -> tuple[float | None, float | None]:
     """Return the least and the greatest value of a number, None where it has none."""
-    low, high = (
-        next((getattr(m, key) for m in field.metadata if hasattr(m, key)), None)
-        for key in ("ge", "le")
-    )
-    return low, high
+    return _limit(field, "ge"), _limit(field, "le")
+
+
+def _limit(field: FieldInfo, kind: str) -> float | None:
+    return next((getattr(m, kind) for m in field.metadata if hasattr(m, kind)), None)
 
 
 def _plain(annotation: Any) -> Any:

@@ -7,10 +7,13 @@ that begins with ``# NAME.py`` or ``# NAME.yaml`` is a file of this name; comman
 
 import re
 import shlex
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.helpers.commands import jrsr
+import jrsr_core
+from tests.helpers.commands import jrsr, write_small_scan
 from tests.helpers.pages import FENCE, blocks, pages, text_of
 from tests.test_page_commands import images
 from training.application import run_command
@@ -59,6 +62,23 @@ def test_python_of_a_page(page, folder, plugins, own_networks, capfd):
                     capfd.readouterr()
                     code = run_command(app, shlex.split(line)[1:])
                     assert code == 0, f"{line}: {capfd.readouterr().err}"
+
+
+def test_the_loop_of_the_page_goes_on_after_a_slice_that_cannot_be_read(tmp_path, capfd):
+    def spoil(xml, lines):
+        lines.data[50][:] = np.nan
+        return xml, lines
+
+    write_small_scan(tmp_path / "scan.h5", spoil, n_slices=3)
+    every = blocks(Path("jrsr_core/docs/python.md"), "python")
+    (loop,) = (code for code in every if "jrsr.PartialImage" in code)
+    with jrsr_core.read_scan(tmp_path / "scan.h5") as scan:
+        names = {"jrsr": jrsr_core, "scan": scan}
+        exec(loop, names)
+    assert names["image"].counters.slice == 2
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith("Counters(slice=1,") and "NaN or infinite samples in 1 of 48" in line
+    assert "KSpaceSlice(" in line
 
 
 def test_every_reason_is_needed():

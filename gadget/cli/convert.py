@@ -50,6 +50,7 @@ def convert(
     jrsr convert images.h5 -o head.nii.gz      write NIfTI; also .dcm (Enhanced MR), .png
     """  # noqa: D301
     from gadget.offline.convert import convert_images, parse_convertible
+    from gadget.output.options import OutputOptions
     from gadget.output.study import read_study
     from jrsr_core.mrd.files.sandbox import Sandbox
 
@@ -67,8 +68,6 @@ def convert(
             images,
             output,
             chosen,
-            overwrite=overwrite,
+            OutputOptions(overwrite=overwrite, study=study, with_phase=phase),
             sandbox=place,
-            study=study,
-            with_phase=phase,
         )

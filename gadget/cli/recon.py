@@ -97,6 +97,7 @@ def recon(
         from gadget.offline.preview import preview
         from gadget.offline.recon import ReconRequest, reconstruct_files
         from gadget.offline.scans import find_scans
+        from gadget.output.options import OutputOptions
         from gadget.output.study import read_study
 
         found = find_scans(inputs, untrusted=untrusted)
@@ -112,14 +113,12 @@ def recon(
             settings=settings,
             output=output,
             formats=_formats(formats, output, report=report),
-            overwrite=overwrite,
+            options=OutputOptions(overwrite=overwrite, study=study, with_phase=phase),
             sandboxed=found.sandboxed,
             dataset=dataset,
             resume=resume,
             cluster=cluster,
             gpus_per_worker=gpus_per_worker,
-            study=study,
-            with_phase=phase,
         )
         return preview(request) if dry_run else reconstruct_files(request)
 

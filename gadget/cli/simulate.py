@@ -2,7 +2,7 @@
 
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,10 +10,17 @@ from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from gadget.inputs import check_inputs_stay
 from gadget.output.names import check_extension
+from jrsr_core.mrd.grid import line_counts
+from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
+from jrsr_core.spelling import counted
 from jrsr_core.validation import choices_of
 
 from .options import Overwrite, app
+
+if TYPE_CHECKING:
+    from jrsr_core.mrd.simulator.simulate import SimulatedScan
 
 SHORT_NAMES = {"acceleration": "--accel", "n_coils": "--coils"}
 
@@ -35,14 +42,18 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     image = next(f for f in made.frames if not f.reference)
     n_coils, *matrix = image.kspace.shape
     sizes = " x ".join(str(n) for n in matrix if n > 1)
-    size = f"{_counted(len(made.frames), 'frame')}, {_counted(n_coils, 'coil')}, {sizes}"
-    factor = image.mask.numel() / float(image.mask.sum())
-    print_line(f"{output}: {size}, acceleration {factor:.2f}")
+    size = f"{counted(len(made.frames), 'frame')}, {counted(n_coils, 'coil')}, {sizes}"
+    print_line(f"{output}: {size}, acceleration {_acceleration(made):.2f}")
     return Exit.DONE
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+def _acceleration(scan: "SimulatedScan") -> float:
+    """Return the acceleration of the first image, counted as `jrsr check` counts it."""
+    heads = scan.lines.heads
+    plan = plan_scan(parse_header(scan.header_xml), heads)
+    counters, lines = next(iter(plan.groups.items()))
+    counts = line_counts(heads[lines], plan.layout_of(counters))
+    return counts.size / int((counts > 0).sum())
 
 
 def _parameter(name: str, default: Any, kind: Any, option: Any) -> Parameter:

@@ -14,13 +14,14 @@ from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.files.noise_group import noise_scan
+from jrsr_core.mrd.files.other_noise import other_noise
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.lines import NESTING
-from jrsr_core.mrd.noise_lines import usable_noise
+from jrsr_core.mrd.noise_data import noise_for_whitening
 from jrsr_core.mrd.notes import broken_note
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.warnings import beyond_the_coils, unlike_any
+from jrsr_core.spelling import counted
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
@@ -62,8 +63,6 @@ def check_scans(
     ------
     UsageError
         Unknown model or preset.
-    FileNotFoundError
-        No such file.
     """
     check_model(settings)
     results = []
@@ -84,7 +83,7 @@ def _check_scan(path: Path, settings: Settings, sandbox: Sandbox | None, dataset
             found = inspect_scan(scan.header, scan, settings)
             whitening = _whitening(scan, found.plan, settings)
             rows = _dataset_row(scan) + report_rows(found, whitening, settings)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         declined = "declined: " if isinstance(error, UnsupportedScan) else ""
         return Checked(path, exit_code(error), f"{declined}{describe(error)}")
     return Checked(path, Exit.DONE, rows=rows, found=found)
@@ -171,7 +170,7 @@ def _space_rows(
         ("encoded", _space(encoding.encoding_matrix, encoding.encoding_fov_mm)),
         ("wanted", _space(encoding.recon_matrix, encoding.recon_fov_mm)),
         ("readout", _readout(space, settings)),
-        ("acceleration", _acceleration(space, plan)),
+        ("acceleration", _acceleration(space, plan, settings)),
         ("averages", str(space.n_averages)),
         ("calibration", _calibration(space, plan)),
         ("would do", _intention(space, plan, settings)),
@@ -179,10 +178,14 @@ def _space_rows(
     ]
 
 
-def _acceleration(space: SpaceInspection, plan: ScanPlan) -> str:
-    return "; ".join(
-        (f"{space.acceleration:.2f}", *beyond_the_coils(plan.n_coils, space.acceleration))
-    )
+def _acceleration(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
+    warnings = beyond_the_coils(_n_virtual_coils(plan, settings), space.acceleration)
+    return "; ".join((f"{space.acceleration:.2f}", *warnings))
+
+
+def _n_virtual_coils(plan: ScanPlan, settings: Settings) -> int:
+    """Return the number of coils that the model gets."""
+    return min(plan.n_coils - len(plan.broken_coils), settings.n_virtual_coils)
 
 
 def _decisions(plan: ScanPlan) -> list[str]:
@@ -199,20 +202,15 @@ def _decisions(plan: ScanPlan) -> list[str]:
 
 
 def _whitening(scan: Scan, plan: ScanPlan, settings: Settings) -> str:
-    """Return where the noise comes from."""
+    """Return where the noise comes from, and what was decided about it."""
     if not settings.prewhiten:
         return "off"
-    if settings.noise_file:
-        return f"from the noise lines of {settings.noise_file}"
-    noise = usable_noise(scan, plan.noise, plan.broken_coils)
-    if noise.note:
-        return noise.note
-    if len(noise.lines):
-        return "from the noise lines"
-    with noise_scan(scan, plan.n_coils) as other:
-        if other is not None:
-            return f"from the noise lines of {other.dataset}"
-    return "no noise lines, noise level estimated"
+    other = other_noise(scan, plan, settings.noise_file)
+    noise, note = noise_for_whitening(scan, plan, plan.broken_coils, other)
+    if noise is None:
+        return note or "no noise lines, noise level estimated"
+    source = "from the noise lines" + (f" of {noise.place}" if noise.place else "")
+    return "; ".join(filter(None, (source, note)))
 
 
 def _space(matrix: tuple[int, int, int], fov: tuple[float, float, float]) -> str:
@@ -251,17 +249,16 @@ def _calibration(space: SpaceInspection, plan: ScanPlan) -> str:
 
 
 def _intention(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
-    n_virtual = min(plan.n_coils, settings.n_virtual_coils)
     text = f"{settings.model}: {_product(space.lr_matrix)} -> {_product(space.hr_matrix)}, "
-    text += f"{n_virtual} virtual coils"
+    text += counted(_n_virtual_coils(plan, settings), "virtual coil")
     if space.n_without_acs:
         width = settings.kernel_width
-        text += f"; {space.n_without_acs} fallback images, no ACS of {width} x {width}"
+        images = counted(space.n_without_acs, "fallback image")
+        text += f"; {images}, no ACS of {width} x {width}"
     broken_off = {c: r for c, r in plan.incomplete.items() if c.encoding == space.number}
     if broken_off:
         reasons = ", ".join(dict.fromkeys(broken_off.values()))
-        plural = "" if len(broken_off) == 1 else "s"
-        text += f"; {len(broken_off)} fallback image{plural}: {reasons}"
+        text += f"; {counted(len(broken_off), 'fallback image')}: {reasons}"
     return text
 
 
@@ -277,7 +274,7 @@ def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings)
         return "not known: the card states no ranges"
     found = unlike_any(
         cards,
-        n_coils=min(plan.n_coils, settings.n_virtual_coils),
+        n_coils=_n_virtual_coils(plan, settings),
         acceleration=space.acceleration,
         n_acs=min(space.acs),
         hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,

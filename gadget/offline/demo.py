@@ -19,6 +19,7 @@ from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from gadget.output.attributes import number_of
 from gadget.output.comparison import draw_comparison
+from gadget.output.options import OutputOptions
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.atomic import check_target, write_bytes
@@ -67,7 +68,8 @@ def run_demo(folder: Path, settings: Settings, *, overwrite: bool = False) -> Ex
     with ScanFile(names["scan"]) as scan:
         engine = partial(make_engine, settings, with_maps=True)
         targets = {"mrd": names["images"], "report": report}
-        code = reconstruct_scan(scan, settings, targets, engine, overwrite=overwrite)
+        options = OutputOptions(overwrite=overwrite)
+        code = reconstruct_scan(scan, settings, targets, engine, options)
         slice_ = next(iter(make_assembler(scan, plan_source(scan.header, scan), settings)))
     if not isinstance(slice_, KSpaceSlice):
         raise TypeError("the simulated scan is not 2-D")

@@ -7,6 +7,7 @@ from gadget.console import print_line, print_warning
 from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.scan.inspect import inspect_scan
 from jrsr_core.mrd.files.sandbox import Sandbox
+from jrsr_core.spelling import counted
 
 from .recon import ReconRequest
 from .scans import open_scan
@@ -49,8 +50,7 @@ def _preview_scan(
     n_fallback = sum(space.n_without_acs for space in found.spaces) + len(found.plan.incomplete)
     sizes = dict.fromkeys(" x ".join(map(str, space.hr_matrix)) for space in found.spaces)
     note = f", {n_fallback} of them fallback images" if n_fallback else ""
-    count = "1 image" if n == 1 else f"{n} images"
     files = ", ".join(map(str, paths.values()))
-    model = request.settings.model
-    print_line(f"{source.name}: {count} {' and '.join(sizes)} by {model}{note} -> {files}")
+    what = f"{counted(n, 'image')} {' and '.join(sizes)} by {request.settings.model}"
+    print_line(f"{source.name}: {what}{note} -> {files}")
     return Exit.FALLBACK if n_fallback else Exit.DONE

@@ -19,9 +19,9 @@ from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
 from gadget.errors import Exit, UsageError, describe, exit_code, most_severe
 from gadget.output.base import ScanJob
-from gadget.output.formats import check_phase, check_study, open_writers
+from gadget.output.formats import open_writers
 from gadget.output.names import named_format, target_path
-from gadget.output.study import Study
+from gadget.output.options import DEFAULTS, OutputOptions
 from gadget.scan.inspect import inspect_scan
 from gadget.scan.stages import (
     file_tasks,
@@ -51,8 +51,8 @@ class ReconRequest:
         File or folder, see `target_path`; None for beside the scans.
     formats
         Names in `ENDINGS`.
-    overwrite
-        Replace existing output.
+    options
+        How the images are written.
     sandboxed
         Those among the sources that are read in a sandboxed subprocess.
     dataset
@@ -63,37 +63,29 @@ class ReconRequest:
         Address of a Ray cluster, or "local"; empty to compute in this process.
     gpus_per_worker
         Share of a GPU for each worker of the cluster.
-    study
-        Study that DICOM images join; None for that of the scan header.
-    with_phase
-        Add the phase to DICOM and NIfTI as a further series.
     """
 
     sources: list[Path]
     settings: Settings
     output: Path | None
     formats: list[str]
-    overwrite: bool = False
+    options: OutputOptions = DEFAULTS
     sandboxed: frozenset[Path] = frozenset()
     dataset: str = ""
     resume: bool = False
     cluster: str = ""
     gpus_per_worker: float | None = None
-    study: Study | None = None
-    with_phase: bool = False
 
     def targets(self) -> Targets:
         """Return what is written for every scan."""
         if len(self.sources) > 1 and named_format(self.output):
             raise UsageError(f"{self.output} is a file name, several scans need a folder")
-        check_study(self.study, self.formats, len(self.sources))
-        if self.with_phase:
-            check_phase(self.formats)
-            if self.settings.output != "complex":
-                raise UsageError(
-                    f"--phase needs complex images, output is {self.settings.output!r}: "
-                    "add --set output=complex"
-                )
+        self.options.check(self.formats, len(self.sources))
+        if self.options.with_phase and self.settings.output != "complex":
+            raise UsageError(
+                f"--phase needs complex images, output is {self.settings.output!r}: "
+                "add --set output=complex"
+            )
         return {
             source: {
                 name: target_path(f"{source.stem}_jrsr", source.parent, self.output, name)
@@ -104,9 +96,9 @@ class ReconRequest:
 
     def check_all(self, targets: Targets) -> None:
         """Raise, as `check_all_targets`, if one of the targets may not be written."""
-        noise, study = self.settings.noise_file, self.study
+        noise, study = self.settings.noise_file, self.options.study
         inputs = (Path(noise) if noise else None, study.template if study else None)
-        check_all_targets(targets, overwrite=self.overwrite, further_inputs=inputs)
+        check_all_targets(targets, overwrite=self.options.overwrite, further_inputs=inputs)
 
 
 def reconstruct_files(request: ReconRequest) -> Exit:
@@ -143,10 +135,8 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                             request.settings,
                             targets[source],
                             get_engine,
-                            overwrite=request.overwrite,
+                            request.options,
                             show_progress=n_at_once == 1,
-                            study=request.study,
-                            with_phase=request.with_phase,
                         )
                 except Exception as error:
                     print_warning(f"{source.name}: {describe(error)}")
@@ -188,11 +178,9 @@ def reconstruct_scan(
     settings: Settings,
     paths: dict[str, Path],
     get_engine: Callable[[], Engine],
+    options: OutputOptions = DEFAULTS,
     *,
-    overwrite: bool = False,
     show_progress: bool = True,
-    study: Study | None = None,
-    with_phase: bool = False,
 ) -> Exit:
     """Reconstruct one open scan and write its images.
 
@@ -220,9 +208,7 @@ def reconstruct_scan(
     job = ScanJob(scan.path, found.plan, slices, engine, settings)
     summary, is_complete, failures = Summary(name), True, list[Exception]()
     with ExitStack() as stack:
-        writers = open_writers(
-            stack, paths, job, overwrite=overwrite, study=study, with_phase=with_phase
-        )
+        writers = open_writers(stack, paths, job, options)
         tick = stack.enter_context(
             progress(slices.n_steps, name) if show_progress else nullcontext(lambda: None)
         )
@@ -236,6 +222,9 @@ def reconstruct_scan(
     for reason, n in Counter(map(describe, failures)).items():
         count = f", and {n - 1} more for the same reason" if n > 1 else ""
         print_warning(f"{name}: image left out: {reason}{count}")
+    if options.with_phase and not summary.has_phase:
+        without = f"model {settings.model} gives magnitudes, no phase was written"
+        print_warning(f"{name}: --phase: {without}")
     summary.print_warnings()
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")

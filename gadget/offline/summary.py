@@ -4,7 +4,9 @@ import logging
 
 from gadget.console import print_warning
 from gadget.output.base import Result
+from gadget.output.planes import has_phase
 from jrsr_core.reconstruction.warnings import group_warnings
+from jrsr_core.spelling import counted
 
 log = logging.getLogger("jrsr")
 
@@ -21,6 +23,7 @@ class Summary:
     def __init__(self, name: str) -> None:
         self.name = name
         self.n_images = self.n_maps = self.n_fallback = 0
+        self.has_phase = False
         self._sizes: dict[str, None] = {}
         self._warnings: list[tuple[str, ...]] = []
 
@@ -30,6 +33,7 @@ class Summary:
             self.n_maps += 1
             return
         self.n_images += 1
+        self.has_phase |= has_phase(result.mrd.data)
         report = result.image.report
         self._sizes[" x ".join(map(str, result.image.image.shape))] = None
         self._warnings.append(report.warnings)
@@ -49,7 +53,7 @@ class Summary:
             print_warning(f"{self.name}: warning: {which}{warning}")
 
     def __str__(self) -> str:
-        text = "1 image" if self.n_images == 1 else f"{self.n_images} images"
         note = f", {self.n_fallback} of them fallback images" if self.n_fallback else ""
-        maps = f" and {self.n_maps} maps" if self.n_maps else ""
-        return f"{self.name}: {text}{maps} {' and '.join(self._sizes)}{note}"
+        maps = f" and {counted(self.n_maps, 'map')}" if self.n_maps else ""
+        images = counted(self.n_images, "image")
+        return f"{self.name}: {images}{maps} {' and '.join(self._sizes)}{note}"

@@ -9,6 +9,7 @@ from gadget.errors import UsageError
 from gadget.inputs import check_inputs_stay
 from gadget.output.formats import check_targets, is_finished
 from gadget.output.names import named_format
+from jrsr_core.spelling import counted
 
 Targets = dict[Path, dict[str, Path]]
 """Scan -> format -> file or folder to be written."""
@@ -46,7 +47,7 @@ def missing_targets(targets: Targets) -> Targets:
     }
     left = {source: paths for source, paths in left.items() if paths}
     n_done = len(targets) - len(left)
-    print_line(f"{n_done} scan{'' if n_done == 1 else 's'} finished before, {len(left)} to do")
+    print_line(f"{counted(n_done, 'scan')} finished before, {len(left)} to do")
     for source, paths in left.items():
         if complete := [name for name in targets[source] if name not in paths]:
             print_line(f"{source.name}: {', '.join(complete)} exists, making {', '.join(paths)}")

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import numpy as np
 
-from .dicom.labels import Labels
-from .dicom.times import DAY, TICK, Clock
+from jrsr_core.mrd.time_stamps import DAY, TICK
+
+from .labels import Labels
 from .stacks import FRAMES, Stack
+from .ticks import has_ticks
 
 MAX_UNEVENNESS = 0.02
 """Deviation of a frame from even steps, relative to the step, that one number may stand for."""
@@ -21,7 +23,7 @@ def frame_seconds(stack: Stack, labels: Labels) -> float | None:
     frames = [frame[0] for frame in stack.frames]
     counters = {tuple(plane.counters[name] for name in FRAMES[1:]) for plane in frames}
     stamps = np.array([plane.acquired for plane in frames], np.int64)
-    if len(frames) < 2 or len(counters) > 1 or not stamps.all() or not Clock(labels, 0).has_ticks:
+    if len(frames) < 2 or len(counters) > 1 or not stamps.all() or not has_ticks(labels):
         return None
     # Stamps count from midnight.
     steps = np.diff(stamps) % (DAY // TICK)

@@ -5,12 +5,21 @@ gradient direction of each frame along the voxel axes x, y and z, with x negated
 determinant of the affine is positive.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from .dicom.labels import Diffusion, Labels
+from .diffusion import Diffusion
+from .labels import Labels
 from .stacks import Stack
 
 SUFFIXES = (".bval", ".bvec")
+
+
+def gradient_files(image: Path) -> list[Path]:
+    """Return both files beside an image; ``head.nii`` and ``head.nii.gz`` have the same."""
+    stem = image.name.removesuffix(".gz").removesuffix(".nii")
+    return [image.with_name(stem + suffix) for suffix in SUFFIXES]
 
 
 def gradient_texts(stack: Stack, labels: Labels) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """Writes a scan as NIfTI files: one per stack of slices, with their geometry."""
 
 import gzip
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,22 +13,24 @@ from jrsr_core.atomic import check_target, whole_file
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import NO_HEADER
 
-from .dicom.labels import Labels
 from .frame_time import frame_seconds
 from .further import FurtherFiles
-from .gradients import SUFFIXES, gradient_texts
+from .gradients import gradient_files, gradient_texts
+from .labels import Labels
+from .nifti_marks import (
+    GRADIENTS,
+    description,
+    gradients_are_shared,
+    has_own_gradients,
+    is_own_file,
+)
+from .options import DEFAULTS, OutputOptions
 from .series import PlaneWriter
 from .stacks import Stack, stacks_of
 
 SUFFIX, UNCOMPRESSED = ".nii.gz", ".nii"
-MARK = "JRSR"
-"""Begins the description in the header of all files of this module."""
-
-GRADIENTS = " ".join(SUFFIXES)
-"""Stands in the header, as auxiliary file, of images beside which this module wrote such files."""
-
 MARKS = r"_series\d+(_stack\d+)?"
-"""What stands in the names of further files."""
+"""Suffix of the names of further files, a regular expression."""
 
 SCANNER = 1
 """NIfTI's code for coordinates of the scanner."""
@@ -54,10 +57,11 @@ class NiftiWriter(PlaneWriter):
     UsageError
         nibabel is not installed.
     FileExistsError
-        One of the files exists and `overwrite` is False.
+        One of the files exists and is not to be replaced.
     """
 
-    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, header_xml: str, options: OutputOptions = DEFAULTS) -> None:
+        overwrite = options.overwrite
         require_nibabel()
         self._ending = UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
         self._stem = path.name.removesuffix(self._ending)
@@ -67,56 +71,74 @@ class NiftiWriter(PlaneWriter):
         self._labels = _readable_labels(header_xml)
         if self._labels.has_diffusion:
             self._check_gradient_files(path, overwrite=overwrite)
-        super().__init__(path, header_xml, overwrite=overwrite)
+        super().__init__(path, header_xml, options)
 
     def save(self) -> None:
         """Write all stacks; the files appear together when the last one is complete."""
         self.check_left_out()
         stacks = (
-            (series.number, m, stack)
+            (series, m, stack)
             for series in self.store.finished()
             for m, stack in enumerate(stacks_of(series, self.store), 1)
         )
-        targets: set[Path] = set()
-        # Known before they are replaced.
-        images = (self.path, *self._further.existing())
-        earlier = {p for i in images if has_own_gradients(i) for p in self._gradient_files(i)}
+        images, written = [], set[Path]()
+        earlier = self._earlier_gradients()  # Known before the images are replaced.
         with ExitStack() as files:
             for i, (series, m, (stack, values)) in enumerate(stacks):
-                target = self._target(series, m) if i else self.path
-                targets.add(target)
+                target = self._target(series.number, m) if i else self.path
+                images.append(target)
                 temporary = files.enter_context(whole_file(target, overwrite=self.overwrite))
                 gradients = self._save_gradients(files, target, stack)
-                seconds = frame_seconds(stack, self._labels)
-                save(temporary, stack, values, seconds, has_gradients=bool(gradients))
-                targets |= gradients
-        self._further.remove_others(targets)
-        for path in earlier - targets:
+                save(
+                    temporary,
+                    stack,
+                    values,
+                    text=description(stack, is_incomplete=series.is_incomplete),
+                    seconds=frame_seconds(stack, self._labels),
+                    has_gradients=bool(gradients),
+                )
+                written |= gradients
+        self._further.remove_others(set(images))
+        for path in earlier - written:
             path.unlink(missing_ok=True)
+        _warn_of_other_gradients(images, written)
+
+    def _earlier_gradients(self) -> set[Path]:
+        """Return the files of weightings that an earlier run wrote for its images alone."""
+        images = (self.path, *self._further.existing())
+        own = (i for i in images if has_own_gradients(i) and not gradients_are_shared(i))
+        return {path for image in own for path in gradient_files(image)}
 
     def _save_gradients(self, files: ExitStack, image: Path, stack: Stack) -> set[Path]:
         """Write the diffusion weightings beside an image; return their files, if there are any."""
         texts = gradient_texts(stack, self._labels)
         if texts is None:
             return set()
-        paths = self._gradient_files(image)
+        paths = gradient_files(image)
         for path, text in zip(paths, texts, strict=True):
             temporary = files.enter_context(whole_file(path, overwrite=self.overwrite))
             temporary.write_text(text)
         return set(paths)
 
     def _check_gradient_files(self, image: Path, *, overwrite: bool) -> None:
-        for path in self._gradient_files(image):
+        for path in gradient_files(image):
             check_target(path, overwrite=overwrite)
             FurtherFiles(path, path.suffix, MARKS, lambda _: False).check(overwrite=overwrite)
-
-    def _gradient_files(self, image: Path) -> list[Path]:
-        stem = image.name.removesuffix(self._ending)
-        return [image.with_name(stem + suffix) for suffix in SUFFIXES]
 
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")
         return self.path.with_name(name + self._ending)
+
+
+def _warn_of_other_gradients(images: Iterable[Path], written: Collection[Path]) -> None:
+    """Print a warning for each image beside which there are weightings of another one."""
+    for image in images:
+        others = [p.name for p in gradient_files(image) if p.exists() and p not in written]
+        if others:
+            print_warning(
+                f"{image.name}: warning: the diffusion weightings of another image have its name "
+                f"({', '.join(others)}): rename the image, or these files"
+            )
 
 
 def _readable_labels(header_xml: str) -> Labels:
@@ -127,40 +149,19 @@ def _readable_labels(header_xml: str) -> Labels:
         return Labels(NO_HEADER)
 
 
-def is_own_file(path: Path) -> bool:
-    """Tell whether a file is one that this module wrote."""
-    return _header_text(path, "descrip").startswith(MARK)
-
-
-def has_own_gradients(path: Path) -> bool:
-    """Tell whether this module wrote diffusion weightings beside an image; others stay."""
-    return is_own_file(path) and _header_text(path, "aux_file") == GRADIENTS
-
-
-def _header_text(path: Path, field: str) -> str:
-    """Return a text of the header of a NIfTI file, empty for any other file."""
-    from nibabel import Nifti1Image  # Optional: extra `nifti`.
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.wrapstruct import WrapStructError
-
-    try:
-        text = bytes(Nifti1Image.from_filename(path).header[field].item())
-    except (OSError, EOFError, ValueError, ImageFileError, WrapStructError):
-        return ""
-    return text.decode(errors="replace")
-
-
 def save(
     path: Path,
     stack: Stack,
     values: np.ndarray,
-    seconds: float | None = None,
     *,
+    text: str,
+    seconds: float | None = None,
     has_gradients: bool = False,
 ) -> None:
     """Write one file, with sform, and with qform if the axes are perpendicular.
 
-    `seconds` is the time between frames, None if it is unknown or frames are no times.
+    `text` is the description in the header, `seconds` the time between frames, None if it is
+    unknown or frames are no times.
     """
     import nibabel  # Optional: extra `nifti`.
 
@@ -176,9 +177,7 @@ def save(
     image.header.set_xyzt_units("mm", None if seconds is None else "sec")
     if seconds is not None:
         image.header["pixdim"][4] = seconds
-    meta = stack.frames[0][0].meta
-    weights = meta.get("JRSR_weights_sha256", "")[:12]
-    image.header["descrip"] = f"{MARK} {meta.get('JRSR_model', '')} {weights}".strip()[:79]
+    image.header["descrip"] = text.encode("ascii", "replace")
     if has_gradients:
         image.header["aux_file"] = GRADIENTS
     content = image.to_bytes()

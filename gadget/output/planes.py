@@ -9,7 +9,7 @@ and plane z of a volume lies z dz further along the slice direction. Lengths in 
 unit vectors in DICOM patient coordinates (L, P, S).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import ismrmrd
@@ -125,10 +125,16 @@ class Plane:
         return bool(self.meta.get("JRSR_fallback"))
 
 
+def typical(planes: Sequence[Plane]) -> Plane:
+    """Return the first plane that is no fallback image, else the first: it names the model."""
+    return next((plane for plane in planes if not plane.is_fallback), planes[0])
+
+
 def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) -> Iterator[Plane]:
     """Yield the planes of a 2-D or 3-D image that was read from this group of its file.
 
-    Those of a complex image are its magnitude and, with `with_phase`, its phase in radians.
+    Those of a complex image are its magnitude and, with `with_phase`, its phase in radians. There
+    is none of an image that holds magnitudes as complex numbers.
 
     Raises
     ------
@@ -148,6 +154,8 @@ def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) 
     dx, dy, dz = fov[0] / nx, fov[1] / ny, fov[2] / nz
     read, phase, through = _axes(head)
     is_complex = np.iscomplexobj(mrd.data)
+    # An image without signal keeps its place among those that have a phase.
+    with_phase &= has_phase(mrd.data) or (is_complex and not mrd.data.any())
     first = np.array([float(v) for v in head.position])
     first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
     plane = Plane(
@@ -172,8 +180,13 @@ def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) 
             plane, pixels=volume[z], first=first + z * dz * through, number=plane.number + z
         )
         yield made
-        if with_phase and is_complex:
+        if with_phase:
             yield _phase(made, mrd.data[0, z])
+
+
+def has_phase(data: np.ndarray) -> bool:
+    """Return whether the values of an image have a phase: they are complex, and not all real."""
+    return np.iscomplexobj(data) and bool(data.imag.any())
 
 
 def _phase(magnitude: Plane, values: np.ndarray) -> Plane:

@@ -1,39 +1,39 @@
 """Writes MRD images, ours or those of others, as one picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from jrsr_core.atomic import check_target, write_bytes
-from jrsr_core.spread import spread
 
+from .options import DEFAULTS, OutputOptions
 from .picture import Caption, encode_png, grey_picture, montage
 from .planes import Plane
-from .png import MAX_TILES, in_proportion
+from .png import in_proportion
 from .series import PlaneWriter, Series
+from .shown import Shown
 
 
 class PlanesPngWriter(PlaneWriter):
-    """Writer of one picture of all planes, or of evenly spread ones; each series has its scale."""
+    """Writer of one picture of all planes, or of those that `Shown` takes; a scale per series."""
 
-    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
-        check_target(path, overwrite=overwrite)
-        super().__init__(path, header_xml, overwrite=overwrite)
+    def __init__(self, path: Path, header_xml: str, options: OutputOptions = DEFAULTS) -> None:
+        check_target(path, overwrite=options.overwrite)
+        super().__init__(path, header_xml, replace(options, with_phase=False))
 
     def save(self) -> None:
         """Write the picture."""
         self.check_left_out()
         several = self.store.finished()
-        n_planes = sum(len(series.planes) for series in several)
-        chosen, number, tiles = set(spread(n_planes, MAX_TILES)), 0, []
+        shown, tiles = Shown(sum(len(series.planes) for series in several)), []
         for series in several:
             top = self._top(series)
             for plane in self.store.planes(series):
-                if number in chosen:
+                if shown.takes(is_fallback=plane.is_fallback):
                     picture = in_proportion(grey_picture(np.abs(plane.pixels), top), plane.spacing)
                     tiles.append((picture, _caption(series, plane)))
-                number += 1
-        footer = f"{self.path.stem}. Research use only."
+        footer = shown.footer(self.path.stem)
         write_bytes(self.path, encode_png(montage(tiles, footer=footer)), overwrite=self.overwrite)
 
     def _top(self, series: Series) -> float:

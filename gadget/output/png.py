@@ -7,13 +7,10 @@ import numpy as np
 from PIL import Image
 
 from jrsr_core.data import ReconImage
-from jrsr_core.spread import spread
 
 from .base import Result, ScanJob, ScanWriter
 from .picture import Caption, encode_png, grey_picture, montage
-
-MAX_TILES = 64
-"""Images that a picture shows; of a longer scan it shows evenly spread ones."""
+from .shown import Shown
 
 MAX_STRETCH = 64.0
 """Largest factor by which an axis of an image is enlarged: the picture stays of a usable size."""
@@ -23,26 +20,22 @@ Tile = tuple[np.ndarray, tuple[float, float], Caption]
 
 
 class PngWriter(ScanWriter):
-    """Writer of one picture of all images, or of evenly spread ones of a long scan."""
+    """Writer of one picture of all images, or of those of a long scan that `Shown` takes."""
 
     def __init__(self, path: Path, job: ScanJob, *, overwrite: bool) -> None:
         super().__init__(path, job, overwrite=overwrite)
-        self._shown = spread(len(job.plan.groups), MAX_TILES)
+        self._shown = Shown(len(job.plan.groups))
         self._tiles: list[Tile] = []
-        self._n_seen = 0
 
     def write(self, result: Result) -> None:
         """Add an image, or the three central planes of a volume, if the picture shows it."""
-        if result.map_name:
-            return
-        if self._n_seen in self._shown:
+        if not result.map_name and self._shown.takes(is_fallback=result.is_fallback):
             self._tiles += central_planes(result.image, result.caption)
-        self._n_seen += 1
 
     def content(self) -> bytes:
         """Return the picture, with all images on one grey scale."""
-        footer = f"{self.job.source.name}: {self.job.settings.model}. Research use only."
-        return encode_png(draw_tiles(self._tiles, footer))
+        name = f"{self.job.source.name}: {self.job.settings.model}"
+        return encode_png(draw_tiles(self._tiles, self._shown.footer(name)))
 
 
 def draw_tiles(tiles: Sequence[Tile], footer: str) -> Image.Image:

@@ -15,6 +15,7 @@ from jrsr_core.mrd.images import research_use, with_scan_header
 
 from .dicom.writer import DicomWriter
 from .nifti import NiftiWriter
+from .options import OutputOptions
 from .picture import encode_png
 from .png import central_planes, draw_tiles
 from .series import PlaneWriter
@@ -37,7 +38,7 @@ def _save_planes(
     writer: type[PlaneWriter], image: ReconImage, path: Path, *, overwrite: bool
 ) -> None:
     mrd, header_xml = with_scan_header(image)
-    with writer(path, header_xml, overwrite=overwrite) as planes:
+    with writer(path, header_xml, OutputOptions(overwrite=overwrite)) as planes:
         planes.write(mrd)
 
 

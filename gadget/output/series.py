@@ -5,8 +5,7 @@ pixels wait in a scratch file. An image that cannot be written is left out with 
 """
 
 import hashlib
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,11 @@ from jrsr_core.atomic import full_disk, scratch_file
 from .attributes import number_of
 from .base import Writer
 from .completeness import incomplete
-from .planes import Plane, planes_of
+from .options import DEFAULTS, OutputOptions
+from .planes import PARTS, Plane, planes_of
+from .unique_numbers import unique_numbers
+
+PART_ORDER = ("MAGNITUDE", *PARTS.values())
 
 EMPTY_WIDTH = 1e-6
 """Window width of a series without any signal: DICOM requires a width above zero."""
@@ -35,13 +38,14 @@ class Series:
     number
         Series number.
     planes
-        The planes in the order in which they arrived, without pixels.
+        The planes without pixels: in the order in which they arrived, by their numbers once the
+        series is finished.
     offsets
         Where the pixels of each plane begin in the scratch file, bytes.
+    hashes
+        Hash of the geometry and the pixels of each plane.
     top, bottom
         Largest and smallest pixel value, at least and at most 0.
-    digest
-        Hash of the geometry and the pixels of all planes.
     is_incomplete
         Whether the planes are those of volumes that lack slices.
     """
@@ -49,10 +53,17 @@ class Series:
     number: int
     planes: list[Plane] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
     top: float = 0.0
     bottom: float = 0.0
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     is_incomplete: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Hash of the numbers and the content of all planes, hexadecimal."""
+        numbered = zip(self.planes, self.hashes, strict=True)
+        parts = [f"{plane.number} {content.hex()}" for plane, content in numbered]
+        return hashlib.sha256("\n".join([*parts, str(self.is_incomplete)]).encode()).hexdigest()
 
     @property
     def window(self) -> tuple[float, float]:
@@ -86,8 +97,9 @@ class PlaneStore:
         self._file.write(pixels.tobytes())
         series.top = max(series.top, float(pixels.max(initial=0.0)))
         series.bottom = min(series.bottom, float(pixels.min(initial=0.0)))
-        series.digest.update(f"{plane.number} {plane.first} {plane.row} {plane.column}".encode())
-        series.digest.update(pixels.tobytes())
+        content = hashlib.sha256(f"{plane.first} {plane.row} {plane.column}".encode())
+        content.update(pixels.tobytes())
+        series.hashes.append(content.digest())
         if plane.began:
             self.earliest = min(self.earliest or plane.began, plane.began)
 
@@ -95,25 +107,22 @@ class PlaneStore:
         """Return all series; series numbers, and plane numbers in a series, are unique.
 
         Volumes that lack slices follow as series of their own, in the scale of their complete ones.
+        The order in which images arrive has no part in the result unless they have equal numbers.
         """
-        made = [part for series in self._series.values() for part in _by_completeness(series)]
+        ordered = sorted(self._series.items(), key=lambda item: _rank(*item[0]))
+        made = [part for _, series in ordered for part in _by_completeness(series)]
         made.sort(key=lambda series: series.is_incomplete)
-        for series, number in zip(made, unique_numbers([s.number for s in made], 0), strict=True):
-            series.number = number
-            numbers = unique_numbers([plane.number for plane in series.planes], 1)
-            series.planes = [
-                replace(plane, number=n) for plane, n in zip(series.planes, numbers, strict=True)
-            ]
-        return made
+        numbers = unique_numbers([series.number for series in made], 0)
+        return [_numbered(series, n) for series, n in zip(made, numbers, strict=True)]
 
     @property
     def digest(self) -> str:
-        """Hash of all planes, hexadecimal."""
-        parts = (series.digest.digest() for series in self._series.values())
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        """Hash of the content of all planes in any order, hexadecimal."""
+        hashes = (content for series in self._series.values() for content in series.hashes)
+        return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
 
     def planes(self, series: Series) -> Iterator[Plane]:
-        """Yield the planes of a series with their pixels, in the order in which they arrived."""
+        """Yield the planes of a series with their pixels, in the order of the series."""
         for plane, offset in zip(series.planes, series.offsets, strict=True):
             shape = plane.pixels.shape
             self._file.seek(offset)
@@ -135,21 +144,14 @@ class PlaneWriter(Writer):
         File or folder to be written.
     header_xml
         ISMRMRD header of the scan.
-    overwrite
-        Whether an existing target is replaced.
-
-    Attributes
-    ----------
-    with_phase
-        Whether the phase of complex images is added as a further series.
+    options
+        How it is written; only DICOM images join a study.
     """
 
-    with_phase = False
-
-    def __init__(self, path: Path, header_xml: str, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, header_xml: str, options: OutputOptions = DEFAULTS) -> None:
         super().__init__(path)
         self.header_xml = header_xml
-        self.overwrite = overwrite
+        self.overwrite, self.with_phase = options.overwrite, options.with_phase
         self.n_images = 0
         self.left_out: list[ValueError] = []
         self.store = PlaneStore(path.parent)
@@ -201,32 +203,31 @@ def _by_completeness(series: Series) -> list[Series]:
     parts = []
     for is_incomplete in (False, True):
         chosen = [i for i in range(len(series.planes)) if (i in lacking) == is_incomplete]
-        part = replace(
-            series,
-            planes=[series.planes[i] for i in chosen],
-            offsets=[series.offsets[i] for i in chosen],
-            digest=series.digest.copy(),
-            is_incomplete=is_incomplete,
-        )
-        part.digest.update(f"{is_incomplete}".encode())
-        parts.append(part)
+        parts.append(replace(_chosen(series, chosen), is_incomplete=is_incomplete))
     return parts
 
 
-def unique_numbers(wanted: Sequence[int], lowest: int) -> list[int]:
-    """Return the wanted numbers, with those too low or already taken replaced by higher ones.
+def _rank(group: str, number: int, part: str) -> tuple[int, int, str]:
+    """Return the rank of a series: by its number, then magnitude before phase, then its group."""
+    return number, PART_ORDER.index(part), group
 
-    Other reconstructions leave the number of every image at 0, give all slices the same one, or
-    exceed 16 bits and start again.
-    """
-    further = itertools.count(max([lowest - 1, *wanted]) + 1)
-    taken: set[int] = set()
-    numbers = []
-    for number in wanted:
-        own = number if number >= lowest and number not in taken else next(further)
-        taken.add(own)
-        numbers.append(own)
-    return numbers
+
+def _numbered(series: Series, number: int) -> Series:
+    """Return the series with this number, and with unique plane numbers in their order."""
+    numbers = unique_numbers([plane.number for plane in series.planes], 1)
+    chosen = _chosen(series, np.argsort(numbers).tolist())
+    planes = [replace(p, number=n) for p, n in zip(chosen.planes, sorted(numbers), strict=True)]
+    return replace(chosen, number=number, planes=planes)
+
+
+def _chosen(series: Series, indices: list[int]) -> Series:
+    """Return the series with these of its planes, in this order."""
+    return replace(
+        series,
+        planes=[series.planes[i] for i in indices],
+        offsets=[series.offsets[i] for i in indices],
+        hashes=[series.hashes[i] for i in indices],
+    )
 
 
 def _window(meta: dict[str, object]) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Sorts planes into stacks for NIfTI: parallel slices of one voxel grid, evenly apart, over time.
+"""Sorts planes into stacks: parallel slices of one voxel grid, evenly apart, over time.
 
 Slices that do not lie on one even grid, such as two groups of parallel slices or the slabs of a
 scan, form a stack for each grid: a file has one distance of its slices.
@@ -6,7 +6,7 @@ scan, form a stack for each grid: a file has one distance of its slices.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ SAME_COLUMN_MM = 0.1
 """Rounding of the offsets of slices within their plane."""
 
 Frames = list[list[Plane]]
+"""Planes ``[frame][slice]``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,14 @@ class Stack:
 
 def stacks_of(series: Series, store: PlaneStore) -> list[tuple[Stack, np.ndarray]]:
     """Return the stacks of a series, usually one, with values float32 ``(x, y, z[, frame])``."""
-    planes = list(store.planes(series))
-    planes.sort(key=lambda p: (p.grid, _frame(p), p.location, p.number))
-    found = []
-    for _, same in itertools.groupby(planes, key=lambda p: p.grid):
-        found += [_stack(frames) for frames in _fewest_stacks(list(same))]
-    return found
+    return [_stack(frames) for frames in divided(list(store.planes(series)))]
+
+
+def divided(planes: Sequence[Plane]) -> list[Frames]:
+    """Return the planes of a series as even stacks."""
+    ordered = sorted(planes, key=lambda p: (p.grid, _frame(p), p.location, p.number))
+    by_grid = itertools.groupby(ordered, key=lambda p: p.grid)
+    return [frames for _, same in by_grid for frames in _fewest_stacks(list(same))]
 
 
 def _fewest_stacks(planes: list[Plane]) -> list[Frames]:

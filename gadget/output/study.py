@@ -10,7 +10,7 @@ from pydicom.errors import InvalidDicomError
 from gadget.console import print_warning
 from gadget.errors import UsageError
 
-from .dicom.labels import UID, Labels
+from .labels import UID, Labels
 
 PATIENT_ID = "subjectInformation/patientID"
 ACCESSION = "studyInformation/accessionNumber"

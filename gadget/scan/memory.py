@@ -15,6 +15,7 @@ from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LINES_AT_ONCE, REJECTED, flag_bits
+from jrsr_core.spelling import counted
 
 COMPLEX = 8
 """Bytes of a sample."""
@@ -89,7 +90,7 @@ def check_memory(encoding: Encoding, n_coils: int, settings: Settings) -> None:
 
 def _needs(encoding: Encoding, n_coils: int, n_bytes: int) -> str:
     z, y, x = encoding.encoding_matrix
-    size = f"{x} x {y} x {z} samples of {n_coils} coil{'s' if n_coils > 1 else ''}"
+    size = f"{x} x {y} x {z} samples of {counted(n_coils, 'coil')}"
     return f"an image of {size} needs about {mebibytes(n_bytes)}"
 
 

@@ -14,6 +14,7 @@ from gadget.compute.engine import Engine
 from gadget.errors import ScanError, describe
 from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
+from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler
@@ -24,7 +25,7 @@ from jrsr_core.mrd.images import to_mrd_image, to_mrd_map
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.memory import ScanMemory
-from jrsr_core.mrd.noise import NoiseData
+from jrsr_core.mrd.noise_data import NoiseData
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
@@ -158,7 +159,7 @@ def reconstruct(
 def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Assembled | None:
     """Return the k-space of a task; None after a failure, which is added to the others."""
     try:
-        return _Assembled(task, task.assemble())
+        return _Assembled(task, without_excessive_noise(task.assemble()))
     except PartialImage as error:
         return _Assembled(task, error.rest, error)
     except Cancelled:

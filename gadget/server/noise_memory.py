@@ -11,7 +11,7 @@ from threading import Lock
 
 from gadget.plain_text import plain
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.noise import NoiseData
+from jrsr_core.mrd.noise_data import NoiseData
 
 log = logging.getLogger("jrsr")
 

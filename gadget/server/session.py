@@ -35,7 +35,7 @@ from jrsr_core.cancellation import Cancelled, checkpoint, watched
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.header import ScanHeader, parse_header
 from jrsr_core.mrd.live import LiveScan, Task
-from jrsr_core.mrd.noise import NoiseData
+from jrsr_core.mrd.noise_data import NoiseData
 from jrsr_core.mrd.numbering import Numbering
 from jrsr_core.mrd.planning.kinds import check_header
 

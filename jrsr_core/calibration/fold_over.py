@@ -25,9 +25,9 @@ from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad, decimate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.physics.solvers import conjugate_gradient
+from jrsr_core.tensors import hann
 
 from .espirit import CoilSubspace, soft_weight
-from .hann import hann
 from .settings import CalibrationSettings, kernel_shape
 from .subspace import has_two_above
 

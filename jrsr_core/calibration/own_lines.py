@@ -20,9 +20,9 @@ from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, decimate
+from jrsr_core.tensors import hann
 
 from .coils import CoilCalibration, calibrate_coils, compress_acs
-from .hann import hann
 from .noise import noise_std_of
 from .settings import CalibrationSettings
 

@@ -24,14 +24,14 @@ LARGE_SHARE = 0.3
 """Part of the measurement, as the root of the power, up to which a level is believed: less cannot
 hide a contradiction, and needs no estimate for every slice. Ten coils reach it at 20 dB."""
 
-TOO_LOUD = 3.0
+MAX_RATIO = 3.0
 """Stated level over that of the samples above which it is not used. In 80 simulated scans of 0 to
 30 dB (1 to 32 coils, 2-D and 3-D, averages, partial Fourier, separate calibration) the right level
 is at most 1.09 of it; the dwell time of noise lines, where a header lacks it, may cost another
 factor of 1.4."""
 
 
-def loud_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
+def excessive_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
     """Return a sentence about a stated noise level that is far too high; empty for any other."""
     if data.noise_std is None:
         return ""
@@ -40,7 +40,10 @@ def loud_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
     if not explained_share(slice_) > LARGE_SHARE:
         return ""
     found = noise_of_samples(slice_)
-    if not stated > TOO_LOUD * found:
+    # Noise is even in k-space. A mask in the image removes it from the central estimate, a filter
+    # of the raw data from the outermost samples.
+    outer = outer_noise_std(slice_.kspace, slice_.mask)
+    if not stated > MAX_RATIO * max(found, outer if math.isfinite(outer) else 0.0):
         return ""
     ratio = stated / max(found, torch.finfo(torch.float32).tiny)
     return (
@@ -50,12 +53,12 @@ def loud_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
 
 
 @overload
-def without_loud_noise(data: KSpaceSlice) -> KSpaceSlice: ...
+def without_excessive_noise(data: KSpaceSlice) -> KSpaceSlice: ...
 @overload
-def without_loud_noise(data: KSpaceVolume) -> KSpaceVolume: ...
-def without_loud_noise(data: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpaceVolume:
+def without_excessive_noise(data: KSpaceVolume) -> KSpaceVolume: ...
+def without_excessive_noise(data: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpaceVolume:
     """Return a slice or volume without a stated noise level that is far too high, with a note."""
-    note = loud_noise_note(data)
+    note = excessive_noise_note(data)
     if not note:
         return data
     notes = (*data.notes, note)
@@ -70,7 +73,10 @@ def plane_energy(volume: KSpaceVolume) -> Tensor:
 
 
 def explained_share(slice_: KSpaceSlice) -> float:
-    """Return the root of the power of the stated noise over that of the samples; 0 of nothing."""
+    """Return the root of the power of the stated noise over that of the samples.
+
+    It is 0 for samples without power.
+    """
     power = slice_.kspace.abs().double().square().sum((1, 2))
     n_samples = int((slice_.mask > 0).sum()) * int((power > 0).sum())
     total = float(power.sum())

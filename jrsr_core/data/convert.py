@@ -34,8 +34,7 @@ def filled_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
 def sampled_places(mask: Array) -> Tensor:
     """Return where a mask is nonzero, bool; a `ValueError` where it is not a number."""
     values = as_tensor(mask, "mask")
-    n_wrong = int(torch.isnan(values).sum()) if values.dtype.is_floating_point else 0
-    if n_wrong:
+    if n_wrong := int(torch.isnan(values).sum()):
         raise ValueError(
             f"mask has {n_wrong} elements that are NaN, expected nonzero where measured, else 0"
         )
@@ -43,8 +42,8 @@ def sampled_places(mask: Array) -> Tensor:
 
 
 def mask_of(mask: Array) -> Tensor:
-    """Return a mask as float32, 1 where measured; a float32 tensor is returned as it is."""
-    if isinstance(mask, Tensor) and mask.dtype == torch.float32:
+    """Return a mask as float32, 1 where `sampled_places`; one of 0 and 1 alone is kept."""
+    if isinstance(mask, Tensor) and mask.dtype == torch.float32 and mask.equal(mask.ne(0).float()):
         return mask
     return sampled_places(mask).float()
 
@@ -74,17 +73,15 @@ def empty_note(n_empty: int, n_lines: int) -> str:
     return f"{n_empty} of {n_lines} lines are zero in every channel: they count as not measured"
 
 
-def without_empty_lines(sampled: Tensor, samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the sampled places ``(ky, kx)`` without lines of zeros alone, and a note on these.
+def without_empty_lines(lines: Tensor, has_samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Return which of the sampled lines have a sample that is not zero, and a note on the others.
 
     A receiver delivers noise wherever it samples. If all lines are zero, all count as measured.
     """
-    has_samples = (samples.ne(0).any(0) & sampled).any(1)
-    is_empty = sampled.any(1) & ~has_samples
-    n_empty, n_lines = int(is_empty.sum()), int(sampled.any(1).sum())
+    n_empty, n_lines = int((lines & ~has_samples).sum()), int(lines.sum())
     if n_empty in (0, n_lines):
-        return sampled, ()
-    return sampled & has_samples[:, None], (empty_note(n_empty, n_lines),)
+        return lines, ()
+    return lines & has_samples, (empty_note(n_empty, n_lines),)
 
 
 def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str, ...]]:
@@ -106,8 +103,9 @@ def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str,
         sampled = sampled[:, None] & along_x
     if tuple(sampled.shape) != grid:
         raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {grid} along (ky, kx)")
-    sampled, note_on_lines = without_empty_lines(sampled, samples)
-    return sampled, notes + note_on_lines
+    has_samples = (samples.ne(0).any(0) & sampled).any(1)
+    lines, note_on_lines = without_empty_lines(sampled.any(1), has_samples)
+    return sampled & lines[:, None], notes + note_on_lines
 
 
 def checked_noise(noise_std: object) -> float | None:

@@ -11,7 +11,7 @@ unit vectors in DICOM patient coordinates (L, P, S).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,7 @@ class SliceGeometry:
     ------
     ValueError
         A field that is not three numbers, a position or direction that is not finite, an extent
-        that is not above 0 and finite, or directions that `orthonormal_axes` refuses.
+        that is not above 0 and finite, or directions with `faults_of_axes`.
     """
 
     position_mm: Vector
@@ -130,29 +130,49 @@ def three_numbers(name: str, values: Sequence[float] | np.ndarray) -> Vector:
         raise ValueError(f"{name} is {values!r}, expected three numbers") from None
 
 
+def unit_vectors(vectors: np.ndarray | Vector) -> np.ndarray:
+    """Return vectors ``(..., 3)`` of length 1, float64; those of zeros stay."""
+    vectors = np.asarray(vectors, np.float64)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1.0)
+
+
 def from_others(axes: Sequence[np.ndarray | Vector], i: int) -> np.ndarray:
     """Return direction `i` of read, phase and slice ``(..., 3)``, which follows from the others."""
     one, two = (np.asarray(axes[(i + k) % 3], np.float64) for k in (1, 2))
-    return np.cross(one, two)
+    return unit_vectors(np.cross(one, two))
+
+
+def faults_of_axes(axes: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield each fault of read, phase and slice directions ``(..., 3)``: where it is, and in words.
+
+    The two directions that an image takes, read and phase or those that are given, have to be
+    perpendicular. A direction that is given alone has to be that of an axial image.
+    """
+    given = [np.any(axis, axis=-1) for axis in axes]
+    units = [unit_vectors(axis) for axis in axes]
+    for one, two, is_used in ((0, 1, True), (0, 2, ~given[1]), (1, 2, ~given[0])):
+        cosine = np.abs((units[one] * units[two]).sum(-1))
+        wrong = (cosine > MAX_COSINE) & is_used
+        if wrong.any():
+            names = f"{DIRECTIONS[one]} and {DIRECTIONS[two]}"
+            yield wrong, f"{names} are not perpendicular, their cosine is {cosine[wrong].max():.3f}"
+    is_alone = np.sum(given, axis=0) == 1
+    for i, name in enumerate(DIRECTIONS):
+        wrong = is_alone & given[i] & (units[i] @ AXIAL[i] < MIN_AXIAL_COSINE)
+        if wrong.any():
+            value = axes[i][wrong][0].tolist()
+            yield wrong, f"{name} is {value} and no other direction is given: {NEEDS_TWO}"
 
 
 def filled_axes(axes: Sequence[np.ndarray | Vector]) -> tuple[Vector, Vector, Vector]:
     """Return read, phase and slice direction, those of zeros filled in.
 
     One follows from the two others. Of two or three, those of an axial image are assumed.
-
-    Raises
-    ------
-    ValueError
-        The only direction is not that of an axial image.
     """
     given = [i for i, axis in enumerate(axes) if np.any(axis)]
     filled = [_vector(axis) for axis in axes]
     if len(given) < 2:
-        for i in given:
-            if np.dot(filled[i], AXIAL[i]) < MIN_AXIAL_COSINE * np.linalg.norm(filled[i]):
-                name, value = DIRECTIONS[i], list(filled[i])
-                raise ValueError(f"{name} is {value} without another direction: {NEEDS_TWO}")
         return AXIAL
     if len(given) == 2:
         (missing,) = {0, 1, 2} - set(given)
@@ -171,23 +191,13 @@ def orthonormal_axes(
     Raises
     ------
     ValueError
-        As `filled_axes`, or two directions that are not perpendicular.
+        The first of `faults_of_axes`.
     """
-    _check_perpendicular((read, phase, through))
+    for _, fault in faults_of_axes((read, phase, through)):
+        raise ValueError(fault)
     read, phase, through = map(np.array, filled_axes((read, phase, through)))
     read, phase = read / np.linalg.norm(read), phase / np.linalg.norm(phase)
     phase = phase - (phase @ read) * read
     phase /= np.linalg.norm(phase)
     normal = np.cross(read, phase)
     return read, phase, -normal if through @ normal < 0 else normal
-
-
-def _check_perpendicular(axes: Sequence[np.ndarray]) -> None:
-    """Check the two directions that the axes are made of."""
-    given = [(name, axis) for name, axis in zip(DIRECTIONS, axes, strict=True) if axis.any()]
-    if len(given) < 2:
-        return
-    (one, a), (two, b) = given[:2]
-    cosine = (a / np.linalg.norm(a)) @ (b / np.linalg.norm(b))
-    if abs(cosine) > MAX_COSINE:
-        raise ValueError(f"{one} and {two} are not perpendicular, their cosine is {cosine:.3f}")

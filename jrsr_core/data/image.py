@@ -25,8 +25,10 @@ class ReconReport:
     `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
     `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of
     signal from outside the field of view (`calibration.fold_over`); `denoise` is how far the noise
-    of what was measured was removed, 0 where it was kept; `fallback` is the reason why the image is
-    a fallback reconstruction, empty for the model's; `seconds` by step.
+    of what was measured was removed, 0 where it was kept; `noise_stated` is True where `noise_std`
+    was stated with the samples, as by noise lines, and False where it was estimated from them;
+    `fallback` is the reason why the image is a fallback reconstruction, empty for the model's;
+    `seconds` by step.
     """
 
     model: str
@@ -41,6 +43,7 @@ class ReconReport:
     denoise: float = 0.0
     snr_db: float = float("nan")
     noise_std: float = float("nan")
+    noise_stated: bool = False
     scale: float = 1.0
     acceleration: float = 1.0
     acs_shape: tuple[int, int] = (0, 0)

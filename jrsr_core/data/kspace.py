@@ -65,8 +65,8 @@ class KSpaceSlice:
     def __post_init__(self) -> None:
         """Convert arrays; refuse those that do not belong together.
 
-        Tensors of the right kind are kept, and nothing reads their values: a slice is made again
-        wherever one of its fields is replaced.
+        Tensors of the right kind are kept, and only the values of the mask are read: a slice is
+        made again wherever one of its fields is replaced.
         """
         # Deferred: importing this module does not import torch.
         from .convert import (

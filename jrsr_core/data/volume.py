@@ -63,13 +63,13 @@ class KSpaceVolume:
             checked_geometry,
             checked_noise,
             filled_samples,
+            mask_of,
             own_samples,
-            sampled_places,
         )
 
         hybrid = filled_samples(self.hybrid, "hybrid", ("x", "coil", "ky", "kz"))
         acs = own_samples(self.acs, "acs", ("x", "coil", "ay", "az"))
-        mask = sampled_places(self.mask).float()
+        mask = mask_of(self.mask)
         if hybrid.shape[2:] != mask.shape:
             raise ValueError(f"mask is {tuple(mask.shape)}, hybrid is {tuple(hybrid.shape[2:])}")
         if acs.shape[:2] != hybrid.shape[:2]:
@@ -106,8 +106,8 @@ class KSpaceVolume:
             complex ``(coil, ky, kz, kx)``, k = 0 at ``n // 2``; kx is the readout. An end of it
             that is zero in all lines was not measured.
         mask
-            ``(ky, kz)``, nonzero where measured. Samples elsewhere are set to zero. Without it the
-            lines that are not zero were measured.
+            ``(ky, kz)``, nonzero where measured. Samples elsewhere are set to zero. Lines that are
+            zero in every coil were not measured, unless all are.
         acs
             complex ``(coil, ay, az, ax)``, fully sampled, k = 0 at ``n // 2``, with the readout of
             `kspace` or its centre; by default the fully sampled block about the centre of `kspace`
@@ -134,15 +134,19 @@ class KSpaceVolume:
             measured_readout,
             only_sampled,
             sampled_places,
+            without_empty_lines,
         )
 
         samples = filled_samples(kspace, "kspace", ("coil", "ky", "kz", "kx"))
         ny, nz, nx = samples.shape[1:]
-        sampled = samples.ne(0).any(0).any(-1) if mask is None else sampled_places(mask)
+        has_samples = samples.ne(0).any(0).any(-1)
+        sampled = has_samples if mask is None else sampled_places(mask)
         if tuple(sampled.shape) != (ny, nz):
             raise ValueError(f"mask is {tuple(sampled.shape)}, kspace is {(ny, nz)} along (ky, kz)")
         noise_std = checked_noise(noise_std)
-        along_x, notes = measured_readout(samples[:, sampled], "kx")
+        sampled, note_on_lines = without_empty_lines(sampled, has_samples)
+        along_x, note_on_ends = measured_readout(samples[:, sampled], "kx")
+        notes = note_on_ends + note_on_lines
         samples = only_sampled(samples, sampled[..., None])
         hybrid = ifft(samples, -1).permute(3, 0, 1, 2).contiguous()
         block = hybrid[:, :, :0, :0]

@@ -15,6 +15,7 @@ from jrsr_core.calibration.loud_coils import coil_weights, weighted
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.data.convert import empty_note
+from jrsr_core.mrd.acs.axes import AcsKey
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
 from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.acs.read import acs_of_block, read_block
@@ -23,15 +24,16 @@ from jrsr_core.mrd.planning.plan import ScanPlan
 from .accumulate import BrokenCoils, LineReader
 from .averages import AveragedLines, LineSums, sum_averages
 from .errors import BadSamples, ContradictoryLines, IncompleteImage
-from .geometry import acquisition_stamp, first_time_stamp, slice_geometry
+from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, line_counts
 from .hybrid import hybrid_acs, read_hybrid
 from .lines import LineSource
 from .memory import ScanMemory
-from .noise import NoiseData, make_whitening, read_noise, signal_note
-from .noise_lines import usable_noise
+from .noise import make_whitening
+from .noise_data import NoiseData, noise_for_whitening
 from .notes import broken_note, dependent_note, loud_note, silent_note
 from .readout import measured_share
+from .time_stamps import first_time_stamp
 
 
 class Assembler:
@@ -95,23 +97,15 @@ class Assembler:
 
     def _find_whitening(self) -> None:
         """Find the whitening for the dwell time of the first image line."""
-        plan, memory, channels = self.plan, self._memory, self._channels()
-        noise = self._earlier_noise
-        if noise is None:
-            found = usable_noise(self.source, plan.noise, memory.broken_coils)
-            memory.noise_note = found.note
-            noise = read_noise(self.source, found.lines, plan.header.noise_bandwidth)
+        plan, memory = self.plan, self._memory
+        noise, memory.noise_note = noise_for_whitening(
+            self.source, plan, memory.broken_coils, self._earlier_noise
+        )
         memory.whitening = None
-        if noise is None:
-            return
-        if memory.broken_coils and noise.samples.shape[0] == plan.n_coils:
-            noise = noise.of_channels(channels)
-        if note := signal_note(noise):
-            memory.noise_note = note
-            return
-        first_image = next(iter(plan.groups.values()))[0]
-        dwell_us = float(self.source.heads["sample_time_us"][first_image])
-        memory.whitening = make_whitening(noise, dwell_us, len(channels))
+        if noise is not None:
+            first_image = next(iter(plan.groups.values()))[0]
+            dwell_us = float(self.source.heads["sample_time_us"][first_image])
+            memory.whitening = make_whitening(noise, dwell_us)
 
     def _notes(self, counters: Counters) -> tuple[str, ...]:
         """Return what was decided against the header of the scan, for its images."""
@@ -239,9 +233,12 @@ class Assembler:
     def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
         """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
         key, known = self.plan.acs_keys[counters], self._memory.hybrid
-        if key not in known:
-            known[key] = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
-        return known[key]
+        if key in known:
+            return known[key]
+        made = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
+        if key in self._memory.acs:
+            known[key] = made
+        return made
 
     def _about(self, counters: Counters, lines: np.ndarray, averaged: AveragedLines) -> dict:
         encoding, finite = self.plan.encoding_of(counters), averaged.summed.finite
@@ -263,19 +260,39 @@ class Assembler:
         return sum(c.slice_key == counters.slice_key for c in self.plan.groups) > 1
 
     def _shared_acs(self, counters: Counters) -> Tensor:
-        """Return the ACS that all images of a slice share; it is read once."""
+        """Return the ACS that all images of a slice share; it is read once.
+
+        Lines that turn out to be broken may leave less of it than the headers promise. It then
+        comes from the next image of the slice that has one, and the images before it have none.
+        """
         key, known = self.plan.acs_keys[counters], self._memory.acs
-        if key not in known:
-            chosen, scale = self.plan.calibration[key], self.plan.encoding_of(counters).lr_scale
-            block = self._read_block(chosen)
-            acs = acs_of_block(block, chosen) if block.numel() else block
-            acs = acs if scale == 1 else scale * acs
-            if self._prewhiten and self.whitening is None and acs.numel():
-                # Of a 3-D scan the central partition.
-                weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
-                self._memory.weights[key], acs = weights, weighted(acs, weights)
-            known[key] = acs
+        if key in known:
+            return known[key]
+        chosen = self.plan.calibration[key]
+        acs = self._read_acs(chosen)
+        if _n_lines(acs) < MIN_LINES <= min(chosen.acs_size(self.source.heads)):
+            layout = self.plan.layout_of(counters)
+            encoding = layout.encoding
+            lines = self.plan.groups[counters]
+            own = CalibrationLines("shared", lines, layout, encoding.grid, encoding)
+            acs = max(self._read_acs(own), acs, key=_n_lines)
+            if _n_lines(acs) < MIN_LINES:
+                return self._with_weights(key, acs)
+        known[key] = self._with_weights(key, acs)
         return known[key]
+
+    def _read_acs(self, chosen: CalibrationLines) -> Tensor:
+        block, scale = self._read_block(chosen), chosen.image.lr_scale
+        acs = acs_of_block(block, chosen) if block.numel() else block
+        return acs if scale == 1 else scale * acs
+
+    def _with_weights(self, key: AcsKey, acs: Tensor) -> Tensor:
+        """Give loud coils of a scan without noise data less weight, and keep the weights."""
+        if self._prewhiten and self.whitening is None and acs.numel():
+            # Of a 3-D scan the central partition.
+            weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
+            self._memory.weights[key], acs = weights, weighted(acs, weights)
+        return acs
 
     def _read_block(self, chosen: CalibrationLines) -> Tensor:
         """Read calibration lines; the last block is kept, for the slices of one volume."""
@@ -291,6 +308,11 @@ class Assembler:
         scale *= self.whitening.dwell_factor(float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
+
+
+def _n_lines(acs: Tensor) -> int:
+    """Return the smaller side of an ACS ``(coil, ay, ax)``, in 3-D of ``(coil, ay, az, ax)``."""
+    return min(acs.shape[1:3])
 
 
 def _line_notes(averaged: AveragedLines, n_lines: int) -> list[str]:

@@ -5,10 +5,11 @@ With x_i the n lines that measured a place, their scatter and what noise explain
     sum_i |x_i|^2 - |sum_i x_i|^2 / n   and   (n - 1) sigma^2 per sample,
 
 both added up over all places that several lines measured, as shares of the sum of |x_i|^2. sigma^2
-is that of the noise data, or at most the power of the weakest place; of many places it is at least
-the scatter of the middle one. Averages that contradict each other are brought to the phase of the
-first one: motion during diffusion encoding changes it, and their sum would cancel. If that does not
-help, only the first line of every place is used. Ours.
+is that of the noise data, or at most the power of the weakest place. Of many places it is at least
+the scatter of the weak ones: the noise data may be wrong, and a filter of the raw data leaves
+nearly no noise in the weakest place. Averages that contradict each other are brought to the phase
+of the first one: motion during diffusion encoding changes it, and their sum would cancel. If that
+does not help, only the first line of every place is used. Ours.
 """
 
 from collections.abc import Callable
@@ -30,14 +31,19 @@ LIMIT = 0.0625
 """Share of the power, beyond the noise, that averages may contradict: 1/4 of the amplitude, as an
 image may contradict its measurement (`reconstruction.contradiction`)."""
 
-RATIO = 4.0
-"""Times the power that noise explains; an error of the noise level alone cannot reach it."""
+RATIO, ESTIMATED_RATIO = 2.0, 4.0
+"""Times the power that noise explains, with noise data and without: an error of the noise level by
+1.4 or by 2 cannot reach it."""
 
 SIGNIFICANT = 0.01
 """Share of the power of the whole image above which contradicting lines spoil it."""
 
 MANY = 16
-"""Places of several lines from which the noise is told by the middle one."""
+"""Places of several lines from which their scatter tells the noise."""
+
+QUANTILE, ESTIMATED_QUANTILE = 0.1, 0.5
+"""Place whose scatter is the least that counts as noise, from 0 (least scatter) to 1, with noise
+data and without. What contradicts scatters with the signal: weak places have little of it."""
 
 CENTRAL = 16
 """Lines and partitions about k = 0 by which the phases of averages are compared."""
@@ -107,12 +113,14 @@ class Scatter:
     measured: float = 0.0
     expected: float = 0.0
     of_image: float = 0.0
+    has_noise_data: bool = False
 
     @property
     def contradicts(self) -> bool:
         """Whether the lines differ by far more than their noise."""
         is_large = self.measured - self.expected > LIMIT
-        return is_large and self.measured > RATIO * self.expected
+        ratio = RATIO if self.has_noise_data else ESTIMATED_RATIO
+        return is_large and self.measured > ratio * self.expected
 
     def __str__(self) -> str:
         return (
@@ -151,35 +159,41 @@ def sum_averages(sums: LineSums) -> AveragedLines:
 
 
 def find_scatter(summed: SummedLines, sums: LineSums) -> Scatter:
-    """Return how much the lines of one place differ."""
+    """Return how much the lines of one place differ.
+
+    With s the scatter of all places that several lines measured, p their power, e what noise
+    explains of s, and E the energy of the mean of all places, the shares are s / p, e / p and
+    (s - e) / (s + E).
+    """
     power = float(summed.power.sum())
     if not 0 < power < inf:
         return Scatter()
     heads = sums.heads[summed.measured]
     counts = torch.from_numpy(sums.counts(heads))
-    rows = summed.power.nonzero().flatten()
-    by_place = summed.power[rows] - _energies(summed.total, counts, rows)
+    repeated = summed.power.nonzero().flatten()
+    by_place = summed.power[repeated] - _energies(summed.total, counts, repeated)
     scatter = float(by_place.sum())
     if scatter <= LIMIT * power:
         return Scatter(scatter / power)
-    every = (counts > 0).any(1).nonzero().flatten()
-    energies = _energies(summed.total, counts, every)
     n_values = float(summed.total.shape[1])
     if counts.shape[1] == 1:
         # Counts of places stand for those of all their samples.
         n_values *= summed.total.shape[-1] * measured_share(heads, sums.layout)
-    free = (counts[rows] - 1).clamp_min(0).sum(1) * n_values
-    n_free = float(free.sum())
-    noise = sums.reader.noise_power(heads)
-    if noise is None:
-        noise = float((energies / ((counts[every] > 0).sum(1) * n_values)).min())
-    # Noise scatters alike at all places, what contradicts is strong where the signal is. The stated
-    # level may be too low, and a filter may leave no noise in the weakest place.
-    if len(rows) >= MANY:
-        noise = max(noise, float((by_place / free.clamp_min(1)).median()))
-    expected = noise * n_free / power
-    excess = max(scatter - noise * n_free, 0.0)
-    return Scatter(scatter / power, expected, excess / (scatter + float(energies.sum())))
+    measured = (counts > 0).any(1).nonzero().flatten()
+    energies = _energies(summed.total, counts, measured)
+    n_free = (counts[repeated] - 1).clamp_min(0).sum(1) * n_values
+    stated = sums.reader.noise_power(heads)
+    if stated is None:
+        noise = float((energies / ((counts[measured] > 0).sum(1) * n_values)).min())
+    else:
+        noise = stated
+    if len(repeated) >= MANY:
+        share = ESTIMATED_QUANTILE if stated is None else QUANTILE
+        noise = max(noise, float((by_place / n_free.clamp_min(1)).quantile(share)))
+    explained = noise * float(n_free.sum())
+    total = scatter + float(energies.sum())
+    of_image = max(scatter - explained, 0.0) / total
+    return Scatter(scatter / power, explained / power, of_image, stated is not None)
 
 
 def _energies(total: Tensor, counts: Tensor, rows: Tensor) -> Tensor:

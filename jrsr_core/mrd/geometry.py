@@ -5,15 +5,8 @@ import math
 import numpy as np
 
 from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
-from jrsr_core.data.geometry import (
-    AXIAL,
-    DIRECTIONS,
-    MAX_COSINE,
-    MIN_AXIAL_COSINE,
-    NEEDS_TWO,
-    filled_axes,
-    from_others,
-)
+from jrsr_core.data.geometry import DIRECTIONS, faults_of_axes, filled_axes, from_others
+from jrsr_core.spelling import counted
 
 from .encoding import Encoding
 from .errors import BadScan
@@ -24,10 +17,6 @@ MAX_ANGLE_DEG = 10.0
 """Rotation that motion correction may apply to the lines and images of one slice."""
 
 MIN_COSINE = math.cos(math.radians(MAX_ANGLE_DEG))
-
-
-HALF_DAY = 17_280_000
-"""Half a day in the ticks of 2.5 ms of Siemens; no image takes as long in those of others."""
 
 
 def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
@@ -51,49 +40,36 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
 def check_places(heads: np.ndarray) -> None:
     """Raise `BadScan` unless images of these lines lie somewhere: DICOM and NIfTI need a place.
 
-    Position and directions have to be numbers, readout and phase encode perpendicular. A direction
-    that is given alone has to be that of an axial image, which is assumed then.
+    Position and directions have to be numbers, the directions without `faults_of_axes`.
     """
     for name in ("position", *DIRECTIONS):
         wrong = ~(np.abs(heads[name]) < LARGEST_MM).all(-1)
         if wrong.any():
             value = heads[name][int(wrong.argmax())].tolist()
             raise BadScan(f"{int(wrong.sum())} lines have no usable {name}: {value}")
-    read, phase = (heads[name].astype(np.float64) for name in ("read_dir", "phase_dir"))
-    lengths = np.linalg.norm(read, axis=-1) * np.linalg.norm(phase, axis=-1)
-    cosine = np.abs((read * phase).sum(-1)) / np.where(lengths > 0, lengths, 1.0)
-    if (cosine > MAX_COSINE).any():
-        text = f"read_dir and phase_dir are not perpendicular, their cosine is {cosine.max():.3f}"
-        raise BadScan(f"{int((cosine > MAX_COSINE).sum())} lines: {text}")
-    _check_lone_directions(heads)
+    for wrong, fault in faults_of_axes([heads[name].astype(np.float64) for name in DIRECTIONS]):
+        raise BadScan(f"{counted(int(wrong.sum()), 'line')}: {fault}")
 
 
-def _check_lone_directions(heads: np.ndarray) -> None:
-    alone = _assumes_axes(heads)
-    for name, axis in zip(DIRECTIONS, np.array(AXIAL), strict=True):
-        given = heads[name][alone & heads[name].any(-1)].astype(np.float64)
-        along = given @ axis / np.maximum(np.linalg.norm(given, axis=-1), 1e-30)
-        if (wrong := along < MIN_AXIAL_COSINE).any():
-            value = given[int(wrong.argmax())].tolist()
-            raise BadScan(
-                f"{int(wrong.sum())} lines have {name} {value} and no other direction: {NEEDS_TWO}"
-            )
-
-
-def direction_note(heads: np.ndarray, what: str = "lines") -> str:
+def direction_note(heads: np.ndarray, what: str = "line") -> str:
     """Return that axial images are assumed, if headers have no directions; empty if all have some.
 
-    `what` names what the headers are of.
+    `what` names what a header is of.
     """
-    n = int(_assumes_axes(heads).sum())
-    return f"{n} {what} have no orientation: axial images are assumed" if n else ""
+    return _note(heads, what, "have no orientation: axial images are assumed")
 
 
 def reference_direction_note(heads: np.ndarray) -> str:
     """Return how reference lines without directions are used; empty if all have some."""
+    text = "have no orientation: that of the images, and their centre, is assumed"
+    return _note(heads, "reference line", text)
+
+
+def _note(heads: np.ndarray, what: str, text: str) -> str:
+    """Return a text about all headers without directions, which begins with "have"."""
     n = int(_assumes_axes(heads).sum())
-    text = "reference lines have no orientation: that of the images, and their centre, is assumed"
-    return f"{n} {text}" if n else ""
+    text = text.replace("have", "has", 1) if n == 1 else text
+    return f"{counted(n, what)} {text}" if n else ""
 
 
 def with_directions(heads: np.ndarray) -> np.ndarray:
@@ -116,21 +92,8 @@ def _assumes_axes(heads: np.ndarray) -> np.ndarray:
     return np.sum([heads[name].any(-1) for name in DIRECTIONS], axis=0) < 2
 
 
-def first_time_stamp(heads: np.ndarray) -> int:
-    """Return the smallest time stamp of lines, 0 if none has one.
-
-    Stamps may count from midnight: of lines on both sides of it, the first are those before.
-    """
-    stamps = heads["acquisition_time_stamp"]
-    stamps = stamps[stamps > 0].astype(np.int64)
-    if not len(stamps):
-        return 0
-    before_midnight = stamps[stamps - stamps.min() > HALF_DAY]
-    return int((before_midnight if len(before_midnight) else stamps).min())
-
-
-def acquisition_stamp(head: np.void, first_time_stamp: int = 0) -> AcquisitionStamp:
-    """Return the fields of a line that the header of its image copies."""
+def acquisition_stamp(head: np.void, first_stamp: int) -> AcquisitionStamp:
+    """Return the fields of a line that the header of its image copies, and the first time stamp."""
     first, second, third = (int(v) for v in head["physiology_time_stamp"])
     return AcquisitionStamp(
         measurement_uid=int(head["measurement_uid"]),
@@ -139,7 +102,7 @@ def acquisition_stamp(head: np.void, first_time_stamp: int = 0) -> AcquisitionSt
         physiology_time_stamp=(first, second, third),
         user_int=tuple(int(v) for v in head["user_int"]),
         user_float=tuple(float(v) for v in head["user_float"]),
-        first_time_stamp=first_time_stamp,
+        first_time_stamp=first_stamp,
     )
 
 

@@ -90,9 +90,9 @@ def _outside(heads: np.ndarray, encoding: Encoding) -> str:
     lines, partitions = (f"{int(step.min())}..{int(step.max())}" for step in steps)
     if encoding.is_3d:
         lines += f", partitions {partitions}"
-    return f"lines {lines} lie outside the encoded matrix of {described(encoding.grid)}"
+    return f"lines {lines} lie outside the encoded matrix of {grid_size_text(encoding.grid)}"
 
 
-def described(grid: PhaseEncodeGrid) -> str:
+def grid_size_text(grid: PhaseEncodeGrid) -> str:
     """Return the size of the phase-encode plane in words."""
     return f"{grid.ny} lines" + (f" x {grid.nz} partitions" if grid.nz > 1 else "")

@@ -57,6 +57,8 @@ class ScanHeader:
 
     `noise_measurement_id` names the measurement whose noise it depends on.
     `coil_names` are in the order of the channels; empty unless every coil has a name of its own.
+    `noise_bandwidth` is effective over nominal receiver bandwidth, and `noise_bandwidth_note` says
+    that the header has an impossible one; it matters only where noise lines are used.
     `device` are the texts of `DEVICE`, empty where the header has none.
     """
 
@@ -72,6 +74,7 @@ class ScanHeader:
     tr_ms: tuple[float, ...] = ()
     flip_deg: tuple[float, ...] = ()
     noise_bandwidth: float = DEFAULT_NOISE_BANDWIDTH
+    noise_bandwidth_note: str = ""
     coil_names: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
 
@@ -98,6 +101,7 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         raise BadScan(f"header: {what if found else 'encoding is missing'}")
     encodings = tuple(_encoding(e, i) for i, e in enumerate(found))
     device = tuple(_text(root, f"acquisitionSystemInformation/{name}") for name in DEVICE)
+    noise_bandwidth, noise_bandwidth_note = _noise_bandwidth(root)
     return ScanHeader(
         xml=text,
         encodings=encodings,
@@ -110,7 +114,8 @@ def parse_header(xml: bytes | str) -> ScanHeader:
         te_ms=_numbers(root, "sequenceParameters/TE"),
         tr_ms=_numbers(root, "sequenceParameters/TR"),
         flip_deg=_numbers(root, "sequenceParameters/flipAngle_deg"),
-        noise_bandwidth=_noise_bandwidth(root),
+        noise_bandwidth=noise_bandwidth,
+        noise_bandwidth_note=noise_bandwidth_note,
         coil_names=_coil_names(root),
         device=device,
     )
@@ -134,16 +139,21 @@ def _noise_measurement_id(root: ET.Element) -> str:
     return ""
 
 
-def _noise_bandwidth(root: ET.Element) -> float:
-    """Return the effective over the nominal receiver bandwidth; the default if it cannot be.
+def _noise_bandwidth(root: ET.Element) -> tuple[float, str]:
+    """Return the effective over the nominal receiver bandwidth, and a note if it is not followed.
 
-    0 stands for not known. Many scans have no noise lines to which it would apply, so that an
-    impossible value, such as one in percent, must not refuse them.
+    It is the default where the header has none, or an impossible one; 0 stands for not known. Many
+    scans have no noise lines to which it would apply, so that an impossible value, such as one in
+    percent, must not refuse them.
     """
-    path = "acquisitionSystemInformation/relativeReceiverNoiseBandwidth"
-    value = _number(root, path) or 0.0
+    name = "relativeReceiverNoiseBandwidth"
+    value = _number(root, f"acquisitionSystemInformation/{name}") or 0.0
     low, high = NOISE_BANDWIDTHS
-    return value if low <= value <= high else DEFAULT_NOISE_BANDWIDTH
+    if low <= value <= high:
+        return value, ""
+    default = DEFAULT_NOISE_BANDWIDTH
+    text = f"{name} is {value:g}, expected {low:g} to {high:g}: {default:g} is used"
+    return default, text if value else ""
 
 
 def _coil_names(root: ET.Element) -> tuple[str, ...]:

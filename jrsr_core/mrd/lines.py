@@ -24,8 +24,6 @@ LINE_COUNTERS = (
     "set",
     "segment",
 )
-LINES_AT_ONCE = 128
-"""Lines that are read, and brought to the grid of their image, at a time."""
 
 IMAGE_COUNTERS = ("repetition", "set", "phase", "contrast")
 """Counters of the images of one slice, the slowest first."""
@@ -86,6 +84,8 @@ REJECTED = {
 }
 """Flags that keep a line out of the image, with the name under which it is counted."""
 
+LINES_AT_ONCE = 128
+"""Lines that are read, and brought to the grid of their image, at a time."""
 
 LINE_BYTES = 2200
 """Memory of a line of a running scan beyond its samples: header, arrays around both, counters."""

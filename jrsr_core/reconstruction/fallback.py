@@ -17,7 +17,7 @@ from torch import Tensor
 
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
-from jrsr_core.calibration.stated_noise import without_loud_noise
+from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.matrix import hr_shape
@@ -57,7 +57,7 @@ def fallback_image(
     tick
         Called once per readout position of a volume, for progress.
     """
-    measured = without_loud_noise(measured)
+    measured = without_excessive_noise(measured)
     if isinstance(measured, KSpaceSlice):
         image, low_resolution, report = _images(recon, _without_bad_samples(measured))
         return ReconImage(

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.calibration.stated_noise import without_loud_noise
+from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.models.interfaces import JointModel
@@ -101,7 +101,7 @@ class Reconstructor(SliceReconstructor):
                 f"a reconstructor takes a KSpaceSlice or a KSpaceVolume, got "
                 f"{type(data).__name__}: KSpaceSlice.from_array(kspace, mask) makes one of arrays"
             )
-        data = without_loud_noise(data)
+        data = without_excessive_noise(data)
         try:
             image = self._image_of(data, tick)
         except Cancelled:

@@ -96,7 +96,7 @@ class ReportFigures:
         Parameters
         ----------
         source
-            Slice or volume the image was computed from.
+            Slice or volume the image was computed from, with the noise level that was stated.
         model, cards
             Name of the model and the cards of its weights.
         noise_std
@@ -126,6 +126,7 @@ class ReportFigures:
             denoise=self._denoise,
             snr_db=snr_db,
             noise_std=noise_std,
+            noise_stated=source.noise_std is not None,
             scale=first.scale,
             acceleration=source.acceleration,
             acs_shape=first.acs_shape,

@@ -91,10 +91,10 @@ def _volume_image(
     """Return the image of a 3-D scan, and how far its worst position contradicts the samples."""
     begin = time.perf_counter()
     noise_std, scale = _common_scale(recon, volume)
-    volume = dataclasses.replace(volume, noise_std=noise_std)
     target, figures = VolumeImage(volume), ReportFigures()
     common = torch.tensor(scale, device=recon.device)
-    planes = _calibrated_planes(recon, volume, noise_std, common, own_lines)
+    known = dataclasses.replace(volume, noise_std=noise_std)
+    planes = _calibrated_planes(recon, known, noise_std, common, own_lines)
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jrsr_core.spelling import counted
 from jrsr_core.weights.card import WeightsCard
 
 from .contradiction import Residual
@@ -22,7 +23,7 @@ CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""
 
 PARTIAL_FOURIER = 1.35
-"""Acceleration by partial Fourier alone (6/8), which folds nothing."""
+"""Acceleration by partial Fourier of 6/8 alone, which folds nothing."""
 
 NOTICEABLE = 0.1
 """Part of the measurement, beyond its noise, that an image may contradict without a warning. From
@@ -113,9 +114,8 @@ def beyond_the_coils(n_coils: int, acceleration: float) -> list[str]:
     """
     if acceleration <= PARTIAL_FOURIER * n_coils:
         return []
-    coils = "1 coil" if n_coils == 1 else f"{n_coils} coils"
-    aliasing = f"the aliasing of acceleration {acceleration:.3g}"
-    return [f"with {coils} {aliasing} cannot be separated, it may remain as false waves"]
+    what = f"acceleration {acceleration:.3g} with {counted(n_coils, 'coil')}"
+    return [f"{what}: the aliasing cannot be separated, artefacts may remain"]
 
 
 def residual_warning(residual: Residual) -> list[str]:

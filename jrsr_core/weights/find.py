@@ -155,5 +155,5 @@ def _shipped(
     try:
         return tuple(find_card(n, preset, *folders) if has_weights(n) else n for n in names)
     except CardError:
-        # The weights of a whole system are not those of its parts.
+        # Weights of a whole system, as modl+medsrgan, cannot be used for another one with modl.
         raise missing from None

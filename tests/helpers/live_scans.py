@@ -1,6 +1,6 @@
 """Scans in the pieces in which they may come in, and what is made of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.errors import PartialImage
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
@@ -33,7 +34,15 @@ def simulated(request: ScanRequest, folder: Path) -> tuple[ScanHeader, LineList]
 def of_the_file(header: ScanHeader, lines: LineList) -> dict[Counters, Made]:
     """The images of all lines together."""
     slices = Assembler(lines, plan_source(header, lines))
-    return {counters: slices.assemble(counters) for counters in slices.plan.groups}
+    return {c: usable(lambda c=c: slices.assemble(c)) for c in slices.plan.groups}
+
+
+def usable(assemble: Callable[[], Made]) -> Made:
+    """An image, or what is left of one whose measurement is incomplete."""
+    try:
+        return assemble()
+    except PartialImage as error:
+        return error.rest
 
 
 def live(
@@ -56,7 +65,7 @@ def live(
     def make(tasks: Iterable[Task]) -> None:
         for task in tasks:
             assert task.counters not in made, "made twice"
-            made[task.counters] = task.assemble()
+            made[task.counters] = usable(task.assemble)
 
     for chunk in chunks:
         tasks = scan.add(chunk, is_bucket=buckets)

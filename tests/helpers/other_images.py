@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
+from gadget.output.options import OutputOptions
 
 AXIAL = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 SAGITTAL = ((0, 1, 0), (0, 0, -1), (-1, 0, 0))
@@ -47,14 +48,14 @@ def classic(
     folder: Path, images: Iterable[ismrmrd.Image], xml: str = "<ismrmrdHeader/>"
 ) -> list[pydicom.Dataset]:
     """Return the images as classic ones, in the order of their files."""
-    return _written(DicomWriter(folder / "classic", xml, overwrite=True), images)
+    return _written(DicomWriter(folder / "classic", xml, OutputOptions(overwrite=True)), images)
 
 
 def enhanced(
     folder: Path, images: Iterable[ismrmrd.Image], xml: str = "<ismrmrdHeader/>"
 ) -> list[pydicom.Dataset]:
     """Return the series as enhanced images."""
-    return _written(EnhancedWriter(folder / "enhanced", xml, overwrite=True), images)
+    return _written(EnhancedWriter(folder / "enhanced", xml, OutputOptions(overwrite=True)), images)
 
 
 def read_folder(folder: Path) -> list[pydicom.Dataset]:

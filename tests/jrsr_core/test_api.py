@@ -111,6 +111,8 @@ def test_noise_of_another_file_and_none(tmp_path, scan):
     plain = tmp_path / "plain.h5"
     assert jrsr.read_scan(plain)[0].noise_std is None
     assert scan[0].noise_std == jrsr.read_scan(plain, noise_file=scan.path)[0].noise_std
+    for none in (None, ""):
+        assert jrsr.read_scan(scan.path, noise_file=none)[0].noise_std == scan[0].noise_std
     without = jrsr.read_scan(scan.path, prewhiten=False)[0]
     assert without.noise_std is None and not torch.equal(without.kspace, scan[0].kspace)
     with pytest.raises(UnsupportedScan, match=r"noise_file .*plain\.h5 has no noise lines"):

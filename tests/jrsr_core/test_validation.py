@@ -28,6 +28,7 @@ class Outer(BaseModel):
     kind: Literal["red", "green"] = "red"
     count: int | None = Field(None, ge=1)
     below: int = Field(0, le=-1)
+    rate: float = Field(0.5, gt=0)
     parity: Annotated[int, AfterValidator(even)] = 0
     device: str = Field("cpu", pattern="^(cpu|cuda)$", examples=["cpu", "cuda"])
     code: str = Field("a", pattern="^[a-z]$")
@@ -46,6 +47,8 @@ class Outer(BaseModel):
         ({"count": 0}, "count is 0, expected a whole number of at least 1"),
         ({"count": "x"}, "count is 'x', expected a whole number of at least 1"),
         ({"below": 3}, "below is 3, expected a whole number of at most -1"),
+        ({"rate": 0}, "rate is 0, expected a number above 0"),
+        ({"rate": float("nan")}, "rate is nan, expected a number above 0"),
         ({"parity": 3}, "parity is 3, expected an even number"),
         ({"device": "gpu"}, "device is 'gpu', expected cpu or cuda"),
         ({"code": "0\x1b"}, r"code is '0\x1b', expected text of the form ^[a-z]$"),

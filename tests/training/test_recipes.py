@@ -142,7 +142,7 @@ def test_a_recipe_of_the_wall_is_that_of_the_brain_and_runs(name, fixed_batch, t
         *(
             (f"{group}: {{{key}: {value}}}", f"{group}.{key} is {value}, expected a number above 0")
             for group, key in POSITIVE
-            for value in ("0", "-1", "nan")
+            for value in ("0", "-1", "'nan'")
         ),
         ("gamma_pix: 1\nloss: {pix: 2}", "loss.pix is given twice"),
         ("preset: tiny", "key 'model' is missing"),

@@ -34,16 +34,10 @@ def _number(value: object) -> object:
         return value
 
 
-def _above_0(value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"is {value:g}, expected a number above 0")
-    return value
-
-
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[float, BeforeValidator(_number), Field(ge=0)]
-Positive = Annotated[float, BeforeValidator(_number), AfterValidator(_above_0)]
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 DiscriminatorName = Literal["vgg19", "esrgan", "medsrgan"]
 DiscriminatorNorm = Literal["batch", "group", "spectral", "none"]

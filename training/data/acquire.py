@@ -28,8 +28,9 @@ FIRST_SEED = 2**31
 takes 32 bits of a seed, so that a larger offset would have no effect."""
 
 SEED_STRIDE = 1_000_003
-"""Distance of the seeds of two runs, and of two scans of one slice: a prime, above the number of
-scans, so that the seeds of one do not meet those of the other."""
+"""Step of the seed of a scan, or of a training step, from one seed of a run to the next; of a scan
+also from one visit of its slice to the next. It is above the number of slices, so that the scans of
+a run differ. Runs share scans: visit v + 1 with seed s is visit v with seed s + 1."""
 
 N_DRAWS = 4
 """Times that a scan is drawn until it can be calibrated."""

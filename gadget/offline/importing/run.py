@@ -23,6 +23,7 @@ from jrsr_core.mrd.files.foreign import (
 )
 from jrsr_core.mrd.files.hdf5 import open_file, reading
 from jrsr_core.mrd.files.scan import write_scan
+from jrsr_core.spelling import counted
 
 from .cfl import read_cfl
 from .fastmri import read_fastmri
@@ -65,8 +66,8 @@ def import_scan(source: Path, output: Path, stated: Stated, *, overwrite: bool =
         raise ScanError(source.name, error) from error
     n_coils = int(heads["active_channels"].max())
     n_longest = int(heads["number_of_samples"].max())
-    size = f"{len(heads)} lines of {n_coils} coil{'s' if n_coils > 1 else ''}"
-    print_line(f"{source.name}: {size}, {n_longest} samples -> {output}")
+    size = f"{counted(len(heads), 'line')} of {counted(n_coils, 'coil')}"
+    print_line(f"{source.name}: {size}, {counted(n_longest, 'sample')} -> {output}")
     for note in scan.notes:
         print_line(f"  {note}")
     return Exit.DONE

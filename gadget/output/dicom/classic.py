@@ -12,11 +12,11 @@ from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
 from gadget.output.attributes import texts_of
+from gadget.output.labels import Labels
 from gadget.output.planes import Plane
 from jrsr_core.version import software_version
 
 from .identifiers import make_uid
-from .labels import Labels
 from .modules import SharedAttributes, decimal, new_data_set, research_text
 
 

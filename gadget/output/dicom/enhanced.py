@@ -1,11 +1,12 @@
 """Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) from the planes of a stack.
 
-A stack has one orientation, matrix, voxel size and contrast, and one slice at each place: readers
+A stack has one contrast, and slices on one even grid as those of NIfTI (`output.stacks`): readers
 such as dcm2niix and nibabel take one stack of slices from a file, and one echo time for vendors
 other than Philips. Its frames are indexed by position in the stack and temporal position. Geometry
 and stored integers are those of the classic images.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -15,14 +16,15 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import UID, EnhancedMRImageStorage
 
-from gadget.output.layers import layers
-from gadget.output.planes import Plane
+from gadget.output.labels import Labels
+from gadget.output.planes import Plane, typical
+from gadget.output.stacks import divided
 
-from .classic import comments, derivation, put_times, warnings
+from .classic import derivation, put_times
+from .frame_comments import frame_comments
 from .frames import frame_groups, groups, item
 from .identifiers import make_uid
-from .labels import Labels
-from .modules import SharedAttributes, decimal, new_data_set, research_text
+from .modules import SharedAttributes, decimal, new_data_set, slice_distance
 
 UNKNOWN = "unknown"
 NO_DATE, NO_TIME = "19000101", "000000"
@@ -42,12 +44,13 @@ DIMENSIONS = (
 
 
 def stacks(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Return the planes by grid, contrast and layer, each stack by its numbers."""
-    found: dict[tuple, list[Plane]] = defaultdict(list)
-    ordered = sorted(planes, key=lambda p: p.number)
-    for plane, layer in zip(ordered, layers(ordered), strict=True):
-        found[plane.grid, plane.counters["contrast"], layer].append(plane)
-    return list(found.values())
+    """Return the stacks of a series and their planes, each by its numbers."""
+    by_contrast: dict[int, list[Plane]] = defaultdict(list)
+    for plane in planes:
+        by_contrast[plane.counters["contrast"]].append(plane)
+    found = [itertools.chain(*frames) for same in by_contrast.values() for frames in divided(same)]
+    ordered = (sorted(stack, key=lambda p: p.number) for stack in found)
+    return sorted(ordered, key=lambda stack: stack[0].number)
 
 
 def enhanced_image(
@@ -74,16 +77,15 @@ def enhanced_image(
         ds.ImagingFrequency = decimal(hertz / 1e6)
     if "Laterality" in ds:
         del ds.Laterality  # Frames have their own.
-    ds.DerivationDescription = derivation(first)
-    every = dict.fromkeys(text for plane in planes for text in warnings(plane))
-    ds.ImageComments = comments([research_text(first), *every])
+    ds.DerivationDescription = derivation(typical(planes))
+    ds.ImageComments = frame_comments(planes)
     ds.AcquisitionContextSequence = Items([])
     ds.PresentationLUTShape = "IDENTITY"
     ds.NumberOfFrames = len(planes)
     ds.PixelData = np.stack([shared.stored.pixels(p.pixels) for p in planes]).tobytes()
     _put_dimensions(ds, shared)
     _put_timing(ds, first, labels)
-    ds.SharedFunctionalGroupsSequence = Items([_shared_groups(first, shared, labels)])
+    ds.SharedFunctionalGroupsSequence = Items([_shared_groups(planes, shared, labels)])
     ds.PerFrameFunctionalGroupsSequence = Items(frame_groups(planes, shared, labels))
     return ds
 
@@ -143,12 +145,14 @@ def _put_dimensions(ds: Dataset, shared: SharedAttributes) -> None:
     )
 
 
-def _shared_groups(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
+def _shared_groups(planes: Sequence[Plane], shared: SharedAttributes, labels: Labels) -> Dataset:
+    plane = planes[0]
     measures = item(
         PixelSpacing=[decimal(v) for v in plane.spacing], SliceThickness=decimal(plane.thickness)
     )
-    if shared.gap is not None:
-        measures.SpacingBetweenSlices = decimal(shared.gap)
+    # That of the stack: the series may have others.
+    if (gap := slice_distance(planes)) is not None:
+        measures.SpacingBetweenSlices = decimal(gap)
     code, meaning = REGIONS.get(labels.code("studyInformation/bodyPartExamined"), ANYWHERE)
     region = item(CodeValue=code, CodingSchemeDesignator="SCT", CodeMeaning=meaning)
     kind = item(FrameType=KIND)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from gadget.output.labels import Labels
 from gadget.output.planes import Plane
 
-from .labels import Labels
 from .modules import SharedAttributes, decimal
 from .order import ranks, temporal_positions
 
@@ -27,9 +27,7 @@ def frame_groups(
             PlaneOrientationSequence=item(
                 ImageOrientationPatient=[decimal(v) for v in (*plane.row, *plane.column)]
             ),
-            MREchoSequence=item(
-                EffectiveEchoTime=labels.parameter("TE", plane.counters["contrast"]) or 0.0
-            ),
+            **_echo(plane, labels),
             **_trigger(plane, shared),
             **diffusion,
         )
@@ -74,6 +72,12 @@ def _diffusion(planes: Sequence[Plane], labels: Labels) -> list[dict[str, Datase
             group.DiffusionDirectionality = "NONE"
         made.append({"MRDiffusionSequence": group})
     return made
+
+
+def _echo(plane: Plane, labels: Labels) -> dict[str, Dataset]:
+    """Return the group of the echo; none without an echo time, which it has to state."""
+    time = labels.parameter("TE", plane.counters["contrast"])
+    return {} if time is None else {"MREchoSequence": item(EffectiveEchoTime=time)}
 
 
 def _trigger(plane: Plane, shared: SharedAttributes) -> dict[str, Dataset]:

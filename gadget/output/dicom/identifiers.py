@@ -15,7 +15,7 @@ import hashlib
 import re
 import uuid
 
-from .labels import Labels
+from gadget.output.labels import Labels
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "jrsr.dicom")
 

@@ -9,13 +9,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
-from gadget.output.planes import Plane
+from gadget.output.labels import Labels
+from gadget.output.planes import Plane, typical
 from gadget.output.series import PlaneStore, Series
 from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL
 from jrsr_core.version import software_version
 
 from .identifiers import digest, make_uid, scan_number, study_and_frame
-from .labels import Labels
 from .order import temporal_positions
 from .stored import StoredValues, stored_values
 from .times import Clock
@@ -81,10 +81,10 @@ class SharedAttributes:
 
 def shared_attributes(series: Series, labels: Labels, store: PlaneStore) -> SharedAttributes:
     """Return the shared attributes of a series of a complete scan."""
-    meta = series.planes[0].meta
+    meta = typical(series.planes).meta
     study, frame = study_and_frame(labels, store.digest)
     made_by = (software_version(), meta.get("JRSR_model", ""), meta.get("JRSR_weights_sha256", ""))
-    uid = make_uid(study, digest(labels.xml), series.number, *made_by, series.digest.hexdigest())
+    uid = make_uid(study, digest(labels.xml), series.number, *made_by, series.digest)
     numbers = [plane.number for plane in series.planes]
     return SharedAttributes(
         study=study,
@@ -93,7 +93,7 @@ def shared_attributes(series: Series, labels: Labels, store: PlaneStore) -> Shar
         number=_series_number(series, labels),
         description=_series_description(series, labels),
         stored=stored_values(series),
-        gap=_slice_distance(series.planes),
+        gap=slice_distance(series.planes),
         clock=Clock(labels, store.earliest),
         positions=dict(zip(numbers, temporal_positions(series.planes), strict=True)),
         n_phases=len({plane.counters["phase"] for plane in series.planes}),
@@ -108,7 +108,7 @@ def _series_number(series: Series, labels: Labels) -> int:
     return SERIES_PER_SCAN * round(scan) + series.number
 
 
-def _slice_distance(planes: Sequence[Plane]) -> float | None:
+def slice_distance(planes: Sequence[Plane]) -> float | None:
     """Return the distance of neighbouring parallel slices, None if it is not one number."""
     if planes[0].step is not None:
         return planes[0].step

@@ -1,19 +1,13 @@
-"""Finds when images were acquired.
-
-ISMRMRD leaves the unit of time stamps to the vendor. Siemens counts ticks of 2.5 ms: from midnight
-for acquisitions, from the last trigger for the physiology. Headers without a vendor are read the
-same way, as Gadgetron and FIRE do. Stamps of other vendors are not used.
-"""
+"""Finds when images were acquired, from time stamps in `ticks`."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gadget.output.labels import Labels
 from gadget.output.planes import Plane
+from gadget.output.ticks import has_ticks, vendor_of
+from jrsr_core.mrd.time_stamps import DAY, TICK
 
-from .labels import Labels
-
-TICK = timedelta(milliseconds=2.5)
-DAY = timedelta(days=1)
 LATEST, EARLIEST = timedelta(hours=6), timedelta(minutes=-10)
 """Where a time of day may lie relative to the start of the series to be one of its times."""
 LONGEST_TRIGGER_MS = 60_000.0
@@ -60,7 +54,7 @@ class Clock:
         only tells the day of a stamp, because scans may follow its start by many hours; so a stamp
         without a vendor that is far from it has no known meaning.
         """
-        if not stamp or not self.has_ticks:
+        if not stamp or not has_ticks(self.labels):
             return "", ""
         date = datetime.strptime(self.date, "%Y%m%d") if self.date else NO_DATE
         of_day = stamp * TICK % DAY
@@ -71,7 +65,7 @@ class Clock:
             since = (of_day - _time_of_day(self.start) - EARLIEST) % DAY + EARLIEST
             if since > LATEST and self._has_series_time:
                 since = (stamp - self.earliest) * TICK
-            elif since > LATEST and not self._vendor:
+            elif since > LATEST and not vendor_of(self.labels):
                 return "", ""
             moment = start + since
         return moment.strftime("%Y%m%d") if self.date else "", moment.strftime("%H%M%S.%f")
@@ -79,16 +73,7 @@ class Clock:
     def triggered_ms(self, plane: Plane) -> float | None:
         """Return the time since the last trigger, None if it is unknown."""
         ms = plane.triggered * TICK / timedelta(milliseconds=1)
-        return ms if self.has_ticks and 0 < ms < LONGEST_TRIGGER_MS else None
-
-    @property
-    def _vendor(self) -> str:
-        return self.labels.text("acquisitionSystemInformation/systemVendor").upper()
-
-    @property
-    def has_ticks(self) -> bool:
-        """Whether time stamps are in units of `TICK`."""
-        return not self._vendor or "SIEMENS" in self._vendor
+        return ms if has_ticks(self.labels) and 0 < ms < LONGEST_TRIGGER_MS else None
 
     @property
     def _has_series_time(self) -> bool:

@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from gadget.output.further import FurtherFiles
+from gadget.output.labels import Labels
+from gadget.output.options import DEFAULTS, OutputOptions
 from gadget.output.series import PlaneWriter, Series
 from gadget.output.study import Study
 from jrsr_core.atomic import check_target, whole_file, whole_folder
@@ -17,7 +19,6 @@ from jrsr_core.atomic import check_target, whole_file, whole_folder
 from .classic import classic_image
 from .enhanced import enhanced_image, stacks
 from .identifiers import make_uid
-from .labels import Labels
 from .modules import SharedAttributes, shared_attributes
 
 SUFFIX = ".dcm"
@@ -30,7 +31,7 @@ FILE_META_BYTES = 1024
 class DicomWriter(PlaneWriter):
     """Writer of a folder of classic MR images, ``series<n>_<image>.dcm``, one file per plane.
 
-    The images join `study`, or that of the scan header.
+    The images join the study of the options, or that of the scan header.
 
     Raises
     ------
@@ -43,18 +44,17 @@ class DicomWriter(PlaneWriter):
     may_be_file = False
     """Whether a path that ends with ``.dcm`` names a file."""
 
-    def __init__(
-        self, path: Path, header_xml: str, *, overwrite: bool = False, study: Study | None = None
-    ) -> None:
+    def __init__(self, path: Path, header_xml: str, options: OutputOptions = DEFAULTS) -> None:
+        overwrite = options.overwrite
         self._is_file = self.may_be_file and path.suffix.lower() == SUFFIX
         check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
         self._further = FurtherFiles(path, path.suffix, r"_series\d{3,}(_\d+)?", is_own_file)
         if self._is_file:
             self._further.check(overwrite=overwrite)
-        self._study = study or Study()
+        self._study = options.study or Study()
         self._study.warn_of_another_patient(Labels(header_xml), path.name)
         self.labels = Labels(header_xml, self._study.labels)
-        super().__init__(path, header_xml, overwrite=overwrite)
+        super().__init__(path, header_xml, options)
 
     def save(self) -> None:
         """Write all series."""

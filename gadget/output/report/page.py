@@ -23,6 +23,7 @@ from gadget.plain_text import plain, shortened
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
 from jrsr_core.mrd.images import WHITE
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
+from jrsr_core.spelling import counted
 from jrsr_core.version import software_version
 
 from .chart import Chart, line_chart
@@ -93,7 +94,7 @@ class ScanPage:
             shortened(header.protocol_name, MAX_NAME),
             shortened(header.system, MAX_NAME),
             f"{header.field_strength_t:g} T" if header.field_strength_t else "",
-            f"{n} image{'s' if n > 1 else ''} of {' x '.join(map(str, self.hr_shape))}",
+            f"{counted(n, 'image')} of {' x '.join(map(str, self.hr_shape))}",
             weights or self.reports[0].model,
         ]
         return [fact for fact in facts if fact]
@@ -138,8 +139,8 @@ class ScanPage:
     @property
     def figures(self) -> list[tuple[str, str, str]]:
         """Name, value and meaning of the figures, as means over the images of the model."""
-        made, job = self.modelled, self.job
-        has_noise = bool(len(job.plan.noise) or job.settings.noise_file)
+        made = self.modelled
+        n_stated = sum(report.noise_stated for report in made)
         figures = [
             (
                 "k-space residual",
@@ -151,7 +152,7 @@ class ScanPage:
             (
                 "signal-to-noise ratio",
                 f"{_mean(made, 'snr_db'):.1f} dB",
-                "from noise lines" if has_noise else "estimated, no noise lines",
+                _noise_words(n_stated, len(made)),
             ),
         ]
         if any(r.denoise for r in made):
@@ -296,3 +297,13 @@ def _mean(reports: list[ReconReport], name: str) -> float:
 
 def _percent(value: float) -> str:
     return "not known" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _noise_words(n_stated: int, n: int) -> str:
+    """Return where the noise level of n images comes from; `n_stated` were stated with the samples.
+
+    A stated level that is far too high is replaced by an estimate (`stated_noise`).
+    """
+    if n_stated == n:
+        return "as the noise data state it"
+    return "estimated from the samples" + (f" in {n - n_stated} of {n} images" if n_stated else "")

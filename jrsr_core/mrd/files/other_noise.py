@@ -3,11 +3,12 @@
 A `noise_file` comes first, then the noise lines of the scan, then those of another group.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.lines import LineSource
-from jrsr_core.mrd.noise import NoiseData, noise_of_scan
+from jrsr_core.mrd.noise_data import NoiseData, noise_of_scan
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .noise_group import noise_scan
@@ -15,11 +16,13 @@ from .sandbox import SandboxedScan
 from .scan import ScanFile
 
 
-def other_noise(source: LineSource, plan: ScanPlan, noise_file: str | Path) -> NoiseData | None:
+def other_noise(
+    source: LineSource, plan: ScanPlan, noise_file: str | Path | None
+) -> NoiseData | None:
     """Return the noise to be used instead of the noise lines of a planned scan; None for those.
 
-    `noise_file` is empty where there is none; raises as `noise_of_file`, and `UnsupportedScan` for
-    the noise of other coils.
+    `noise_file` is None or empty where there is none; raises as `noise_of_file`, and
+    `UnsupportedScan` for the noise of other coils.
     """
     noise = noise_of_file(noise_file) if noise_file else _noise_beside(source, plan)
     return noise and noise.in_order(plan.header.coil_names)
@@ -46,7 +49,7 @@ def noise_of_file(path: str | Path) -> NoiseData:
         raise type(error)(f"noise_file {path}: {error}") from error
     if noise is None:
         raise UnsupportedScan(f"noise_file {path} has no noise lines")
-    return noise
+    return replace(noise, place=str(path))
 
 
 def _noise_beside(source: LineSource, plan: ScanPlan) -> NoiseData | None:
@@ -54,4 +57,7 @@ def _noise_beside(source: LineSource, plan: ScanPlan) -> NoiseData | None:
     if len(plan.noise) or not isinstance(source, ScanFile | SandboxedScan):
         return None
     with noise_scan(source, plan.n_coils) as other:
-        return None if other is None else noise_of_scan(other.header, other)
+        if other is None:
+            return None
+        noise = noise_of_scan(other.header, other)
+        return noise and replace(noise, place=other.dataset)

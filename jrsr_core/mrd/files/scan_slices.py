@@ -44,7 +44,7 @@ class Scan(Sequence[Data], Closing):
         *,
         dataset: str,
         prewhiten: bool,
-        noise_file: Path | None,
+        noise_file: str | Path | None,
         n_virtual_coils: int,
     ) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class Scan(Sequence[Data], Closing):
                 self._file,
                 plan,
                 prewhiten=prewhiten,
-                noise=other_noise(self._file, plan, noise_file or "") if prewhiten else None,
+                noise=other_noise(self._file, plan, noise_file) if prewhiten else None,
                 n_virtual_coils=n_virtual_coils,
             )
         except BaseException:
@@ -98,7 +98,7 @@ class Scan(Sequence[Data], Closing):
             The scan has fewer.
         PartialImage
             Samples that are not finite, averages that contradict each other, or a measurement that
-            broke off; its `rest` is the slice of the other lines.
+            broke off; its `rest` is the slice of the usable lines.
         UnsupportedScan
             Lines that do not fit the encoded matrix.
         """
@@ -149,7 +149,8 @@ def read_scan(
     prewhiten
         Use the noise lines of the scan, or those of `noise_file`.
     noise_file
-        ISMRMRD file of an earlier scan whose noise lines replace those of this scan.
+        ISMRMRD file of an earlier scan whose noise lines replace those of this scan; None or empty
+        for none.
     n_virtual_coils
         Virtual coils to which a 3-D scan is compressed while it is read. The coils of slices, and
         those of a 3-D scan again, are compressed by the model: `load_model` takes their number in
@@ -172,7 +173,7 @@ def read_scan(
             path,
             dataset=dataset,
             prewhiten=prewhiten,
-            noise_file=None if noise_file is None else Path(noise_file),
+            noise_file=noise_file,
             n_virtual_coils=n_virtual_coils,
         )
     except (BadScan, UnsupportedScan) as error:

@@ -21,7 +21,12 @@ from jrsr_core.mrd.lines import ENCODE_STEPS, calibrates
 from jrsr_core.mrd.readout import LineLayout
 
 MIN_SHARE = 0.6
+"""Of what the middle image covers. Patterns that change, as random ones, may differ in size; by so
+much they do not."""
+
 MIN_SIBLINGS = 3
+"""Images above which the middle one says what an image covers."""
+
 NEAR_CENTER = 2
 """Lines that the line nearest k = 0 may be away from it, or the acceleration if that is larger."""
 
@@ -58,7 +63,7 @@ def incomplete_images(
     reasons = _without_center(heads, groups, layouts)
     for space in {counters.encoding for counters in groups}:
         own = {c: pattern for c, pattern in patterns.items() if c.encoding == space}
-        for counters, reason in _broken_off(own, heads, groups).items():
+        for counters, reason in _broken_off(own, groups).items():
             reasons.setdefault(counters, reason)
     return reasons
 
@@ -73,9 +78,7 @@ def _n_places(pattern: Pattern) -> int:
     return len(np.unique(np.frombuffer(pattern.places, "<u4")))
 
 
-def _broken_off(
-    patterns: Patterns, heads: np.ndarray, groups: dict[Counters, np.ndarray]
-) -> dict[Counters, str]:
+def _broken_off(patterns: Patterns, groups: dict[Counters, np.ndarray]) -> dict[Counters, str]:
     """Return the images of one encoding space that were broken off, with the reason."""
     counts = Counter(patterns.values())
     if len(counts) < 2:

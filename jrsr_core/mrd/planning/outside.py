@@ -3,8 +3,9 @@
 import numpy as np
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.grid import described, line_places
+from jrsr_core.mrd.grid import grid_size_text, line_places
 from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.spelling import counted
 
 
 def lines_outside(
@@ -22,8 +23,8 @@ def lines_outside(
         counts = [int(part.sum()) for part in np.split(is_outside, ends)]
         up_to = "up to " if len(set(counts)) > 1 else ""
         notes[space] = (
-            f"lines outside the encoded matrix of {described(grid)} are left out: "
-            f"{up_to}{max(counts)} of an image"
+            f"lines outside the encoded matrix of {grid_size_text(grid)} are left out: "
+            f"{up_to}{counted(max(counts), 'line')} per image"
         )
         n_outside += sum(counts)
     return ({"outside the encoded matrix": n_outside} if n_outside else {}), notes

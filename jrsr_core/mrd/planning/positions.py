@@ -16,6 +16,7 @@ from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.geometry import MIN_COSINE
 from jrsr_core.mrd.lines import ENCODE_STEPS, IMAGE_COUNTERS
+from jrsr_core.spelling import counted
 
 from .directions import check_directions
 
@@ -95,8 +96,8 @@ def split_slices(
             found.counters[space, number] = counter
         n_before, n_after = len(np.unique(old)), len(new)
         found.notes[space] = (
-            f"lines of {n_before} slice counter{'s' if n_before > 1 else ''} lie at {n_after} "
-            "places: each place is a slice of its own"
+            f"lines of {counted(n_before, 'slice counter')} lie at {counted(n_after, 'place')}: "
+            "each place is a slice of its own"
         )
     return found
 

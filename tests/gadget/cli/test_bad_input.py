@@ -267,7 +267,7 @@ def test_scan_without_acs_gives_fallback_images_with_the_reason(change, reason, 
     assert outcome.code == 3 and f"image 1: {reason}" in outcome.err
     checked = jrsr(capfd, "check", scan, *NO_WEIGHTS)
     shown = " ".join(checked.out.split())
-    assert checked.code == 0 and "1 fallback images, no ACS of 6 x 6" in shown
+    assert checked.code == 0 and "1 fallback image, no ACS of 6 x 6" in shown
     stopped = jrsr(
         capfd, "recon", scan, *NO_WEIGHTS, "--set", "on_failure=stop", "-o", tmp_path / "no.h5"
     )

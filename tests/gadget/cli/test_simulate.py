@@ -63,6 +63,22 @@ def test_every_option_changes_the_scan(option, tmp_path, capfd):
     assert not same
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--partial-fourier", "0.625"), 116 / 72),
+        (("--partial-echo", "0.75"), 128 / 96),
+        (("--partial-fourier", "0.75", "--partial-echo", "0.75"), 116 * 128 / (87 * 96)),
+        (("--calibration", "separate", "--accel", "2"), 2.0),
+    ],
+)
+def test_the_acceleration_counts_measured_samples(options, expected, tmp_path, capfd):
+    path = tmp_path / "s.h5"
+    made = jrsr(capfd, "simulate", "-o", path, *SMALL, "--mask", "full", *options)
+    assert made.out.endswith(f"acceleration {expected:.2f}\n"), made
+    assert f"acceleration  {expected:.2f}\n" in jrsr(capfd, "check", path).out
+
+
 def test_options_are_the_fields_of_a_request_that_scanners_use(tmp_path, capfd):
     shown = jrsr(capfd, "simulate", "--help").out
     for field in ScanRequest.model_fields:

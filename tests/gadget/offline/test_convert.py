@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
-from tests.helpers.other_images import values
+from tests.helpers.other_images import an_image, values, write_file
 
 
 def test_converted_later_is_exported_at_once(tmp_path, capfd):
@@ -26,6 +26,16 @@ def test_converted_later_is_exported_at_once(tmp_path, capfd):
         assert (tmp_path / "later" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
+@pytest.mark.parametrize("options", [(), ("--untrusted",)])
+def test_fallback_images_are_counted(tmp_path, capfd, options):
+    reasons = ("", "acs is 2 x 2", "acs is 2 x 2")
+    images = [an_image(image_index=i, meta={"JRSR_fallback": r}) for i, r in enumerate(reasons, 1)]
+    write_file(tmp_path / "i.h5", *images)
+    made = jrsr(capfd, "convert", tmp_path / "i.h5", *options)
+    assert made.code == 3
+    assert made.out.startswith("i.h5: 3 images, 2 of them fallback images -> ")
+
+
 def test_images_of_others(tmp_path, capfd):
     """Without a scan header, without our attributes, without directions, as integers."""
     image = ismrmrd.Image.from_array(np.arange(48, dtype=np.uint16).reshape(6, 8), transpose=False)
@@ -35,7 +45,7 @@ def test_images_of_others(tmp_path, capfd):
         dataset.append_image("image_4", image)
     made = jrsr(capfd, "convert", tmp_path / "out.h5")
     assert made.code == 0
-    assert made.err == "jrsr: out.h5: 1 images have no orientation: axial images are assumed\n"
+    assert made.err == "jrsr: out.h5: 1 image has no orientation: axial images are assumed\n"
     ds = pydicom.dcmread(tmp_path / "out_dicom" / "series004_00001.dcm")
     np.testing.assert_allclose(values(ds), np.arange(48).reshape(6, 8), atol=0.01)
     assert list(ds.PixelSpacing) == [20, 20] and "JRSR" not in ds.SeriesDescription
@@ -135,7 +145,7 @@ def test_a_missing_direction_follows_from_the_others(tmp_path, capfd, given, row
 @pytest.mark.parametrize("given", [{"slice_dir": (1, 0, 0)}, {"read_dir": (0, 1, 0)}])
 def test_a_lone_direction_that_is_not_axial_is_refused(tmp_path, capfd, given):
     _write_placed(tmp_path / "images.h5", given)
-    words = "without another direction: an orientation needs two of read_dir, phase_dir and slice_"
+    words = "no other direction is given: an orientation needs two of read_dir, phase_dir and slice"
     assert_one_line(jrsr(capfd, "convert", tmp_path / "images.h5"), 1, words)
 
 

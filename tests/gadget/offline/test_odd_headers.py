@@ -62,7 +62,7 @@ CASES = {
     "readout alone": (
         heads(read_dir=(0, 1, 0), phase_dir=0, slice_dir=0),
         1,
-        "have read_dir [0.0,",
+        "48 lines: read_dir is [0.0,",
     ),
     "slice alone": (heads(read_dir=0, phase_dir=0, slice_dir=(1, 0, 0)), 1, "no other direction"),
     "last repetition": (heads(repetition=65535), 0, ""),

@@ -4,9 +4,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from gadget.output.planes import planes_of
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
-from tests.helpers.other_images import read_folder, scale, values
+from tests.helpers.other_images import an_image, read_folder, scale, values
 from tests.helpers.processes import needs, run_process, tool
 
 COMPLEX = ("--set", "output=complex")
@@ -81,9 +82,41 @@ def test_wrong_usage(folder, capfd, arguments, words):
     assert_one_line(jrsr(capfd, *arguments.format(folder).split()), 2, words)
 
 
+def test_a_model_of_magnitudes_gives_no_phase(folder, tmp_path, capfd):
+    """Its images are real: their phase would be 0, or pi where they are negative."""
+    command = ("recon", folder / "scan.h5", "--model", "jrsr@brain-5x", *COMPLEX, *FORMATS)
+    made = jrsr(capfd, *command, "-o", tmp_path / "a", "--phase")
+    words = "scan.h5: --phase: model jrsr@brain-5x gives magnitudes, no phase was written"
+    assert made.code == 0 and f"jrsr: {words}\n" in made.err
+    assert "no phase" not in jrsr(capfd, *command, "-o", tmp_path / "b").err
+    written = {name: [*(tmp_path / name).rglob("*.*")] for name in "ab"}
+    assert len(written["a"]) == len(written["b"]) > 4
+    for file in written["b"]:
+        if file.suffix in (".gz", ".dcm"):
+            same = tmp_path / "a" / file.relative_to(tmp_path / "b")
+            assert same.read_bytes() == file.read_bytes()
+    images = tmp_path / "a" / "scan_jrsr.h5"
+    converted = jrsr(capfd, "convert", images, "--phase", "-o", tmp_path / "c")
+    assert_one_line(converted, 2, "all images are magnitudes, without a phase: omit --phase")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "n_planes"),
+    [
+        (np.zeros((2, 2), np.complex64), 2),
+        (np.array([[1, -1], [2, 0]], np.complex64), 1),
+        (np.array([[1, 1j], [2, 0]], np.complex64), 2),
+        (np.array([[1, -1], [2, 0]], np.float32), 1),
+    ],
+)
+def test_an_empty_image_keeps_its_place_among_those_that_have_a_phase(pixels, n_planes):
+    image = an_image(pixels, shape=pixels.shape, kind=pixels.dtype)
+    assert len(list(planes_of(image, with_phase=True))) == n_planes
+
+
 def test_images_without_a_phase(folder, tmp_path, capfd):
     target = tmp_path / "images.h5"
     assert jrsr(capfd, "recon", folder / "scan.h5", "-o", target, *FAST).code == 0
     made = jrsr(capfd, "convert", target, "--phase")
-    assert_one_line(made, 2, "images.h5: no complex images, so there is no phase: omit --phase")
+    assert_one_line(made, 2, "images.h5: all images are magnitudes, without a phase: omit --phase")
     assert [path.name for path in tmp_path.iterdir()] == ["images.h5"]

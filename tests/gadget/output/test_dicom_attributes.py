@@ -5,8 +5,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from gadget.output.dicom.labels import Labels
 from gadget.output.dicom.times import Clock
+from gadget.output.labels import Labels
 from gadget.output.planes import planes_of
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.header import parse_header
@@ -381,6 +381,65 @@ def test_an_image_file_in_latin_1_is_converted(tmp_path, capfd):
     assert jrsr(capfd, "convert", path).code == 0
     (ds,) = read_folder(tmp_path / "images_dicom")
     assert ds.PatientName == NAME
+
+
+OF_NETWORK = {
+    "JRSR_model": "jrsr-dc",
+    "JRSR_weights_sha256": "abc",
+    "JRSR_research_use": "Research use only: image derived by a neural network",
+    "ImageComment": ["Research use only: image derived by a neural network", "JRSR jrsr-dc"],
+}
+OF_FALLBACK = {
+    "JRSR_model": "cg-sense+sinc",
+    "JRSR_research_use": "Research use only: conventional reconstruction",
+    "JRSR_fallback": "acs is 2 x 2",
+    "ImageComment": ["FALLBACK IMAGE, not from the model", "acs is 2 x 2"],
+    "JRSR_warnings": "aliased",
+}
+
+
+@pytest.mark.parametrize("fallback", [{0}, {2, 4}, set(range(5))])
+def test_an_enhanced_image_is_described_by_all_of_its_frames(tmp_path, fallback):
+    metas = [OF_FALLBACK if i in fallback else OF_NETWORK for i in range(5)]
+    images = [an_image(place=6.0 * i, slice=i, image_index=i + 1) for i in range(5)]
+    for image, meta in zip(images, metas, strict=True):
+        image.meta = ismrmrd.Meta(meta)
+    (whole,) = enhanced(tmp_path, images)
+    made = classic(tmp_path, images)
+    typical = next((ds for ds, m in zip(made, metas, strict=True) if m is OF_NETWORK), made[0])
+    assert whole.DerivationDescription == typical.DerivationDescription
+    assert whole.SeriesDescription == f"JRSR, {len(fallback)} of 5 FALLBACK images"
+    texts = str(whole.ImageComments).split("; ")
+    assert len(set(texts)) == len(texts)
+    numbers = ", ".join(str(i + 1) for i in sorted(fallback))
+    frames = f"frame{'s' if len(fallback) > 1 else ''} {numbers}"
+    assert f"FALLBACK IMAGE, not from the model: {frames}: acs is 2 x 2" in texts
+    assert "Warning: aliased" in texts
+    for meta in metas:
+        assert meta["JRSR_research_use"] in texts
+    marked = [bool(f.FrameContentSequence[0].FrameComments) for f in frames_of(whole)]
+    assert marked == [i in fallback for i in range(5)]
+
+
+def frames_of(ds: pydicom.Dataset) -> pydicom.Sequence:
+    return ds.PerFrameFunctionalGroupsSequence
+
+
+def test_many_fallback_frames_are_listed_in_a_bounded_text(tmp_path):
+    images = [an_image(place=6.0 * i, slice=i, image_index=i + 1) for i in range(30)]
+    for i, image in enumerate(images):
+        image.meta = ismrmrd.Meta(OF_FALLBACK | {"JRSR_fallback": "late" if i else 4000 * "x"})
+    (whole,) = enhanced(tmp_path, images)
+    listed = ", ".join(str(i) for i in range(2, 22))
+    assert f"frames {listed} and 9 more: late" in whole.ImageComments
+    assert len(whole.ImageComments) <= 10240
+
+
+def test_an_enhanced_map_is_not_called_an_image(tmp_path):
+    comment = ["MAP, not an image: noise of every pixel", "white is 2 times what is expected"]
+    meta = OF_NETWORK | {"JRSR_map": "noise", "ImageComment": comment}
+    (whole,) = enhanced(tmp_path, [an_image(meta=meta)])
+    assert str(whole.ImageComments).split("; ")[1:] == comment
 
 
 @pytest.mark.parametrize("value", ["", "None"])

@@ -14,8 +14,9 @@ import pydicom
 import pytest
 
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
+from gadget.output.nifti import NiftiWriter
 from tests.helpers.commands import FAST, jrsr
-from tests.helpers.other_images import SAGITTAL, an_image, read_folder, scale, values
+from tests.helpers.other_images import AXIAL, SAGITTAL, an_image, read_folder, scale, values
 from tests.helpers.processes import needs, run_process, tool
 
 nibabel = pytest.importorskip("nibabel")
@@ -202,6 +203,67 @@ def test_converted_phase_is_recognised(tmp_path, vendor, layout):
     names = [name for *_, name in converted(tmp_path, paths[0].parent)]
     assert sorted(name.endswith("_ph") for name in names) == [False, True]
     assert all(name.startswith("4002") for name in names if name.endswith("_ph"))
+
+
+def slices_at(places: list[float], value: float, axes=AXIAL, **fields) -> list[ismrmrd.Image]:
+    return [
+        an_image((value + i) * RAMP, place=mm, slice=i, axes=axes, image_index=0, **fields)
+        for i, mm in enumerate(places)
+    ]
+
+
+SEVERAL_GRIDS = {
+    "two orientations": lambda r: [
+        *slices_at([0, 7, 14, 21], 100.0 + 100 * r, repetition=r),
+        *slices_at([3, 12], 150.0 + 100 * r, SAGITTAL, repetition=r),
+    ],
+    "two groups of parallel slices": lambda r: slices_at(
+        [0, 7, 14, 100, 107, 114], 100.0 + 100 * r, repetition=r
+    ),
+}
+"""Slices of one repetition that lie on several even grids."""
+
+
+@needs_dcm2niix
+@pytest.mark.parametrize("kind", SEVERAL_GRIDS)
+def test_every_stack_of_an_enhanced_series_has_its_own_grid(tmp_path, kind):
+    """dcm2niix finds the voxels, places and values that NIfTI of the same images has."""
+    images = [image for r in range(2) for image in SEVERAL_GRIDS[kind](r)]
+    paths = written(tmp_path, images, "enhanced")
+    theirs = _by_place([nifti for nifti, *_ in converted(tmp_path, paths[0].parent)])
+    with NiftiWriter(tmp_path / "ours.nii.gz", "<ismrmrdHeader/>") as writer:
+        for image in images:
+            writer.write(image)
+    ours = _by_place([nibabel.load(path) for path in tmp_path.glob("ours*.nii.gz")])
+    assert len(ours) == 2
+    for one, other in zip(theirs, ours, strict=True):
+        np.testing.assert_allclose(one.affine, other.affine, atol=1e-3)
+        np.testing.assert_allclose(_relative(one), _relative(other), atol=1e-3)
+
+
+def _by_place(images: list["nibabel.Nifti1Image"]) -> list["nibabel.Nifti1Image"]:
+    """Images with their axes in one order, by what they are and where."""
+    upright = map(nibabel.as_closest_canonical, images)
+    return sorted(upright, key=lambda image: np.round(image.affine, 1).ravel().tolist())
+
+
+def _relative(image: "nibabel.Nifti1Image") -> np.ndarray:
+    return image.get_fdata() / image.get_fdata().max()
+
+
+@needs("dciodvfy")
+@pytest.mark.parametrize("layout", WRITERS)
+def test_without_an_echo_time_none_is_stated(tmp_path, layout):
+    """The functional group of the echo is left out, which dicom3tools accept."""
+    writer = WRITERS[layout](tmp_path / layout, "<ismrmrdHeader/>")
+    with writer:
+        for image in stack():
+            writer.write(image)
+    for path in writer.path.iterdir():
+        elements = {element.keyword: element.value for element in pydicom.dcmread(path).iterall()}
+        assert "EffectiveEchoTime" not in elements and not elements.get("EchoTime")
+        run = run_process(["dciodvfy", path])
+        assert "Error" not in run.stderr and "MRImage" in run.stderr, run.stderr
 
 
 @needs("dciodvfy")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gadget.output.nifti import NiftiWriter
+from gadget.output.options import OutputOptions
 from tests.helpers.other_images import SAGITTAL, an_image, classic, enhanced
 from tests.helpers.processes import needs, run_process, tool
 
@@ -44,7 +45,7 @@ def images(n: int = len(WEIGHTINGS), counter: str = "set", **fields) -> list:
 
 
 def write_nifti(path: Path, made: list, xml: str) -> None:
-    with NiftiWriter(path, xml, overwrite=True) as writer:
+    with NiftiWriter(path, xml, OutputOptions(overwrite=True)) as writer:
         for image in made:
             writer.write(image)
 

@@ -7,6 +7,7 @@ from pydicom import dcmread
 
 from gadget.output.dicom.writer import EnhancedWriter
 from gadget.output.nifti import NiftiWriter
+from gadget.output.options import OutputOptions
 from tests.helpers.commands import jrsr
 from tests.helpers.other_images import an_image, write_file
 
@@ -16,7 +17,7 @@ TWO = [an_image(1), an_image(2, image_series_index=2)]
 
 
 def write(path, images, ending):
-    with WRITERS[ending](path, HEADER, overwrite=True) as writer:
+    with WRITERS[ending](path, HEADER, OutputOptions(overwrite=True)) as writer:
         for image in images:
             writer.write(image)
 

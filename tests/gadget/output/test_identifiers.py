@@ -1,9 +1,11 @@
 """Studies and frames of reference where the scan header has no identifiers for them."""
 
+import ismrmrd
+import numpy as np
 import pytest
 
 from tests.helpers.commands import jrsr
-from tests.helpers.other_images import an_image, classic, read_folder, write_file
+from tests.helpers.other_images import an_image, classic, enhanced, read_folder, write_file
 
 FACTS = {
     "patientName": "subjectInformation",
@@ -136,3 +138,64 @@ def test_a_file_without_header_is_known_by_its_images(tmp_path, capfd):
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
         assert a[keyword].value != b[keyword].value
         assert a[keyword].value == enhanced[keyword].value
+
+
+UIDS = (
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "DimensionOrganizationUID",
+)
+
+
+def all_identifiers(tmp_path, layout, images) -> dict[tuple, str]:
+    """Identifiers of every data set by its series and instance number."""
+    return {
+        (ds.SeriesNumber, ds.InstanceNumber, element.keyword): str(element.value)
+        for ds in layout(tmp_path, images, header())
+        for element in ds.iterall()
+        if element.keyword in UIDS
+    }
+
+
+def scan_of_several_series(first: float = 1.0) -> list:
+    """Two slices, twice, and an interrupted third time; maps, and the phase; one fallback image."""
+    network = {"JRSR_model": "jrsr-dc", "JRSR_weights_sha256": "abc"}
+    fallback = {"JRSR_model": "cg-sense+sinc", "JRSR_fallback": "acs is 2 x 2"}
+    made = []
+    for i, (r, s) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 1):
+        fields = {"place": 6.0 * s, "slice": s, "repetition": r, "image_index": i}
+        made += [
+            an_image(first + i, meta=fallback if i == 1 else network, **fields),
+            an_image(i, image_series_index=101, meta=network | {"JRSR_map": "noise"}, **fields),
+            an_image(0.1 * i, image_type=ismrmrd.IMTYPE_PHASE, meta=network, **fields),
+        ]
+    return made
+
+
+@pytest.mark.parametrize("layout", [classic, enhanced])
+def test_the_order_of_arrival_has_no_part_in_identifiers(tmp_path, layout):
+    images = scan_of_several_series()
+    wanted = all_identifiers(tmp_path, layout, images)
+    shuffled = np.random.default_rng(0).permutation(len(images))
+    by_series = sorted(range(len(images)), key=lambda i: images[i].image_series_index)
+    for order in (range(len(images))[::-1], by_series, shuffled):
+        assert all_identifiers(tmp_path, layout, [images[i] for i in order]) == wanted
+
+
+@pytest.mark.parametrize("layout", [classic, enhanced])
+def test_one_other_pixel_gives_other_identifiers(tmp_path, layout):
+    one, other = (all_identifiers(tmp_path, layout, scan_of_several_series(v)) for v in (1.0, 1.5))
+    changed = {key for key in one if one[key] != other[key]}
+    # The series of phase and maps are the same; without labels the study is known by its images.
+    assert {key for key in one if key[0] == 1} <= changed
+    assert one.keys() == other.keys()
+
+
+def test_images_of_one_number_are_known_by_their_order(tmp_path):
+    """They are numbered as they arrive, so that another order makes other files."""
+    images = [an_image(value, image_index=0) for value in (1.0, 2.0)]
+    one, other = (all_identifiers(tmp_path, classic, some) for some in (images, images[::-1]))
+    is_image = [key for key in one if key[2] == "SOPInstanceUID"]
+    assert not {one[key] for key in is_image} & {other[key] for key in is_image}

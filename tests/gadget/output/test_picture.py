@@ -2,6 +2,7 @@
 
 import io
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -16,8 +17,11 @@ from gadget.output.picture import (
     montage,
     to_grey,
 )
+from gadget.output.planes_png import PlanesPngWriter
 from gadget.output.png import in_proportion
+from jrsr_core.spread import spread
 from tests.helpers.commands import FAST, jrsr, write_small_scan
+from tests.helpers.other_images import an_image
 
 
 @pytest.fixture
@@ -95,6 +99,55 @@ def test_every_slice_is_named_and_research_use_said(written, tmp_path, capfd):
     assert jrsr(capfd, "recon", tmp_path / "scan.h5", "--format", "png", *FAST).code == 0
     assert written[:2] == ["slice 0", "slice 1"]
     assert written[-1].startswith("scan.h5: ") and "Research use only" in written[-1]
+
+
+FALLBACK = {"JRSR_fallback": "acs is 2 x 2"}
+
+
+@pytest.mark.parametrize(
+    ("n_images", "fallback", "n_shown", "counts"),
+    [
+        (64, {5}, 64, ". 1 FALLBACK"),
+        (80, (), 64, ". 64 of 80 images"),
+        # The 3rd of 80 images is none of the evenly spread ones, the last one is.
+        (80, {2}, 65, ". 65 of 80 images, 1 FALLBACK"),
+        (80, {79}, 64, ". 64 of 80 images, 1 FALLBACK"),
+        (200, range(200), 128, ". 128 of 200 images, 200 FALLBACK"),
+        (3, (), 3, ""),
+    ],
+)
+def test_a_picture_of_many_images_hides_no_fallback_image(
+    written, tmp_path, n_images, fallback, n_shown, counts
+):
+    with PlanesPngWriter(tmp_path / "many.png", "<ismrmrdHeader/>") as writer:
+        for i in range(n_images):
+            meta = FALLBACK if i in fallback else {}
+            writer.write(an_image(1.0 + i, place=5.0 * i, slice=i, image_index=i + 1, meta=meta))
+    *captions, footer = written
+    assert len(captions) == n_shown and captions[-1].startswith(f"series 1, image {n_images}")
+    marked = [text for text in captions if text.endswith(": FALLBACK")]
+    assert len(marked) == min(len(fallback), n_shown)
+    assert footer == f"many{counts}. Research use only."
+
+
+def test_a_picture_of_a_scan_shows_its_fallback_image(written, tmp_path, capfd):
+    """One of 70 repetitions has no finite samples, and is none of the evenly spread ones."""
+    options = ("--matrix", "32x36", "--coils", "2", "--acs", "8", "--accel", "2", "--mask")
+    scan = tmp_path / "scan.h5"
+    command = ("simulate", "-o", scan, *options, "regular", "--repetitions", "70")
+    assert jrsr(capfd, *command).code == 0
+    sick = min(set(range(70)) - set(spread(70, 64)))
+    with h5py.File(scan, "r+") as file:
+        data = file["dataset/data"]
+        rows = data[()]
+        for row in rows[rows["head"]["idx"]["repetition"] == sick]:
+            row["data"][:] = np.nan
+        data[...] = rows
+    assert jrsr(capfd, "recon", scan, "--format", "png", *FAST).code == 3
+    assert [text for text in written if "FALLBACK" in text] == [
+        f"slice 0, repetition {sick}: FALLBACK",
+        f"scan.h5: {FAST[1]}. 65 of 70 images, 1 FALLBACK. Research use only.",
+    ]
 
 
 def test_a_volume_shows_its_three_planes(written, tmp_path, capfd):

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from gadget.output.report.chart import nice_top
+from gadget.output.report.page import _noise_words as noise_words
 from jrsr_core.models.registry import build_model
+from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.find import find_card
 from jrsr_core.weights.save import save_weights
-from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.commands import FAST, NO_WEIGHTS, assert_one_line, jrsr, write_small_scan
+from tests.jrsr_core.calibration.test_stated_noise import noisy_scan, with_noise_lines
 
 BRAIN = ("--matrix", "72x112", "--coils", "6", "--acs", "16", "--accel", "1.8")
 
@@ -90,7 +93,7 @@ def test_it_says_what_happened(report):
         "3 images of 72 x 112",
         "Hallucination map",
         "noise alone explains",
-        "from noise lines",
+        "as the noise data state it",
         "6 virtual coils",
         "HR matrix size 72 outside {} to {} of the training".format(*card.range["hr_size"]),
         "weights sha256",
@@ -113,8 +116,29 @@ def test_a_scan_without_weights_and_noise(tmp_path, capfd):
     write_small_scan(tmp_path / "s.h5")
     assert jrsr(capfd, "recon", tmp_path / "s.h5", "--format", "report", *FAST).code == 0
     text = Page((tmp_path / "s_jrsr.html").read_text()).text
-    assert "estimated, no noise lines" in text and "Similarity to the training" not in text
+    assert "estimated from the samples" in text and "Similarity to the training" not in text
     assert "cg-sense+sinc" in text
+
+
+def test_noise_lines_that_are_too_loud_are_not_the_noise_of_the_page(tmp_path, capfd):
+    xml, lines = noisy_scan()
+    write_scan(tmp_path / "s.h5", xml, with_noise_lines(lines, lambda noise, signal: 70 * noise))
+    made = jrsr(capfd, "recon", tmp_path / "s.h5", "--format", "report", *NO_WEIGHTS)
+    assert made.code == 0 and "times that of the samples" in made.err
+    text = Page((tmp_path / "s_jrsr.html").read_text()).text
+    assert "estimated from the samples" in text and "the noise data" not in text
+
+
+@pytest.mark.parametrize(
+    ("n_stated", "words"),
+    [
+        (3, "as the noise data state it"),
+        (2, "estimated from the samples in 1 of 3 images"),
+        (0, "estimated from the samples"),
+    ],
+)
+def test_the_noise_of_some_images_is_estimated(n_stated, words):
+    assert noise_words(n_stated, 3) == words
 
 
 def test_a_fallback_image_is_told(tmp_path, capfd):

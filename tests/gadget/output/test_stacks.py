@@ -6,12 +6,13 @@ import pytest
 
 from gadget.output.even_runs import even_runs
 from gadget.output.nifti import NiftiWriter
+from gadget.output.options import OutputOptions
 from tests.helpers.other_images import an_image, classic, enhanced
 
 
 def written(folder, images, xml="<ismrmrdHeader/>"):
     """Shape, first slice position, slice distance and values along z of every file."""
-    with NiftiWriter(folder / "a.nii.gz", xml, overwrite=True) as writer:
+    with NiftiWriter(folder / "a.nii.gz", xml, OutputOptions(overwrite=True)) as writer:
         for image in images:
             writer.write(image)
     # The file without a suffix is the first one.

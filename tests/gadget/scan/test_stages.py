@@ -4,11 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from gadget.scan.stages import reconstruct
+from gadget.compute.model import make_engine
+from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import Counters
+from jrsr_core.mrd.examination.examine import plan_source
+from jrsr_core.mrd.header import parse_header
 from tests.gadget.compute.test_engine import slice_number
+from tests.jrsr_core.calibration.test_stated_noise import noisy_scan, with_noise_lines
 
 
 class Task:
@@ -96,3 +100,22 @@ def test_images_at_once(at_once):
     engine = Engine()
     assert images(tasks(6), engine, Settings(), at_once=at_once) == (list(range(6)), "")
     assert max(map(len, engine.batches)) == at_once
+
+
+def test_noise_lines_that_are_too_loud_cost_no_image():
+    """As in the Python API: the level is estimated, and a warning states both."""
+    xml, lines = noisy_scan()
+    settings, header = Settings(model="cg-sense+sinc"), parse_header(xml)
+    engine = make_engine(settings)
+
+    def made(source):
+        slices = make_assembler(source, plan_source(header, source), settings)
+        return list(reconstruct(file_tasks(slices), engine, settings))
+
+    loud = made(with_noise_lines(lines, lambda noise, signal: 70 * noise))
+    for image, good in zip(loud, made(lines), strict=True):
+        assert not image.report.fallback
+        assert "times that of the samples" in image.report.warnings[-1]
+        assert image.report.noise_std == pytest.approx(good.report.noise_std, rel=0.15)
+        difference = (image.magnitude - good.magnitude).norm() / good.magnitude.norm()
+        assert float(difference) < 0.02

@@ -10,7 +10,7 @@ import pytest
 from gadget.compute.model import make_engine
 from gadget.configuration import parameters_of, properties_of
 from gadget.errors import Exit, UsageError
-from gadget.output.dicom.labels import Labels
+from gadget.output.labels import Labels
 from gadget.scan.memory import image_memory
 from gadget.server import connection
 from gadget.server.connection import ServerLimits

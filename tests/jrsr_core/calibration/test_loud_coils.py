@@ -1,4 +1,4 @@
-"""Coils of far more noise than the others, without noise lines: found, weighed, said."""
+"""Coils of far more noise than the others, without noise lines: found, weighted, stated."""
 
 import pytest
 import torch

@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.stated_noise import (
     LARGE_SHARE,
-    TOO_LOUD,
+    MAX_RATIO,
+    excessive_noise_note,
     explained_share,
-    loud_noise_note,
     noise_of_samples,
-    without_loud_noise,
+    without_excessive_noise,
 )
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.metrics.image import psnr
 from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model
 from tests.helpers.mrd_scans import assembled, copied, scan_of_kspace, select
@@ -45,8 +47,8 @@ def scan():
 @pytest.mark.parametrize("shape", [(64, 64), (96, 112)])
 def test_the_level_of_a_sound_scan_is_used(noise_db, n_coils, shape):
     _, slice_ = make_slice(shape, n_coils=n_coils, noise_db=noise_db, n_acs=12, acceleration=1.6)
-    assert without_loud_noise(slice_) is slice_
-    assert slice_.noise_std < 0.5 * TOO_LOUD * noise_of_samples(slice_)
+    assert without_excessive_noise(slice_) is slice_
+    assert slice_.noise_std < 0.5 * MAX_RATIO * noise_of_samples(slice_)
 
 
 @pytest.mark.parametrize("loudest", [3.0, 10.0])
@@ -58,7 +60,19 @@ def test_channels_of_unequal_noise_are_sound(loudest):
     kspace, acs = (gains[:, None, None] * x for x in (slice_.kspace, slice_.acs))
     level = slice_.noise_std * float(gains.square().mean().sqrt())
     unequal = dataclasses.replace(slice_, kspace=kspace, acs=acs, noise_std=level)
-    assert explained_share(unequal) > LARGE_SHARE and not loud_noise_note(unequal)
+    assert explained_share(unequal) > LARGE_SHARE and not excessive_noise_note(unequal)
+
+
+@pytest.mark.parametrize("noise_db", [8.0, 15.0])
+@pytest.mark.parametrize("n_coils", [2, 8])
+def test_the_level_of_a_scan_that_was_masked_in_the_image_is_used(noise_db, n_coils):
+    """As where phase oversampling is removed by zeros; the null space of the margin is no noise."""
+    _, slice_ = make_slice((96, 112), n_coils=n_coils, noise_db=noise_db, acceleration=1.0)
+    ny = slice_.kspace.shape[1]
+    inside = (torch.arange(ny) - ny // 2).abs() < ny // 3
+    kspace = fft(ifft(slice_.kspace, -2) * inside[:, None], -2)
+    masked = dataclasses.replace(slice_, kspace=kspace, acs=cut_acs(kspace, slice_.mask, (24, 24)))
+    assert without_excessive_noise(masked) is masked
 
 
 def test_what_noise_explains_is_the_root_of_its_share_of_the_power():
@@ -85,6 +99,7 @@ def test_a_level_that_is_far_too_high_is_replaced_by_an_estimate(scan, factor):
         [factor * slice_.noise_std, factor, slice_.noise_std], rel=0.15
     )
     assert image.report.noise_std == pytest.approx(slice_.noise_std, rel=0.15)
+    assert good.report.noise_stated and not image.report.noise_stated
     assert image.report.expected_residual == pytest.approx(good.report.expected_residual, rel=0.15)
     quality = float(psnr(image.magnitude, simulated.truth))
     assert quality > float(psnr(good.magnitude, simulated.truth)) - 0.3
@@ -109,6 +124,7 @@ def test_a_volume_is_judged_by_its_strongest_position(scan):
     recon = load_model("cg-sense+sinc")
     good, image = recon(volume_of(scan[1], 1.0)), recon(volume_of(scan[1], 70.0))
     assert not any("noise level" in w for w in good.report.warnings)
+    assert good.report.noise_stated and not image.report.noise_stated
     assert numbers(image.report.warnings[0])[1] == pytest.approx(70, rel=0.15)
     difference = torch.linalg.vector_norm(image.magnitude - good.magnitude)
     assert float(difference / torch.linalg.vector_norm(good.magnitude)) < 0.02

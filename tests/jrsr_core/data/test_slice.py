@@ -1,4 +1,4 @@
-"""A slice of arrays: what is checked, converted, and seen in the samples."""
+"""A slice, or a volume, of arrays: what is checked, converted, and seen in the samples."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.data import KSpaceSlice, SliceGeometry
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.metrics.image import psnr
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.physics.resolution import crop_or_pad
@@ -69,6 +69,36 @@ def test_a_slice_of_fields_converts_arrays_and_keeps_tensors():
     assert isinstance(made.noise_std, float)
     again = dataclasses.replace(made, noise_std=2.0)
     assert again.kspace is made.kspace and again.mask is made.mask and again.acs is made.acs
+
+
+# Masks
+
+
+def slice_with(mask):
+    return KSpaceSlice(ONES, mask, ONES, GEOMETRY)
+
+
+def volume_with(mask):
+    return KSpaceVolume(ONES[None], mask, ONES[None], GEOMETRY)
+
+
+@pytest.mark.parametrize("make", [slice_with, volume_with])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.int16, torch.bool])
+def test_a_mask_is_one_wherever_it_is_not_zero(make, kind):
+    mask = torch.tensor([0, 1, 7, -2])[torch.arange(120).reshape(12, 10) % 4].to(kind)
+    made = make(mask)
+    assert made.mask.dtype == torch.float32
+    assert torch.equal(made.mask, mask.ne(0).float())
+    assert dataclasses.replace(made, noise_std=2.0).mask is made.mask
+
+
+@pytest.mark.parametrize("make", [slice_with, volume_with])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.complex64])
+def test_a_mask_of_nan_is_refused(make, kind):
+    mask = torch.ones(12, 10, dtype=kind)
+    mask[3, :2] = torch.nan
+    with pytest.raises(ValueError, match=r"^mask has 2 elements that are NaN, expected nonzero"):
+        make(mask)
 
 
 # Kinds of arrays
@@ -163,9 +193,9 @@ def test_a_slice_shares_no_memory_with_its_arrays():
         (lambda: placed(read_dir=(0, 1, 0)), "read_dir and phase_dir are not perpendicular"),
         (
             lambda: lone(slice_dir=(1, 0, 0)),
-            "slice_dir is [1.0, 0.0, 0.0] without another direction",
+            "slice_dir is [1.0, 0.0, 0.0] and no other direction is given",
         ),
-        (lambda: lone(read_dir=(0, 2, 0)), "read_dir is [0.0, 2.0, 0.0] without another direction"),
+        (lambda: lone(read_dir=(0, 2, 0)), "read_dir is [0.0, 2.0, 0.0] and no other direction"),
     ],
 )
 def test_a_geometry_is_vectors(make, message):

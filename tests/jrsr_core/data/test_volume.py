@@ -103,6 +103,18 @@ def test_the_noise_of_an_asymmetric_echo_counts_what_was_measured():
     assert made.notes[1].startswith("kx: 4 of 16 samples before and 0 of 16 after are zero")
 
 
+@pytest.mark.parametrize("mask", [None, np.ones((24, 20))])
+def test_a_line_of_zeros_was_not_measured(mask):
+    kspace = random_complex(4, 24, 20, 16)
+    kspace[:, 3, 5] = 0
+    kspace[1, 4, 5] = 0
+    made = KSpaceVolume.from_array(kspace, mask)
+    assert (made.mask == 0).nonzero().tolist() == [[3, 5]]
+    note = "1 of 480 lines are zero in every channel: they count as not measured"
+    assert (note in made.notes) == (mask is not None)
+    assert KSpaceVolume.from_array(0 * kspace, np.ones((24, 20))).mask.all()
+
+
 def test_the_image_of_arrays_is_right_and_says_what_was_assumed(model):
     kspace = kspace_of((24, 28, 6))
     image = model(KSpaceVolume.from_array(kspace, line_mask((24, 28), 1.5, 12)))

@@ -192,7 +192,7 @@ def test_lines_outside_the_matrix_are_left_out_and_counted():
     (slice_,) = Assembler(lines, plan)
     close(slice_.kspace[:, 4:], kspace[0][:, :-4])
     assert slice_.notes == (
-        "lines outside the encoded matrix of 48 lines are left out: 4 of an image",
+        "lines outside the encoded matrix of 48 lines are left out: 4 lines per image",
     )
 
 
@@ -201,7 +201,7 @@ def test_lines_outside_are_counted_by_image():
     lines.heads["idx"]["kspace_encode_step_1"][[3, 4, 60]] = 60_000
     plan = plan_scan(parse_header(xml), lines.heads)
     assert plan.rejected == {"outside the encoded matrix": 3}
-    assert plan.notes[0][0].endswith("are left out: up to 2 of an image")
+    assert plan.notes[0][0].endswith("are left out: up to 2 lines per image")
 
 
 def test_noise_lines_whiten_the_channels():

@@ -108,21 +108,27 @@ def test_errors_name_the_element_on_one_line(xml, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1e9", "1e-9", "79.3"])
+@pytest.mark.parametrize("value", ["-1", "1e+09", "1e-09", "79.3"])
 def test_a_noise_bandwidth_that_cannot_be_is_not_known(value):
     """It stops no scan: most have no noise lines."""
-    assert bandwidth_of(value) == DEFAULT_NOISE_BANDWIDTH
+    note = f"relativeReceiverNoiseBandwidth is {value}, expected 0.1 to 2: 0.793 is used"
+    assert bandwidth_of(value) == (DEFAULT_NOISE_BANDWIDTH, note)
+
+
+def test_a_noise_bandwidth_of_0_is_not_known():
+    assert bandwidth_of("0") == (DEFAULT_NOISE_BANDWIDTH, "")
 
 
 @pytest.mark.parametrize("value", ["0.1", "1", "2"])
 def test_a_noise_bandwidth_in_range_is_used(value):
-    assert bandwidth_of(value) == float(value)
+    assert bandwidth_of(value) == (float(value), "")
 
 
 def bandwidth_of(value):
     name = "relativeReceiverNoiseBandwidth"
     rest = f"<acquisitionSystemInformation><{name}>{value}</{name}></acquisitionSystemInformation>"
-    return parse_header(header(rest=rest)).noise_bandwidth
+    parsed = parse_header(header(rest=rest))
+    return parsed.noise_bandwidth, parsed.noise_bandwidth_note
 
 
 def test_a_decimal_comma_is_a_decimal_point():

@@ -369,7 +369,7 @@ def test_averages_of_full_and_partial_echoes_are_means_of_every_sample(n_average
 
 
 @pytest.mark.parametrize("n_virtual", [4, 8])
-def test_a_loud_coil_of_a_volume_is_weighed_before_compression(n_virtual):
+def test_a_loud_coil_of_a_volume_is_weighted_before_compression(n_virtual):
     clean = volume_kspace((24, 40, 32), n_coils=8)
     noise = noise_like(clean, 0.02 * float(clean.abs().square().mean().sqrt()))
     kspace = clean + torch.where(torch.arange(8) == 2, 40.0, 1.0)[:, None, None, None] * noise
@@ -380,7 +380,7 @@ def test_a_loud_coil_of_a_volume_is_weighed_before_compression(n_virtual):
     ay, az = volume.acs.shape[2:]
     rows, columns = slice(20 - ay // 2, 20 - ay // 2 + ay), slice(12 - az // 2, 12 - az // 2 + az)
     close(volume.acs, volume.hybrid[:, :, rows, columns])
-    weighed = kspace.clone()
-    weighed[2] = clean[2] / 40 + noise[2]
-    energy = expected_hybrid(weighed, mask).abs().square().sum()
+    weighted = kspace.clone()
+    weighted[2] = clean[2] / 40 + noise[2]
+    energy = expected_hybrid(weighted, mask).abs().square().sum()
     assert float(volume.hybrid.abs().square().sum() / energy) == pytest.approx(1, abs=0.05)

@@ -112,8 +112,28 @@ def test_wrong_noise_lines_are_treated_alike(request_, kind, tmp_path):
 def wrong(noise, kind):
     """Noise lines of another gain, or with an echo in the middle."""
     shape = noise.shape[-1]
-    echo = 1e4 * np.exp(-((np.arange(shape) - shape // 2) ** 2))
+    echo = 1e4 * np.exp(-(((np.arange(shape) - shape // 2) / 8) ** 2))
     return (300 * noise if kind == "another gain" else noise * (1 + echo)).astype(np.complex64)
+
+
+@pytest.mark.parametrize("request_", [REQUESTS["repetitions"], REQUESTS["slab repetitions"]])
+@pytest.mark.parametrize("value", [0, np.nan])
+@pytest.mark.parametrize("offset", [0, 2], ids=["central line", "beside it"])
+def test_a_broken_line_costs_its_own_image_alone(request_, value, offset, tmp_path):
+    """The first repetition would have calibrated them all."""
+    header, lines = simulated(request_, tmp_path)
+    heads, center = lines.heads, header.encodings[0].encoding_matrix[1] // 2
+    is_noise = has_flag(heads, NOISE)
+    is_first = (heads["idx"]["repetition"] == 0) & (heads["idx"]["slice"] == 0) & ~is_noise
+    spoiled = is_first & (heads["idx"]["kspace_encode_step_1"] == center + offset)
+    assert spoiled.any()
+    lines.data[:] = [value * d if s else d for d, s in zip(lines.data, spoiled, strict=True)]
+    made = of_the_file(header, lines)
+    without = of_the_file(header, select(lines, np.flatnonzero(~is_first)))
+    for counters, image in without.items():
+        assert_same(made[counters], image)
+    for rule, n in (("slice", 1), ("measurement", 17)):
+        assert_all_the_same(live(header, in_chunks(lines, n), rule)[0], made)
 
 
 def lines_of(lines, **counters):

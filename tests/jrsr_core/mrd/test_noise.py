@@ -11,7 +11,7 @@ from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.lines import NOISE, has_flag
-from jrsr_core.mrd.noise import read_noise
+from jrsr_core.mrd.noise_data import noise_of_scan
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.reconstruction.load import load_model
 from tests.helpers.mrd_scans import (
@@ -58,7 +58,7 @@ def test_noise_of_other_coils_is_set_aside_and_counted():
 def test_earlier_noise_replaces_that_of_the_scan():
     _, _, xml, lines = small_scan(noise=noise_samples())
     _, _, _, bare = small_scan()
-    earlier = read_noise(lines, np.flatnonzero(has_flag(lines.heads, NOISE)), 1.0)
+    earlier = noise_of_scan(parse_header(xml), lines)
     ours = whitening(xml, bare, noise=earlier)
     assert torch.equal(ours.matrix, whitening(xml, lines).matrix)
     louder = replace(earlier, samples=2 * earlier.samples)

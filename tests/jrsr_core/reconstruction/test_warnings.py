@@ -120,4 +120,4 @@ def test_more_is_missing_than_the_coils_can_tell_apart(n_coils, acceleration, is
 @pytest.mark.parametrize(("n_coils", "warns"), [(1, True), (4, False)])
 def test_an_undersampled_scan_with_one_coil_is_suspect(n_coils, warns):
     report = load_model("cg-sense+sinc")(make_slice(n_coils=n_coils)[1]).report
-    assert any("with 1 coil the aliasing" in w for w in report.warnings) == warns
+    assert any("with 1 coil: the aliasing" in w for w in report.warnings) == warns

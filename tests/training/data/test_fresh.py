@@ -12,6 +12,7 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS
 from tests.helpers.processes import PATIENCE
 from tests.training.conftest import tiny
+from training.data.acquire import scan_seed
 from training.data.batches import open_data, train_batches, validation_scans
 from training.data.fresh import FreshBatches, fresh_entry
 from training.data.pool import ScanPool, shape_of
@@ -138,6 +139,11 @@ def test_fresh_scans_of_one_slice_differ(images, tmp_path):
     entries = [fresh_entry(manifest, k) for k in range(3 * n)]
     assert len({e.name for e in entries}) == len({e.seed for e in entries}) == 3 * n
     assert {e.seed for e in entries}.isdisjoint(e.seed for e in manifest.scans)
+    # As the constant says, runs of two seeds are the same scans, at other visits.
+    later = replace(manifest, acquisition=replace(manifest.acquisition, seed=config.seed + 1))
+    seeds = [scan_seed(manifest, entry) for entry in entries]
+    assert [scan_seed(later, entry) for entry in entries[:-n]] == seeds[n:]
+    assert [scan_seed(later, entry) for entry in manifest.split("train")] == seeds[:n]
 
 
 def test_the_scans_made_ahead_are_those_of_validation(images, tmp_path):

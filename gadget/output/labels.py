@@ -5,14 +5,14 @@ Missing or malformed values become empty, as DICOM allows; no value is invented.
 
 import math
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.xml import XmlError, declared_as_utf8, parse_xml
+
+from .diffusion import Diffusion, read_weightings
 
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
@@ -34,12 +34,6 @@ INVERSION = re.compile(
 )
 """Words in a sequence type or protocol name that stand for an inversion pulse."""
 
-MAX_B_VALUE = 1e6
-"""s/mm2; no scanner reaches it."""
-
-MAX_LENGTH_ERROR = 0.05
-"""Deviation of the length of a gradient direction from 1 that is attributed to rounding."""
-
 ZONE = r"(Z|[+-]\d{2}:?\d{2})?"
 DATE = re.compile(rf"(\d{{4}})-?(\d{{2}})-?(\d{{2}}){ZONE}")
 TIME = re.compile(rf"(\d{{2}}):?(\d{{2}}):?(\d{{2}})(\.\d{{1,6}})?\d*{ZONE}")
@@ -51,39 +45,6 @@ ZONED = (
     "studyInformation/studyDate",
     "measurementInformation/seriesDate",
 )
-
-
-@dataclass(frozen=True)
-class Diffusion:
-    """Diffusion weighting of an image.
-
-    Attributes
-    ----------
-    b_value
-        s/mm2.
-    direction
-        Unit vector of the gradient in patient coordinates (L, P, S); None without a direction.
-    """
-
-    b_value: float
-    direction: tuple[float, float, float] | None
-
-
-def _diffusion(element: ET.Element) -> Diffusion | None:
-    """Read a weighting, None if it is not valid; `rl`, `ap` and `fh` are those of a unit vector."""
-    paths = ("bvalue", *(f"gradientDirection/{axis}" for axis in ("rl", "ap", "fh")))
-    try:
-        b_value, *axes = (float(element.findtext(path) or "") for path in paths)
-    except ValueError:
-        return None
-    length = math.hypot(*axes)
-    if not (math.isfinite(length) and 0 <= b_value <= MAX_B_VALUE):
-        return None
-    if not b_value or not length:
-        return Diffusion(b_value, None)
-    if not math.isclose(length, 1, abs_tol=MAX_LENGTH_ERROR):
-        return None
-    return Diffusion(b_value, (axes[0] / length, axes[1] / length, axes[2] / length))
 
 
 def _is_valid(text: str, layout: str) -> bool:
@@ -208,10 +169,8 @@ class Labels:
 
     @cached_property
     def _diffusions(self) -> list[Diffusion]:
-        """Weightings in the order of the counter; none if one of them is not valid."""
-        found = [_diffusion(e) for e in self._root.findall("sequenceParameters/diffusion")]
-        valid = [diffusion for diffusion in found if diffusion is not None]
-        return valid if len(valid) == len(found) else []
+        """Weightings in the order of the counter."""
+        return read_weightings(self._root.findall("sequenceParameters/diffusion"))
 
     def scanning_sequence(self) -> tuple[str, str]:
         """Return ScanningSequence and SequenceVariant of a type such as ``TurboSpinEcho``.

@@ -1,0 +1,75 @@
+"""What JRSR writes into the headers of its NIfTI files, and reads there to know them again."""
+
+from pathlib import Path
+
+from gadget.console import print_warning
+
+from .gradients import SUFFIXES, gradient_files
+from .planes import typical
+from .stacks import Stack
+
+MARK = "JRSR"
+"""Begins the description in the header of all files of JRSR."""
+
+GRADIENTS = " ".join(SUFFIXES)
+"""Header field `aux_file` of images beside which JRSR wrote .bval and .bvec."""
+
+MAX_DESCRIPTION = 79
+N_HASH = 12
+"""Characters of a description, and those of the hash of the weights in it."""
+
+
+def description(stack: Stack, *, is_incomplete: bool) -> str:
+    """Return model and weights, then how many fallback images there are, and INCOMPLETE.
+
+    The name of the model is cut so that the rest is there in full.
+    """
+    planes = [plane for frame in stack.frames for plane in frame]
+    meta = typical(planes).meta
+    end = ""
+    if n_fallback := sum(plane.is_fallback for plane in planes):
+        end += f", {n_fallback} of {len(planes)} FALLBACK"
+    if is_incomplete:
+        end += ", INCOMPLETE"
+    weights = meta.get("JRSR_weights_sha256", "")[:N_HASH]
+    model = meta.get("JRSR_model", "")[: MAX_DESCRIPTION - len(f"{MARK}  {weights}{end}")]
+    return " ".join(filter(None, (MARK, model, weights))) + end
+
+
+def is_own_file(path: Path) -> bool:
+    """Tell whether a file is a NIfTI file of JRSR."""
+    return _header_text(path, "descrip").startswith(MARK)
+
+
+def has_own_gradients(path: Path) -> bool:
+    """Tell whether JRSR wrote diffusion weightings beside an image; others stay."""
+    return is_own_file(path) and _header_text(path, "aux_file") == GRADIENTS
+
+
+def gradients_are_shared(path: Path) -> bool:
+    """Tell whether the weightings beside ``head.nii`` are those of ``head.nii.gz``, or reversed."""
+    name = path.name
+    other = name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
+    return has_own_gradients(path.with_name(other))
+
+
+def has_all_files(path: Path) -> bool:
+    """Tell whether all that JRSR wrote beside an image exists; a warning names what does not."""
+    files = gradient_files(path) if has_own_gradients(path) else []
+    missing = [file.name for file in files if not file.exists()]
+    if missing:
+        print_warning(f"{path}: {' and '.join(missing)} of this image is missing")
+    return not missing
+
+
+def _header_text(path: Path, field: str) -> str:
+    """Return a text of the header of a NIfTI file, empty for any other file."""
+    from nibabel import Nifti1Image  # Optional: extra `nifti`.
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        text = bytes(Nifti1Image.from_filename(path).header[field].item())
+    except (OSError, EOFError, ValueError, ImageFileError, WrapStructError):
+        return ""
+    return text.decode(errors="replace")
