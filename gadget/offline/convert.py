@@ -11,7 +11,7 @@ from gadget.inputs import check_inputs_stay
 from gadget.output.formats import PLANE_WRITERS, check_targets, parse_formats
 from gadget.output.names import target_path
 from gadget.output.options import DEFAULTS, OutputOptions
-from gadget.output.planes import has_phase
+from gadget.output.series import PlaneWriter
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
@@ -101,7 +101,7 @@ def _convert(
     Returns their number, that of fallback images, whether every format contains all of them, and a
     note on their directions.
     """
-    n_images, n_fallback, is_complete, found_phase = 0, 0, True, False
+    n_images, n_fallback, is_complete = 0, 0, True
     try:
         with ExitStack() as stack:
             images: Images = SandboxedImages(source, sandbox) if sandbox else ImageFile(source)
@@ -113,17 +113,27 @@ def _convert(
             for group, image in images.with_groups():
                 n_images += 1
                 n_fallback += bool(image.meta.get("JRSR_fallback"))
-                found_phase |= has_phase(image.data)
                 for writer in writers:
                     is_complete &= writer.write(image, group)
             if not n_images:
                 raise _without_images(source, sandbox)
-            if options.with_phase and not found_phase:
-                raise UnsupportedScan("all images are magnitudes, without a phase: omit --phase")
+            if options.with_phase:
+                _check_phase(writers, only_fallback=n_fallback == n_images)
             heads = np.concatenate([series.heads for series in images.series])
     except (OSError, ValueError) as error:
         raise ScanError(source.name, error) from error
     return n_images, n_fallback, is_complete, direction_note(heads, "image")
+
+
+def _check_phase(writers: list[PlaneWriter], *, only_fallback: bool) -> None:
+    """Raise `UnsupportedScan` if no series is a phase; why all images are left out comes first."""
+    if any(writer.has_phase for writer in writers):
+        return
+    if any(writer.has_images for writer in writers):
+        which = "fallback images" if only_fallback else "magnitudes"
+        left_out = any(writer.left_out for writer in writers)
+        what = "all images that can be written" if left_out else "all images"
+        raise UnsupportedScan(f"{what} are {which}, without a phase: omit --phase")
 
 
 def _without_images(source: Path, sandbox: Sandbox | None) -> ValueError:

@@ -25,7 +25,7 @@ def preview(request: ReconRequest) -> Exit:
     check_model(request.settings)
     targets = request.targets()
     if request.resume:
-        targets = missing_targets(targets)
+        targets = missing_targets(targets, overwrite=request.options.overwrite)
     if not is_new_folder(request.output):
         request.check_all(targets)
     codes = []

@@ -121,7 +121,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     check_model(request.settings)
     targets = request.targets()
     if request.resume:
-        targets = missing_targets(targets)
+        targets = missing_targets(targets, overwrite=request.options.overwrite)
     with output_folder(request.output):
         request.check_all(targets)
         with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:
@@ -215,16 +215,18 @@ def reconstruct_scan(
         images = reconstruct(file_tasks(slices), engine, settings, tick, failures=failures)
         for result in to_results(images, found.plan.header, settings):
             summary.add(result)
-            for write in writers:
-                is_complete &= write(result) is not False
+            for writer in writers:
+                is_complete &= writer.add(result) is not False
         if failures and not summary.n_images:
             raise failures[0]
     for reason, n in Counter(map(describe, failures)).items():
         count = f", and {n - 1} more for the same reason" if n > 1 else ""
         print_warning(f"{name}: image left out: {reason}{count}")
-    if options.with_phase and not summary.has_phase:
-        without = f"model {settings.model} gives magnitudes, no phase was written"
-        print_warning(f"{name}: --phase: {without}")
+    if options.with_phase and not any(writer.has_phase for writer in writers):
+        only_fallback = summary.n_fallback == summary.n_images
+        fallback = "all images are fallback images, which are magnitudes"
+        reason = fallback if only_fallback else f"model {settings.model} gives magnitudes"
+        print_warning(f"{name}: --phase: {reason}, no phase was written")
     summary.print_warnings()
     files = ", ".join(map(str, paths.values()))
     print_line(f"{summary} in {time.perf_counter() - start:.1f} s -> {files}")

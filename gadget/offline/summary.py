@@ -4,7 +4,6 @@ import logging
 
 from gadget.console import print_warning
 from gadget.output.base import Result
-from gadget.output.planes import has_phase
 from jrsr_core.reconstruction.warnings import group_warnings
 from jrsr_core.spelling import counted
 
@@ -23,7 +22,6 @@ class Summary:
     def __init__(self, name: str) -> None:
         self.name = name
         self.n_images = self.n_maps = self.n_fallback = 0
-        self.has_phase = False
         self._sizes: dict[str, None] = {}
         self._warnings: list[tuple[str, ...]] = []
 
@@ -33,7 +31,6 @@ class Summary:
             self.n_maps += 1
             return
         self.n_images += 1
-        self.has_phase |= has_phase(result.mrd.data)
         report = result.image.report
         self._sizes[" x ".join(map(str, result.image.image.shape))] = None
         self._warnings.append(report.warnings)

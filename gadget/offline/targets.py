@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gadget.console import print_line
+from gadget.console import print_line, print_warning
 from gadget.errors import UsageError
 from gadget.inputs import check_inputs_stay
-from gadget.output.formats import check_targets, is_finished
+from gadget.output.formats import check_targets, is_finished, missing_files
 from gadget.output.names import named_format
 from jrsr_core.spelling import counted
 
@@ -35,14 +35,21 @@ def check_all_targets(
         check_targets(group, overwrite=overwrite)
 
 
-def missing_targets(targets: Targets) -> Targets:
+def missing_targets(targets: Targets, *, overwrite: bool) -> Targets:
     """Return the targets that do not exist; print what is complete and what is left.
 
     Whatever JRSR wrote is complete: a target takes its name only then. Other folders of such names,
-    and empty files, are left to `check_all_targets`.
+    and empty files, are left to `check_all_targets`. A target that lacks a file beside it is made
+    again if it may be replaced.
     """
+
+    def is_left(name: str, path: Path) -> bool:
+        if not is_finished(name, path):
+            return True
+        return _warns_of_missing_files(name, path, overwrite=overwrite) and overwrite
+
     left = {
-        source: {name: path for name, path in paths.items() if not is_finished(name, path)}
+        source: {name: path for name, path in paths.items() if is_left(name, path)}
         for source, paths in targets.items()
     }
     left = {source: paths for source, paths in left.items() if paths}
@@ -52,6 +59,15 @@ def missing_targets(targets: Targets) -> Targets:
         if complete := [name for name in targets[source] if name not in paths]:
             print_line(f"{source.name}: {', '.join(complete)} exists, making {', '.join(paths)}")
     return left
+
+
+def _warns_of_missing_files(name: str, path: Path, *, overwrite: bool) -> bool:
+    """Tell whether files beside a finished target are missing; a warning names them."""
+    missing = " and ".join(file.name for file in missing_files(name, path))
+    if missing:
+        hint = "" if overwrite else ": --overwrite makes it again"
+        print_warning(f"{path}: warning: {missing} of this image is missing{hint}")
+    return bool(missing)
 
 
 def is_new_folder(path: Path | None) -> bool:

@@ -90,6 +90,15 @@ class Writer(ABC):
         self.path = path
         self._on_exit = ExitStack()
 
+    @property
+    def has_phase(self) -> bool:
+        """Whether one of the series that are written is a phase."""
+        return False
+
+    @abstractmethod
+    def add(self, result: Result) -> bool | None:
+        """Add one image or map; return False if the format cannot hold it: it is left out then."""
+
     @abstractmethod
     def save(self) -> None:
         """Write the target, complete or not at all."""
@@ -129,10 +138,6 @@ class ScanWriter(Writer):
         super().__init__(path)
         self.job = job
         self.overwrite = overwrite
-
-    @abstractmethod
-    def write(self, result: Result) -> None:
-        """Add one image or map."""
 
     @abstractmethod
     def content(self) -> bytes:

@@ -1,6 +1,5 @@
 """Chooses output formats and opens their writers."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,11 +9,10 @@ from gadget.output.report.writer import ReportWriter
 from jrsr_core.atomic import check_target
 from jrsr_core.spelling import nearest
 
-from .base import Result, ScanJob, ScanWriter
+from .base import ScanJob, ScanWriter, Writer
 from .mrd import MrdWriter
 from .names import ENDINGS, is_folder, named_format
-from .nifti import NiftiWriter, require_nibabel
-from .nifti_marks import has_all_files
+from .nifti import NiftiWriter, missing_gradients, require_nibabel
 from .options import OutputOptions
 from .planes_png import PlanesPngWriter
 from .png import PngWriter
@@ -72,30 +70,29 @@ def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
 def is_finished(name: str, path: Path) -> bool:
     """Return whether the target of a format was written by JRSR: it has its name only then.
 
-    Diffusion weightings that were written beside a NIfTI file belong to it.
+    What is missing beside it is another matter, see `missing_files`.
     """
     if not is_folder(name, path):
-        is_written = path.is_file() and path.stat().st_size > 0
-        return is_written and (name != "nifti" or has_all_files(path))
+        return path.is_file() and path.stat().st_size > 0
     files = list(path.iterdir()) if path.is_dir() else []
     return bool(files) and all(map(is_own_file, files))
 
 
+def missing_files(name: str, path: Path) -> list[Path]:
+    """Return what JRSR wrote beside the target of a format, and is there no more."""
+    return missing_gradients(path) if name == "nifti" else []
+
+
 def open_writers(
     stack: ExitStack, targets: dict[str, Path], job: ScanJob, options: OutputOptions
-) -> list[Callable[[Result], bool | None]]:
-    """Enter one writer per format on the stack; return the functions that add an image to each.
+) -> list[Writer]:
+    """Enter one writer per format on the stack and return them."""
 
-    They return False if the format cannot hold the image, which is left out then.
-    """
-
-    def enter(name: str, path: Path) -> Callable[[Result], bool | None]:
+    def make(name: str, path: Path) -> Writer:
         if name in SCAN_WRITERS:
-            scan_writer = SCAN_WRITERS[name](path, job, overwrite=options.overwrite)
-            return stack.enter_context(scan_writer).write
+            return SCAN_WRITERS[name](path, job, overwrite=options.overwrite)
         if name in PLANE_WRITERS:
-            planes = stack.enter_context(PLANE_WRITERS[name](path, job.header_xml, options))
-            return lambda result: planes.write(result.mrd)
-        return stack.enter_context(MrdWriter(path, job, overwrite=options.overwrite)).write
+            return PLANE_WRITERS[name](path, job.header_xml, options)
+        return MrdWriter(path, job, overwrite=options.overwrite)
 
-    return [enter(name, path) for name, path in targets.items()]
+    return [stack.enter_context(make(name, path)) for name, path in targets.items()]

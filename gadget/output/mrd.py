@@ -18,7 +18,7 @@ class MrdWriter(Writer):
         self._grey_values = GreyValues(job.settings.output)
         self._on_exit.callback(self._grey_values.close)
 
-    def write(self, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """Add one image or map."""
         for image in self._grey_values.add(result.mrd):
             self._images.write(image)

@@ -63,9 +63,9 @@ class NiftiWriter(PlaneWriter):
     def __init__(self, path: Path, header_xml: str, options: OutputOptions = DEFAULTS) -> None:
         overwrite = options.overwrite
         require_nibabel()
-        self._ending = UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
+        self._ending = _ending(path)
         self._stem = path.name.removesuffix(self._ending)
-        self._further = FurtherFiles(path, self._ending, MARKS, is_own_file)
+        self._further = _further(path)
         check_target(path, overwrite=overwrite)
         self._further.check(overwrite=overwrite)
         self._labels = _readable_labels(header_xml)
@@ -128,6 +128,21 @@ class NiftiWriter(PlaneWriter):
     def _target(self, series: int, stack: int) -> Path:
         name = f"{self._stem}_series{series}" + (f"_stack{stack}" if stack > 1 else "")
         return self.path.with_name(name + self._ending)
+
+
+def missing_gradients(path: Path) -> list[Path]:
+    """Return the weightings that JRSR wrote beside an image and its further ones, and are gone."""
+    own = filter(has_own_gradients, (path, *_further(path).existing()))
+    return [file for image in own for file in gradient_files(image) if not file.exists()]
+
+
+def _further(path: Path) -> FurtherFiles:
+    """Return the numbered files beside an image."""
+    return FurtherFiles(path, _ending(path), MARKS, is_own_file)
+
+
+def _ending(path: Path) -> str:
+    return UNCOMPRESSED if path.suffix == UNCOMPRESSED else SUFFIX
 
 
 def _warn_of_other_gradients(images: Iterable[Path], written: Collection[Path]) -> None:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from gadget.console import print_warning
-
-from .gradients import SUFFIXES, gradient_files
+from .gradients import SUFFIXES
 from .planes import typical
 from .stacks import Stack
 
@@ -20,7 +18,7 @@ N_HASH = 12
 
 
 def description(stack: Stack, *, is_incomplete: bool) -> str:
-    """Return model and weights, then how many fallback images there are, and INCOMPLETE.
+    """Return model and weights, then how many images or planes are FALLBACK, and INCOMPLETE.
 
     The name of the model is cut so that the rest is there in full.
     """
@@ -28,7 +26,8 @@ def description(stack: Stack, *, is_incomplete: bool) -> str:
     meta = typical(planes).meta
     end = ""
     if n_fallback := sum(plane.is_fallback for plane in planes):
-        end += f", {n_fallback} of {len(planes)} FALLBACK"
+        noun = "" if planes[0].step is None else " planes"
+        end += f", {n_fallback} of {len(planes)} FALLBACK{noun}"
     if is_incomplete:
         end += ", INCOMPLETE"
     weights = meta.get("JRSR_weights_sha256", "")[:N_HASH]
@@ -51,15 +50,6 @@ def gradients_are_shared(path: Path) -> bool:
     name = path.name
     other = name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
     return has_own_gradients(path.with_name(other))
-
-
-def has_all_files(path: Path) -> bool:
-    """Tell whether all that JRSR wrote beside an image exists; a warning names what does not."""
-    files = gradient_files(path) if has_own_gradients(path) else []
-    missing = [file.name for file in files if not file.exists()]
-    if missing:
-        print_warning(f"{path}: {' and '.join(missing)} of this image is missing")
-    return not missing
 
 
 def _header_text(path: Path, field: str) -> str:

@@ -61,6 +61,9 @@ class Plane:
     acquired, triggered
         Time stamps of the image header: of the line nearest the k-space centre, and since the last
         trigger.
+    is_real
+        Whether the pixels are the phase of an image that holds magnitudes as complex numbers: 0,
+        to keep its place among images that have a phase.
     """
 
     pixels: np.ndarray
@@ -78,6 +81,7 @@ class Plane:
     meta: dict
     acquired: int = 0
     triggered: int = 0
+    is_real: bool = False
 
     @property
     def began(self) -> int:
@@ -133,8 +137,7 @@ def typical(planes: Sequence[Plane]) -> Plane:
 def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) -> Iterator[Plane]:
     """Yield the planes of a 2-D or 3-D image that was read from this group of its file.
 
-    Those of a complex image are its magnitude and, with `with_phase`, its phase in radians. There
-    is none of an image that holds magnitudes as complex numbers.
+    Those of a complex image are its magnitude and, with `with_phase`, its phase in radians.
 
     Raises
     ------
@@ -154,8 +157,6 @@ def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) 
     dx, dy, dz = fov[0] / nx, fov[1] / ny, fov[2] / nz
     read, phase, through = _axes(head)
     is_complex = np.iscomplexobj(mrd.data)
-    # An image without signal keeps its place among those that have a phase.
-    with_phase &= has_phase(mrd.data) or (is_complex and not mrd.data.any())
     first = np.array([float(v) for v in head.position])
     first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
     plane = Plane(
@@ -175,26 +176,32 @@ def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) 
         acquired=int(head.acquisition_time_stamp),
         triggered=int(head.physiology_time_stamp[0]),
     )
+    with_phase &= is_complex
+    is_real = with_phase and _holds_magnitudes(mrd.data, plane.meta)
     for z in range(nz):
         made = replace(
             plane, pixels=volume[z], first=first + z * dz * through, number=plane.number + z
         )
         yield made
         if with_phase:
-            yield _phase(made, mrd.data[0, z])
+            yield _phase(made, mrd.data[0, z], is_real=is_real)
 
 
-def has_phase(data: np.ndarray) -> bool:
-    """Return whether the values of an image have a phase: they are complex, and not all real."""
-    return np.iscomplexobj(data) and bool(data.imag.any())
+def _holds_magnitudes(values: np.ndarray, meta: dict) -> bool:
+    """Return whether complex values are real, and their sign is no phase.
+
+    Magnitudes of JRSR are below 0 where a network or an interpolation undershoots. Real values of
+    others may be signed, as those of a phase-sensitive inversion recovery are.
+    """
+    return not values.imag.any() and ("JRSR_model" in meta or not (values.real < 0).any())
 
 
-def _phase(magnitude: Plane, values: np.ndarray) -> Plane:
+def _phase(magnitude: Plane, values: np.ndarray, *, is_real: bool) -> Plane:
     """Return the phase of complex values in the place of their magnitude, without its window."""
     windows = ("WindowCenter", "WindowWidth")
     meta = {name: value for name, value in magnitude.meta.items() if name not in windows}
-    pixels = np.angle(values).astype(np.float32)
-    return replace(magnitude, pixels=pixels, part="PHASE", meta=meta)
+    pixels = np.zeros_like(magnitude.pixels) if is_real else np.angle(values).astype(np.float32)
+    return replace(magnitude, pixels=pixels, part="PHASE", meta=meta, is_real=is_real)
 
 
 def _volume(mrd: ismrmrd.Image) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Writes MRD images, ours or those of others, as one picture."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ class PlanesPngWriter(PlaneWriter):
         """Write the picture."""
         self.check_left_out()
         several = self.store.finished()
-        shown, tiles = Shown(sum(len(series.planes) for series in several)), []
+        planes = [plane for series in several for plane in series.planes]
+        shown, tiles = Shown(len(planes), _noun(planes)), []
         for series in several:
             top = self._top(series)
             for plane in self.store.planes(series):
@@ -41,10 +43,15 @@ class PlanesPngWriter(PlaneWriter):
         return max(float(np.quantile(np.abs(p.pixels), 0.995)) for p in self.store.planes(series))
 
 
+def _noun(planes: Sequence[Plane]) -> str:
+    """Return what the planes are called: each is an image, or one of many planes of a volume."""
+    return "image" if all(plane.step is None for plane in planes) else "plane"
+
+
 def _caption(series: Series, plane: Plane) -> Caption:
-    """Return series and number of an image, its map or part of a complex image, and FALLBACK."""
+    """Return series, number, map or part of a complex image, and FALLBACK of a plane."""
     part = "" if plane.part == "MAGNITUDE" else f", {plane.part.lower()}"
     if name := plane.meta.get("JRSR_map"):
         part = f", {name}"
     mark = ": FALLBACK" if plane.is_fallback else ""
-    return (f"series {series.number}, image {plane.number}{part}{mark}",)
+    return (f"series {series.number}, {_noun([plane])} {plane.number}{part}{mark}",)

@@ -27,7 +27,7 @@ class PngWriter(ScanWriter):
         self._shown = Shown(len(job.plan.groups))
         self._tiles: list[Tile] = []
 
-    def write(self, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """Add an image, or the three central planes of a volume, if the picture shows it."""
         if not result.map_name and self._shown.takes(is_fallback=result.is_fallback):
             self._tiles += central_planes(result.image, result.caption)

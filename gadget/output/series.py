@@ -15,9 +15,10 @@ import numpy as np
 
 from gadget.console import print_warning
 from jrsr_core.atomic import full_disk, scratch_file
+from jrsr_core.mrd.files.scan import DATASET
 
 from .attributes import number_of
-from .base import Writer
+from .base import Result, Writer
 from .completeness import incomplete
 from .options import DEFAULTS, OutputOptions
 from .planes import PARTS, Plane, planes_of
@@ -79,7 +80,7 @@ class PlaneStore:
     `earliest` is the first of the acquisition time stamps, 0 if there is none.
 
     Each group of a file has its own series, and so has each part of a complex image, because the
-    values of different parts share no scale.
+    values of different parts share no scale. A phase is left out if no image of its series has one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,16 +110,30 @@ class PlaneStore:
         Volumes that lack slices follow as series of their own, in the scale of their complete ones.
         The order in which images arrive has no part in the result unless they have equal numbers.
         """
-        ordered = sorted(self._series.items(), key=lambda item: _rank(*item[0]))
+        ordered = sorted(self._kept.items(), key=lambda item: _rank(*item[0]))
         made = [part for _, series in ordered for part in _by_completeness(series)]
         made.sort(key=lambda series: series.is_incomplete)
         numbers = unique_numbers([series.number for series in made], 0)
         return [_numbered(series, n) for series, n in zip(made, numbers, strict=True)]
 
     @property
+    def has_phase(self) -> bool:
+        """Whether one of the series is a phase."""
+        return any(part == "PHASE" for _, _, part in self._kept)
+
+    @property
+    def _kept(self) -> dict[tuple[str, int, str], Series]:
+        """The series without phases of real values alone."""
+        return {
+            key: series
+            for key, series in self._series.items()
+            if not all(plane.is_real for plane in series.planes)
+        }
+
+    @property
     def digest(self) -> str:
         """Hash of the content of all planes in any order, hexadecimal."""
-        hashes = (content for series in self._series.values() for content in series.hashes)
+        hashes = (content for series in self._kept.values() for content in series.hashes)
         return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
 
     def planes(self, series: Series) -> Iterator[Plane]:
@@ -157,6 +172,10 @@ class PlaneWriter(Writer):
         self.store = PlaneStore(path.parent)
         self._on_exit.callback(self.store.close)
 
+    def add(self, result: Result) -> bool:
+        """Add one image or map as `write` does."""
+        return self.write(result.mrd)
+
     def write(self, image: ismrmrd.Image, group: str = "") -> bool:
         """Add the planes of an image that was read from this group of a file.
 
@@ -177,6 +196,16 @@ class PlaneWriter(Writer):
                 self.store.add(plane)
         return True
 
+    @property
+    def has_phase(self) -> bool:
+        """Whether one of the series that are written is a phase."""
+        return self.store.has_phase
+
+    @property
+    def has_images(self) -> bool:
+        """Whether some images are not left out."""
+        return self.n_images > len(self.left_out)
+
     def check_left_out(self) -> None:
         """Warn of images that were left out.
 
@@ -187,7 +216,7 @@ class PlaneWriter(Writer):
         """
         if not self.left_out:
             return
-        if len(self.left_out) == self.n_images:
+        if not self.has_images:
             raise self.left_out[0]
         print_warning(
             f"{self.path.name}: warning: {len(self.left_out)} of {self.n_images} images left out, "
@@ -207,9 +236,12 @@ def _by_completeness(series: Series) -> list[Series]:
     return parts
 
 
-def _rank(group: str, number: int, part: str) -> tuple[int, int, str]:
-    """Return the rank of a series: by its number, then magnitude before phase, then its group."""
-    return number, PART_ORDER.index(part), group
+def _rank(group: str, number: int, part: str) -> tuple[int, int, bool, str]:
+    """Return the rank of a series: by its number, then magnitude before phase, then its group.
+
+    The group `DATASET` is first, as in `ImageFile`: a client names further ones by date.
+    """
+    return number, PART_ORDER.index(part), group.strip("/") != DATASET, group
 
 
 def _numbered(series: Series, number: int) -> Series:

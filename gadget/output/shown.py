@@ -1,5 +1,6 @@
 """Chooses which images of a long scan a picture shows."""
 
+from jrsr_core.spelling import counted
 from jrsr_core.spread import spread
 
 MAX_TILES = 64
@@ -13,9 +14,12 @@ class Shown:
     ----------
     n_images
         Images of the scan.
+    noun
+        What one of them is called.
     """
 
-    def __init__(self, n_images: int) -> None:
+    def __init__(self, n_images: int, noun: str = "image") -> None:
+        self._noun = noun
         self._spread = set(spread(n_images, MAX_TILES))
         self._n_further = self._n_seen = self._n_shown = self._n_fallback = 0
 
@@ -31,6 +35,9 @@ class Shown:
 
     def footer(self, name: str) -> str:
         """Return the line below a picture: its name, how many images it shows, research use."""
-        counts = [f"{self._n_shown} of {self._n_seen} images"] * (self._n_shown < self._n_seen)
-        counts += [f"{self._n_fallback} FALLBACK"] * (self._n_fallback > 0)
+        counts = []
+        if self._n_shown < self._n_seen:
+            counts.append(f"{self._n_shown} of {counted(self._n_seen, self._noun)}")
+        if self._n_fallback:
+            counts.append(counted(self._n_fallback, f"FALLBACK {self._noun}"))
         return ". ".join(filter(None, (name, ", ".join(counts), "Research use only.")))

@@ -269,22 +269,23 @@ class Assembler:
         if key in known:
             return known[key]
         chosen = self.plan.calibration[key]
-        acs = self._read_acs(chosen)
+        acs = self._acs_of(self._read_block(chosen), chosen)
         if _n_lines(acs) < MIN_LINES <= min(chosen.acs_size(self.source.heads)):
             layout = self.plan.layout_of(counters)
             encoding = layout.encoding
             lines = self.plan.groups[counters]
             own = CalibrationLines("shared", lines, layout, encoding.grid, encoding)
-            acs = max(self._read_acs(own), acs, key=_n_lines)
+            # Past the block that is kept: the other images ask for it again.
+            acs = max(self._acs_of(read_block(self.reader, own), own), acs, key=_n_lines)
             if _n_lines(acs) < MIN_LINES:
                 return self._with_weights(key, acs)
         known[key] = self._with_weights(key, acs)
         return known[key]
 
-    def _read_acs(self, chosen: CalibrationLines) -> Tensor:
-        block, scale = self._read_block(chosen), chosen.image.lr_scale
+    @staticmethod
+    def _acs_of(block: Tensor, chosen: CalibrationLines) -> Tensor:
         acs = acs_of_block(block, chosen) if block.numel() else block
-        return acs if scale == 1 else scale * acs
+        return acs if (scale := chosen.image.lr_scale) == 1 else scale * acs
 
     def _with_weights(self, key: AcsKey, acs: Tensor) -> Tensor:
         """Give loud coils of a scan without noise data less weight, and keep the weights."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import UnsupportedScan
+from jrsr_core.calibration.settings import MIN_NOISE_SAMPLES
+
+from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import NOISE, LineSource, has_flag
 from .noise_lines import usable_noise
-from .noise_purity import HOLDS_SIGNAL, pure_noise
+from .noise_purity import HOLDS_SIGNAL, pure_noise, without_padding
 from .planning.plan import ScanPlan
 
 
@@ -96,6 +98,8 @@ def noise_for_whitening(
     ------
     UnsupportedScan
         Noise of another number of channels.
+    BadScan
+        Noise that is not finite, or zero in all channels.
     """
     noise, note = other, ""
     if noise is None:
@@ -108,11 +112,29 @@ def noise_for_whitening(
         raise UnsupportedScan(f"noise has {n_channels} channels, scan has {plan.n_coils}")
     if broken_coils:
         noise = noise.of_channels([c for c in range(n_channels) if c not in broken_coils])
+    noise = replace(noise, samples=_checked(noise))
     samples = pure_noise(noise.samples)
     if samples is None:
         return None, HOLDS_SIGNAL
+    n_channels, n_samples = samples.shape
+    if n_samples < (n_needed := MIN_NOISE_SAMPLES * n_channels):
+        few = f"noise lines have {n_samples} samples without padding and spikes"
+        return None, (
+            f"{few}, {n_channels} coils need {n_needed}: the coils are not whitened, the noise "
+            "level is estimated"
+        )
     noise = replace(noise, samples=samples)
     return noise, "; ".join(filter(None, (note, noise.note)))
+
+
+def _checked(noise: NoiseData) -> np.ndarray:
+    """Return the samples of noise; raise `BadScan` if none can be whitened with."""
+    where = f"noise of {noise.place}" if noise.place else "noise lines"
+    if not np.isfinite(noise.samples.view(np.float32)).all():
+        raise BadScan(f"{where}: samples are not finite")
+    if not noise.samples.any():
+        raise BadScan(f"{where}: all samples are zero in all {len(noise.samples)} coils")
+    return noise.samples
 
 
 def _noise_of_lines(header: ScanHeader, source: LineSource, lines: np.ndarray) -> NoiseData | None:
@@ -124,7 +146,8 @@ def _noise_of_lines(header: ScanHeader, source: LineSource, lines: np.ndarray) -
     # E|n|^2 ~ 1 / dwell; unknown dwell times count as that of the first line.
     ratio = np.where((dwell > 0) & (first > 0), dwell / max(first, 1e-12), 1.0)
     parts = [
-        math.sqrt(r) * source.samples(np.array([i]))[0] for i, r in zip(lines, ratio, strict=True)
+        math.sqrt(r) * without_padding(source.samples(np.array([i]))[0])
+        for i, r in zip(lines, ratio, strict=True)
     ]
     return NoiseData(
         np.concatenate(parts, axis=-1),

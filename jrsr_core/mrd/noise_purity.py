@@ -7,7 +7,8 @@ samples, or of the n lines of a spectrum,
 
 is 2 for the samples of complex Gaussian noise and 1 + 1/m for its mean spectrum over m pieces. An
 echo raises that of the samples; free induction decay, interference of one frequency and an offset
-raise that of the spectrum. Zeros that pad the lines and single spikes are left out. Ours.
+raise that of the spectrum, and so does noise in less than a quarter of the sampled bandwidth. Zeros
+that pad the lines and single spikes are left out. Ours.
 """
 
 import numpy as np
@@ -24,8 +25,8 @@ MAX_SPIKES = 0.05
 PIECE = 64
 """Samples of a piece whose spectrum is taken."""
 
-PADDING = 32
-"""Samples in a row, at a multiple of their number, that count as padding where all are zero."""
+PADDING = 16
+"""Zeros in a row at an end of a line that count as padding."""
 
 HOLDS_SIGNAL = (
     "noise lines hold signal (their power is not even in time or frequency): the coils are not "
@@ -34,14 +35,10 @@ HOLDS_SIGNAL = (
 
 
 def pure_noise(samples: np.ndarray) -> np.ndarray | None:
-    """Return ``(coil, sample)`` without padding and spikes; None if they hold signal."""
-    samples = _without_padding(samples)
+    """Return finite samples ``(coil, sample)`` without spikes; None if they hold signal."""
     power = np.square(np.abs(samples), dtype=np.float64)
     level = power.mean(1)
     is_live = level > 0
-    if not np.isfinite(level).all() or not is_live.any():
-        # What is not finite, or nothing at all, is refused where the noise is used.
-        return samples
     by_sample = (power[is_live] / level[is_live, None]).mean(0)
     is_spike = by_sample > SPIKE * max(float(np.median(by_sample)), np.finfo(float).tiny)
     if is_spike.mean() > MAX_SPIKES:
@@ -54,13 +51,15 @@ def pure_noise(samples: np.ndarray) -> np.ndarray | None:
     return kept if is_even else None
 
 
-def _without_padding(samples: np.ndarray) -> np.ndarray:
-    n = samples.shape[1] // PADDING * PADDING
-    is_empty = ~samples[:, :n].any(0).reshape(-1, PADDING).any(1)
-    if not is_empty.any() or is_empty.all():
-        return samples
-    kept = np.append(np.repeat(~is_empty, PADDING), np.ones(samples.shape[1] - n, bool))
-    return samples[:, kept]
+def without_padding(line: np.ndarray) -> np.ndarray:
+    """Return a noise line ``(coil, sample)`` without the zeros at its ends that pad it."""
+    used = np.flatnonzero(line.any(0))
+    if not used.size:
+        return line
+    first, last = int(used[0]), int(used[-1]) + 1
+    start = first if first >= PADDING else 0
+    stop = last if line.shape[1] - last >= PADDING else line.shape[1]
+    return line[:, start:stop]
 
 
 def _spectrum(samples: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ class ReportWriter(ScanWriter):
         self._coverage = np.zeros((1, 1), np.uint8)
         self._coils: list[np.ndarray] = []
 
-    def write(self, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """Add the report of an image, and its pictures if the page shows it."""
         if result.map_name:
             return

@@ -98,6 +98,17 @@ def test_groups_of_a_file_are_series_of_their_own(tmp_path, capfd):
     assert len(list(tmp_path.glob("out*.nii.gz"))) == 3
 
 
+def test_the_group_dataset_is_first(tmp_path, capfd):
+    """Gadgetron's client, whose groups are dates, run on a file of images."""
+    path = tmp_path / "out.h5"
+    for value, group in ((1, "2024-01-01 10:00:00"), (2, "dataset"), (3, "2025-01-01 10:00:00")):
+        write_file(path, an_image(value), group=group)
+    assert jrsr(capfd, "convert", path, "--format", "dicom,nifti").code == 0
+    made = read_folder(tmp_path / "out_dicom")
+    assert [(ds.SeriesNumber, round(values(ds).max())) for ds in made] == [(1, 2), (2, 1), (3, 3)]
+    assert nibabel.load(tmp_path / "out.nii.gz").get_fdata().max() == 2
+
+
 @pytest.mark.parametrize("output", ["dicom", "enhanced", "nifti"])
 def test_several_channels_are_refused(tmp_path, capfd, output):
     image = an_image(np.arange(1, 5)[:, None, None, None], shape=(4, 1, 6, 8), image_index=3)

@@ -4,10 +4,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from gadget.output.planes import planes_of
+from gadget.output.nifti import NiftiWriter
+from gadget.output.options import OutputOptions
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
-from tests.helpers.other_images import an_image, read_folder, scale, values
+from tests.helpers.other_images import an_image, read_folder, scale, values, write_file
 from tests.helpers.processes import needs, run_process, tool
 
 COMPLEX = ("--set", "output=complex")
@@ -100,18 +101,113 @@ def test_a_model_of_magnitudes_gives_no_phase(folder, tmp_path, capfd):
     assert_one_line(converted, 2, "all images are magnitudes, without a phase: omit --phase")
 
 
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory):
+    """Images of a scan of three slices; the second one is a root sum of squares."""
+    from gadget.cli import main as cli
+
+    path = tmp_path_factory.mktemp("sick")
+    write_small_scan(path / "scan.h5", lambda xml, lines: (xml, infinite(lines, 1)), n_slices=3)
+    command = ["recon", path / "scan.h5", *FAST, *COMPLEX, *FORMATS, "--phase"]
+    assert cli.run([str(word) for word in command]) == 3
+    return path
+
+
+def infinite(lines, *slices):
+    """Replace the samples of these slices by infinity."""
+    for i in np.flatnonzero(np.isin(lines.heads["idx"]["slice"], slices)):
+        lines.data[i] = np.full_like(lines.data[i], np.inf)
+    return lines
+
+
+def test_a_fallback_image_without_a_phase_keeps_its_place(sick):
+    images = [image.data[0, 0] for image in ImageFile(sick / "scan_jrsr.h5")]
+    assert [bool(image.imag.any()) for image in images] == [True, False, True]
+    assert sorted(path.name for path in sick.glob("*.nii.gz")) == [
+        "scan_jrsr.nii.gz",
+        "scan_jrsr_series2.nii.gz",
+    ]
+    stored = nibabel.load(sick / "scan_jrsr_series2.nii.gz").get_fdata()
+    expected = [np.angle(images[0]), np.zeros_like(stored[..., 1].T), np.angle(images[2])]
+    np.testing.assert_array_equal(stored.T, np.array(expected).astype(np.float32))
+    made = read_folder(sick / "scan_jrsr_dicom")
+    assert [(ds.SeriesNumber, *ds.ImageType[3:]) for ds in made] == [
+        (number, part, mark)
+        for number, part in ((1, "M"), (2, "P"))
+        for mark in ("JRSR", "FALLBACK", "JRSR")
+    ]
+    assert [ds.NumberOfFrames for ds in read_folder(sick / "scan_jrsr_enhanced")] == [3, 3]
+
+
+def test_fallback_images_alone_have_no_phase(tmp_path, capfd):
+    scan = tmp_path / "scan.h5"
+    write_small_scan(scan, lambda xml, lines: (xml, infinite(lines, 0, 1)), n_slices=2)
+    made = jrsr(capfd, "recon", scan, *FAST, *COMPLEX, "--format", "mrd,nifti", "--phase")
+    words = "--phase: all images are fallback images, which are magnitudes, no phase was written"
+    assert made.code == 3 and f"jrsr: scan.h5: {words}\n" in made.err
+    assert [path.name for path in tmp_path.glob("*.nii.gz")] == ["scan_jrsr.nii.gz"]
+    converted = jrsr(capfd, "convert", tmp_path / "scan_jrsr.h5", "--phase", "-o", tmp_path / "c")
+    words = "all images are fallback images, without a phase: omit --phase"
+    assert_one_line(converted, 2, f"scan_jrsr.h5: {words}")
+
+
+EMPTY = np.zeros((2, 2))
+POSITIVE, SIGNED, OBLIQUE = (np.array([[1, value], [2, 0]]) for value in (1, -1, 1j))
+PLAIN = "<ismrmrdHeader/>"
+OURS = {"JRSR_model": "jrsr"}
+
+
 @pytest.mark.parametrize(
-    ("pixels", "n_planes"),
+    ("several", "meta", "has_phase"),
     [
-        (np.zeros((2, 2), np.complex64), 2),
-        (np.array([[1, -1], [2, 0]], np.complex64), 1),
-        (np.array([[1, 1j], [2, 0]], np.complex64), 2),
-        (np.array([[1, -1], [2, 0]], np.float32), 1),
+        ([EMPTY], {}, False),
+        ([EMPTY, OBLIQUE], OURS, True),
+        ([POSITIVE], {}, False),
+        ([POSITIVE, SIGNED], {}, True),
+        ([SIGNED], OURS, False),
+        ([SIGNED, OBLIQUE], OURS, True),
     ],
 )
-def test_an_empty_image_keeps_its_place_among_those_that_have_a_phase(pixels, n_planes):
-    image = an_image(pixels, shape=pixels.shape, kind=pixels.dtype)
-    assert len(list(planes_of(image, with_phase=True))) == n_planes
+def test_a_series_has_a_phase_if_one_of_its_images_has(tmp_path, several, meta, has_phase):
+    """Real images of others may be signed: their phase is 0 or pi. Ours are magnitudes."""
+    with NiftiWriter(tmp_path / "a.nii.gz", PLAIN, OutputOptions(with_phase=True)) as writer:
+        for i, pixels in enumerate(several):
+            place = {"place": 5.0 * i, "slice": i, "image_index": i + 1}
+            writer.write(an_image(pixels, shape=(2, 2), kind=np.complex64, meta=meta, **place))
+        assert writer.has_phase == has_phase
+    phase = tmp_path / "a_series2.nii.gz"
+    assert phase.exists() == has_phase
+    if has_phase:
+        stored = nibabel.load(phase).get_fdata()
+        expected = [0 * p if meta and p is SIGNED else np.angle(p) for p in several]
+        np.testing.assert_array_equal(stored.T, np.array(expected).astype(np.float32))
+
+
+def test_signed_images_of_others_are_converted(tmp_path, capfd):
+    source = tmp_path / "others.h5"
+    write_file(source, an_image(SIGNED, shape=(2, 2), kind=np.complex64))
+    assert jrsr(capfd, "convert", source, "--phase", "--format", "nifti").code == 0
+    phase = nibabel.load(tmp_path / "others_series2.nii.gz").get_fdata()[..., 0].T
+    np.testing.assert_allclose(phase, [[0, np.pi], [0, 0]], rtol=1e-6)
+
+
+def test_a_phase_that_is_left_out_is_none(tmp_path, capfd):
+    """The image with a phase has no field of view."""
+    source = tmp_path / "others.h5"
+    several = [
+        an_image(pixels, shape=(2, 2), kind=np.complex64, image_index=i)
+        for i, pixels in enumerate((POSITIVE, OBLIQUE), 1)
+    ]
+    several[1].field_of_view = (0, 0, 0)
+    write_file(source, *several)
+    command = ("convert", source, "--phase", "--format", "nifti")
+    words = "others.h5: all images that can be written are magnitudes, without a phase"
+    assert_one_line(jrsr(capfd, *command), 2, words)
+    source.unlink()
+    write_file(source, several[1])
+    assert_one_line(
+        jrsr(capfd, *command), 1, "others.h5: image 2: field of view is [0.0, 0.0, 0.0]"
+    )
 
 
 def test_images_without_a_phase(folder, tmp_path, capfd):

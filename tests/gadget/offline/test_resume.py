@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.gadget.output.test_diffusion import header, images, write_nifti
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 
 FORMATS = {"mrd": "_jrsr.h5", "dicom": "_jrsr_dicom", "png": "_jrsr.png"}
@@ -85,3 +86,21 @@ def test_an_empty_file_does_not_count(done, tmp_path, capfd):
     (folder / "b_jrsr.h5").write_bytes(b"")
     outcome = jrsr(capfd, "recon", folder / "b.h5", *FAST, "--resume")
     assert outcome.code == 2 and "b_jrsr.h5 exists" in outcome.err
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_missing_weightings_stop_no_other_scan(tmp_path, capfd, overwrite):
+    """They are made again only where the image may be replaced."""
+    for name in ("a", "b"):
+        write_small_scan(tmp_path / f"{name}.h5")
+    image = tmp_path / "a_jrsr.nii.gz"
+    write_nifti(image, images(), header())
+    (tmp_path / "a_jrsr.bval").unlink()
+    before = image.read_bytes()
+    option = ["--overwrite"] * overwrite
+    command = ("recon", tmp_path, "--format", "nifti", *FAST, "--resume", *option)
+    outcome = jrsr(capfd, *command)
+    assert outcome.code == 0 and (tmp_path / "b_jrsr.nii.gz").exists()
+    words = f"jrsr: {image}: warning: a_jrsr.bval of this image is missing"
+    assert outcome.err == words + ("" if overwrite else ": --overwrite makes it again") + "\n"
+    assert (image.read_bytes() == before) != overwrite

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from gadget.output.formats import is_finished
+from gadget.output.formats import is_finished, missing_files
 from gadget.output.nifti import NiftiWriter
 from gadget.output.options import OutputOptions
 from tests.gadget.output.test_diffusion import header, images, write_nifti
@@ -89,13 +89,18 @@ def test_weightings_of_another_program_beside_an_image_are_named(tmp_path, capfd
     assert (tmp_path / "a.bval").read_text() == "0 1000"
 
 
-@pytest.mark.parametrize("missing", [".bval", ".bvec"])
-def test_an_image_without_its_weightings_is_not_finished(tmp_path, capfd, missing):
-    path = tmp_path / "a.nii.gz"
-    write_nifti(path, images(), header())
-    assert is_finished("nifti", path) and not capfd.readouterr().err
-    path.with_name(f"a{missing}").unlink()
-    assert not is_finished("nifti", path)
-    assert f"a.nii.gz: a{missing} of this image is missing" in capfd.readouterr().err
+@pytest.mark.parametrize("missing", ["a.bval", "a.bvec", "a_series2.bvec"])
+def test_weightings_that_were_deleted_are_known(tmp_path, missing):
+    path, file = tmp_path / "a.nii.gz", tmp_path / missing
+    write_nifti(path, [*images(), *images(image_series_index=2)], header())
+    assert is_finished("nifti", path) and not missing_files("nifti", path)
+    file.unlink()
+    assert is_finished("nifti", path) and missing_files("nifti", path) == [file]
     write_nifti(path, images(), PLAIN)
-    assert is_finished("nifti", path), "an image without weightings needs none"
+    assert not missing_files("nifti", path), "an image without weightings needs none"
+
+
+def test_planes_of_a_fallback_volume_are_counted(tmp_path):
+    volume = an_image(shape=(40, 6, 8), meta=FALLBACK)
+    write_nifti(tmp_path / "a.nii.gz", [volume], PLAIN)
+    assert descrip(tmp_path / "a.nii.gz") == "JRSR cg-sense+sinc, 40 of 40 FALLBACK planes"

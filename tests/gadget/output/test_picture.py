@@ -107,12 +107,12 @@ FALLBACK = {"JRSR_fallback": "acs is 2 x 2"}
 @pytest.mark.parametrize(
     ("n_images", "fallback", "n_shown", "counts"),
     [
-        (64, {5}, 64, ". 1 FALLBACK"),
+        (64, {5}, 64, ". 1 FALLBACK image"),
         (80, (), 64, ". 64 of 80 images"),
         # The 3rd of 80 images is none of the evenly spread ones, the last one is.
-        (80, {2}, 65, ". 65 of 80 images, 1 FALLBACK"),
-        (80, {79}, 64, ". 64 of 80 images, 1 FALLBACK"),
-        (200, range(200), 128, ". 128 of 200 images, 200 FALLBACK"),
+        (80, {2}, 65, ". 65 of 80 images, 1 FALLBACK image"),
+        (80, {79}, 64, ". 64 of 80 images, 1 FALLBACK image"),
+        (200, range(200), 128, ". 128 of 200 images, 200 FALLBACK images"),
         (3, (), 3, ""),
     ],
 )
@@ -128,6 +128,14 @@ def test_a_picture_of_many_images_hides_no_fallback_image(
     marked = [text for text in captions if text.endswith(": FALLBACK")]
     assert len(marked) == min(len(fallback), n_shown)
     assert footer == f"many{counts}. Research use only."
+
+
+def test_a_picture_of_a_volume_counts_its_planes(written, tmp_path):
+    with PlanesPngWriter(tmp_path / "one.png", "<ismrmrdHeader/>") as writer:
+        writer.write(an_image(shape=(200, 6, 8), meta=FALLBACK))
+    *captions, footer = written
+    assert captions[-1] == "series 1, plane 200: FALLBACK"
+    assert footer == "one. 128 of 200 planes, 200 FALLBACK planes. Research use only."
 
 
 def test_a_picture_of_a_scan_shows_its_fallback_image(written, tmp_path, capfd):
@@ -146,7 +154,7 @@ def test_a_picture_of_a_scan_shows_its_fallback_image(written, tmp_path, capfd):
     assert jrsr(capfd, "recon", scan, "--format", "png", *FAST).code == 3
     assert [text for text in written if "FALLBACK" in text] == [
         f"slice 0, repetition {sick}: FALLBACK",
-        f"scan.h5: {FAST[1]}. 65 of 70 images, 1 FALLBACK. Research use only.",
+        f"scan.h5: {FAST[1]}. 65 of 70 images, 1 FALLBACK image. Research use only.",
     ]
 
 

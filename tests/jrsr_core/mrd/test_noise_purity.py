@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.noise_purity import pure_noise
+from jrsr_core.mrd.noise_purity import pure_noise, without_padding
 
 LENGTH = 256
 TIME = np.arange(LENGTH)
@@ -36,7 +36,6 @@ def test_channels_without_noise_do_not_count():
     samples = noise()
     samples[[1, 4]] = 0
     assert pure_noise(samples) is samples
-    assert pure_noise(np.zeros_like(samples)).shape == samples.shape
 
 
 @pytest.mark.parametrize("amplitude", [20, 1e4])
@@ -47,10 +46,13 @@ def test_spikes_are_left_out(amplitude):
     np.testing.assert_array_equal(pure_noise(spoiled), np.delete(samples, [7, 700], 1))
 
 
-def test_padding_is_left_out():
-    samples = noise(n_lines=2)
-    padded = np.pad(samples, ((0, 0), (0, 3 * LENGTH)))
-    np.testing.assert_array_equal(pure_noise(padded), samples)
+@pytest.mark.parametrize(("before", "after"), [(0, 60), (20, 0), (40, 500)])
+def test_padding_is_left_out(before, after):
+    line = noise(n_lines=1)
+    padded = np.pad(line, ((0, 0), (before, after)))
+    np.testing.assert_array_equal(without_padding(padded), line)
+    assert without_padding(np.pad(line, ((0, 0), (3, 5)))).shape == (8, LENGTH + 8)
+    assert without_padding(np.zeros_like(line)).shape == line.shape
 
 
 SIGNALS = {
