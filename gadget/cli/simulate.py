@@ -10,9 +10,6 @@ from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from gadget.inputs import check_inputs_stay
 from gadget.output.names import check_extension
-from jrsr_core.mrd.grid import line_counts
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.spelling import counted
 from jrsr_core.validation import choices_of
@@ -49,6 +46,10 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
 
 def _acceleration(scan: "SimulatedScan") -> float:
     """Return the acceleration of the first image, counted as `jrsr check` counts it."""
+    from jrsr_core.mrd.grid import line_counts
+    from jrsr_core.mrd.header import parse_header
+    from jrsr_core.mrd.planning.plan import plan_scan
+
     heads = scan.lines.heads
     plan = plan_scan(parse_header(scan.header_xml), heads)
     counters, lines = next(iter(plan.groups.items()))

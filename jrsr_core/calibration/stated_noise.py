@@ -43,7 +43,7 @@ def excessive_noise_note(data: KSpaceSlice | KSpaceVolume) -> str:
     # Noise is even in k-space. A mask in the image removes it from the central estimate, a filter
     # of the raw data from the outermost samples.
     outer = outer_noise_std(slice_.kspace, slice_.mask)
-    if not stated > MAX_RATIO * max(found, outer if math.isfinite(outer) else 0.0):
+    if not stated > MAX_RATIO * (max(found, outer) if math.isfinite(outer) else found):
         return ""
     ratio = stated / max(found, torch.finfo(torch.float32).tiny)
     return (

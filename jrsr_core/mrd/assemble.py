@@ -271,10 +271,8 @@ class Assembler:
         chosen = self.plan.calibration[key]
         acs = self._acs_of(self._read_block(chosen), chosen)
         if _n_lines(acs) < MIN_LINES <= min(chosen.acs_size(self.source.heads)):
-            layout = self.plan.layout_of(counters)
-            encoding = layout.encoding
-            lines = self.plan.groups[counters]
-            own = CalibrationLines("shared", lines, layout, encoding.grid, encoding)
+            lines, layout = self.plan.groups[counters], self.plan.layout_of(counters)
+            own = CalibrationLines.of_images("shared", lines, layout)
             # Past the block that is kept: the other images ask for it again.
             acs = max(self._acs_of(read_block(self.reader, own), own), acs, key=_n_lines)
             if _n_lines(acs) < MIN_LINES:

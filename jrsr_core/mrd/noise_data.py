@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jrsr_core.calibration.settings import MIN_NOISE_SAMPLES
-
 from .errors import BadScan, UnsupportedScan
 from .header import ScanHeader
 from .lines import NOISE, LineSource, has_flag
-from .noise_lines import usable_noise
+from .noise_lines import NOT_WHITENED, too_few, usable_noise
 from .noise_purity import HOLDS_SIGNAL, pure_noise, without_padding
 from .planning.plan import ScanPlan
 
@@ -112,29 +110,22 @@ def noise_for_whitening(
         raise UnsupportedScan(f"noise has {n_channels} channels, scan has {plan.n_coils}")
     if broken_coils:
         noise = noise.of_channels([c for c in range(n_channels) if c not in broken_coils])
-    noise = replace(noise, samples=_checked(noise))
+    _check_samples(noise)
     samples = pure_noise(noise.samples)
     if samples is None:
-        return None, HOLDS_SIGNAL
-    n_channels, n_samples = samples.shape
-    if n_samples < (n_needed := MIN_NOISE_SAMPLES * n_channels):
-        few = f"noise lines have {n_samples} samples without padding and spikes"
-        return None, (
-            f"{few}, {n_channels} coils need {n_needed}: the coils are not whitened, the noise "
-            "level is estimated"
-        )
-    noise = replace(noise, samples=samples)
-    return noise, "; ".join(filter(None, (note, noise.note)))
+        return None, f"{HOLDS_SIGNAL}: {NOT_WHITENED}"
+    if few := too_few(samples.shape[1], len(samples), " without padding and spikes"):
+        return None, f"{few}: {NOT_WHITENED}"
+    return replace(noise, samples=samples), "; ".join(filter(None, (note, noise.note)))
 
 
-def _checked(noise: NoiseData) -> np.ndarray:
-    """Return the samples of noise; raise `BadScan` if none can be whitened with."""
+def _check_samples(noise: NoiseData) -> None:
+    """Raise `BadScan` if noise cannot be whitened with."""
     where = f"noise of {noise.place}" if noise.place else "noise lines"
     if not np.isfinite(noise.samples.view(np.float32)).all():
         raise BadScan(f"{where}: samples are not finite")
     if not noise.samples.any():
         raise BadScan(f"{where}: all samples are zero in all {len(noise.samples)} coils")
-    return noise.samples
 
 
 def _noise_of_lines(header: ScanHeader, source: LineSource, lines: np.ndarray) -> NoiseData | None:

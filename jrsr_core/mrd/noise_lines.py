@@ -8,6 +8,9 @@ from jrsr_core.calibration.settings import MIN_NOISE_SAMPLES
 
 from .lines import LineSource
 
+NOT_WHITENED = "the coils are not whitened, the noise level is estimated"
+"""What follows if noise lines cannot be used."""
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseLines:
@@ -39,13 +42,19 @@ def usable_noise(
     is_finite = np.array([_is_finite(source, i, kept) for i in lines], dtype=bool)
     good, n_bad = lines[is_finite], int((~is_finite).sum())
     n_samples = int(source.heads["number_of_samples"][good].astype(np.int64).sum())
-    n_needed = MIN_NOISE_SAMPLES * len(kept)
+    few = too_few(n_samples, len(kept))
     bad = f"{n_bad} of {len(lines)} noise lines have NaN or infinite samples"
-    if n_samples >= n_needed:
+    if not few:
         return NoiseLines(good, f"{bad} and are not used" if n_bad else "")
-    few = f"noise lines have {n_samples} samples, {len(kept)} coils need {n_needed}"
-    why = bad if n_bad else few
-    return NoiseLines(lines[:0], f"{why}: the coils are not whitened, the noise level is estimated")
+    return NoiseLines(lines[:0], f"{bad if n_bad else few}: {NOT_WHITENED}")
+
+
+def too_few(n_samples: int, n_coils: int, which: str = "") -> str:
+    """Return that noise lines have too few samples, of those that are named; empty if enough."""
+    n_needed = MIN_NOISE_SAMPLES * n_coils
+    if n_samples >= n_needed:
+        return ""
+    return f"noise lines have {n_samples} samples{which}, {n_coils} coils need {n_needed}"
 
 
 def _is_finite(source: LineSource, line: int, kept: list[int]) -> bool:

@@ -28,10 +28,7 @@ PIECE = 64
 PADDING = 16
 """Zeros in a row at an end of a line that count as padding."""
 
-HOLDS_SIGNAL = (
-    "noise lines hold signal (their power is not even in time or frequency): the coils are not "
-    "whitened, the noise level is estimated"
-)
+HOLDS_SIGNAL = "noise lines hold signal (their power is not even in time or frequency)"
 
 
 def pure_noise(samples: np.ndarray) -> np.ndarray | None:
@@ -44,7 +41,7 @@ def pure_noise(samples: np.ndarray) -> np.ndarray | None:
     if is_spike.mean() > MAX_SPIKES:
         return None
     kept = samples[:, ~is_spike] if is_spike.any() else samples
-    in_time = np.square(np.abs(kept[is_live]), dtype=np.float64)
+    in_time = power[is_live][:, ~is_spike]
     if not in_time.any(1).all():
         return None
     is_even = max(_unevenness(in_time), _unevenness(_spectrum(kept[is_live]))) <= PEAKED

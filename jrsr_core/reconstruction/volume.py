@@ -93,8 +93,7 @@ def _volume_image(
     noise_std, scale = _common_scale(recon, volume)
     target, figures = VolumeImage(volume), ReportFigures()
     common = torch.tensor(scale, device=recon.device)
-    known = dataclasses.replace(volume, noise_std=noise_std)
-    planes = _calibrated_planes(recon, known, noise_std, common, own_lines)
+    planes = _calibrated_planes(recon, volume, noise_std, common, own_lines)
     for first in range(0, volume.n_positions, batch_size):
         batch = list(range(first, min(first + batch_size, volume.n_positions)))
         calibrated = stack_slices([next(planes) for _ in batch])
@@ -174,6 +173,7 @@ def _calibrated_planes(
     own_lines: bool,
 ) -> Iterator[CalibratedSlice]:
     """Yield the calibrated planes in order; the maps last computed are kept, shared ones longer."""
+    volume = dataclasses.replace(volume, noise_std=noise_std)
     coils: CoilCalibration | None = None
     known = -1
     for x, source in enumerate(map_sources(volume, noise_std)):

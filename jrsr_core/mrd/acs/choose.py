@@ -114,16 +114,14 @@ def _of_known_frames(
     acs_sizes: _AcsSizes, layout: LineLayout, frames: Frames
 ) -> tuple[CalibrationLines, tuple[int, int]]:
     """Return the best frame, or the average of the frames where each is undersampled."""
-    encoding = layout.encoding
     sizes = {c: acs_sizes.of(lines, layout) for c, lines in frames.items()}
     best = max(sizes, key=lambda c: math.prod(sizes[c]))
-    if encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
+    if layout.encoding.calibration_mode == "interleaved" or min(sizes[best]) < MIN_LINES:
         merged = _merged(acs_sizes.heads, frames, best)
         size = acs_sizes.of(merged, layout)
         if math.prod(size) > math.prod(sizes[best]):
-            return CalibrationLines("frames", merged, layout, encoding.grid, encoding), size
-    shared = CalibrationLines("shared", frames[best], layout, encoding.grid, encoding)
-    return shared, sizes[best]
+            return CalibrationLines.of_images("frames", merged, layout), size
+    return CalibrationLines.of_images("shared", frames[best], layout), sizes[best]
 
 
 def _merged(heads: np.ndarray, frames: Frames, like: Counters) -> np.ndarray:

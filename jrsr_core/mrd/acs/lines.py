@@ -50,6 +50,11 @@ class CalibrationLines:
     image: Encoding
     offset: Vector = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of_images(cls, kind: str, lines: np.ndarray, layout: LineLayout) -> "CalibrationLines":
+        """Return lines of the images themselves, on their own grid."""
+        return cls(kind, lines, layout, layout.encoding.grid, layout.encoding)
+
     @property
     def encoding(self) -> Encoding:
         """Encoding of the lines; another one than `image` where the reference has its own."""
