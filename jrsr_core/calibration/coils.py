@@ -11,9 +11,9 @@ from jrsr_core.matrix import hr_shape
 from jrsr_core.physics.pointwise import whole_readouts
 from jrsr_core.physics.resolution import crop_or_pad
 
+from .acs_noise import acs_noise_std
 from .compression import CoilCompressor
 from .fold_over import image_maps
-from .noise import noise_std_of
 from .settings import CalibrationSettings, kernel_shape
 
 MAX_CACHE_BYTES = 2**29
@@ -79,7 +79,9 @@ def calibrate_coils(slice_: KSpaceSlice, settings: CalibrationSettings) -> CoilC
         raise ValueError("no ACS: the centre of k-space was not sampled")
     compressor = make_compressor(slice_.acs, slice_.mask, settings.n_virtual_coils)
     acs = compress_acs(slice_.acs, compressor, slice_.mask.shape[-1])
-    csm, folded = image_maps(acs, hr_shape(slice_.lr_shape), lambda: noise_std_of(slice_), settings)
+    csm, folded = image_maps(
+        acs, hr_shape(slice_.lr_shape), lambda: acs_noise_std(slice_), settings
+    )
     return CoilCalibration(compressor, acs, csm, folded)
 
 

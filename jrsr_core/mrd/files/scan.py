@@ -75,7 +75,7 @@ class ScanFile(Closing):
         return self._file[f"{self.dataset}/data"]
 
     def samples(self, indices: np.ndarray) -> np.ndarray:
-        """Return complex64 ``(line, coil, sample)``.
+        """Return complex64 ``(line, coil, sample)`` of lines in any order.
 
         Raises
         ------
@@ -92,9 +92,11 @@ class ScanFile(Closing):
                 f"line {indices[wrong]} holds {int(lengths[wrong]) // 2} samples, "
                 f"its header says {n_coils} x {n_samples}"
             )
-        parts = [self._read(run) for run in _strided_runs(indices)]
+        stored, wanted = np.unique(indices, return_inverse=True)
+        parts = [self._read(run) for run in _strided_runs(stored)]
         flat = np.concatenate([x for part in parts for x in part]).astype(np.float32, copy=False)
-        return flat.view(np.complex64).reshape(len(indices), n_coils, n_samples)
+        lines = flat.view(np.complex64).reshape(len(stored), n_coils, n_samples)
+        return lines if np.array_equal(stored, indices) else lines[wanted]
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield all lines as records with ``head``, ``traj`` and ``data``, some at a time.

@@ -5,16 +5,19 @@ import numpy as np
 from jrsr_core.mrd.distinct import DistinctRows, distinct_rows
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import LINE_COUNTERS
+from jrsr_core.mrd.lines import LINE_COUNTERS, calibrates, only_calibrates
 
 COPIES = "every line is in the scan several times, with equal samples: copies are left out"
 
 
 def distinct_lines(heads: np.ndarray) -> DistinctRows:
-    """Return the distinct counters of lines, and which of them each line has."""
-    return distinct_rows(
-        [heads["encoding_space_ref"], *(heads["idx"][name] for name in LINE_COUNTERS)]
-    )
+    """Return the distinct counters of lines, and which of them each line has.
+
+    Lines of a reference scan may have the counters of image lines; they are others.
+    """
+    roles = (calibrates(heads), only_calibrates(heads))
+    counters = (heads["idx"][name] for name in LINE_COUNTERS)
+    return distinct_rows([heads["encoding_space_ref"], *roles, *counters])
 
 
 def without_copies(heads: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
