@@ -20,6 +20,9 @@ _TYPES |= {"finite_number": "a finite number", "dict": "an object", "model": "an
 _TYPES |= {"tuple": "a list", "list": "a list", "dataclass": "an object"}
 """Kind of an error, without its last part -> what was expected."""
 
+_BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+"""Constraint of a number -> words before its bound."""
+
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """Kinds of errors for a name that a model, and a data class, does not have."""
 
@@ -67,14 +70,12 @@ def expected(field: FieldInfo) -> str:
         *others, last = choices
         return f"{', '.join(others)} or {last}"
     kind = _KINDS.get(_plain(field.annotation), "")
-    if (bound := _limit(field, "gt")) is not None:
-        return f"{kind} above {bound:g}"
     low, high = limits(field)
     if low is not None and high is not None:
         return f"{kind} from {low:g} to {high:g}"
-    if low is not None or high is not None:
-        return f"{kind} of at {'most' if low is None else 'least'} {high or low or 0:g}"
-    return kind
+    found = ((words, _limit(field, name)) for name, words in _BOUNDS.items())
+    bounds = " and ".join(f"{words} {bound:g}" for words, bound in found if bound is not None)
+    return f"{kind} {bounds}".rstrip()
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ ARROWS = {
     "jrsr_core.tensors": "",
     "jrsr_core.acs": "masks numeric",
     "jrsr_core.cancellation": "",
+    "jrsr_core.interruption": "",
     "jrsr_core.version": "",
     "jrsr_core.command_line": "version",
     "jrsr_core.signatures": "",
@@ -106,7 +107,8 @@ ARROWS = {
     "training.own_networks": "errors",
     "training.evaluation_commands": "evaluation options own_networks errors",
     "training.api": "evaluation runs config",
-    "training.cli": (
+    "training.cli": "application commands",
+    "training.commands": (
         "application images_command slot_command evaluation_commands options own_networks "
         "evaluation runs data config errors"
     ),
@@ -158,7 +160,7 @@ WITHOUT_TORCH = (
     "gadget.settings",
     "gadget.scan.inspect",
     "gadget.offline.check",
-    "gadget.cli.main",
+    "gadget.cli.commands",
 )
 
 

@@ -17,7 +17,7 @@ from tests.helpers.commands import jrsr, write_small_scan
 from tests.helpers.pages import FENCE, blocks, pages, text_of
 from tests.test_page_commands import images
 from training.application import run_command
-from training.cli import app
+from training.commands import app
 
 NOT_RUN = {"image.show()\n": "opens a picture viewer; tests/jrsr_core/test_api.py"}
 """Block, and why it is not run."""

@@ -15,7 +15,7 @@ from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.weights.sets import weight_sets
 from tests.helpers.pages import anchors, blocks, code_spans, commands, links, pages, text_of
 from tests.helpers.paths import ROOT
-from training.cli import app as training_app
+from training.commands import app as training_app
 from training.config.groups import RunConfig
 
 TESTS = ROOT / "tests"

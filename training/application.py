@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jrsr_core.command_line import is_abort, summaries, usage_line, version_line
+from jrsr_core.interruption import INTERRUPTED
 from jrsr_core.os_errors import plain_os_error
 from jrsr_core.signatures import with_parameters
 
@@ -24,7 +25,7 @@ NAME = "jrsr-train"
 BEGAN = time.monotonic()
 """When the command began; the minutes of a run count from here."""
 
-DONE, FAILED, USAGE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
 
 class CommandGroup(TyperGroup):

@@ -81,14 +81,16 @@ def run_slot(
 ) -> tuple[Path, Comparison]:
     """Train, export, compare; return the card of the new weights and the figures.
 
-    A signal ends the training; its weights are compared all the same.
+    A signal ends the training; its weights are compared all the same, if there was a step.
     """
     slot, best = next_slot(folder), best_card(folder)
     config = slot_config(recipe, slot, best, changes)
     check_trains(config)
     try:
         fit(config, None, watch)
-    except Stopped:
+    except Stopped as stopped:
+        if not stopped.steps:
+            raise
         sys.stderr.write("jrsr-train: training stopped by a signal, its weights are compared\n")
     card = export(Path(config.out), slot / "weights")
     before = str(best or config.start.grow_from or config.start.init)

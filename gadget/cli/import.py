@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from gadget.output.names import check_extension
+
 from .options import Overwrite, app
 
 
@@ -71,6 +73,7 @@ def import_(
         parse_position,
     )
 
+    check_extension(output, "mrd", "import")
     stated = Stated(
         axes=None if axes is None else tuple(name.strip() for name in axes.split(",")),
         fov=None if fov is None else parse_fov(fov),

@@ -27,9 +27,11 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     # Imported here: the command line has to start without torch.
     from jrsr_core.mrd.simulator.simulate import write_simulation
 
-    check_extension(output, "mrd", "simulate")
+    outputs = [output, *([truth] if truth else [])]
+    for path in outputs:
+        check_extension(path, "mrd", "simulate")
     image = request["image"].rpartition(":")[0]
-    check_inputs_stay([output, *([truth] if truth else [])], [Path(image) if image else None])
+    check_inputs_stay(outputs, [Path(image) if image else None])
     if truth is not None and truth.resolve() == output.resolve():
         raise UsageError(f"{output} is named for the scan and for its truth")
     try:

@@ -153,6 +153,8 @@ def report_rows(found: Inspection, whitening: str, settings: Settings) -> list[t
         ("whitening", whitening),
         ("decided", "; ".join(_decisions(plan)) or "nothing against the header"),
     ]
+    if plan.volume_notes:
+        rows.append(("missing", "; ".join(dict.fromkeys(plan.volume_notes.values()))))
     for space in found.spaces:
         if len(found.spaces) > 1:
             rows.append((f"encoding {space.number}", f"{space.n_images} images, a separate series"))
@@ -252,9 +254,10 @@ def _intention(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> st
     text = f"{settings.model}: {_product(space.lr_matrix)} -> {_product(space.hr_matrix)}, "
     text += counted(_n_virtual_coils(plan, settings), "virtual coil")
     if space.n_without_acs:
-        width = settings.kernel_width
         images = counted(space.n_without_acs, "fallback image")
-        text += f"; {images}, no ACS of {width} x {width}"
+        names = (" lines", " partitions") if space.encoding.is_3d else ("", "")
+        needed = " x ".join(f"{n}{name}" for n, name in zip(space.kernel, names, strict=True))
+        text += f"; {images}, no ACS of {needed}"
     broken_off = {c: r for c, r in plan.incomplete.items() if c.encoding == space.number}
     if broken_off:
         reasons = ", ".join(dict.fromkeys(broken_off.values()))

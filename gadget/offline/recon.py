@@ -34,7 +34,13 @@ from jrsr_core.mrd.files.sandbox import Sandbox
 
 from .scans import Scan, open_scan
 from .summary import Summary
-from .targets import Targets, check_all_targets, missing_targets, output_folder
+from .targets import (
+    Targets,
+    check_all_targets,
+    kept_fallback_images,
+    missing_targets,
+    output_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     Returns
     -------
     Exit
-        The most severe exit code: failed, then declined, then fallback, then done.
+        The most severe exit code: failed, then declined, then fallback, then done. With `resume`
+        fallback images of outputs that were finished before count as well.
 
     Raises
     ------
@@ -119,9 +126,12 @@ def reconstruct_files(request: ReconRequest) -> Exit:
         A target may not be written.
     """
     check_model(request.settings)
-    targets = request.targets()
+    targets, codes = request.targets(), list[Exit]()
     if request.resume:
-        targets = missing_targets(targets, overwrite=request.options.overwrite)
+        left = missing_targets(targets, overwrite=request.options.overwrite)
+        if kept_fallback_images(targets, left):
+            codes.append(Exit.FALLBACK)
+        targets = left
     with output_folder(request.output):
         request.check_all(targets)
         with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:
@@ -142,7 +152,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                     print_warning(f"{source.name}: {describe(error)}")
                     return exit_code(error)
 
-            codes = list(_map(reconstruct_file, list(targets), n_at_once))
+            codes += _map(reconstruct_file, list(targets), n_at_once)
     return most_severe(codes)
 
 

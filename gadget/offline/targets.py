@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gadget.console import print_line, print_warning
-from gadget.errors import UsageError
+from gadget.errors import UsageError, describe
 from gadget.inputs import check_inputs_stay
+from gadget.output.fallback_marks import has_fallback_images
 from gadget.output.formats import check_targets, is_finished, missing_files
 from gadget.output.names import named_format
 from jrsr_core.spelling import counted
@@ -59,6 +60,30 @@ def missing_targets(targets: Targets, *, overwrite: bool) -> Targets:
         if complete := [name for name in targets[source] if name not in paths]:
             print_line(f"{source.name}: {', '.join(complete)} exists, making {', '.join(paths)}")
     return left
+
+
+def kept_fallback_images(targets: Targets, left: Targets) -> bool:
+    """Tell whether targets that are not made again hold fallback images."""
+    return any(
+        [
+            _warns_of_fallback_images(name, path)
+            for source, paths in targets.items()
+            for name, path in paths.items()
+            if name not in left.get(source, {})
+        ]
+    )
+
+
+def _warns_of_fallback_images(name: str, path: Path) -> bool:
+    """Tell whether a finished target holds fallback images; a warning names it."""
+    try:
+        found = has_fallback_images(name, path)
+    except (OSError, ValueError) as error:
+        print_warning(f"{path}: warning: not known if it holds fallback images: {describe(error)}")
+        return False
+    if found:
+        print_warning(f"{path}: warning: fallback images are among those finished before")
+    return found
 
 
 def _warns_of_missing_files(name: str, path: Path, *, overwrite: bool) -> bool:

@@ -72,6 +72,12 @@ def _stamp(value: object) -> int | None:
     return int(number) if number and number.is_integer() and 0 < number < 2**32 else None
 
 
+def _count(value: object) -> int | None:
+    """Return a number of averages or lines, which counters of 16 bits can number."""
+    sizes = _matrix([value])
+    return sizes[0] if sizes else None
+
+
 def _share(value: object) -> float | None:
     number = number_of(value)
     return number if number is not None and 0 <= number <= 1 else None
@@ -91,6 +97,9 @@ _READERS: dict[str, Callable[[object], object]] = {
     "JRSR_denoise": _share,
     "JRSR_acquired_matrix": _matrix,
     "JRSR_first_time_stamp": _stamp,
+    "JRSR_n_averages": _count,
+    "JRSR_n_phase_encodes": _count,
+    "JRSR_pixel_bandwidth_hz": _positive,
     "WindowCenter": number_of,
     "WindowWidth": _positive,
 }

@@ -7,14 +7,15 @@ image of an incomplete volume would move all later ones, so such images form a s
 from collections import defaultdict
 from collections.abc import Sequence
 
+from jrsr_core.mrd.planning.volumes import incomplete as incomplete_volumes
+
 from .planes import Plane
 
 
 def incomplete(planes: Sequence[Plane]) -> list[int]:
     """Return the indices of the planes that belong to incomplete volumes.
 
-    A volume has the planes of one grid, moment and contrast. It is incomplete if it
-    lacks a place of the others while at least one of them has every place.
+    A volume has the planes of one grid, moment and contrast.
     """
     kinds: dict[tuple, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(list))
     for i, plane in enumerate(planes):
@@ -22,7 +23,5 @@ def incomplete(planes: Sequence[Plane]) -> list[int]:
     found: list[int] = []
     for volumes in kinds.values():
         places = {key: {planes[i].place for i in volume} for key, volume in volumes.items()}
-        every = set().union(*places.values())
-        if every in places.values():
-            found += [i for key, volume in volumes.items() if places[key] < every for i in volume]
+        found += [i for key in incomplete_volumes(places) for i in volumes[key]]
     return sorted(found)

@@ -14,6 +14,7 @@ from jrsr_core.mrd.xml import XmlError, declared_as_utf8, parse_xml
 
 from .diffusion import Diffusion, read_weightings
 
+MAX_UID = 64
 UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 
 SEQUENCES = (
@@ -34,6 +35,9 @@ INVERSION = re.compile(
 )
 """Words in a sequence type or protocol name that stand for an inversion pulse."""
 
+MAX_ECHOES = 2**16
+"""Number of lines that a counter of 16 bits tells apart."""
+
 ZONE = r"(Z|[+-]\d{2}:?\d{2})?"
 DATE = re.compile(rf"(\d{{4}})-?(\d{{2}})-?(\d{{2}}){ZONE}")
 TIME = re.compile(rf"(\d{{2}}):?(\d{{2}}):?(\d{{2}})(\.\d{{1,6}})?\d*{ZONE}")
@@ -53,6 +57,12 @@ def _is_valid(text: str, layout: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def as_text(found: str, limit: int) -> str:
+    """Return a text that DICOM accepts: no backslash or control characters, cut at `limit`."""
+    text = found.strip().replace("\\", "/")
+    return "".join(c for c in text if c.isprintable())[:limit].strip()
 
 
 class Labels:
@@ -80,10 +90,8 @@ class Labels:
             raise BadScan(f"header {error}") from None
 
     def text(self, path: str, limit: int = 64) -> str:
-        """Return a text that DICOM accepts: no backslash or control characters, cut at `limit`."""
-        found = self._replaced.get(path) or self._root.findtext(path) or ""
-        text = found.strip().replace("\\", "/")
-        return "".join(c for c in text if c.isprintable())[:limit].strip()
+        """Return a text as `as_text` does."""
+        return as_text(self._replaced.get(path) or self._root.findtext(path) or "", limit)
 
     def code(self, path: str) -> str:
         """Return a DICOM code string, empty if the value is none."""
@@ -127,8 +135,23 @@ class Labels:
 
     def uid(self, path: str) -> str:
         """Return a valid unique identifier, empty if the value is none."""
-        text = self.text(path)
-        return text if UID.fullmatch(text) else ""
+        text = self.text(path, MAX_UID + 1)
+        return text if UID.fullmatch(text) and len(text) <= MAX_UID else ""
+
+    def receive_coil(self) -> str:
+        """Return the coil that all channels belong to, empty if they are unnamed or of several.
+
+        Siemens names a channel by its coil first, as in ``HeadNeck_20:1:H11``.
+        """
+        paths = self._root.findall("acquisitionSystemInformation/coilLabel/coilName")
+        coils = {(element.text or "").strip().partition(":")[0] for element in paths}
+        return as_text(coils.pop(), 16) if len(coils) == 1 else ""
+
+    def echo_train_length(self) -> int | None:
+        """Return the echo train length, None unless it is one number for all encoding spaces."""
+        lengths = set(self.numbers("encoding/echoTrainLength"))
+        length = lengths.pop() if len(lengths) == 1 else 0.0
+        return int(length) if length.is_integer() and 0 < length < MAX_ECHOES else None
 
     def has_inversion(self) -> bool:
         """Return whether type of sequence or name of protocol stand for an inversion pulse.

@@ -71,7 +71,7 @@ def check_extension(output: Path, format_name: str, command: str) -> None:
         expected = ", ".join(e for e, name in EXTENSIONS.items() if name == format_name)
         raise UsageError(
             f"{output}: {command} writes {format_name} files ({expected}); "
-            "jrsr convert makes other formats of images"
+            "jrsr recon and jrsr convert write images in other formats"
         )
 
 

@@ -23,6 +23,7 @@ from .nifti_marks import (
     gradients_are_shared,
     has_own_gradients,
     is_own_file,
+    meaning,
 )
 from .options import DEFAULTS, OutputOptions
 from .series import PlaneWriter
@@ -193,6 +194,8 @@ def save(
     if seconds is not None:
         image.header["pixdim"][4] = seconds
     image.header["descrip"] = text.encode("ascii", "replace")
+    image.header["intent_name"] = meaning(stack)
+    image.header.set_dim_info(freq=0, phase=1, slice=2)
     if has_gradients:
         image.header["aux_file"] = GRADIENTS
     content = image.to_bytes()

@@ -12,9 +12,9 @@ MARK = "JRSR"
 GRADIENTS = " ".join(SUFFIXES)
 """Header field `aux_file` of images beside which JRSR wrote .bval and .bvec."""
 
-MAX_DESCRIPTION = 79
+MAX_DESCRIPTION, MAX_MEANING = 79, 15
 N_HASH = 12
-"""Characters of a description, and those of the hash of the weights in it."""
+"""Characters of a description, of a meaning, and of the hash of the weights."""
 
 
 def description(stack: Stack, *, is_incomplete: bool) -> str:
@@ -35,9 +35,21 @@ def description(stack: Stack, *, is_incomplete: bool) -> str:
     return " ".join(filter(None, (MARK, model, weights))) + end
 
 
+def meaning(stack: Stack) -> str:
+    """Return which map, or part of a complex image, the values are; empty for magnitudes."""
+    plane = stack.frames[0][0]
+    part = "" if plane.part == "MAGNITUDE" else plane.part.lower()
+    return str(plane.meta.get("JRSR_map") or part)[:MAX_MEANING]
+
+
 def is_own_file(path: Path) -> bool:
     """Tell whether a file is a NIfTI file of JRSR."""
     return _header_text(path, "descrip").startswith(MARK)
+
+
+def has_fallback_images(path: Path) -> bool:
+    """Tell whether the description of a NIfTI file of JRSR counts fallback images."""
+    return is_own_file(path) and " FALLBACK" in _header_text(path, "descrip")
 
 
 def has_own_gradients(path: Path) -> bool:

@@ -40,6 +40,8 @@ def _save_planes(
     mrd, header_xml = with_scan_header(image)
     with writer(path, header_xml, OutputOptions(overwrite=overwrite)) as planes:
         planes.write(mrd)
+        if image.origin is not None:
+            planes.store.time_stamps.add(image.origin.first_time_stamp)
 
 
 def save_png(image: ReconImage, path: Path, *, overwrite: bool = False) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from gadget.console import print_warning
 from jrsr_core.atomic import full_disk, scratch_file
 from jrsr_core.mrd.files.scan import DATASET
+from jrsr_core.mrd.time_stamps import first_time_stamp
 
 from .attributes import number_of
 from .base import Result, Writer
@@ -77,7 +78,7 @@ class Series:
 class PlaneStore:
     """Collects planes by series; the file system of `folder` holds their pixels.
 
-    `earliest` is the first of the acquisition time stamps, 0 if there is none.
+    `time_stamps` are those of the first lines of the images; others of the scan may be added.
 
     Each group of a file has its own series, and so has each part of a complex image, because the
     values of different parts share no scale. A phase is left out if no image of its series has one.
@@ -86,7 +87,7 @@ class PlaneStore:
     def __init__(self, folder: Path) -> None:
         self._file = scratch_file(folder)
         self._series: dict[tuple[str, int, str], Series] = {}
-        self.earliest = 0
+        self.time_stamps: set[int] = set()
 
     def add(self, plane: Plane) -> None:
         """Add one plane to its series."""
@@ -101,8 +102,12 @@ class PlaneStore:
         content = hashlib.sha256(f"{plane.first} {plane.row} {plane.column}".encode())
         content.update(pixels.tobytes())
         series.hashes.append(content.digest())
-        if plane.began:
-            self.earliest = min(self.earliest or plane.began, plane.began)
+        self.time_stamps.add(plane.began)
+
+    @property
+    def earliest(self) -> int:
+        """First of the acquisition time stamps, 0 if there is none."""
+        return first_time_stamp(np.array(sorted(self.time_stamps)))
 
     def finished(self) -> list[Series]:
         """Return all series; series numbers, and plane numbers in a series, are unique.

@@ -10,7 +10,7 @@ from pydicom.errors import InvalidDicomError
 from gadget.console import print_warning
 from gadget.errors import UsageError
 
-from .labels import UID, Labels
+from .labels import MAX_UID, UID, Labels
 
 PATIENT_ID = "subjectInformation/patientID"
 ACCESSION = "studyInformation/accessionNumber"
@@ -22,6 +22,7 @@ TAKEN_OVER = {
     "PatientBirthDate": "subjectInformation/patientBirthdate",
     "PatientSex": "subjectInformation/patientGender",
     "PatientWeight": "subjectInformation/patientWeight_kg",
+    "PatientSize": "subjectInformation/patientHeight_m",
     "StudyInstanceUID": STUDY_UID,
     "StudyDate": "studyInformation/studyDate",
     "StudyTime": "studyInformation/studyTime",
@@ -33,7 +34,6 @@ TAKEN_OVER = {
 }
 """DICOM keyword of a template -> element of the ISMRMRD header that it replaces."""
 
-MAX_UID = 64
 MAX_SERIES_NUMBER = 2**31 - 1
 """Largest value of a DICOM integer string."""
 

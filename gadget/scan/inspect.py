@@ -33,6 +33,8 @@ class SpaceInspection:
     acs
         Smallest usable calibration block ``(y, x)`` (3-D: ``(y, z)``) in samples, the largest one
         if none is usable.
+    kernel
+        Smallest block that is usable.
     n_without_acs
         Images without a usable calibration block, which will be fallback images.
     acceleration
@@ -47,6 +49,7 @@ class SpaceInspection:
     encoding: Encoding
     n_images: int
     acs: tuple[int, int]
+    kernel: tuple[int, int]
     n_without_acs: int
     acceleration: float
     n_averages: int
@@ -126,6 +129,7 @@ def _inspect_space(
         encoding=encoding,
         n_images=len(blocks),
         acs=min(usable) if usable else max(blocks),
+        kernel=kernel,
         n_without_acs=len(blocks) - len(usable),
         acceleration=float(np.mean(accelerations)),
         n_averages=max(averages),

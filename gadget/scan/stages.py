@@ -107,7 +107,7 @@ class _Assembled:
 
     task: Task
     data: KSpaceSlice | KSpaceVolume
-    error: PartialImage | None = None
+    error: Exception | None = None
 
 
 def reconstruct(
@@ -159,7 +159,7 @@ def reconstruct(
 def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Assembled | None:
     """Return the k-space of a task; None after a failure, which is added to the others."""
     try:
-        return _Assembled(task, without_excessive_noise(task.assemble()))
+        data = task.assemble()
     except PartialImage as error:
         return _Assembled(task, error.rest, error)
     except Cancelled:
@@ -171,6 +171,12 @@ def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Ass
         log.error("%s", failure, exc_info=True)
         failures.append(failure)
         return None
+    try:
+        return _Assembled(task, without_excessive_noise(data))
+    except Cancelled:
+        raise
+    except Exception as error:
+        return _Assembled(task, data, error)
 
 
 def _outcomes(
@@ -231,7 +237,7 @@ def _give_up(item: _Assembled, error: Exception, settings: Settings) -> None:
 def _stop(item: _Assembled, error: Exception, settings: Settings) -> NoReturn:
     """Save the lines of an image that failed, and raise its error."""
     _give_up(item, error, settings)
-    if error is item.error:
+    if isinstance(error, PartialImage):
         raise error
     number = item.data.counters.slice
     raise UnsupportedScan(f"slice {number}: {describe(error)}") from error

@@ -180,6 +180,8 @@ class Session:
             self.outcome.n_fallback,
             seconds,
         )
+        for note in dict.fromkeys(scan.volume_notes.values()):
+            log.warning("%s", note)
         self._forwarded.check(scan.n_lines)
         if failures:
             raise _ImagesLeftOut(failures) if self.outcome.n_images else failures[0]

@@ -18,11 +18,16 @@ is not explained raises the others.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from jrsr_core.acs import MAX_LINES
+from jrsr_core.data import KSpaceSlice, KSpaceVolume
+from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.tensors import is_finite
 
@@ -73,6 +78,41 @@ def coil_weights(acs: Tensor) -> Tensor | None:
 def weighted(kspace: Tensor, weights: Tensor | None) -> Tensor:
     """Return k-space ``(coil, ...)`` times the weights of its coils, None for 1."""
     return kspace if weights is None else weights.reshape(-1, *(1,) * (kspace.ndim - 1)) * kspace
+
+
+def loud_note(channels: Sequence[int], weights: Sequence[float]) -> str:
+    """Return the note about channels whose noise is far above that of the others."""
+    loud = [(c, 1 / w) for c, w in zip(channels, weights, strict=True) if w < 1]
+    found = ", ".join(f"{c} ({ratio:.0f} times)" for c, ratio in loud)
+    return f"channels noisier than the others, without noise data, are given less weight: {found}"
+
+
+@overload
+def with_weighted_coils(data: KSpaceSlice) -> KSpaceSlice: ...
+@overload
+def with_weighted_coils(data: KSpaceVolume) -> KSpaceVolume: ...
+def with_weighted_coils(data: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpaceVolume:
+    """Return arrays of unknown noise with the weights of their coils, and a note on loud ones.
+
+    Data with a noise level, or assembled from the lines of a scan, stay as they are.
+    """
+    if data.noise_std is not None or data.is_assembled:
+        return data
+    acs = data.acs if isinstance(data, KSpaceSlice) else _central_partition(data.acs)
+    weights = coil_weights(acs)
+    if weights is None:
+        return data
+    notes = (*data.notes, loud_note(range(len(weights)), weights.tolist()))
+    if isinstance(data, KSpaceSlice):
+        kspace, acs = (weighted(x, weights.to(x.device)) for x in (data.kspace, data.acs))
+        return replace(data, kspace=kspace, acs=acs, notes=notes)
+    of_coils = weights[:, None, None]
+    return replace(data, hybrid=of_coils * data.hybrid, acs=of_coils * data.acs, notes=notes)
+
+
+def _central_partition(acs: Tensor) -> Tensor:
+    """Return ``(coil, ay, kx)`` of an ACS ``(x, coil, ay, az)`` in hybrid space."""
+    return fft(acs[..., acs.shape[-1] // 2].movedim(0, -1), -1)
 
 
 def _outer_power(acs: Tensor) -> Tensor:

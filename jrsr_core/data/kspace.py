@@ -43,6 +43,8 @@ class KSpaceSlice:
     lr_readout
         Samples along kx of the LR grid where `kspace` reaches beyond it, because the readout was
         acquired at high resolution; None if it does not.
+    is_assembled
+        Whether it was made of the lines of a scan; the noise of its channels was compared then.
     notes
         What was decided against the header of the scan, one sentence each; they become warnings of
         the image.
@@ -59,6 +61,7 @@ class KSpaceSlice:
     noise_std: float | None = None
     is_acs_shared: bool = False
     lr_readout: int | None = None
+    is_assembled: bool = False
     notes: tuple[str, ...] = ()
     origin: ScanOrigin | None = None
 
@@ -127,7 +130,8 @@ class KSpaceSlice:
         geometry
             Place of the slice; by default LR pixels of 1 mm, and the image has a warning.
         noise_std
-            sqrt(E|n|^2) of one sample; estimated from the samples by default.
+            sqrt(E|n|^2) of one sample. By default it is estimated from the samples, and channels
+            that are far noisier than the others get less weight (`calibration.loud_coils`).
         lr_readout
             Samples along kx of the LR grid if the readout was acquired at high resolution.
 

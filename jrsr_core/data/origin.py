@@ -29,7 +29,10 @@ class Counters:
 class AcquisitionStamp:
     """Fields an image header copies from the line nearest the k-space centre.
 
-    `first_time_stamp` is the acquisition time stamp of the first line instead, 0 if it is unknown.
+    Others come from all of its lines, and are 0 if they are unknown: `first_time_stamp` is the
+    acquisition time stamp of the first line, `n_averages` how often a place of k-space was measured
+    at most, `n_phase_encodes` the number of different ky, and `pixel_bandwidth_hz` the reciprocal
+    of the sampling period of a whole readout.
     """
 
     measurement_uid: int = 0
@@ -39,6 +42,9 @@ class AcquisitionStamp:
     user_int: tuple[int, ...] = (0,) * 8
     user_float: tuple[float, ...] = (0.0,) * 8
     first_time_stamp: int = 0
+    n_averages: int = 0
+    n_phase_encodes: int = 0
+    pixel_bandwidth_hz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,12 @@ class ScanOrigin:
         Field of view ``(z, y, x)`` of the images that the scanner would deliver.
     series, number
         Series of the image, and its number within the series, from 1.
+    first_time_stamp
+        Acquisition time stamp of the first line of all images of the scan, 0 if it is unknown.
     """
 
     header_xml: str = field(repr=False)
     recon_fov_mm: Vector
     series: int = 1
     number: int = 1
+    first_time_stamp: int = 0

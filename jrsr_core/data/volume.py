@@ -40,7 +40,7 @@ class KSpaceVolume:
         sqrt(E|n|^2) of one sample of `hybrid`, and at most of one sample of `acs`; None if unknown.
     is_acs_shared
         Whether other volumes come with the same `acs` (one tensor).
-    notes, origin
+    is_assembled, notes, origin
         As those of `KSpaceSlice`.
     """
 
@@ -53,6 +53,7 @@ class KSpaceVolume:
     noise_std: float | None = None
     acs_noise_std: float | None = None
     is_acs_shared: bool = False
+    is_assembled: bool = False
     notes: tuple[str, ...] = ()
     origin: ScanOrigin | None = None
 
@@ -115,7 +116,7 @@ class KSpaceVolume:
         geometry
             Place of the volume; by default LR voxels of 1 mm, and the image has a warning.
         noise_std
-            sqrt(E|n|^2) of one sample of `kspace`; estimated by default.
+            sqrt(E|n|^2) of one sample of `kspace`; by default as for `KSpaceSlice.from_array`.
 
         Raises
         ------
@@ -214,5 +215,6 @@ class KSpaceVolume:
             counters=self.counters,
             stamp=self.stamp,
             noise_std=self.noise_std,
+            is_assembled=self.is_assembled,
             notes=self.notes,
         )

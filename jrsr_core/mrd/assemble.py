@@ -10,15 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.calibration.compression import CoilCompressor
-from jrsr_core.calibration.loud_coils import coil_weights, weighted
+from jrsr_core.calibration.loud_coils import weighted
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
-from jrsr_core.data.convert import empty_note
-from jrsr_core.mrd.acs.axes import AcsKey
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
-from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
-from jrsr_core.mrd.acs.read import acs_of_block, read_block
+from jrsr_core.mrd.acs.lines import MIN_LINES
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .accumulate import BrokenCoils, LineReader
@@ -26,13 +22,15 @@ from .averages import AveragedLines, LineSums, sum_averages
 from .errors import BadSamples, ContradictoryLines, IncompleteImage
 from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, line_counts
-from .hybrid import hybrid_acs, read_hybrid
+from .hybrid import read_hybrid
+from .image_notes import image_notes
 from .lines import LineSource
 from .memory import ScanMemory
 from .noise import make_whitening
 from .noise_data import NoiseData, noise_for_whitening
-from .notes import broken_note, dependent_note, loud_note, silent_note
 from .readout import measured_share
+from .sampling import with_sampling
+from .shared_acs import SharedAcs
 from .time_stamps import first_time_stamp
 
 
@@ -71,7 +69,6 @@ class Assembler:
         self._memory = memory or ScanMemory()
         self._prewhiten, self._earlier_noise = prewhiten, noise
         self.n_virtual_coils = n_virtual_coils
-        self._block: tuple[tuple, Tensor] | None = None
         self._leave_out(plan.broken_coils)
 
     def _leave_out(self, coils: frozenset[int]) -> None:
@@ -82,18 +79,16 @@ class Assembler:
             memory.is_whitening_known = False
             for known in (memory.acs, memory.weights, memory.hybrid):
                 known.clear()
-            self._block = None
         if not memory.is_whitening_known:
             if self._prewhiten:
                 self._find_whitening()
             memory.is_whitening_known = True
         self.whitening = memory.whitening
-        channels = self._channels() if memory.broken_coils else None
+        channels = memory.channels(self.plan.n_coils) if memory.broken_coils else None
         self.reader = LineReader(self.source, self.whitening, channels)
-
-    def _channels(self) -> list[int]:
-        """Return the channels that are used."""
-        return [c for c in range(self.plan.n_coils) if c not in self._memory.broken_coils]
+        # Noise data tell the coils apart; without them the loud ones are found in the ACS.
+        weigh = self._prewhiten and self.whitening is None
+        self._acs = SharedAcs(self.reader, self.plan, memory, weigh=weigh)
 
     def _find_whitening(self) -> None:
         """Find the whitening for the dwell time of the first image line."""
@@ -106,25 +101,6 @@ class Assembler:
             first_image = next(iter(plan.groups.values()))[0]
             dwell_us = float(self.source.heads["sample_time_us"][first_image])
             memory.whitening = make_whitening(noise, dwell_us)
-
-    def _notes(self, counters: Counters) -> tuple[str, ...]:
-        """Return what was decided against the header of the scan, for its images."""
-        memory, notes = self._memory, list(self.plan.notes.get(counters.encoding, ()))
-        if memory.broken_coils:
-            notes.append(broken_note(memory.broken_coils))
-        if memory.noise_note:
-            notes.append(memory.noise_note)
-        if self.whitening is not None:
-            channels = self._channels()
-            silent, dependent = self.whitening.silent, self.whitening.dependent
-            if silent:
-                notes.append(silent_note(channels[i] for i in silent))
-            if dependent:
-                notes.append(dependent_note(channels[i] for i in dependent))
-        weights = memory.weights.get(self.plan.acs_keys[counters])
-        if weights is not None:
-            notes.append(loud_note(self._channels(), weights.tolist()))
-        return tuple(notes)
 
     def __len__(self) -> int:
         return len(self.plan.groups)
@@ -200,8 +176,7 @@ class Assembler:
         heads = self.source.heads[lines[averaged.summed.measured]]
         counts = torch.from_numpy(line_counts(heads, layout))
         kspace = total.movedim(0, 1).contiguous() / (counts.clamp_min(1) / scale)
-        acs = self._shared_acs(counters)
-        weights = self._memory.weights.get(self.plan.acs_keys[counters])
+        acs, weights = self._acs.of(counters), self._acs.weights(counters)
         slice_ = KSpaceSlice(
             weighted(kspace, weights),
             mask=(counts > 0).to(torch.float32),
@@ -214,8 +189,8 @@ class Assembler:
 
     def _volume(self, counters: Counters, lines: np.ndarray) -> tuple[KSpaceVolume, AveragedLines]:
         layout = self.plan.layout_of(counters)
-        acs, compressor = self._hybrid_acs(counters)
-        weights = self._memory.weights.get(self.plan.acs_keys[counters])
+        acs, compressor = self._acs.hybrid(counters, self.n_virtual_coils)
+        weights = self._acs.weights(counters)
         hybrid, counts, averaged = read_hybrid(self.reader, lines, layout, compressor, weights)
         heads = self.source.heads[lines[averaged.summed.measured]]
         volume = KSpaceVolume(
@@ -230,26 +205,21 @@ class Assembler:
         )
         return volume, averaged
 
-    def _hybrid_acs(self, counters: Counters) -> tuple[Tensor, CoilCompressor | None]:
-        """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
-        key, known = self.plan.acs_keys[counters], self._memory.hybrid
-        if key in known:
-            return known[key]
-        made = hybrid_acs(self._shared_acs(counters), self.n_virtual_coils)
-        if key in self._memory.acs:
-            known[key] = made
-        return made
-
     def _about(self, counters: Counters, lines: np.ndarray, averaged: AveragedLines) -> dict:
         encoding, finite = self.plan.encoding_of(counters), averaged.summed.finite
         heads = self.source.heads[lines[finite] if finite.any() else lines]
-        central = heads[central_line(heads, encoding.grid)]
+        nearest = central_line(heads, encoding.grid)
+        central = heads[nearest]
+        stamp = acquisition_stamp(central, first_time_stamp(heads["acquisition_time_stamp"]))
+        used = self.source.heads[lines[averaged.summed.measured]]
+        layout = self.plan.layout_of(counters)
         return {
             "geometry": slice_geometry(central, encoding),
             "counters": counters,
             "is_acs_shared": self._is_acs_shared(counters),
-            "stamp": acquisition_stamp(central, first_time_stamp(heads)),
-            "notes": (*self._notes(counters), *_line_notes(averaged, len(lines))),
+            "is_assembled": True,
+            "stamp": with_sampling(stamp, used, heads[[nearest]], layout),
+            "notes": image_notes(self.plan, self._memory, counters, averaged),
         }
 
     def _is_acs_shared(self, counters: Counters) -> bool:
@@ -259,47 +229,6 @@ class Assembler:
             return True
         return sum(c.slice_key == counters.slice_key for c in self.plan.groups) > 1
 
-    def _shared_acs(self, counters: Counters) -> Tensor:
-        """Return the ACS that all images of a slice share; it is read once.
-
-        Lines that turn out to be broken may leave less of it than the headers promise. It then
-        comes from the next image of the slice that has one, and the images before it have none.
-        """
-        key, known = self.plan.acs_keys[counters], self._memory.acs
-        if key in known:
-            return known[key]
-        chosen = self.plan.calibration[key]
-        acs = self._acs_of(self._read_block(chosen), chosen)
-        if _n_lines(acs) < MIN_LINES <= min(chosen.acs_size(self.source.heads)):
-            lines, layout = self.plan.groups[counters], self.plan.layout_of(counters)
-            own = CalibrationLines.of_images("shared", lines, layout)
-            # Past the block that is kept: the other images ask for it again.
-            acs = max(self._acs_of(read_block(self.reader, own), own), acs, key=_n_lines)
-            if _n_lines(acs) < MIN_LINES:
-                return self._with_weights(key, acs)
-        known[key] = self._with_weights(key, acs)
-        return known[key]
-
-    @staticmethod
-    def _acs_of(block: Tensor, chosen: CalibrationLines) -> Tensor:
-        acs = acs_of_block(block, chosen) if block.numel() else block
-        return acs if (scale := chosen.image.lr_scale) == 1 else scale * acs
-
-    def _with_weights(self, key: AcsKey, acs: Tensor) -> Tensor:
-        """Give loud coils of a scan without noise data less weight, and keep the weights."""
-        if self._prewhiten and self.whitening is None and acs.numel():
-            # Of a 3-D scan the central partition.
-            weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
-            self._memory.weights[key], acs = weights, weighted(acs, weights)
-        return acs
-
-    def _read_block(self, chosen: CalibrationLines) -> Tensor:
-        """Read calibration lines; the last block is kept, for the slices of one volume."""
-        key = (chosen.kind, chosen.grid, *chosen.lines[[0, -1]], len(chosen.lines))
-        if self._block is None or self._block[0] != key:
-            self._block = (key, read_block(self.reader, chosen))
-        return self._block[1]
-
     def _noise_std(self, counts: Tensor, heads: np.ndarray, scale: float) -> float | None:
         """Return the root mean square over the measured samples; n averages give 1/n variance."""
         if self.whitening is None or not len(heads):
@@ -307,16 +236,3 @@ class Assembler:
         scale *= self.whitening.dwell_factor(float(heads["sample_time_us"][0]))
         one = scale * self.whitening.noise_std
         return one * float(counts[counts > 0].reciprocal().mean().sqrt())
-
-
-def _n_lines(acs: Tensor) -> int:
-    """Return the smaller side of an ACS ``(coil, ay, ax)``, in 3-D of ``(coil, ay, az, ax)``."""
-    return min(acs.shape[1:3])
-
-
-def _line_notes(averaged: AveragedLines, n_lines: int) -> list[str]:
-    """Return what was decided about the lines of one image."""
-    notes = [averaged.note] if averaged.note else []
-    if n_empty := averaged.summed.n_empty:
-        notes.append(empty_note(n_empty, n_lines))
-    return notes

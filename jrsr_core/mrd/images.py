@@ -192,6 +192,9 @@ def _own_meta(image: ReconImage) -> dict:
         "acquired_matrix": acquired,
         "encoding_space": image.counters.encoding,
         "first_time_stamp": image.stamp.first_time_stamp or None,
+        "n_averages": image.stamp.n_averages or None,
+        "n_phase_encodes": image.stamp.n_phase_encodes or None,
+        "pixel_bandwidth_hz": image.stamp.pixel_bandwidth_hz or None,
         "upsampling_factor": [round(n / m, 4) for n, m in zip(hr, acquired, strict=True)],
     }
     return {f"JRSR_{k}": _value(v) for k, v in (image.report.as_dict() | own).items()}

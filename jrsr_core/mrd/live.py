@@ -12,8 +12,10 @@ import numpy as np
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.examination.examine import ScanRecord, plan_source
+from jrsr_core.mrd.planning.earlier import EarlierImages
 from jrsr_core.mrd.planning.kinds import check_header
 from jrsr_core.mrd.planning.plan import ScanPlan
+from jrsr_core.mrd.planning.volumes import incomplete_volumes
 
 from .assemble import Assembler
 from .errors import BadScan
@@ -89,7 +91,7 @@ class LiveScan:
         check_header(header)
         self.header = header
         self._is_cropped = is_cropped
-        self._record = ScanRecord()
+        self._record = ScanRecord(earlier=EarlierImages(is_running=True))
         self.n_lines = self.n_late = self._line_bytes = 0
         self._make_assembler = make_assembler
         self._memory = ScanMemory()
@@ -113,6 +115,11 @@ class LiveScan:
         """Memory of the ACS of the slices so far, which is kept until the scan ends."""
         return self._memory.n_bytes
 
+    @property
+    def volume_notes(self) -> dict[Counters, str]:
+        """Notes on volumes that lack slices, by their images so far, which may have left before."""
+        return incomplete_volumes(self._record.earlier.patterns)
+
     def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
         """Add lines; yield the images that can be reconstructed now.
 
@@ -130,6 +137,7 @@ class LiveScan:
     def finish(self) -> Iterator[Task]:
         """Yield the images that are left at the end of the scan; raises as `add`."""
         self._note(self._trigger.end())
+        self._record.earlier.is_running = False
         yield from self._tasks(at_end=True)
         if self.n_lines and not self._n_tasks:
             # Reference lines without images are images, as in a file; anything else is an error.

@@ -28,6 +28,10 @@ class ScanMemory:
     weights: dict[AcsKey, Tensor | None] = field(default_factory=dict)
     hybrid: dict[AcsKey, tuple[Tensor, CoilCompressor | None]] = field(default_factory=dict)
 
+    def channels(self, n_coils: int) -> list[int]:
+        """Return the channels that are used, of `n_coils`."""
+        return [c for c in range(n_coils) if c not in self.broken_coils]
+
     @property
     def n_bytes(self) -> int:
         """Bytes of the ACS of all slices."""

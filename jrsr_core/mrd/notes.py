@@ -1,6 +1,6 @@
 """Sentences about channels that are not used, or get less weight; they warn of the images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 def broken_note(channels: Iterable[int]) -> str:
@@ -16,13 +16,6 @@ def silent_note(channels: Iterable[int]) -> str:
 def dependent_note(channels: Iterable[int]) -> str:
     """Return the note about channels whose noise is a combination of that of others."""
     return f"channels whose noise is that of others (copies) are not used: {_numbers(channels)}"
-
-
-def loud_note(channels: Sequence[int], weights: Sequence[float]) -> str:
-    """Return the note about channels whose noise is far above that of the others."""
-    loud = [(c, 1 / w) for c, w in zip(channels, weights, strict=True) if w < 1]
-    found = ", ".join(f"{c} ({ratio:.0f} times)" for c, ratio in loud)
-    return f"channels noisier than the others, without noise data, are given less weight: {found}"
 
 
 def _numbers(channels: Iterable[int]) -> str:

@@ -10,12 +10,11 @@ TICK = timedelta(milliseconds=2.5)
 DAY = timedelta(days=1)
 
 
-def first_time_stamp(heads: np.ndarray) -> int:
-    """Return the smallest time stamp of lines, 0 if none has one.
+def first_time_stamp(stamps: np.ndarray) -> int:
+    """Return the first of the acquisition time stamps, 0 if none is above 0.
 
-    Stamps may count from midnight: of lines on both sides of it, the first are those before.
+    Stamps may count from midnight: of those on both sides of it, the first are those before.
     """
-    stamps = heads["acquisition_time_stamp"]
     stamps = stamps[stamps > 0].astype(np.int64)
     if not len(stamps):
         return 0

@@ -57,7 +57,7 @@ def fallback_image(
     tick
         Called once per readout position of a volume, for progress.
     """
-    measured = without_excessive_noise(measured)
+    measured = _with_checked_noise(measured)
     if isinstance(measured, KSpaceSlice):
         image, low_resolution, report = _images(recon, _without_bad_samples(measured))
         return ReconImage(
@@ -75,6 +75,17 @@ def fallback_image(
             ),
         )
     return _volume_image(recon, measured, reason, tick or (lambda: None))
+
+
+def _with_checked_noise(measured: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpaceVolume:
+    """Return `without_excessive_noise`, or the data as they are if their noise has no estimate."""
+    try:
+        return without_excessive_noise(measured)
+    except Cancelled:
+        raise
+    except Exception:
+        # There is an image all the same: the zero-filled one needs no noise level.
+        return measured
 
 
 def _volume_image(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from jrsr_core.calibration.loud_coils import with_weighted_coils
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.cancellation import Cancelled
@@ -101,9 +102,9 @@ class Reconstructor(SliceReconstructor):
                 f"a reconstructor takes a KSpaceSlice or a KSpaceVolume, got "
                 f"{type(data).__name__}: KSpaceSlice.from_array(kspace, mask) makes one of arrays"
             )
-        data = without_excessive_noise(data)
+        data = with_weighted_coils(data)
         try:
-            image = self._image_of(data, tick)
+            image = self._image_of(without_excessive_noise(data), tick)
         except Cancelled:
             raise
         except Exception as error:

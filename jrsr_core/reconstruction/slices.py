@@ -221,6 +221,10 @@ class SliceReconstructor:
         is_shared = slice_.is_acs_shared
         found = self._shared.get(slice_.acs, slice_.mask, coils) if is_shared else coils()
         coils_found = coils_that_explain(moved, found, self.settings)
+        if not coils_found.csm.any():
+            # An ACS of noise alone, as that of a slice of air: any maps give an image of noise, and
+            # its residual tells if there was more.
+            coils_found = calibrate_coils(moved, dataclasses.replace(self.settings, crop=0.0))
         calibrated = calibrate(moved, self.settings, coils_found)
         return dataclasses.replace(calibrated, seconds=time.perf_counter() - start)
 

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from jrsr_core.calibration.acs_noise import volume_acs_noise_std
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.coils import CoilCalibration
 from jrsr_core.calibration.own_lines import other_acs
+from jrsr_core.calibration.settings import kernel_shape
 from jrsr_core.calibration.stated_noise import plane_energy
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.matrix import hr_shape
+from jrsr_core.spelling import counted
 from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices
@@ -64,6 +67,7 @@ def reconstruct_volume(
         As `SliceReconstructor`: no usable ACS, k-space not finite or empty, matrix too small, or a
         `Contradiction`, also with maps of the volume's own samples.
     """
+    _check_acs(volume, recon.settings.kernel_width)
     image, worst = _volume_image(recon, volume, batch_size, tick)
     error = None if recon.accept_contradictions else contradiction_of(recon.name, worst)
     if error is None:
@@ -78,6 +82,19 @@ def reconstruct_volume(
     if error is not None:
         raise error
     return image
+
+
+def _check_acs(volume: KSpaceVolume, kernel_width: int) -> None:
+    """Raise `ValueError` for an ACS smaller than the kernel; one coil, or no ACS, is left."""
+    ny, nz = volume.mask.shape
+    ay, az = volume.acs.shape[-2:]
+    ky, kz = kernel_shape((ny, nz), kernel_width)
+    if volume.acs.shape[1] > 1 and volume.acs.numel() and (ay < ky or az < kz):
+        raise ValueError(
+            f"acs is {counted(ay, 'line')} x {counted(az, 'partition')}, the kernel needs at least "
+            f"{ky} x {kz} next to each other about the centre of k-space: acquire more of them, or "
+            "lower kernel_width"
+        )
 
 
 def _volume_image(
@@ -107,6 +124,8 @@ def _volume_image(
                 tick()
     if not is_finite(target.image):
         raise ValueError(f"{recon.name} gave an image that is not finite")
+    if not target.image.any():
+        raise ValueError("no coil maps: the calibration lines hold noise alone, acquire others")
     report = figures.report(
         volume,
         model=recon.name,
@@ -189,11 +208,11 @@ def _calibrated_planes(
 def map_sources(volume: KSpaceVolume, noise_std: float) -> list[int]:
     """Return the position whose maps each position takes: itself, or the nearest with signal.
 
-    `noise_std` is used where the volume has no noise level for its ACS. The mean power of n samples
-    of pure noise is sigma^2 (1 +- 1/sqrt(n)).
+    `noise_std` is that of the volume. The mean power of n samples of pure noise is
+    sigma^2 (1 +- 1/sqrt(n)).
     """
     power = volume.acs.abs().double().square().mean((1, 2, 3))
-    sigma = noise_std if volume.acs_noise_std is None else volume.acs_noise_std
+    sigma = volume_acs_noise_std(volume, noise_std)
     noise = sigma**2 * (1 + NOISE_DEVIATIONS / volume.acs[0].numel() ** 0.5)
     floor = max(noise, EMPTY * float(power.max()))
     loud = [x for x in range(volume.n_positions) if float(power[x]) > floor]

@@ -74,5 +74,25 @@ def test_what_a_field_takes():
     assert texts["inner"] == ""
 
 
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [
+        ({"gt": 0, "le": 1}, "a number above 0 and of at most 1"),
+        ({"ge": 0, "lt": 90}, "a number of at least 0 and below 90"),
+        ({"gt": -180, "lt": 180}, "a number above -180 and below 180"),
+        ({"lt": 0}, "a number below 0"),
+        ({"ge": 0, "le": 0}, "a number from 0 to 0"),
+    ],
+)
+def test_every_bound_of_a_number_is_stated(bounds, text):
+    class Bounded(BaseModel):
+        value: float = Field(**bounds)
+
+    assert expected(Bounded.model_fields["value"]) == text
+    with pytest.raises(ValidationError) as caught:
+        Bounded(value=500)
+    assert one_line(caught.value, Bounded) == f"value is 500, expected {text}"
+
+
 def test_a_short_value_stays_whole():
     assert shortened("x" * 58) == repr("x" * 58)

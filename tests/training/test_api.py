@@ -16,7 +16,7 @@ from tests.helpers.commands import write_small_scan
 from tests.helpers.networks import SCALED
 from tests.training.conftest import SIZE
 from training.application import run_command
-from training.cli import app
+from training.commands import app
 from training.data.testset import find_slices
 from training.evaluation.evaluate import scan_slice
 from training.evaluation.rows import read_rows

@@ -11,7 +11,7 @@ import torch
 import training
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.load import load_weights
-from training import cli
+from training import commands
 from training.cli import main
 from training.data.manifest import Acquisition
 from training.data.prepare import open_folder
@@ -249,7 +249,7 @@ def test_a_broken_file_is_one_line_and_exit_code_1(run, tmp_path):
     assert (code, err) == (1, "jrsr-train: images.h5: not an HDF5 file, or cut off\n")
 
 
-@pytest.mark.parametrize("command", [c.callback.__name__ for c in cli.app.registered_commands])
+@pytest.mark.parametrize("command", [c.callback.__name__ for c in commands.app.registered_commands])
 def test_shared_options(run, command):
     code, out, _ = run(command, "-h")
     assert code == 0 and "-q, --quiet" in out and "--version" in out
@@ -280,5 +280,5 @@ def test_exit_codes(run, monkeypatch):
         def fail(error=error, **_):
             raise error
 
-        monkeypatch.setattr(cli, "app", fail)
+        monkeypatch.setattr(commands, "app", fail)
         assert run("fit", "x")[0] == expected

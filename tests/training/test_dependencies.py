@@ -70,7 +70,7 @@ def test_training_needs_no_reader_of_other_formats(tmp_path, by):
 
 
 @pytest.mark.parametrize(
-    "module", ["jrsr_core", "training.cli", "training.runs", "training.config"]
+    "module", ["jrsr_core", "training.commands", "training.runs", "training.config"]
 )
 def test_imports_need_no_reader(module):
     code = f"import sys\nimport {module}\nprint(*(set(sys.modules) & set({BLOCKED})))"

@@ -6,7 +6,7 @@ import pytest
 
 from jrsr_core.weights.load import load_weights
 from tests.training.conftest import write_images
-from training import cli, slot
+from training import commands, slot
 from training.application import run_command
 from training.slot import Comparison, best_card, next_slot, run_slot, slot_config
 
@@ -55,7 +55,7 @@ def test_the_command_trains_on_varied_scans_and_prints_both_figures(
 
     monkeypatch.setattr(slot, "run_slot", run)
     arguments = ["slot", str(recipe), str(tmp_path), "--train", "IMAGES", "device=cpu"]
-    assert run_command(cli.app, [*arguments, "--val", str(recipe), "--minutes", "2"]) == 0
+    assert run_command(commands.app, [*arguments, "--val", str(recipe), "--minutes", "2"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("brain-5x: 31.000 dB, before 30.500 dB\nnew.json: the best so far; ")
     path, folder, val, changes, n_slices, watch = asked
@@ -68,10 +68,10 @@ def test_the_command_trains_on_varied_scans_and_prints_both_figures(
 
 def test_a_slot_without_a_result_to_compare_is_refused_before_it_trains(recipe, tmp_path, capsys):
     arguments = ["slot", str(recipe), str(tmp_path / "slots"), "--train", "IMAGES", "--val"]
-    assert run_command(cli.app, [*arguments, str(tmp_path / "missing.h5")]) == 2
+    assert run_command(commands.app, [*arguments, str(tmp_path / "missing.h5")]) == 2
     assert "missing.h5' does not exist" in capsys.readouterr().err
     recipe.write_text(RECIPE.replace("jrsr-dc", "cg-sense+sinc") + "loop: tune\n")
-    assert run_command(cli.app, [*arguments, str(recipe)]) == 2
+    assert run_command(commands.app, [*arguments, str(recipe)]) == 2
     assert "loop is tune, which makes no weights" in capsys.readouterr().err
     assert not (tmp_path / "slots").exists()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.noise import estimate_noise_std
+from jrsr_core.cancellation import checkpoint
 from jrsr_core.matrix import hr_length, lr_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
@@ -132,12 +133,16 @@ def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator)
 
 
 def _calibrated(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> TrainingScan:
+    checkpoint()
     acquired = _acquire(data, acquisition, generator)
+    checkpoint()
     return calibrate_scan(acquired, acquisition.truth_maps, acquisition.n_maps)
 
 
 def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """Return the training scan of an entry; the same entry always gives the same scan.
+
+    A check of the caller (`jrsr_core.cancellation`) ends it between acquisition and calibration.
 
     Raises
     ------

@@ -4,13 +4,14 @@ Scan k is slice `k mod n` of the training images, with seeds of its own, so no t
 Workers make them; a thread puts them into a `ScanPool`, takes batches of one shape from it and lays
 each out in one buffer of pinned memory, so that the training process only waits where no batch is
 ready. Without workers the training process makes a scan when it needs one, always in one order.
-The pool is not saved: a run that continues goes on with fresh scans.
+The pool is not saved: a run that continues goes on with fresh scans. A wait for a batch runs
+`cancellation.checkpoint`, so that a deadline or a signal can end it.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from jrsr_core.cancellation import SECONDS_BETWEEN_CHECKS, Cancelled, checkpoint, watched
 from training.config import RunConfig
 
 from .acquire import SEED_STRIDE, make_scan
@@ -121,10 +123,18 @@ class FreshBatches:
             while (items := self._take_mixed()) is None:
                 self.pool.add(*next(self._scans))
             return self._packed(items)
-        batch = self._ready.get()
+        batch = self._wait_for_batch()
         if batch is None:
             raise self._error or StopIteration
         return batch
+
+    def _wait_for_batch(self) -> PackedBatch | None:
+        while True:
+            checkpoint()
+            try:
+                return self._ready.get(timeout=SECONDS_BETWEEN_CHECKS)
+            except queue.Empty:
+                continue
 
     def _take_mixed(self) -> list[Named] | None:
         """Return a batch of a pool that has several; None while fresh scans are to be made.
@@ -136,7 +146,7 @@ class FreshBatches:
         return self.pool.take()
 
     def stop(self) -> None:
-        """Let the threads and the workers end after what they are doing."""
+        """Let the threads and the workers end; scans in hand are given up."""
         self._stop.set()
 
     def close(self) -> None:
@@ -150,6 +160,10 @@ class FreshBatches:
         return pack([name for name, _ in items], scans, pin=self._pin)
 
     # The two threads.
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -167,11 +181,13 @@ class FreshBatches:
                 continue
 
     def _receive(self, scans: FreshScans, workers: int) -> None:
-        with closing(load(scans, workers, batch_size=None)) as items:
+        with (
+            suppress(Cancelled),
+            watched(self._check),
+            closing(load(scans, workers, batch_size=None)) as items,
+        ):
             for item in items:
                 self._put(self._arrivals, item)
-                if self._stop.is_set():
-                    return
 
     def _make_batches(self) -> None:
         try:

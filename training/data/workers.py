@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from jrsr_core.cancellation import SECONDS_BETWEEN_CHECKS, checkpoint
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+TIMED_OUT = "DataLoader timed out"
+"""Beginning of the error of `torch` where no item comes in time; the loader stays usable."""
 
 
 def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
     """Yield what a `DataLoader` with these options does; its workers end with the generator.
+
+    A wait for workers runs `cancellation.checkpoint`, which may end it; items in hand are lost.
 
     A scheduler sends SIGTERM to all processes of a job, a terminal SIGINT. They are for the
     training process alone, which ends after its step and saves, so workers ignore them. By SIGTERM
@@ -39,6 +46,7 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         num_workers=workers,
         multiprocessing_context=context,
         worker_init_fn=partial(begin_worker, reader),
+        timeout=SECONDS_BETWEEN_CHECKS,
         **options,
     )
     others = _feeders()
@@ -46,7 +54,9 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
     items = iter(loader)
     feeders, kept = _feeders() - others, weakref.ref(items)
     try:
-        yield from items
+        while (taken := _take(items)) is not None:
+            yield from taken
+            checkpoint()
     except (ValueError, OSError) as error:
         raise _plain(error) from None
     finally:
@@ -60,6 +70,18 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         if kept() is None:
             for thread in feeders:
                 thread.join()
+
+
+def _take(items: Iterator[Any]) -> list[Any] | None:
+    """Return the next item in a list, an empty one where none came in time; None after the last."""
+    try:
+        return [next(items)]
+    except StopIteration:
+        return None
+    except RuntimeError as error:
+        if not str(error).startswith(TIMED_OUT):
+            raise
+        return []
 
 
 def _plain(error: Exception) -> Exception:

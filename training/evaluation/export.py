@@ -193,11 +193,14 @@ def export(
     Raises
     ------
     ValueError
-        Not the folder of a run, a share that is not possible, or no row of these weights.
+        Not the folder of a run, no step in it, a share that is not possible, or no row of these
+        weights.
     FileExistsError
         The folder has a card of the same name, and `overwrite` is False.
     """
     model, record, state = averaged_model(folder)
+    if not state.step:
+        raise ValueError(f"{folder}: no step was done, so there are no trained weights to export")
     if start_share:
         mix_with_start(model, record, start_share)
         record |= {"start_share": start_share}

@@ -1,12 +1,14 @@
 """Batches on the device of a run: prepared scans or fresh ones, and no GPU that falls behind."""
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from jrsr_core.cancellation import Cancelled, watched
 from training.config import RunConfig
 from training.data.batches import train_batches
 from training.data.fresh import FreshBatches
@@ -22,12 +24,21 @@ STEPS_AHEAD = 2
 
 
 class Feed:
-    """The batches of one process from a step on; no more are made after its context."""
+    """The batches of one process from a step on; no more are made after its context.
+
+    A wait for a batch ends once `goes_on` is false: a scan takes longer than a deadline allows.
+    """
 
     def __init__(
-        self, config: RunConfig, folder: Path, manifest: Manifest, step: int, fabric: "Fabric"
+        self,
+        config: RunConfig,
+        folder: Path,
+        manifest: Manifest,
+        step: int,
+        fabric: "Fabric",
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.device = fabric.device
+        self.device, self._goes_on = fabric.device, goes_on
         rank, world = fabric.global_rank, fabric.world_size
         make = FreshBatches if config.scans.vary else train_batches
         self._batches: FreshBatches | Generator[PackedBatch] = make(
@@ -47,9 +58,15 @@ class Feed:
         self._batches.close()
 
     def next(self) -> tuple[list[str], TrainingScan] | None:
-        """Return names and scans of the next batch, on the device; None after the last one."""
-        packed = next(self._batches, None)
+        """Return names and scans of the next batch, on the device; None where there is none."""
+        packed = None
+        with suppress(Cancelled), watched(self._check):
+            packed = next(self._batches, None)
         return None if packed is None else (packed.names, packed.to(self.device))
+
+    def _check(self) -> None:
+        if not self._goes_on():
+            raise Cancelled
 
     def pace(self) -> None:
         """Let a GPU be two steps behind at most, so that steps are timed and the deadline is met.

@@ -1,4 +1,4 @@
-"""The process of a run: alone in its folder, and stopped by a signal only after its step.
+"""The process of a run: alone in its folder, and stopped by a signal only between steps.
 
 Two runs in a folder would overwrite each other's checkpoints. A step of the published networks
 takes up to minutes on a CPU; a run that ended at once would lose all since its last checkpoint.
@@ -41,7 +41,11 @@ def lock_folder(folder: Path) -> IO[str] | None:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended a run after its step; its state is saved."""
+    """A signal ended a run after `steps` steps; its state is saved if there are any."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
 
 
 class StopSignal:

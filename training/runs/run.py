@@ -165,11 +165,11 @@ class Run:
     def batches(self) -> Iterator[tuple[list[str], TrainingScan]]:
         """Yield the names and scans of the batches from the current step to the last."""
         source = (self.config, self.folder, self.manifest, self.state.step, self.fabric)
-        with Feed(*source) as self.feed:
+        with Feed(*source, self._may_wait) as self.feed:
             self.clock = Clock()
             while not any_process(self.fabric, not self.budget.allows_step(self.state.step)):
                 batch = self.feed.next()
-                if batch is None:
+                if any_process(self.fabric, batch is None) or batch is None:
                     break
                 names, scan = batch
                 scan = scan if self.networks.n_maps > 1 else scan.with_one_map()
@@ -178,6 +178,10 @@ class Run:
                 yield names, scan
                 self.feed.pace()
                 self.clock = Clock()
+
+    def _may_wait(self) -> bool:
+        """Return whether a step may still begin once its scans are there."""
+        return not self._stop.came and self.budget.has_time(0)
 
     def _begin_step(self) -> None:
         seed = self.config.seed * SEED_STRIDE + self.state.step
@@ -244,7 +248,7 @@ class Run:
             self._validate()
         if any_process(self.fabric, self._stop.came):
             self.save()
-            raise Stopped
+            raise Stopped(state.step)
         if time.monotonic() - self._last_save > 60 * log.checkpoint_minutes:
             self.save()
 
@@ -307,11 +311,30 @@ class Run:
         self._last_save = time.monotonic()
 
     def finish(self) -> nn.Module:
-        """Save and return the averaged generator; before a deadline validate it as well."""
+        """Save and return the averaged generator; before a deadline validate it as well.
+
+        A run without a step is not saved, so that the time it took is not counted as spent.
+
+        Raises
+        ------
+        Stopped
+            A signal came while a step was waited for, or was left out.
+        ValueError
+            No step was over before the deadline.
+        """
         self._read_figures()
         if self.state.counts:
             self._write_row()
-        self.save()
+        if self.state.step:
+            self.save()
+        if any_process(self.fabric, self._stop.came):
+            raise Stopped(self.state.step)
+        if not self.state.step:
+            raise ValueError(
+                f"{self.out}: no step was over before the deadline, minutes is "
+                f"{self.config.minutes:g}: give more minutes, smaller scans or a smaller "
+                "optimizer.batch, more machine.workers, or prepared scans"
+            )
         if self.budget.is_timed:
             self._validate(self.validations.until_export(lambda: self._stop.came))
             self.save()

@@ -49,9 +49,10 @@ def validate(
     """
     figures: dict[str, list[float]] = {}
     pictures: dict[str, Tensor] = {}
-    for number, (name, scan) in enumerate(validation_scans(config, folder, manifest)):
-        if not goes_on():
-            break
+    scans = enumerate(validation_scans(config, folder, manifest))
+    # Asked before the scan, which may have to be made first.
+    while goes_on() and (found := next(scans, None)):
+        number, (name, scan) = found
         scan = scan.to(device)
         image, truth = predict(model, scan), scan.target.abs()
         values = {"psnr": float(psnr(image, truth)), "ssim": float(ssim(image, truth))}

@@ -6,6 +6,7 @@ Identifiers follow from the content: reconstructing the same pixels again gives 
 other pixels never do.
 """
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import MRImageStorage
@@ -124,7 +125,31 @@ def _put_acquisition(ds: Dataset, plane: Plane, labels: Labels) -> None:
     acquired = plane.meta.get("JRSR_acquired_matrix", [])
     if len(acquired) >= 2:
         ds.AcquisitionMatrix = [0, acquired[-1], acquired[-2], 0]
-    ds.PercentSampling = decimal(100 / plane.meta.get("JRSR_acceleration", 1.0))
+    for keyword, value in sampling(plane).items():
+        setattr(ds, keyword, value)
+    if n := plane.meta.get("JRSR_n_averages"):
+        ds.NumberOfAverages = decimal(n)
+    if n := plane.meta.get("JRSR_n_phase_encodes"):
+        ds.NumberOfPhaseEncodingSteps = n
+    put_bandwidth(ds, plane)
+
+
+def sampling(plane: Plane) -> dict[str, DSfloat]:
+    """Return the percentages of sampling, if it is known, and of the phase field of view."""
+    height, width = np.multiply(plane.pixels.shape, plane.spacing)
+    known = {"PercentPhaseFieldOfView": decimal(100 * height / width)}
+    if acceleration := plane.meta.get("JRSR_acceleration"):
+        known["PercentSampling"] = decimal(100 / acceleration)
+    return known
+
+
+def put_bandwidth(ds: Dataset, plane: Plane) -> None:
+    """Set the bandwidth of the acquired pixel, of which the image has several.
+
+    By its definition it is the reciprocal of the sampling period, which no finer grid changes.
+    """
+    if hertz := plane.meta.get("JRSR_pixel_bandwidth_hz"):
+        ds.PixelBandwidth = decimal(hertz)
 
 
 def _put_contrast(ds: Dataset, plane: Plane, labels: Labels) -> None:
@@ -135,7 +160,7 @@ def _put_contrast(ds: Dataset, plane: Plane, labels: Labels) -> None:
     ds.ScanOptions = ""
     ds.RepetitionTime = _decimal(labels.parameter("TR", contrast))
     ds.EchoTime = _decimal(labels.parameter("TE", contrast))
-    ds.EchoTrainLength = None
+    ds.EchoTrainLength = labels.echo_train_length()
     ds.EchoNumbers = contrast + 1
     if inversion is not None:
         ds.InversionTime = decimal(inversion)

@@ -20,7 +20,7 @@ from gadget.output.labels import Labels
 from gadget.output.planes import Plane, typical
 from gadget.output.stacks import divided
 
-from .classic import derivation, put_times
+from .classic import derivation, put_bandwidth, put_times
 from .frame_comments import frame_comments
 from .frames import frame_groups, groups, item
 from .identifiers import make_uid
@@ -93,7 +93,7 @@ def enhanced_image(
 def _put_timing(ds: Dataset, plane: Plane, labels: Labels) -> None:
     """Set the timing of the contrast in the data set itself, as in classic images.
 
-    Its functional group requires absorption rate and echo train, which ISMRMRD headers lack.
+    Their functional groups require what ISMRMRD headers lack, such as the absorption rate.
     """
     contrast = plane.counters["contrast"]
     ds.EchoNumbers = contrast + 1
@@ -105,6 +105,9 @@ def _put_timing(ds: Dataset, plane: Plane, labels: Labels) -> None:
     for keyword, value in values.items():
         if value is not None:
             setattr(ds, keyword, decimal(value))
+    if n := labels.echo_train_length():
+        ds.EchoTrainLength = n
+    put_bandwidth(ds, plane)
 
 
 def _put_times(ds: Dataset, planes: Sequence[Plane], shared: SharedAttributes) -> None:

@@ -8,8 +8,17 @@ from pydicom.sequence import Sequence as Items
 from gadget.output.labels import Labels
 from gadget.output.planes import Plane
 
+from .classic import sampling
 from .modules import SharedAttributes, decimal
 from .order import ranks, temporal_positions
+
+SAMPLING = (
+    "JRSR_acquired_matrix",
+    "JRSR_acceleration",
+    "JRSR_n_averages",
+    "JRSR_n_phase_encodes",
+)
+"""Attributes of an image whose sampling is known."""
 
 
 def frame_groups(
@@ -20,6 +29,7 @@ def frame_groups(
     places = ranks([round(p.location, 2) + 0.0 for p in planes])
     times = temporal_positions(planes)
     weightings = _diffusion(planes, labels)
+    has_sampling = all(plane.meta.get(name) for plane in planes for name in SAMPLING)
     return [
         groups(
             FrameContentSequence=_content(plane, place, time, shared),
@@ -27,6 +37,7 @@ def frame_groups(
             PlaneOrientationSequence=item(
                 ImageOrientationPatient=[decimal(v) for v in (*plane.row, *plane.column)]
             ),
+            **(_sampling(plane) if has_sampling else {}),
             **_echo(plane, labels),
             **_trigger(plane, shared),
             **diffusion,
@@ -50,6 +61,20 @@ def _content(plane: Plane, place: int, time: int, shared: SharedAttributes) -> D
         # PS3.3 C.7.6.16.2.2: the moment that the frame shows best, for which its contrast counts.
         content.FrameReferenceDateTime = "".join(reference)
     return content
+
+
+def _sampling(plane: Plane) -> dict[str, Dataset]:
+    """Return the groups of sampling and averages, which all frames of a file have or none."""
+    meta = plane.meta
+    return {
+        "MRFOVGeometrySequence": item(
+            InPlanePhaseEncodingDirection="COLUMN",
+            MRAcquisitionFrequencyEncodingSteps=meta["JRSR_acquired_matrix"][-1],
+            MRAcquisitionPhaseEncodingStepsInPlane=meta["JRSR_n_phase_encodes"],
+            **sampling(plane),
+        ),
+        "MRAveragesSequence": item(NumberOfAverages=meta["JRSR_n_averages"]),
+    }
 
 
 def _diffusion(planes: Sequence[Plane], labels: Labels) -> list[dict[str, Dataset]]:

@@ -30,14 +30,19 @@ MAX_DESCRIPTION = 64
 
 TEXTS = (
     ("ProtocolName", "measurementInformation/protocolName", 64),
-    ("PatientPosition", "measurementInformation/patientPosition", 16),
-    ("BodyPartExamined", "studyInformation/bodyPartExamined", 16),
+    ("SequenceName", "measurementInformation/sequenceName", 16),
     ("InstitutionName", "acquisitionSystemInformation/institutionName", 64),
     ("StationName", "acquisitionSystemInformation/stationName", 16),
     ("ManufacturerModelName", "acquisitionSystemInformation/systemModel", 64),
     ("DeviceSerialNumber", "acquisitionSystemInformation/deviceSerialNumber", 64),
 )
 """Keyword, element of the ISMRMRD header, longest text: left out if the header has no value."""
+
+CODES = (
+    ("PatientPosition", "measurementInformation/patientPosition"),
+    ("BodyPartExamined", "studyInformation/bodyPartExamined"),
+)
+"""Keyword and element of the ISMRMRD header of code strings."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,8 @@ def _put_patient_and_study(ds: Dataset, shared: SharedAttributes, labels: Labels
     ds.PatientSex = sex if sex in ("M", "F", "O") else ""
     if weight := labels.number("subjectInformation/patientWeight_kg"):
         ds.PatientWeight = decimal(weight)
+    if height := labels.number("subjectInformation/patientHeight_m"):
+        ds.PatientSize = decimal(height)
     ds.StudyInstanceUID = UID(shared.study)
     ds.StudyDate = labels.date("studyInformation/studyDate")
     ds.StudyTime = labels.time("studyInformation/studyTime")
@@ -197,6 +204,11 @@ def _put_series(ds: Dataset, shared: SharedAttributes, labels: Labels) -> None:
     for keyword, path, limit in TEXTS:
         if text := labels.text(path, limit):
             setattr(ds, keyword, text)
+    for keyword, path in CODES:
+        if code := labels.code(path):
+            setattr(ds, keyword, code)
+    if coil := labels.receive_coil():
+        ds.ReceiveCoilName = coil
     if "PatientPosition" not in ds:
         ds.PatientPosition = ""
     if "BodyPartExamined" not in ds:

@@ -64,7 +64,7 @@ class Clock:
             start = date + _time_of_day(self.start)
             since = (of_day - _time_of_day(self.start) - EARLIEST) % DAY + EARLIEST
             if since > LATEST and self._has_series_time:
-                since = (stamp - self.earliest) * TICK
+                since = (stamp - self.earliest) * TICK % DAY
             elif since > LATEST and not vendor_of(self.labels):
                 return "", ""
             moment = start + since

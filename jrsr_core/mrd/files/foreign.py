@@ -4,6 +4,7 @@ Sources: NIfTI-1 and NIfTI-2 (Cox et al.), DICOM PS3.10, NumPy's format 1 to 3, 
 MAT-file format, Siemens TWIX as `siemens_to_ismrmrd` reads it, RFC 1952 (gzip).
 """
 
+import re
 import shlex
 import struct
 import zlib
@@ -80,6 +81,11 @@ def foreign_words(path: Path) -> str:
         return f"a NIfTI image, {_IMAGE}"
     kind = foreign_kind(path)
     return _taken_by_import(path, kind) if kind else ""
+
+
+def foreign_name(path: Path) -> str:
+    """Return what a file that is not HDF5 is, without the advice of `foreign_words`."""
+    return re.split("[,;]", foreign_words(path))[0]
 
 
 def hdf5_kind(path: Path, names: Iterable[str]) -> str:

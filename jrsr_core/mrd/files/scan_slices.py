@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from jrsr_core.calibration.settings import CalibrationSettings, check_range
 from jrsr_core.closing import Closing
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, ScanOrigin
@@ -16,6 +18,7 @@ from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.time_stamps import first_time_stamp
 
 from .other_noise import other_noise
 from .scan import ScanFile
@@ -65,14 +68,17 @@ class Scan(Sequence[Data], Closing):
         self.header: ScanHeader = plan.header
         self.counters: tuple[Counters, ...] = tuple(plan.groups)
         numbering = Numbering(plan.header.encodings)
-        self._origins = [self._origin(counters, numbering) for counters in self.counters]
+        stamps = self._file.heads["acquisition_time_stamp"]
+        first = first_time_stamp(stamps[np.concatenate(list(plan.groups.values()))])
+        self._origins = [self._origin(counters, numbering, first) for counters in self.counters]
 
-    def _origin(self, counters: Counters, numbering: Numbering) -> ScanOrigin:
+    def _origin(self, counters: Counters, numbering: Numbering, first: int) -> ScanOrigin:
         return ScanOrigin(
             self.header.xml,
             self.header.encodings[counters.encoding].recon_fov_mm,
             series=1 + numbering.series(counters),
             number=numbering.number(counters),
+            first_time_stamp=first,
         )
 
     @property

@@ -142,8 +142,13 @@ def _without_center(
             z = np.zeros_like(y)
         reach_y, reach_z = (max(NEAR_CENTER, factor) for factor in encoding.acceleration)
         if not ((y <= reach_y) & (z <= reach_z)).any():
-            nearest = int((y + z).min())
-            reasons[counters] = (
-                f"no line near the centre of k-space: the nearest is {nearest} lines away"
-            )
+            nearest = int((y + z).argmin())
+            away = f"{y[nearest]} lines away"
+            if encoding.is_3d:
+                n = len(np.unique(heads["idx"]["kspace_encode_step_2"][lines]))
+                away = (
+                    f"{y[nearest]} lines and {z[nearest]} partitions away, "
+                    f"{n} of {encoding.grid.nz} partitions were measured"
+                )
+            reasons[counters] = f"no line near the centre of k-space: the nearest is {away}"
     return reasons

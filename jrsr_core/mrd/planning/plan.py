@@ -36,6 +36,7 @@ from .outside import lines_outside
 from .positions import shared_place_note, split_slices
 from .received import COPIES, of_the_receiver, without_copies
 from .reference_lines import find_reference
+from .volumes import incomplete_volumes
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,9 @@ class ScanPlan:
         What was decided against the header, one sentence each, by encoding space.
     incomplete
         Images that are not reconstructed by a model, with the reason.
+    volume_notes
+        Images of volumes that lack slices, each with a sentence on its volume; empty while the scan
+        is running.
     broken_coils
         Channels that are not used.
     line_slices
@@ -78,6 +82,7 @@ class ScanPlan:
     calibration: dict[AcsKey, CalibrationLines] = field(default_factory=dict)
     notes: dict[int, tuple[str, ...]] = field(default_factory=dict)
     incomplete: dict[Counters, str] = field(default_factory=dict)
+    volume_notes: dict[Counters, str] = field(default_factory=dict)
     broken_coils: frozenset[int] = frozenset()
     line_slices: dict[tuple[int, int], int] = field(default_factory=dict)
 
@@ -159,6 +164,8 @@ def plan_scan(
     rejected |= without_image | misplaced | outside
     measurements = mixed_measurements(heads, groups)
     places = _shared_places(heads, groups)
+    incomplete = incomplete_images(heads, groups, layouts, earlier.patterns)
+    images_so_far = () if earlier.is_running else earlier.patterns
     by_space = (flattened, mixed, images.notes, places, far, measurements)
     return ScanPlan(
         header,
@@ -170,7 +177,8 @@ def plan_scan(
         keys,
         calibration,
         notes=_notes(groups, general, header, findings, by_space),
-        incomplete=incomplete_images(heads, groups, layouts, earlier.patterns),
+        incomplete=incomplete,
+        volume_notes=incomplete_volumes(images_so_far),
         broken_coils=findings.broken_coils,
         line_slices=images.counters,
     )

@@ -15,11 +15,13 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import h5py
 import torch
 from torch import Tensor
 
 from jrsr_core.data import Vector
 from jrsr_core.matrix import SR_FACTOR
+from jrsr_core.mrd.files.foreign import foreign_name
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import encode, noise_std_for
@@ -204,4 +206,9 @@ def _image_of_file(name: str, number: int) -> Tensor:
         raise SimulationError(f"image is {name!r}, expected FILE:INDEX")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    if not h5py.is_hdf5(path):
+        raise SimulationError(
+            f"{path} is {foreign_name(Path(path)) or 'no HDF5 file'}, --image expects an image stack "
+            "(HDF5): `jrsr-train images` makes one of NIfTI volumes"
+        )
     return load_image(path, int(index) + number)

@@ -69,7 +69,7 @@ class ScanRequest(UnusualHeaders):
     n_coils: int | None = Field(None, ge=1)
     """Number of receive coils."""
     image: str = ""
-    """FILE:INDEX of the object; the phantom if not given."""
+    """FILE:INDEX of the object, FILE an image stack (HDF5); the phantom if not given."""
     matrix: str = ""
     """High-resolution matrix of the phantom, as 232x256 (y, x)."""
     positions: int = Field(64, ge=2)

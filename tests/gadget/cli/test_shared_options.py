@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gadget.cli.main import COMMANDS
+from gadget.cli.commands import COMMANDS
 from gadget.console import print_line, quietly
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied

@@ -1,11 +1,17 @@
-"""Starting: what needs no tensors imports no torch, and an import changes nothing outside."""
+"""Starting: what needs no tensors imports no torch, an import changes nothing outside, and a signal
+that comes while a command is imported ends it properly."""
 
+import signal
 import sys
 
 import pytest
 
 from tests.helpers.commands import write_small_scan
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import run_process
+
+ENTRIES = {"gadget": "gadget.cli.main", "training": "training.cli"}
+"""Package -> module of its entry point."""
 
 
 def printed_by(script, *arguments):
@@ -36,6 +42,30 @@ def test_the_handler_imports_no_torch():
 def test_an_import_sets_no_environment_variable():
     script = (
         "import os; before = dict(os.environ); "
-        "import gadget.cli.main, gadget.handler, gadget.offline.recon; print(os.environ == before)"
+        "import gadget.cli.commands, gadget.handler, gadget.offline.recon; "
+        "print(os.environ == before)"
     )
     assert printed_by(script) == "True"
+
+
+@pytest.mark.parametrize(("package", "name"), [("gadget", "jrsr"), ("training", "jrsr-train")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_is_imported_is_one_line(package, name, number, tmp_path):
+    # In place of the library that both import first.
+    (tmp_path / "typer.py").write_text(f"import signal; signal.raise_signal({int(number)})\n")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {ENTRIES[package]} as entry; "
+    )
+    done = run_process([sys.executable, "-c", script + "entry.main()", "--help"], cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{name}: interrupted\n")
+
+
+@pytest.mark.parametrize("module", ENTRIES.values())
+def test_an_entry_point_imports_nothing_that_takes_time(module):
+    script = (
+        "import sys; before = set(sys.modules); import importlib.util, typing, signal; "
+        f"import {module}; print(sorted({{name.partition('.')[0] for name in sys.modules}} "
+        "- {name.partition('.')[0] for name in before} - sys.stdlib_module_names))"
+    )
+    packages = sorted({"jrsr_core", module.partition(".")[0]})
+    assert printed_by(script) == str(packages)

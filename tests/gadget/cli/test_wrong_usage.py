@@ -44,6 +44,8 @@ WRONG = {
     "simulate": "Missing option '-o' / '--output'",
     "simulate -o s.h5 --protocol brain5x": "did you mean 'brain-5x'?",
     "simulate -o s.png": "s.png: simulate writes mrd files",
+    "simulate -o s.h5 --truth t.nii.gz": "t.nii.gz: simulate writes mrd files",
+    "import scan.h5 -o s.nii.gz": "s.nii.gz: import writes mrd files",
     "send scan.h5 -o x.h5 --chain none.xml": "chain none.xml: no such file",
     "send scan.h5 -o x.h5 --port abc": "Invalid value for '--port'",
     "serve --host 203.0.113.1": "this machine does not have the address",

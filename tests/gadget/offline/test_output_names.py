@@ -135,7 +135,9 @@ def test_wrong_names(command, arguments, words, folder, images, capfd, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [("simulate",), ("send", "scan.h5", "--port", "9")])
+@pytest.mark.parametrize(
+    "command", [("simulate",), ("import", "scan.dat"), ("send", "scan.h5", "--port", "9")]
+)
 def test_a_command_with_one_format_refuses_the_names_of_others(command, capfd, tmp_path):
     outcome = jrsr(capfd, *command, "-o", tmp_path / "x.dcm")
     assert_one_line(outcome, 2, "x.dcm", f"{command[0]} writes mrd files", "jrsr convert")

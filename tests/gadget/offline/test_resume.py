@@ -3,6 +3,7 @@
 import itertools
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.gadget.output.test_diffusion import header, images, write_nifti
@@ -104,3 +105,55 @@ def test_missing_weightings_stop_no_other_scan(tmp_path, capfd, overwrite):
     words = f"jrsr: {image}: warning: a_jrsr.bval of this image is missing"
     assert outcome.err == words + ("" if overwrite else ": --overwrite makes it again") + "\n"
     assert (image.read_bytes() == before) != overwrite
+
+
+def with_an_empty_slice(xml, lines):
+    for i in np.flatnonzero(lines.heads["idx"]["slice"] == 1):
+        lines.data[i] = np.zeros_like(lines.data[i])
+    return xml, lines
+
+
+@pytest.mark.parametrize("name", ["mrd", "dicom", "enhanced", "nifti", "report", "png"])
+def test_fallback_images_that_were_finished_before_count(name, tmp_path, capfd):
+    """A picture alone has no mark."""
+    if name == "nifti":
+        pytest.importorskip("nibabel")
+    scan = tmp_path / "a.h5"
+    write_small_scan(scan, with_an_empty_slice, n_slices=3)
+    command = ("recon", scan, "-o", tmp_path / "out", "--format", name, *FAST)
+    assert jrsr(capfd, *command).code == 3
+    outcome = jrsr(capfd, *command, "--resume")
+    assert outcome.code == (0 if name == "png" else 3)
+    (path,) = (tmp_path / "out").iterdir()
+    words = f"jrsr: {path}: warning: fallback images are among those finished before\n"
+    assert outcome.err == ("" if name == "png" else words)
+    write_small_scan(scan, n_slices=3)
+    assert jrsr(capfd, *command, "--overwrite").code == 0
+    assert jrsr(capfd, *command, "--resume").code == 0
+
+
+@pytest.mark.parametrize("name", ["further.nii.gz", "further.dcm"])
+def test_further_files_count_too(name, tmp_path, capfd):
+    """The second of two contrasts, in a file of its own, holds the fallback image."""
+    pytest.importorskip("nibabel")
+
+    def two_series(xml, lines):
+        xml, lines = with_an_empty_slice(xml, lines)
+        is_second = lines.heads["idx"]["slice"] == 1
+        # Another orientation: another stack.
+        for field in ("read_dir", "phase_dir", "slice_dir"):
+            lines.heads[field][is_second] = np.roll(lines.heads[field][is_second], 1, axis=-1)
+        return xml, lines
+
+    write_small_scan(tmp_path / "a.h5", two_series, n_slices=2)
+    command = ("recon", tmp_path / "a.h5", "-o", tmp_path / name, *FAST)
+    assert jrsr(capfd, *command).code == 3
+    assert len(list(tmp_path.glob("further*"))) == 2
+    assert jrsr(capfd, *command, "--resume").code == 3
+
+
+def test_a_finished_output_that_cannot_be_read_is_named(tmp_path, capfd):
+    write_small_scan(tmp_path / "a.h5")
+    (tmp_path / "a_jrsr.h5").write_bytes(b"no HDF5")
+    outcome = jrsr(capfd, "recon", tmp_path / "a.h5", *FAST, "--resume")
+    assert outcome.code == 0 and "a_jrsr.h5: warning: not known if it holds" in outcome.err

@@ -11,10 +11,15 @@ from gadget.settings import Settings
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.settings import kernel_shape
 from jrsr_core.data import Counters
+from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.header import parse_header
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
+from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.physics.fourier import fft, fft2c
+from tests.helpers.commands import NO_WEIGHTS, jrsr
+from tests.helpers.live_scans import simulated
+from tests.helpers.mrd_scans import select
 from tests.helpers.synthetic import coil_profiles, phantom
 
 
@@ -82,3 +87,32 @@ def test_maps_of_an_oblong_kernel_explain_the_coils(kernel):
     unit = profiles / profiles.abs().square().sum(0).sqrt()
     overlap = (maps.conj() * unit).sum(0).abs()
     assert float(np.quantile(overlap[inside > 0].numpy(), 0.02)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("partitions", "reason"),
+    [
+        # Every second one, through the centre at 10.
+        (
+            range(0, 20, 2),
+            "acs is 24 lines x 1 partition, the kernel needs at least 6 x 6 next to each other "
+            "about the centre of k-space: acquire more of them, or lower kernel_width",
+        ),
+        (
+            range(4),
+            "no line near the centre of k-space: the nearest is 0 lines and 7 partitions away, "
+            "4 of 20 partitions were measured",
+        ),
+    ],
+)
+def test_a_volume_of_few_central_partitions_names_them(partitions, reason, tmp_path, capfd):
+    request = ScanRequest(
+        protocol="wall-16x", matrix="48x40", n_coils=3, mask="full", positions=16, noise_scan=False
+    )
+    header, lines = simulated(request, tmp_path)
+    kept = np.isin(lines.heads["idx"]["kspace_encode_step_2"], partitions)
+    write_scan(tmp_path / "few.h5", header.xml, select(lines, np.flatnonzero(kept)))
+    outcome = jrsr(capfd, "recon", tmp_path / "few.h5", *NO_WEIGHTS)
+    assert (outcome.code, outcome.err) == (3, f"jrsr: few.h5: image 1: {reason}\n")
+    checked = jrsr(capfd, "check", tmp_path / "few.h5")
+    assert "1 fallback image, no ACS of 6 lines x 6 partitions" in " ".join(checked.out.split())

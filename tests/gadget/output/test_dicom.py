@@ -126,14 +126,24 @@ def test_attributes(exported):
     found = sorted((i.contrast, i.slice, i.repetition) for i in images)
     assert found == list(itertools.product(*map(range, sizes)))
     with h5py.File(exported / "truth.h5") as truth:
-        sampled = truth["mask"][:].mean()
+        mask = truth["mask"][:]
     is_3d = kind_of(exported) == "3-D"
+    # Of a 3-D scan the mask is (ky, kz), of a slice (ky, kx).
+    n_lines = mask.any(axis=1).sum()
+    with h5py.File(exported / "scan.h5") as scan:
+        head = scan["dataset/data"]["head"][-1]
+    period_us = head["number_of_samples"] * head["sample_time_us"]
     thickness, *spacing = voxel_of(exported)
     for ds in all_:
         assert (ds.Rows, ds.Columns) == images[0].data.shape[-2:]
         assert [float(v) for v in ds.PixelSpacing] == pytest.approx(spacing)
         assert float(ds.SliceThickness) == pytest.approx(thickness)
-        assert float(ds.PercentSampling) == pytest.approx(100 * sampled)
+        assert float(ds.PercentSampling) == pytest.approx(100 * mask.mean())
+        assert float(ds.PercentPhaseFieldOfView) == pytest.approx(
+            100 * (ds.Rows * spacing[0]) / (ds.Columns * spacing[1]), rel=1e-6
+        )
+        assert ds.NumberOfAverages == 1 and ds.NumberOfPhaseEncodingSteps == n_lines
+        assert float(ds.PixelBandwidth) == pytest.approx(1e6 / period_us, rel=1e-5)
         axes = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
         place = np.cross(*axes) @ np.array(ds.ImagePositionPatient, float)
         assert float(ds.SliceLocation) == pytest.approx(place, abs=1e-3)
@@ -208,7 +218,16 @@ def test_the_enhanced_image_has_the_same_frames(exported):
         assert scale(ds) == scale(planes[1]) and window(ds) == window(planes[1])
         assert ds.StudyInstanceUID == planes[1].StudyInstanceUID
         assert ds.SeriesInstanceUID != planes[1].SeriesInstanceUID
-        for keyword in ("RepetitionTime", "MagneticFieldStrength", "FlipAngle"):
+        for frame in frames:
+            (fov,), (averages,) = frame.MRFOVGeometrySequence, frame.MRAveragesSequence
+            assert fov.InPlanePhaseEncodingDirection == "COLUMN"
+            assert fov.MRAcquisitionFrequencyEncodingSteps == planes[1].AcquisitionMatrix[1]
+            steps = planes[1].NumberOfPhaseEncodingSteps
+            assert fov.MRAcquisitionPhaseEncodingStepsInPlane == steps
+            for keyword in ("PercentSampling", "PercentPhaseFieldOfView"):
+                assert fov[keyword].value == planes[1][keyword].value, keyword
+            assert averages.NumberOfAverages == planes[1].NumberOfAverages
+        for keyword in ("RepetitionTime", "MagneticFieldStrength", "FlipAngle", "PixelBandwidth"):
             assert ds.get(keyword) == planes[1].get(keyword), keyword
 
 

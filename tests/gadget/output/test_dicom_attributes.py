@@ -8,6 +8,7 @@ import pytest
 from gadget.output.dicom.times import Clock
 from gadget.output.labels import Labels
 from gadget.output.planes import planes_of
+from jrsr_core import load_model, read_scan
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.header import parse_header
 from tests.helpers.commands import FAST, jrsr, write_small_scan
@@ -49,7 +50,8 @@ def ticks(hours=0, minutes=0, seconds=0.0) -> int:
         ("", [ticks(10, 25)], ["102500.000000"]),
         # Slightly before the start that the header names.
         (SERIES, [ticks(10, 20)], ["102000.000000"]),
-        # Hours away from the series: counted from its start.
+        # Hours away from the series: counted from its start, also over midnight.
+        (SERIES, [ticks(23, 59, 59), ticks(0, 0, 1)], ["102400.000000", "102402.000000"]),
         (SERIES, [ticks(0, 0, 2.5), ticks(0, 0, 4)], ["102400.000000", "102401.500000"]),
         (SERIES, [0], [None]),
         ("", [0], [None]),
@@ -111,6 +113,14 @@ def test_a_first_time_stamp_that_is_none_is_not_used(tmp_path, stamp):
     assert ds.AcquisitionTime == "102500.000000"
 
 
+def siemens_at(start: str, xml: str) -> str:
+    """The header of a simulated scan with this start, as one of Siemens."""
+    for old, new in (("<measurementInformation>", start), ("<systemVendor>", "SIEMENS ")):
+        assert old in xml
+        xml = xml.replace(old, old + new)
+    return xml
+
+
 @pytest.mark.parametrize(
     ("first", "expected"),
     [
@@ -126,10 +136,7 @@ def test_a_reconstructed_image_has_the_time_of_its_first_line(tmp_path, capfd, f
         assert is_noise[: is_noise.sum()].all(), "the noise lines, which are in no image, are first"
         lines.heads["acquisition_time_stamp"] = stamps % ticks(24)
         start = SERIES.replace("10:24:00", f"{expected[:2]}:{expected[2:4]}:00")
-        for old, new in (("<measurementInformation>", start), ("<systemVendor>", "SIEMENS ")):
-            assert old in xml
-            xml = xml.replace(old, old + new)
-        return xml, lines
+        return siemens_at(start, xml), lines
 
     write_small_scan(tmp_path / "scan.h5", stamped)
     command = ("recon", tmp_path / "scan.h5", *FAST, "--format", "mrd,dicom")
@@ -139,6 +146,24 @@ def test_a_reconstructed_image_has_the_time_of_its_first_line(tmp_path, capfd, f
     (image,) = ImageFile(tmp_path / "scan_jrsr.h5")
     assert image.meta["JRSR_first_time_stamp"] == str(first)
     assert (image.acquisition_time_stamp - first) % ticks(24) > 0, "that of the k-space centre"
+
+
+def test_an_image_that_python_saves_alone_has_the_time_that_it_has_in_its_scan(tmp_path, capfd):
+    """Its time stamps count from another moment than midnight, which the first image tells."""
+
+    def stamped(xml, lines):
+        lines.heads["acquisition_time_stamp"] = ticks(0, 0, 7) + 40 * np.arange(len(lines.heads))
+        return siemens_at(SERIES, xml), lines
+
+    scan = tmp_path / "scan.h5"
+    write_small_scan(scan, stamped, n_slices=3)
+    assert jrsr(capfd, "recon", scan, *FAST, "--format", "dicom").code == 0
+    together = [ds.AcquisitionTime for ds in read_folder(tmp_path / "scan_jrsr_dicom")]
+    model = load_model("cg-sense+sinc")
+    for i, data in enumerate(read_scan(scan)):
+        model(data).save(tmp_path / f"{i}.dcm")
+    alone = [read_folder(tmp_path / f"{i}.dcm")[0].AcquisitionTime for i in range(3)]
+    assert alone == together == sorted(set(together)) and together[0] == "102400.000000"
 
 
 def test_a_scan_over_midnight_has_two_dates(tmp_path):
@@ -277,6 +302,105 @@ def test_the_station_has_its_name(tmp_path):
     assert ds.StationName == "MRC40123"
     (ds,) = classic(tmp_path, [an_image()], header())
     assert "StationName" not in ds
+
+
+def system(*coils, encodings="", subject="") -> str:
+    """A header with coils of these names, and more elements."""
+    labels = "".join(f"<coilLabel><coilName>{name}</coilName></coilLabel>" for name in coils)
+    xml = header().replace("<systemVendor>", f"{labels}<systemVendor>")
+    more = f"<subjectInformation>{subject}</subjectInformation>{encodings}<studyInformation>"
+    return xml.replace("<studyInformation>", more)
+
+
+def both(tmp_path, images, xml) -> list[pydicom.Dataset]:
+    """The first classic image and the first Enhanced one."""
+    return [made(tmp_path, images, xml)[0] for made in (classic, enhanced)]
+
+
+@pytest.mark.parametrize(
+    ("coils", "name"),
+    [
+        (("HeadNeck_20:1:H11", "HeadNeck_20:1:H12"), "HeadNeck_20"),
+        (("Body",), "Body"),
+        (("HeadNeck_20:1:H11", "Spine_32:1:S1"), None),
+        (("coil 0", "coil 1"), None),
+        (("", ""), None),
+        ((), None),
+    ],
+)
+def test_the_coil_has_its_name_if_it_is_one(tmp_path, coils, name):
+    for ds in both(tmp_path, [an_image()], system(*coils)):
+        assert ds.get("ReceiveCoilName") == name
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [(["7"], 7), (["7", "7"], 7), (["7", "5"], None), (["1.5"], None), (["0"], None), ([], None)],
+)
+def test_the_echo_train_is_that_of_all_encodings(tmp_path, lengths, expected):
+    texts = (f"<encoding><echoTrainLength>{n}</echoTrainLength></encoding>" for n in lengths)
+    for ds in both(tmp_path, [an_image()], system(encodings="".join(texts))):
+        assert ds.get("EchoTrainLength") == expected
+
+
+def test_the_patient_has_a_height_and_the_sequence_a_name(tmp_path):
+    xml = system(subject="<patientHeight_m>1.76</patientHeight_m>")
+    name = "<measurementInformation><sequenceName>%SiemensSeq%\\tse</sequenceName>"
+    for ds in both(tmp_path, [an_image()], xml.replace("<measurementInformation>", name)):
+        assert (ds.PatientSize, ds.SequenceName) == (1.76, "%SiemensSeq%/tse")
+
+
+@pytest.mark.parametrize(
+    ("given", "position", "part"),
+    [(("HFS", "Head"), "HFS", "HEAD"), (("head-first (supine)", "K\u00f6rper"), "", None)],
+)
+def test_codes_that_are_none_are_left_out(tmp_path, given, position, part):
+    xml = header(
+        study=f"<bodyPartExamined>{given[1]}</bodyPartExamined>",
+        measurement=f"<patientPosition>{given[0]}</patientPosition>",
+    )
+    (ds,) = classic(tmp_path, [an_image()], xml)
+    assert (ds.PatientPosition, ds.get("BodyPartExamined")) == (position, part)
+    assert ("Laterality" in ds) == (part is None)
+
+
+SAMPLING = {
+    "JRSR_acquired_matrix": [30, 40],
+    "JRSR_acceleration": 2.5,
+    "JRSR_n_averages": 2,
+    "JRSR_n_phase_encodes": 12,
+    "JRSR_pixel_bandwidth_hz": 195.312,
+}
+
+
+def test_the_sampling_is_stated(tmp_path):
+    ds, whole = both(tmp_path, [an_image(meta=SAMPLING)], header())
+    assert (ds.NumberOfAverages, ds.NumberOfPhaseEncodingSteps) == (2, 12)
+    assert (ds.PercentSampling, ds.PercentPhaseFieldOfView) == (40, 75)
+    assert ds.PixelBandwidth == whole.PixelBandwidth == 195.312
+    (frame,) = frames_of(whole)
+    assert frame.MRAveragesSequence[0].NumberOfAverages == 2
+    assert frame.MRFOVGeometrySequence[0].MRAcquisitionFrequencyEncodingSteps == 40
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.parametrize("value", ["x", "-1", "0", "1e40", "nan", "1.5.2"])
+def test_no_sampling_is_invented(tmp_path, name, value):
+    """Images of others have no such attributes, or any."""
+    images = [an_image(meta=SAMPLING | {name: value}), an_image(meta=SAMPLING, **SECOND)]
+    ds, whole = both(tmp_path, images, header())
+    keywords = {
+        "JRSR_acquired_matrix": "AcquisitionMatrix",
+        "JRSR_acceleration": "PercentSampling",
+        "JRSR_n_averages": "NumberOfAverages",
+        "JRSR_n_phase_encodes": "NumberOfPhaseEncodingSteps",
+        "JRSR_pixel_bandwidth_hz": "PixelBandwidth",
+    }
+    assert keywords[name] not in ds
+    # All frames have a functional group, or none has it.
+    has_groups = name == "JRSR_pixel_bandwidth_hz"
+    for keyword in ("MRFOVGeometrySequence", "MRAveragesSequence"):
+        assert [keyword in frame for frame in frames_of(whole)] == [has_groups] * 2
 
 
 @pytest.mark.parametrize(

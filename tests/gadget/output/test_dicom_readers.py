@@ -15,6 +15,7 @@ import pytest
 
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
 from gadget.output.nifti import NiftiWriter
+from jrsr_core.mrd.simulator.line_headers import DWELL_US
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.other_images import AXIAL, SAGITTAL, an_image, read_folder, scale, values
 from tests.helpers.processes import needs, run_process, tool
@@ -28,11 +29,15 @@ GAP = 7.0
 RAMP = 0.5 + np.arange(48).reshape(6, 8) / 96
 
 HEADER = """<ismrmrdHeader>
-<measurementInformation><initialSeriesNumber>4</initialSeriesNumber>
+<subjectInformation><patientHeight_m>1.76</patientHeight_m></subjectInformation>
+<encoding><echoTrainLength>7</echoTrainLength></encoding>
+<measurementInformation><sequenceName>%SiemensSeq%\\tse</sequenceName><initialSeriesNumber>4</initialSeriesNumber>
 <seriesDate>2024-05-06</seriesDate><seriesTime>10:24:00</seriesTime>
 <patientPosition>HFS</patientPosition></measurementInformation>
 <acquisitionSystemInformation><systemVendor>{vendor}</systemVendor>
-<systemFieldStrength_T>2.89362</systemFieldStrength_T></acquisitionSystemInformation>
+<systemFieldStrength_T>2.89362</systemFieldStrength_T>
+<coilLabel><coilNumber>0</coilNumber><coilName>HeadNeck_20:1:H11</coilName></coilLabel>
+<coilLabel><coilNumber>1</coilNumber><coilName>HeadNeck_20:1:H12</coilName></coilLabel></acquisitionSystemInformation>
 <experimentalConditions><H1resonanceFrequency_Hz>123250000</H1resonanceFrequency_Hz>
 </experimentalConditions>
 <sequenceParameters><TR>500</TR><TE>4.92</TE><TE>9.84</TE><TE>14.76</TE><TI>300</TI>
@@ -386,3 +391,6 @@ def test_reconstructed_scans_are_converted(tmp_path, capfd, kind):
         (tmp_path / layout).mkdir()
         made = converted(tmp_path / layout, tmp_path / f"scan_jrsr_{layout}")
         assert sorted(size(nifti) for nifti, *_ in made) == sorted(expected), layout
+        n_samples = (2 * 36, 2 * 27) if "encodings" in kind else (2 * 36,)
+        found = sorted({about["PixelBandwidth"] for _, about, _ in made})
+        assert found == pytest.approx([1e6 / (n * DWELL_US) for n in n_samples], rel=1e-5), layout

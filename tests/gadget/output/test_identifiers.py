@@ -48,6 +48,28 @@ def test_whatever_tells_sessions_apart_parts_them(tmp_path, fact, measurement):
         assert len(set(uids)) == 3
 
 
+@pytest.mark.parametrize(
+    ("uid", "is_used"),
+    [
+        ("1.2.840.113619.2.1", True),
+        (f"1.2.{60 * '3'}", True),
+        # A longer one must not become that of others by being cut.
+        (f"1.2.{61 * '3'}", False),
+        ("1.02.3", False),
+        ("MR-12", False),
+    ],
+)
+def test_a_frame_of_reference_that_the_header_names_is_used(tmp_path, uid, is_used):
+    named = f"<frameOfReferenceUID>{uid}</frameOfReferenceUID></measurementInformation>"
+    frames = [
+        identifiers(tmp_path, header(m).replace("</measurementInformation>", named), value)[1]
+        for m, value in ((SIEMENS, 1.0), (SIEMENS, 2.0), ("45387_123456_123457_34", 3.0))
+    ]
+    one, again, other = frames
+    assert one == again
+    assert (other == one) == (one == uid) == is_used
+
+
 def test_measurements_of_a_session_share_their_study(tmp_path):
     facts = {"patientName": "A^B", "studyDate": "2020-01-01"}
     one = identifiers(tmp_path, header(SIEMENS, **facts))

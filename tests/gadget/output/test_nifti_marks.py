@@ -3,6 +3,7 @@
 import gzip
 import struct
 
+import ismrmrd
 import pytest
 
 from gadget.output.formats import is_finished, missing_files
@@ -17,10 +18,13 @@ FALLBACK = {"JRSR_model": "cg-sense+sinc", "JRSR_fallback": "acs is 2 x 2"}
 PLAIN = "<ismrmrdHeader/>"
 
 
+def field(path, layout: str, start: int):
+    """A field of the header from this byte, where the NIfTI-1 standard places it."""
+    return struct.unpack_from(layout, gzip.decompress(path.read_bytes()), start)[0]
+
+
 def descrip(path) -> str:
-    """80 characters from byte 148 of the header, as the NIfTI-1 standard places them."""
-    content = gzip.decompress(path.read_bytes())
-    return struct.unpack_from("80s", content, 148)[0].rstrip(b"\0").decode()
+    return field(path, "80s", 148).rstrip(b"\0").decode()
 
 
 def slices(metas) -> list:
@@ -47,6 +51,29 @@ def slices(metas) -> list:
 def test_the_description_names_model_and_fallback_images(tmp_path, metas, expected):
     write_nifti(tmp_path / "a.nii.gz", slices(metas), PLAIN)
     assert descrip(tmp_path / "a.nii.gz") == expected and len(expected) <= 79
+
+
+PHASE = {"image_type": ismrmrd.IMTYPE_PHASE}
+
+
+@pytest.mark.parametrize(
+    ("meta", "fields", "expected"),
+    [
+        (NETWORK, {}, ""),
+        (NETWORK | {"JRSR_map": "hallucination"}, {}, "hallucination"),
+        (NETWORK, PHASE, "phase"),
+        ({"JRSR_map": "sixteen_letters_"}, {}, "sixteen_letters"),
+    ],
+)
+def test_the_header_names_maps_and_phases(tmp_path, meta, fields, expected):
+    path = tmp_path / "a.nii.gz"
+    write_nifti(path, [an_image(meta=meta, **fields)], PLAIN)
+    assert field(path, "16s", 328).rstrip(b"\0").decode() == expected
+
+
+def test_the_header_tells_the_readout_from_the_phase_encode(tmp_path):
+    write_nifti(tmp_path / "a.nii.gz", slices([{}] * 2), PLAIN)
+    assert field(tmp_path / "a.nii.gz", "B", 39) == 1 | 2 << 2 | 3 << 4
 
 
 def test_volumes_that_lack_slices_are_marked(tmp_path):

@@ -3,14 +3,18 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
+from jrsr_core.calibration import stated_noise
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import Counters
+from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.header import parse_header
+from jrsr_core.reconstruction.load import load_model
 from tests.gadget.compute.test_engine import slice_number
 from tests.jrsr_core.calibration.test_stated_noise import noisy_scan, with_noise_lines
 
@@ -119,3 +123,31 @@ def test_noise_lines_that_are_too_loud_cost_no_image():
         assert image.report.noise_std == pytest.approx(good.report.noise_std, rel=0.15)
         difference = (image.magnitude - good.magnitude).norm() / good.magnitude.norm()
         assert float(difference) < 0.02
+
+
+@pytest.mark.parametrize("on_failure", ["fallback", "stop"])
+def test_a_noise_level_that_cannot_be_judged_is_a_failure_like_any_other(on_failure, monkeypatch):
+    """The second of two slices becomes a fallback image, or ends the scan; the first is whole."""
+    xml, lines = noisy_scan(n_slices=2)
+    settings, header = Settings(model="cg-sense+sinc", on_failure=on_failure), parse_header(xml)
+    engine = make_engine(settings)
+    judged = stated_noise.excessive_noise_note
+
+    def fails(data):
+        if data.counters.slice == 1:
+            raise torch.linalg.LinAlgError("linalg.eigh: failed to converge")
+        return judged(data)
+
+    monkeypatch.setattr(stated_noise, "excessive_noise_note", fails)
+    slices = make_assembler(lines, plan_source(header, lines), settings)
+    made = reconstruct(file_tasks(slices), engine, settings)
+    assert not next(made).report.fallback
+    if on_failure == "stop":
+        with pytest.raises(UnsupportedScan, match=r"slice 1: .*failed to converge"):
+            next(made)
+    else:
+        image = next(made)
+        assert "linalg.eigh: failed to converge" in image.report.fallback
+        assert bool(torch.isfinite(image.magnitude).all()) and bool(image.magnitude.any())
+        recon = load_model("cg-sense+sinc", on_failure="fallback")
+        assert recon(slices.assemble(image.counters)).report.fallback in image.report.fallback

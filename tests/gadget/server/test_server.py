@@ -16,7 +16,7 @@ from gadget.server.connection import ServerLimits
 from gadget.server.protocol.wire import Stream, WireLimits
 from gadget.settings import Settings
 from jrsr_core.mrd.lines import CALIBRATION, NOISE, has_flag
-from tests.helpers import layouts, messages
+from tests.helpers import layouts, messages, mrd_scans
 from tests.helpers.layouts import Answer
 from tests.helpers.peer import CHEAP, PATIENCE, Peer, line_messages, resident, wait_until
 from tests.helpers.served_scans import Served, assert_images, serve
@@ -552,3 +552,17 @@ def test_integers_of_complete_slices_leave_before_the_error(server, scan):
     answer = gadgetron(server, scan, data, properties)
     assert_images(answer.images, scan.expected(output="uint16"))
     assert "encoding 9" in answer.errors[0]
+
+
+@pytest.mark.parametrize("trigger", ["slice", "measurement"])
+def test_the_log_states_the_slices_that_an_aborted_scan_lacks(trigger, server, scan, caplog):
+    """Also where the images of the incomplete repetition left before it was known."""
+    lines = scan.lines
+    late = (lines.heads["idx"]["repetition"] == 1) & (lines.heads["idx"]["slice"] > 0)
+    rest = Served(scan.folder, scan.header, mrd_scans.select(lines, np.flatnonzero(~late)))
+    with caplog.at_level(logging.WARNING, "jrsr"):
+        config = layouts.properties(trigger=trigger)
+        answer = gadgetron(server, rest, rest.lines_alone, config)
+    assert len(answer.images) == 4 and not answer.errors
+    note = "repetition 1 is incomplete: 1 of 3 slices or slabs were measured"
+    assert [record.getMessage() for record in caplog.records] == [note]

@@ -1,11 +1,14 @@
 """Coils of far more noise than the others, without noise lines: found, weighted, stated."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from jrsr_core.calibration.loud_coils import coil_weights
+from jrsr_core.calibration.loud_coils import coil_weights, with_weighted_coils
+from jrsr_core.data import KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.simulator.request import ScanRequest
-from jrsr_core.physics.fourier import fft2c
+from jrsr_core.physics.fourier import fft, fft2c
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.acquisition import noise_std_for
@@ -99,6 +102,47 @@ def test_a_noise_only_coil_costs_nothing():
     assert torch.equal(made.kspace[kept], raw.kspace[kept])
     assert [n for n in made.notes if "2 (2" in n and "noisier than the others" in n]
     assert not raw.notes
+
+
+def test_an_array_is_treated_as_a_scan_of_the_same_samples():
+    recon = load_model("cg-sense+sinc", accept_contradictions=True)
+    (made,) = assembled(*loud_scan())
+    (raw,) = assembled(*loud_scan(), prewhiten=False)
+    array = KSpaceSlice.from_array(raw.kspace, raw.mask, acs=raw.acs, geometry=raw.geometry)
+    image = recon(array)
+    torch.testing.assert_close(image.magnitude, recon(made).magnitude)
+    assert image.report.warnings == recon(made).report.warnings
+
+
+def test_coils_of_a_volume_are_weighted_alike():
+    slice_ = noisy_planes(LOUD_COIL)
+    volume = KSpaceVolume.from_array(slice_)
+    weighted = with_weighted_coils(volume)
+    noise = {d: outer_power(d.hybrid) for d in (volume, weighted)}
+    kept = [c for c in range(6) if c != LOUD_COIL]
+    assert torch.equal(weighted.hybrid[:, kept], volume.hybrid[:, kept])
+    assert noise[volume][LOUD_COIL] > 20 * noise[volume][kept].max()
+    assert noise[weighted][LOUD_COIL] < 2 * noise[weighted][kept].max()
+    assert with_weighted_coils(replace(volume, is_assembled=True)).notes == volume.notes
+    assert with_weighted_coils(replace(volume, noise_std=1e-3)).notes == volume.notes
+
+
+def noisy_planes(loud, shape=(24, 20, 32), n_coils=6):
+    """K-space ``(coil, ky, kz, kx)`` of a box that coils see with a ramp; one coil is loud."""
+    n, (ny, nz, nx) = n_coils, shape
+    box = torch.zeros(shape)
+    box[ny // 4 : -ny // 4, nz // 4 : -nz // 4, nx // 4 : -nx // 4] = 1
+    ramps = torch.linspace(0, 3, n)[:, None, None, None] * torch.linspace(-1, 1, ny)[:, None, None]
+    clean = fft(box * torch.exp(1j * ramps) * (1 + ramps.abs()), (-3, -2, -1))
+    levels = torch.full((n,), 0.01)
+    levels[loud] = 0.3
+    noise = noise_like(clean.to(torch.complex64), 1.0)
+    return clean.to(torch.complex64) + levels[:, None, None, None] * noise
+
+
+def outer_power(hybrid):
+    """Median power of the outermost planes along ky, by coil."""
+    return hybrid[:, :, [0, -1]].abs().square().movedim(1, 0).flatten(1).median(1).values
 
 
 def test_with_noise_lines_the_covariance_decides():

@@ -131,7 +131,9 @@ def test_a_broken_line_costs_its_own_image_alone(request_, value, offset, tmp_pa
     made = of_the_file(header, lines)
     without = of_the_file(header, select(lines, np.flatnonzero(~is_first)))
     for counters, image in without.items():
-        assert_same(made[counters], image)
+        # That the volume of the first image lacks a slice then is said of its other slices.
+        notes = tuple(note for note in image.notes if "is incomplete" not in note)
+        assert_same(made[counters], replace(image, notes=notes))
     for rule, n in (("slice", 1), ("measurement", 17)):
         assert_all_the_same(live(header, in_chunks(lines, n), rule)[0], made)
 
@@ -253,3 +255,21 @@ def test_planning_does_not_begin_anew_with_every_line(tmp_path, monkeypatch):
     header, lines = simulated(request, tmp_path)
     made, _ = live(header, in_chunks(lines, 1), "slice")
     assert len(calls) <= len(made) + 1 == 13
+
+
+@pytest.mark.parametrize("rule", ["slice", "measurement"])
+def test_slices_that_an_aborted_scan_lacks_are_named_at_its_end(rule, tmp_path):
+    """Images that leave before the end of the scan have no note on what will be missing."""
+    header, lines = simulated(REQUESTS["repetitions"], tmp_path)
+    last = (lines.heads["idx"]["repetition"] == 2) & (lines.heads["idx"]["slice"] == 1)
+    lines = select(lines, np.flatnonzero(~last))
+    made, scan = live(header, [lines], rule)
+    note = "repetition 2 is incomplete: 1 of 2 slices or slabs were measured"
+    (counters,) = scan.volume_notes
+    assert (counters.repetition, counters.slice) == (2, 0)
+    assert scan.volume_notes[counters] == note
+    assert [c for c, image in made.items() if note in image.notes] == (
+        [counters] if rule == "measurement" else []
+    )
+    if rule == "measurement":
+        assert_all_the_same(made, of_the_file(header, lines))

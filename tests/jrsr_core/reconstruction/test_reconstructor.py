@@ -11,7 +11,7 @@ from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.data import KSpaceSlice, SliceGeometry
+from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.metrics.image import psnr
 from jrsr_core.models.precision import pick_precision
 from jrsr_core.models.rec import IMPLICIT_EVALUATION
@@ -249,3 +249,19 @@ def test_precision_is_chosen_by_the_device():
     assert pick_precision("bf16", torch.device("cpu")) == "bf16"
     with pytest.raises(ValueError, match="precision is 'half', known: auto, 32, bf16"):
         load_model("jrsr", precision="half")
+
+
+def test_a_volume_whose_calibration_is_noise_is_no_normal_image():
+    """No position has maps, and the image would be zero everywhere."""
+    noise = torch.randn(
+        (4, 4, 48, 40), dtype=torch.complex64, generator=torch.Generator().manual_seed(0)
+    )
+    volume = KSpaceVolume(
+        noise,
+        mask=torch.ones(48, 40),
+        acs=noise[:, :, 19:29, 15:25].clone(),
+        geometry=SliceGeometry.axial(fov_mm=(4.0, 48.0, 40.0)),
+        noise_std=1.0,
+    )
+    with pytest.raises(ValueError, match="no coil maps: the calibration lines hold noise alone"):
+        load_model("cg-sense+sinc")(volume)

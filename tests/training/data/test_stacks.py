@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training.cli import app
+from training.commands import app
 from training.data.sources import SourceError, open_source
 from training.data.stacks import StackRequest, find_volumes, make_stacks
 

@@ -16,7 +16,7 @@ from training.runs.run import Run
 
 SIGNALLED = """
 import os, signal, subprocess, sys, torch
-from training import cli
+from training import cli, commands
 from training.config import RunConfig
 from training.runs import fit
 torch.set_num_threads(1)
@@ -33,7 +33,7 @@ def step(self, *args, **kwargs):
     return before(self, *args, **kwargs)
 step.count = 0
 torch.optim.Adam.step = step
-cli.app = lambda *_, **options: fit(config)
+commands.app = lambda *_, **options: fit(config)
 if __name__ == "__main__":
     cli.main()
 """

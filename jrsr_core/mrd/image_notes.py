@@ -1,0 +1,42 @@
+"""What was decided against the header of a scan, and about the lines of one image, as its notes."""
+
+from jrsr_core.calibration.loud_coils import loud_note
+from jrsr_core.data import Counters
+from jrsr_core.data.convert import empty_note
+from jrsr_core.mrd.planning.plan import ScanPlan
+
+from .averages import AveragedLines
+from .memory import ScanMemory
+from .notes import broken_note, dependent_note, silent_note
+
+
+def image_notes(
+    plan: ScanPlan, memory: ScanMemory, counters: Counters, averaged: AveragedLines
+) -> tuple[str, ...]:
+    """Return the notes on an image, `averaged` are its lines."""
+    notes = [*plan.notes.get(counters.encoding, ()), *_channel_notes(plan, memory, counters)]
+    if counters in plan.volume_notes:
+        notes.append(plan.volume_notes[counters])
+    if averaged.note:
+        notes.append(averaged.note)
+    if n_empty := averaged.summed.n_empty:
+        notes.append(empty_note(n_empty, len(averaged.summed.states)))
+    return tuple(notes)
+
+
+def _channel_notes(plan: ScanPlan, memory: ScanMemory, counters: Counters) -> list[str]:
+    """Return the notes on channels and on the noise lines, which whiten them."""
+    notes, channels = list[str](), memory.channels(plan.n_coils)
+    if memory.broken_coils:
+        notes.append(broken_note(memory.broken_coils))
+    if memory.noise_note:
+        notes.append(memory.noise_note)
+    if memory.whitening is not None:
+        if silent := memory.whitening.silent:
+            notes.append(silent_note(channels[i] for i in silent))
+        if dependent := memory.whitening.dependent:
+            notes.append(dependent_note(channels[i] for i in dependent))
+    weights = memory.weights.get(plan.acs_keys[counters])
+    if weights is not None:
+        notes.append(loud_note(channels, weights.tolist()))
+    return notes

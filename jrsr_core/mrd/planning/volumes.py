@@ -1,0 +1,52 @@
+"""Volumes that lack slices, as the last repetition of a scan that was aborted does.
+
+A volume is incomplete if it lacks a slice that others have while at least one of them has every
+slice. The limits of the header are no measure: many scanners state more than they send.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+from jrsr_core.data import Counters
+
+VOLUME = ("contrast", "phase", "repetition", "set")
+"""Counters that the slices of one volume have in common."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def incomplete(volumes: Mapping[Key, set]) -> dict[Key, tuple[int, int]]:
+    """Return how many places of how many each incomplete volume has; `volumes` are their places."""
+    every = set[Hashable]().union(*volumes.values())
+    if every not in volumes.values():
+        return {}
+    n = len(every)
+    return {key: (len(places), n) for key, places in volumes.items() if len(places) < n}
+
+
+def incomplete_volumes(images: Iterable[Counters]) -> dict[Counters, str]:
+    """Return the images of incomplete volumes, each with a sentence on its volume."""
+    spaces: dict[int, list[Counters]] = defaultdict(list)
+    for image in images:
+        spaces[image.encoding].append(image)
+    notes = (_of_space(own) for own in spaces.values())
+    return {image: note for own in notes for image, note in own.items()}
+
+
+def _of_space(images: list[Counters]) -> dict[Counters, str]:
+    """Return the notes on images of one encoding space."""
+    volumes: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for image in images:
+        volumes[_volume(image)].add(image.slice)
+    differ = [len(set(values)) > 1 for values in zip(*volumes, strict=True)]
+    notes = {}
+    for key, (n, n_all) in incomplete(volumes).items():
+        named = zip(VOLUME, key, differ, strict=True)
+        name = ", ".join(f"{counter} {value}" for counter, value, is_named in named if is_named)
+        notes[key] = f"{name} is incomplete: {n} of {n_all} slices or slabs were measured"
+    return {image: notes[key] for image in images if (key := _volume(image)) in notes}
+
+
+def _volume(image: Counters) -> tuple[int, ...]:
+    return tuple(getattr(image, name) for name in VOLUME)
