@@ -24,7 +24,8 @@ ARROWS = {
     "jrsr_core.matrix": "",
     "jrsr_core.spread": "",
     "jrsr_core.echo": "",
-    "jrsr_core.data": "reprs plugins arrays numeric acs echo physics",
+    "jrsr_core.centers": "",
+    "jrsr_core.data": "reprs plugins arrays numeric acs centers echo physics",
     "jrsr_core.tensors": "",
     "jrsr_core.acs": "masks numeric",
     "jrsr_core.cancellation": "",
@@ -55,7 +56,7 @@ ARROWS = {
     ),
     "jrsr_core.mrd.acs": "data acs physics mrd",
     "jrsr_core.mrd.planning": "data spelling mrd mrd.acs",
-    "jrsr_core.mrd.examination": "mrd mrd.planning",
+    "jrsr_core.mrd.examination": "centers mrd mrd.planning",
     "jrsr_core.mrd.files": (
         "atomic closing isolation data calibration mrd mrd.examination mrd.planning"
     ),

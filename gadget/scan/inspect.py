@@ -13,7 +13,7 @@ from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.grid import line_counts, sampling_pattern
+from jrsr_core.mrd.grid import check_lines, line_counts, sampling_pattern
 from jrsr_core.mrd.header import ScanHeader
 from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.planning.plan import ScanPlan
@@ -114,6 +114,7 @@ def _inspect_space(
             continue
         key = sampling_pattern(heads[lines])
         if key not in known:
+            check_lines(heads[lines], encoding)
             counts = line_counts(heads[lines], layout)
             acceleration = counts.size / int((counts > 0).sum())
             echo = measured_share(heads[lines], layout)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import Array, as_own_tensor, as_samples, as_tensor
+from jrsr_core.centers import center_notes
 from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.numeric import checked_count
 
@@ -106,6 +107,12 @@ def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str,
     has_samples = (samples.ne(0).any(0) & sampled).any(1)
     lines, note_on_lines = without_empty_lines(sampled.any(1), has_samples)
     return sampled & lines[:, None], notes + note_on_lines
+
+
+def notes_on_center(samples: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on the axes of k-space ``(coil, *axes)`` whose energy peaks far from n // 2."""
+    root = torch.linalg.vector_norm(samples.detach(), dim=0, dtype=torch.complex128)
+    return center_notes(root.square().cpu().numpy(), axes)
 
 
 def checked_noise(noise_std: object) -> float | None:

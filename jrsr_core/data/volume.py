@@ -133,6 +133,7 @@ class KSpaceVolume:
             checked_noise,
             filled_samples,
             measured_readout,
+            notes_on_center,
             only_sampled,
             sampled_places,
             without_empty_lines,
@@ -147,8 +148,8 @@ class KSpaceVolume:
         noise_std = checked_noise(noise_std)
         sampled, note_on_lines = without_empty_lines(sampled, has_samples)
         along_x, note_on_ends = measured_readout(samples[:, sampled], "kx")
-        notes = note_on_ends + note_on_lines
         samples = only_sampled(samples, sampled[..., None])
+        notes = note_on_ends + note_on_lines + notes_on_center(samples, ("ky", "kz", "kx"))
         hybrid = ifft(samples, -1).permute(3, 0, 1, 2).contiguous()
         block = hybrid[:, :, :0, :0]
         if acs is not None:

@@ -21,7 +21,7 @@ from .accumulate import BrokenCoils, LineReader
 from .averages import AveragedLines, LineSums, sum_averages
 from .errors import BadSamples, ContradictoryLines, IncompleteImage
 from .geometry import acquisition_stamp, slice_geometry
-from .grid import central_line, line_counts
+from .grid import central_line, check_lines, line_counts
 from .hybrid import read_hybrid
 from .image_notes import image_notes
 from .lines import LineSource
@@ -157,7 +157,7 @@ class Assembler:
 
     def _assemble(self, counters: Counters) -> KSpaceSlice | KSpaceVolume:
         layout, lines = self.plan.layout_of(counters), self.plan.groups[counters]
-        line_counts(self.source.heads[lines], layout)
+        check_lines(self.source.heads[lines], layout.encoding)
         make = self._volume if layout.encoding.is_3d else self._slice
         made, averaged = make(counters, lines)
         if n_bad := int((~averaged.summed.finite).sum()):

@@ -72,25 +72,21 @@ def sample_counts(heads: np.ndarray, grid: PhaseEncodeGrid, layout: LineLayout) 
 
 
 def line_counts(heads: np.ndarray, layout: LineLayout) -> np.ndarray:
-    """Return how often every sample ``(ky, kx)``, in 3-D every place ``(ky, kz)``, was measured.
-
-    Raises
-    ------
-    UnsupportedScan
-        If no line lies on the encoded matrix.
-    """
+    """Return how often every sample ``(ky, kx)``, in 3-D every place ``(ky, kz)``, was measured."""
     encoding, grid = layout.encoding, layout.encoding.grid
-    if len(heads) and (line_places(heads, grid) < 0).all():
-        raise UnsupportedScan(_outside(heads, encoding))
     return plane_counts(heads, grid) if encoding.is_3d else sample_counts(heads, grid, layout)
 
 
-def _outside(heads: np.ndarray, encoding: Encoding) -> str:
+def check_lines(heads: np.ndarray, encoding: Encoding) -> None:
+    """Raise `UnsupportedScan` if no line of an image lies on the encoded matrix."""
+    if (line_places(heads, encoding.grid) >= 0).any():
+        return
     steps = [heads["idx"][name] for name in ENCODE_STEPS]
     lines, partitions = (f"{int(step.min())}..{int(step.max())}" for step in steps)
     if encoding.is_3d:
         lines += f", partitions {partitions}"
-    return f"lines {lines} lie outside the encoded matrix of {grid_size_text(encoding.grid)}"
+    size = grid_size_text(encoding.grid)
+    raise UnsupportedScan(f"lines {lines} lie outside the encoded matrix of {size}")
 
 
 def grid_size_text(grid: PhaseEncodeGrid) -> str:

@@ -89,17 +89,35 @@ def load_image(path: str | Path, index: int) -> Tensor:
     Raises
     ------
     ValueError
-        The file has no data set ``slices`` or too few of them.
+        The file has no data set ``slices`` of these axes, too few of them, or is broken.
+    FileNotFoundError, PermissionError
+        No such file, or not readable for this user.
     """
-    with h5py.File(path, "r") as file:
-        if "slices" not in file:
-            raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
-        n = file["slices"].shape[0]
-        if not 0 <= index < n:
-            raise ValueError(f"{path}: slice {index} asked for, the file has {n}")
-        pixels = as_magnitude(file["slices"][index])
+    try:
+        with h5py.File(path, "r") as file:
+            pixels = as_magnitude(_stack(file, path, index)[index])
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"{path}: HDF5 cannot read it, the file may be cut off ({words})"
+        ) from None
     image = pixels.T.contiguous()
     return image / image.max().clamp_min(1.0)
+
+
+def _stack(file: h5py.File, path: str | Path, index: int) -> h5py.Dataset:
+    """Return the data set ``slices``; a `ValueError` unless slice `index` of it is an image."""
+    if "slices" not in file:
+        raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
+    stack = file["slices"]
+    shape = getattr(stack, "shape", "no array")
+    if not isinstance(stack, h5py.Dataset) or stack.ndim != 3:
+        raise ValueError(f"{path}: 'slices' is {shape}, expected (n, readout, phase encode)")
+    if not 0 <= index < stack.shape[0]:
+        raise ValueError(f"{path}: slice {index} asked for, the file has {stack.shape[0]}")
+    return stack
 
 
 def scan_image(

@@ -8,6 +8,8 @@ from jrsr_core.weights.load import load_weights
 from tests.training.conftest import write_images
 from training import commands, slot
 from training.application import run_command
+from training.runs.budget import Stopwatch
+from training.runs.process import Stopped
 from training.slot import Comparison, best_card, next_slot, run_slot, slot_config
 
 RECIPE = "model: jrsr-dc\npreset: tiny\nsteps: 2\ndevice: cpu\n"
@@ -93,3 +95,21 @@ def test_the_first_slot_grows_and_later_ones_continue(tmp_path):
     assert first.start.grow_from.endswith("jrsr-dc_compact.json") and not first.start.init
     later = slot_config(recipe, tmp_path, Path("best.json"), ["data=d"])
     assert later.start.init == "best.json" and not later.start.grow_from
+
+
+def test_a_slot_without_a_step_changes_nothing(recipe, images, scans, tmp_path, monkeypatch):
+    folder = tmp_path / "slots"
+    folder.mkdir()
+
+    def stopped(*_):
+        raise Stopped(0)
+
+    monkeypatch.setattr(slot, "compare", lambda *_: pytest.fail("untrained weights are compared"))
+    changes = [f"data={scans}", "minutes=0.01"]
+    late = Stopwatch(began=0.0)
+    with pytest.raises(ValueError, match="no step was over before the deadline"):
+        run_slot(recipe, folder, images, changes, 2, late)
+    monkeypatch.setattr(slot, "fit", stopped)
+    with pytest.raises(Stopped):
+        run_slot(recipe, folder, images, changes, 2)
+    assert best_card(folder) is None

@@ -12,6 +12,7 @@ from itertools import product
 import numpy as np
 
 from gadget.errors import UsageError
+from jrsr_core.centers import center_notes
 from jrsr_core.data import Vector
 from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.mrd.lines import (
@@ -165,6 +166,16 @@ def readout_notes(lines: LineList) -> list[str]:
     head = lines.heads[0]
     before, after = (int(head[name]) for name in ("discard_pre", "discard_post"))
     return list(note_on_ends("x", before, after, int(head["number_of_samples"])))
+
+
+def notes_on_center(array: np.ndarray) -> list[str]:
+    """Return a sentence about every axis along which the middle frame peaks far from n // 2."""
+    frame = array[tuple(n // 2 for n in array.shape[: len(FRAME_COUNTERS)])]
+    with np.errstate(over="ignore"):
+        energy = [
+            np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)
+        ]
+    return list(center_notes(np.stack(energy), ("z", "y", "x")))
 
 
 def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:

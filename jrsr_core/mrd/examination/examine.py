@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from jrsr_core.centers import Peak, find_peak
 from jrsr_core.mrd.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header import ScanHeader
@@ -18,9 +19,8 @@ from jrsr_core.mrd.planning.findings import ScanFindings, SpaceFindings
 from jrsr_core.mrd.planning.plan import ScanPlan, plan_scan
 from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
 
-from .centers import Peak, find_peak
 from .copies import are_copies
-from .probe import Probe, along, probe_lines, read_alike, read_probe
+from .probe import Probe, along, near_lines, probe_lines, read_alike, read_probe
 from .readout_checks import is_alternating, projections
 from .readout_fov import with_readout
 
@@ -130,7 +130,7 @@ def _probe(
     Along one axis of a volume the energy peaks at k = 0 only at the right place of the other axis:
     strips through wrong places are read again through the peaks that they show.
     """
-    about = stated
+    about = near_lines(source.heads[lines], stated)
     for _ in range(MAX_PROBES):
         probe = read_probe(source, probe_lines(source.heads, lines, about))
         if stated.nz == 1:

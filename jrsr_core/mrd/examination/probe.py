@@ -41,6 +41,15 @@ class Probe:
         return frozenset() if bad.all() else frozenset(np.flatnonzero(bad).tolist())
 
 
+def near_lines(heads: np.ndarray, grid: PhaseEncodeGrid) -> PhaseEncodeGrid:
+    """Return the grid with the median counter as centre along axes whose centre no line is near."""
+    centers = [grid.center_line, grid.center_partition]
+    for axis, offsets in enumerate(line_offsets(heads, grid)):
+        if (np.abs(offsets) > STRIP).all():
+            centers[axis] += int(np.median(offsets))
+    return grid._replace(center_line=centers[0], center_partition=centers[1])
+
+
 def probe_lines(heads: np.ndarray, lines: np.ndarray, grid: PhaseEncodeGrid) -> np.ndarray:
     """Return the lines that are worth reading: one of every place, of a volume two strips.
 

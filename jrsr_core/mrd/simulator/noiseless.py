@@ -207,8 +207,9 @@ def _image_of_file(name: str, number: int) -> Tensor:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if not h5py.is_hdf5(path):
+        found = foreign_name(Path(path)) or "no HDF5 file"
         raise SimulationError(
-            f"{path} is {foreign_name(Path(path)) or 'no HDF5 file'}, --image expects an image stack "
-            "(HDF5): `jrsr-train images` makes one of NIfTI volumes"
+            f"image {path} is {found}, expected an image stack (HDF5): "
+            "`jrsr-train images` makes one of NIfTI volumes"
         )
     return load_image(path, int(index) + number)

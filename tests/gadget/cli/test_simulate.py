@@ -1,7 +1,10 @@
 """`jrsr simulate` and `jrsr demo`: scans with a known answer."""
 
+import gzip
+
 import h5py
 import numpy as np
+import PIL.Image
 import pytest
 
 from jrsr_core.metrics.image import psnr
@@ -101,6 +104,42 @@ def test_image_of_a_file(tmp_path, capfd):
     beyond = f"{tmp_path / 'images.h5'}:3"
     outcome = jrsr(capfd, "simulate", "-o", tmp_path / "x.h5", "--image", beyond)
     assert outcome.code != 0 and "slice 3 asked for, the file has 3" in outcome.err
+
+
+def write_stack(path, slices):
+    with h5py.File(path, "w") as file:
+        file["slices"] = slices
+
+
+def nifti(path):
+    path.write_bytes(gzip.compress(b"\0" * 344 + b"n+1\0" + bytes(100)))
+
+
+def picture(path):
+    PIL.Image.new("L", (8, 8)).save(path, "png")
+
+
+def cut_off(path):
+    write_stack(path, np.ones((1, 64, 48)))
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (nifti, " is a NIfTI image (gzip), expected an image stack (HDF5): `jrsr-train"),
+        (picture, " is a PNG picture, expected an image stack (HDF5): `jrsr-train images`"),
+        (lambda path: path.write_text("text"), " is no HDF5 file, expected an image stack"),
+        (cut_off, ": HDF5 cannot read it, the file may be cut off (Unable"),
+        (lambda path: write_stack(path, np.ones((64, 48))), ": 'slices' is (64, 48), expected (n,"),
+    ],
+)
+def test_a_file_that_is_no_image_stack_is_named(write, words, tmp_path, capfd):
+    write(tmp_path / "object")
+    image = tmp_path / "object"
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "s.h5", "--image", f"{image}:0")
+    assert_one_line(outcome, 2, f"{image}{words}")
+    assert list(tmp_path.iterdir()) == [image]
 
 
 @pytest.mark.parametrize(

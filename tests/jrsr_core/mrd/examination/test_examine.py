@@ -109,6 +109,65 @@ def test_a_shifted_peak_that_would_push_lines_out_of_the_matrix_is_told_only():
     )
 
 
+def shifted(lines, line=0, partition=0):
+    """The lines with other counters, as if those of several scans had been numbered on."""
+    moved = copied(lines)
+    moved.heads["idx"]["kspace_encode_step_1"] += line
+    moved.heads["idx"]["kspace_encode_step_2"] += partition
+    return moved
+
+
+@pytest.mark.parametrize("kept", [range(48), range(12, 48)], ids=["whole", "partial Fourier"])
+def test_lines_that_all_lie_outside_the_matrix_are_centred(kept):
+    """The file, and the running scan, as without the shift."""
+    _, _, xml, lines = small_scan(acceleration=2, n_slices=2)
+    places = lines.heads["idx"]["kspace_encode_step_1"]
+    header, lines = parse_header(xml), select(lines, np.flatnonzero(np.isin(places, kept)))
+    right = assembled(header, lines)
+    moved = shifted(lines, 100)
+    images, _ = live(header, in_chunks(moved, 10), "slice")
+    for made in (assembled(header, moved), list(images.values())):
+        for ours, theirs in zip(made, right, strict=True):
+            assert torch.equal(ours.kspace, theirs.kspace) and torch.equal(ours.mask, theirs.mask)
+            assert torch.equal(ours.acs, theirs.acs)
+        assert notes_of(made) == (
+            "k-space centre: the header gives line 24 as centre, the energy peaks at line 124, "
+            "which is used",
+        )
+
+
+@pytest.mark.parametrize("shift", [(100, 0), (0, 50), (100, 50)], ids=str)
+def test_volumes_whose_lines_all_lie_outside_the_matrix_are_centred(shift, tmp_path):
+    request = ScanRequest(
+        protocol="wall-16x", positions=12, matrix="96x80", n_coils=3, acs=12, noise_db=40
+    )
+    header, lines = simulated(request, tmp_path)
+    (right,), (made,) = assembled(header, lines), assembled(header, shifted(lines, *shift))
+    assert torch.equal(made.hybrid, right.hybrid) and torch.equal(made.acs, right.acs)
+    assert len(made.notes) - len(right.notes) == sum(n > 0 for n in shift)
+
+
+def test_lines_outside_the_matrix_without_a_centre_are_declined():
+    _, _, xml, lines = small_scan()
+    lines = shifted(lines, 100)
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(2, len(lines.data), *lines.data[0].shape)).astype(np.float32)
+    lines.data[:] = noise[0] + 1j * noise[1]
+    words = r"^lines 100\.\.147 lie outside the encoded matrix of 48 lines$"
+    with pytest.raises(UnsupportedScan, match=words):
+        assembled(xml, lines)
+
+
+def test_more_lines_than_the_matrix_has_are_left_out_wherever_they_are_counted():
+    """Of 64 lines for a matrix of 48 those about the centre are used, with and without a shift."""
+    xml, lines = scan_of_kspace(coil_kspace((64, 64)), torch.ones(64, 64))
+    header = with_encoding(xml, encoding_matrix=(1, 48, 128), center_line=32)
+    (right,), (made,) = assembled(header, lines), assembled(header, shifted(lines, 100))
+    assert torch.equal(made.kspace, right.kspace)
+    left_out = "lines outside the encoded matrix of 48 lines are left out: 16 lines per image"
+    assert left_out in right.notes and left_out in made.notes
+
+
 @pytest.mark.parametrize(("axis", "name"), [(1, "center_line"), (2, "center_partition")])
 def test_volumes_are_centred_along_both_phase_encodes(axis, name, tmp_path):
     request = ScanRequest(
