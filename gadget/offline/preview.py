@@ -11,7 +11,7 @@ from jrsr_core.spelling import counted
 
 from .recon import ReconRequest
 from .scans import open_scan
-from .targets import is_new_folder, missing_targets
+from .targets import is_new_folder
 
 
 def preview(request: ReconRequest) -> Exit:
@@ -25,7 +25,7 @@ def preview(request: ReconRequest) -> Exit:
     check_model(request.settings)
     targets = request.targets()
     if request.resume:
-        targets = missing_targets(targets, overwrite=request.options.overwrite)
+        targets, _ = request.missing(targets)
     if not is_new_folder(request.output):
         request.check_all(targets)
     codes = []

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from gadget.compute.engine import Engine
+from gadget.compute.maker import makers
 from gadget.compute.model import check_model, make_engine
 from gadget.compute.ray import import_cluster
 from gadget.console import print_line, print_warning, progress
@@ -37,7 +38,6 @@ from .summary import Summary
 from .targets import (
     Targets,
     check_all_targets,
-    kept_fallback_images,
     missing_targets,
     output_folder,
 )
@@ -64,7 +64,7 @@ class ReconRequest:
     dataset
         Group of the file to read; empty for ``dataset``, or the only one.
     resume
-        Make only the files that are missing.
+        Make only the files that are missing; with `overwrite` also those that are out of date.
     cluster
         Address of a Ray cluster, or "local"; empty to compute in this process.
     gpus_per_worker
@@ -100,6 +100,10 @@ class ReconRequest:
             for source in self.sources
         }
 
+    def missing(self, targets: Targets) -> tuple[Targets, bool]:
+        """Return what is left to be made, as `missing_targets`."""
+        return missing_targets(targets, makers(self.settings), overwrite=self.options.overwrite)
+
     def check_all(self, targets: Targets) -> None:
         """Raise, as `check_all_targets`, if one of the targets may not be written."""
         noise, study = self.settings.noise_file, self.options.study
@@ -128,10 +132,9 @@ def reconstruct_files(request: ReconRequest) -> Exit:
     check_model(request.settings)
     targets, codes = request.targets(), list[Exit]()
     if request.resume:
-        left = missing_targets(targets, overwrite=request.options.overwrite)
-        if kept_fallback_images(targets, left):
+        targets, has_fallback = request.missing(targets)
+        if has_fallback:
             codes.append(Exit.FALLBACK)
-        targets = left
     with output_folder(request.output):
         request.check_all(targets)
         with _engine(request) as (get_engine, n_at_once), Sandbox() as sandbox:

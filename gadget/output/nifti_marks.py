@@ -1,5 +1,6 @@
 """What JRSR writes into the headers of its NIfTI files, and reads there to know them again."""
 
+import re
 from pathlib import Path
 
 from .gradients import SUFFIXES
@@ -47,9 +48,23 @@ def is_own_file(path: Path) -> bool:
     return _header_text(path, "descrip").startswith(MARK)
 
 
-def has_fallback_images(path: Path) -> bool:
-    """Tell whether the description of a NIfTI file of JRSR counts fallback images."""
-    return is_own_file(path) and " FALLBACK" in _header_text(path, "descrip")
+def made_by(path: Path) -> tuple[bool, tuple[str, str] | None]:
+    """Return what the description of a NIfTI file of JRSR states, see `description`.
+
+    Returns
+    -------
+    has_fallback, maker
+        Whether it counts fallback images; model and beginning of the hash of its weights, None if
+        it may be cut, names none, or names the model of fallback images alone.
+    """
+    text = _header_text(path, "descrip")
+    mark, *maker = text.partition(", ")[0].split()[:3] or [""]
+    if mark != MARK:
+        return False, None
+    is_cut, is_fallback = len(text) >= MAX_DESCRIPTION, re.search(r"(\d+) of \1 FALLBACK", text)
+    if is_cut or is_fallback or not maker:
+        return " FALLBACK" in text, None
+    return " FALLBACK" in text, (maker[0], maker[1] if len(maker) > 1 else "")
 
 
 def has_own_gradients(path: Path) -> bool:

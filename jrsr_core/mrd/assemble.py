@@ -18,12 +18,13 @@ from jrsr_core.mrd.acs.lines import MIN_LINES
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .accumulate import BrokenCoils, LineReader
-from .averages import AveragedLines, LineSums, sum_averages
+from .averages import AveragedLines, sum_averages
 from .errors import BadSamples, ContradictoryLines, IncompleteImage
 from .geometry import acquisition_stamp, slice_geometry
 from .grid import central_line, check_lines, line_counts
 from .hybrid import read_hybrid
 from .image_notes import image_notes
+from .line_sums import LineSums
 from .lines import LineSource
 from .memory import ScanMemory
 from .noise import make_whitening
@@ -142,8 +143,8 @@ class Assembler:
         BadSamples
             Samples that are not finite; it carries the slice without the lines concerned.
         ContradictoryLines
-            Lines of one place that differ far more than their noise; it carries the slice of the
-            first line of every place.
+            Lines of one place that differ far more than their noise; it carries the slice of one
+            line of every place.
         IncompleteImage
             The measurement broke off; it carries the slice of the lines that are there.
         UnsupportedScan

@@ -9,10 +9,10 @@ is that of the noise data, or at most the power of the weakest place. Of many pl
 the scatter of the weak ones: the noise data may be wrong, and a filter of the raw data leaves
 nearly no noise in the weakest place. Averages that contradict each other are brought to the phase
 of the first one: motion during diffusion encoding changes it, and their sum would cancel. If that
-does not help, only the first line of every place is used. Ours.
+does not help, only the first line of every place is used, of three or more averages that of the one
+which agrees best with the others: the first one may be the one that moved. Ours.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .accumulate import LineReader, LineState, SummedLines, squares
-from .distinct import distinct_rows
-from .encoding import PhaseEncodeGrid
-from .grid import line_offsets, line_places, sample_counts
+from .accumulate import LineState, SummedLines, squares
+from .compared_averages import average_numbers, average_phases, best_average
+from .grid import line_places
+from .line_sums import LineSums
 from .lines import LINES_AT_ONCE, only_calibrates
-from .readout import LineLayout, measured_share
+from .readout import measured_share
 
 LIMIT = 0.0625
 """Share of the power, beyond the noise, that averages may contradict: 1/4 of the amplitude, as an
@@ -44,49 +44,6 @@ MANY = 16
 QUANTILE, ESTIMATED_QUANTILE = 0.1, 0.5
 """Place whose scatter is the least that counts as noise, from 0 (least scatter) to 1, with noise
 data and without. What contradicts scatters with the signal: weak places have little of it."""
-
-CENTRAL = 16
-"""Lines and partitions about k = 0 by which the phases of averages are compared."""
-
-
-@dataclass(frozen=True, eq=False)
-class LineSums:
-    """How the lines of an image are added up.
-
-    Attributes
-    ----------
-    add
-        Adds up the lines of these numbers, each times its factor (None: 1).
-    counts
-        Returns how often samples ``(place, nx)``, or places ``(place, 1)``, were measured by lines
-        with these headers.
-    """
-
-    reader: LineReader
-    lines: np.ndarray
-    layout: LineLayout
-    grid: PhaseEncodeGrid
-    add: Callable[[np.ndarray, Tensor | None], SummedLines]
-    counts: Callable[[np.ndarray], np.ndarray]
-
-    @classmethod
-    def of_samples(
-        cls, reader: LineReader, lines: np.ndarray, layout: LineLayout, grid: PhaseEncodeGrid
-    ) -> "LineSums":
-        """Return the sums of the samples of lines, which no transform changes."""
-        return cls(
-            reader,
-            lines,
-            layout,
-            grid,
-            lambda members, factors: reader.sum(lines[members], grid, layout, factors=factors),
-            lambda heads: sample_counts(heads, grid, layout),
-        )
-
-    @property
-    def heads(self) -> np.ndarray:
-        """Headers of the lines."""
-        return self.reader.source.heads[self.lines]
 
 
 @dataclass(frozen=True)
@@ -148,13 +105,16 @@ def sum_averages(sums: LineSums) -> AveragedLines:
         note = f"averages differ in phase, by up to {degrees:.0f} degrees: the phase is removed"
         return AveragedLines(aligned, f"{scatter} ({note})")
     del aligned
-    first = _first_lines(sums, usable)
-    alone = sums.add(first, None)
+    best = best_average(sums, usable)
+    chosen = _one_line_each(sums, usable, best)
+    alone = sums.add(chosen, None)
     states = np.where(usable, LineState.LEFT_OUT, states)
-    states[first] = alone.states
+    states[chosen] = alone.states
+    use = "the first line of every place is used alone"
+    if best is not None:
+        use = f"average {best + 1}, which agrees best with the others, is used alone"
     return AveragedLines(
-        SummedLines(alone.total, alone.power, states),
-        contradiction=f"{scatter}: the first line of every place is used alone",
+        SummedLines(alone.total, alone.power, states), contradiction=f"{scatter}: {use}"
     )
 
 
@@ -205,53 +165,13 @@ def _energies(total: Tensor, counts: Tensor, rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def average_phases(sums: LineSums, usable: np.ndarray) -> Tensor:
-    """Return the phase of the average of every line against the first one, float64 ``(line,)``.
-
-    It is that of the inner product of their central lines, those that are `usable`.
-    """
-    member = _averages(sums)
-    numbers = np.unique(member[usable])
-    block = sums.grid._replace(ny=min(sums.grid.ny, CENTRAL), nz=min(sums.grid.nz, CENTRAL))
-    phases = torch.zeros(len(member), dtype=torch.float64)
-    first = _central(sums, block, usable & (member == numbers[0]))
-    for number in numbers[1:]:
-        other = _central(sums, block, usable & (member == number))
-        product = (first.conj() * other).sum(dtype=torch.complex128)
-        phases[torch.from_numpy(member == number)] = product.angle()
-    return phases
-
-
-def _central(sums: LineSums, block: PhaseEncodeGrid, chosen: np.ndarray) -> Tensor:
-    return sums.reader.sum(sums.lines[chosen], block, sums.layout).total
-
-
-def _averages(sums: LineSums) -> np.ndarray:
-    """Return the number of the average of every line.
-
-    Where counters name one average only, or more than a place has lines, the lines of each place
-    are numbered in their order.
-    """
-    heads = sums.heads
-    named = distinct_rows([heads["measurement_uid"], heads["idx"]["average"]])
-    places = distinct_rows([*line_offsets(heads, sums.grid)]).member
-    n_lines = np.bincount(places)
-    if 1 < len(named.rows) <= n_lines.max():
-        return named.member
-    order = np.argsort(places, kind="stable")
-    first = np.cumsum(n_lines) - n_lines
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = np.arange(len(order)) - first[places[order]]
-    return numbers
-
-
-def _first_lines(sums: LineSums, usable: np.ndarray) -> np.ndarray:
-    """Return the numbers of one usable line of every place: of the first average that has it.
+def _one_line_each(sums: LineSums, usable: np.ndarray, best: int | None) -> np.ndarray:
+    """Return the numbers of one usable line of every place: of `best`, else the first average.
 
     A line of the image is taken before one that only calibrates.
     """
-    places = line_places(sums.heads, sums.grid)
-    order = np.lexsort((_averages(sums), only_calibrates(sums.heads)))
+    places, averages = line_places(sums.heads, sums.grid), average_numbers(sums)
+    order = np.lexsort((averages, averages != best, only_calibrates(sums.heads)))
     order = order[usable[order]]
     _, first = np.unique(places[order], return_index=True)
     return np.sort(order[first])

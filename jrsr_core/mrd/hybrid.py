@@ -19,9 +19,10 @@ from jrsr_core.calibration.compression import CoilCompressor
 from jrsr_core.physics.fourier import ifft
 
 from .accumulate import LineReader, LineState, SummedLines
-from .averages import AveragedLines, LineSums, sum_averages
+from .averages import AveragedLines, sum_averages
 from .distinct import distinct_rows
 from .grid import line_places, plane_counts
+from .line_sums import LineSums
 from .readout import LineLayout, measured_spans
 
 

@@ -116,7 +116,7 @@ def test_the_weights_of_another_run_are_not_replaced_unasked(run, tmp_path, reci
     assert not (tmp_path / "b").exists(), "refused before the training"
     assert json.loads(card.read_text()) == first
     # The run itself goes on and exports again; its settings have to be its own.
-    assert run(*command, f"out={tmp_path / 'a'}", "loss.pix=7")[0] == 1
+    assert run(*command, f"out={tmp_path / 'a'}", "loss.pix=7")[0] == 2
     assert json.loads(card.read_text()) == first
     assert run(*command, f"out={tmp_path / 'a'}", "steps=2")[0] == 0
     second = json.loads(card.read_text())
@@ -137,7 +137,7 @@ def test_the_figures_on_a_card_are_those_of_its_weights(run, tmp_path, recipe, i
     code, _, err = run("export", tmp_path / "a", "-o", tmp_path / "x", "--rows", rows)
     first = json.loads((tmp_path / "wa" / "jrsr_tiny.json").read_text())["sha256"][:12]
     words = f"{rows}: no row of weights {first}, which go with this card"
-    assert (code, err) == (1, f"jrsr-train: {words}\n")
+    assert (code, err) == (2, f"jrsr-train: {words}\n")
     assert not (tmp_path / "x").exists()
     code, _, err = run("export", tmp_path / "b", "-o", tmp_path / "x", "--rows", rows)
     assert code == 0, err
@@ -185,12 +185,22 @@ def test_a_recipe_that_trains_nothing_exports_nothing(run, tmp_path, fixed_batch
         (("tune", "--data", "x.h5", "--protocol", "brain5x"), "did you mean 'brain-5x'?"),
         (("table", "x.csv", "--format", "html"), "format is 'html', known: markdown, latex"),
         (("figure", "--models", "jrsr", "--data", "x.h5", "--out", "f.jpg"), "figures are .png"),
-        (("prepare", ".", "-o", "x"), "no HDF5, NIfTI or DICOM file in this folder"),
+        (("prepare", "empty", "-o", "x"), "empty: no HDF5, NIfTI or DICOM file in this folder or b"),
         (("fit", "binary.yaml"), "binary.yaml: not a text file, a recipe is YAML"),
         (("fit", RECIPE, "sede=1"), "unknown key 'sede', did you mean 'seed'?"),
         (("fit", RECIPE), "key 'data' is missing (give data=...)"),
         (("prepare", "missing.h5", "-o", "x"), "missing.h5"),
         (("table", "missing.csv"), "missing.csv"),
+        (("table", "binary.csv"), "binary.csv: not a text file, this is no CSV of evaluate"),
+        (("table", "nul.csv"), "nul.csv: no column 'model', this is no CSV of evaluate"),
+        (
+            ("evaluate", "--data", "x.h5", "--models", "cg-sense+sinc", "--out", "binary.csv"),
+            "binary.csv: this is no CSV of evaluate; choose another",
+        ),
+        (
+            ("evaluate", "--data", "x.h5", "--models", "cg-sense+sinc", "--out", "no/r.csv"),
+            "folder no does not exist",
+        ),
         (("export", ".", "-o", "w"), "no config.json"),
         (("export", "a.json", "-o", "w"), "a.json is a card, give --rows"),
         (
@@ -202,6 +212,10 @@ def test_a_recipe_that_trains_nothing_exports_nothing(run, tmp_path, fixed_batch
 def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"\x89HDF\r\n")
+    (tmp_path / "binary.csv").write_bytes(b"\x89HDF\r\n\xff")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nul.csv").write_bytes(b"a\0b\n")
+    write_images(tmp_path / "x.h5", 1, "a")
     code, _, err = run(*arguments)
     assert code == 2
     assert err.count("\n") == 1 and err.startswith("jrsr-train: ")

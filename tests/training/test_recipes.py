@@ -170,6 +170,11 @@ def test_a_recipe_of_the_wall_is_that_of_the_brain_and_runs(name, fixed_batch, t
             "optimizer.batch is 3, not a multiple of 2 processes",
         ),
         ("phases: {psnr: 1.5}", "phases.psnr is 1.5, expected a number from 0 to 1"),
+        (
+            "optimizer: {beta1: 1}",
+            "optimizer.beta1 is 1, expected a number of at least 0 and below 1",
+        ),
+        ("optimizer: {beta2: 1.0}", "optimizer.beta2 is 1.0, expected a number .* and below 1"),
         ("steps: true", "steps is True, expected a whole number"),
         ("start: {recon_from: x}", "start.recon_from needs phases.recon between 0 and 1, got 0"),
         ("patch: {size: 16}", "patch.size is 16, its two margins alone take 16"),

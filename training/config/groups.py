@@ -39,6 +39,7 @@ Size = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[float, BeforeValidator(_number), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+Decay = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)]
 DiscriminatorName = Literal["vgg19", "esrgan", "medsrgan"]
 DiscriminatorNorm = Literal["batch", "group", "spectral", "none"]
 
@@ -83,10 +84,12 @@ class Optimizer(Group):
     learning_rate: Positive = 1e-4
     schedule: Literal["halving", "cosine", "constant"] = "halving"
     warmup_steps: Size = 0  # with `minutes` at most a tenth of the time
-    beta1: Share = 0.9
-    beta2: Share = 0.999
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
     eps: Positive = 1e-8
-    ema: Share = 0.999  # decay of the average per step; with `minutes` at most that of `schedule`
+    # Decay of the average per step, at most that of `schedule.average_decay`: with 1 the average
+    # is over about the last tenth of the steps, so 1 is a sound value, unlike that of a moment.
+    ema: Share = 0.999
 
 
 class Perceptual(Group):

@@ -51,6 +51,11 @@ def _source(path: str, kind: str) -> Source:
     return source
 
 
+def source_of(manifest: Manifest, entry: Entry) -> Source:
+    """Return the source of a scan, opened once per process."""
+    return _source(manifest.paths[entry.source], manifest.sources[entry.source]["kind"])
+
+
 def _fit_image(image: Tensor, limit: int) -> Tensor:
     """Coarser pixels until the longest side is `limit`, then even sizes."""
     if limit and max(image.shape) > limit:
@@ -117,11 +122,18 @@ def _limited(variety: Variety, limit: int) -> Variety:
     return replace(variety, hr_size=(smallest, largest), shapes=shapes)
 
 
+def bring_to_size(data: Tensor, limit: int) -> tuple[Tensor, Shape]:
+    """Return what a source gave in even sizes of at most `limit` (0: any), and its LR matrix.
+
+    It is a magnitude ``(y, x)`` or k-space ``(coil, ky, kx)``.
+    """
+    data = (_fit_kspace if data.is_complex() else _fit_image)(data, limit)
+    return data, lr_shape((data.shape[-2], data.shape[-1]))
+
+
 def _acquire(data: Tensor, acquisition: Acquisition, generator: torch.Generator) -> AcquiredSlice:
     """Acquire the magnitude ``(y, x)`` or the k-space ``(coil, ky, kx)`` of a source."""
-    fit = _fit_kspace if data.is_complex() else _fit_image
-    data = fit(data, acquisition.hr_limit)
-    matrix = lr_shape((data.shape[-2], data.shape[-1]))
+    data, matrix = bring_to_size(data, acquisition.hr_limit)
     protocol = acquisition.fitted(matrix)
     if acquisition.variety is not None:
         variety = _limited(acquisition.variety, acquisition.hr_limit)
@@ -151,9 +163,8 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
         are named.
     """
     acquisition = manifest.acquisition
-    source = _source(manifest.paths[entry.source], manifest.sources[entry.source]["kind"])
     generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
-    data = source.read(entry.slice)
+    data = source_of(manifest, entry).read(entry.slice)
     # A scan that was drawn and cannot be calibrated is drawn again, with other numbers.
     n_draws = N_DRAWS if acquisition.variety is not None else 1
     try:

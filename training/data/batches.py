@@ -1,13 +1,15 @@
 """Batches of scans in an order that depends on seed and step alone.
 
-Scan k of the run (k counts over all batches) is scan `k mod n` of the permutation of epoch
-`k div n`, so a run that continues at a step gets the scans that an uninterrupted one would get.
-With several processes each takes its share of every batch.
+The scans come in a new permutation in every epoch. Those of one size (coils, matrix) form a batch
+as soon as there are enough of them; with a single size these are simply the next scans. The order
+is gone through from its beginning, so a run that continues at a step gets the scans that an
+uninterrupted one would get. With several processes each takes its share of every batch.
 """
 
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from training.config import RunConfig, flat_settings
 from training.config.groups import Scans
 from training.errors import UsageError
 
+from .made import train_sizes
 from .manifest import NAME, Acquisition, Entry, Manifest
 from .packed import PackedBatch, pack
 from .prepare import get_scan, open_folder
@@ -122,14 +125,46 @@ def _check_acquisition(config: RunConfig, manifest: Manifest) -> None:
             raise UsageError(f"{config.data}: prepared with {key} {found}, recipe: {wanted[key]}")
 
 
-def scan_order(step: int, n_scans: int, batch: int, seed: int) -> list[int]:
-    """Return the indices of the scans of one step."""
-    indices = []
-    for k in range(step * batch, (step + 1) * batch):
-        epoch, position = divmod(k, n_scans)
-        order = torch.randperm(n_scans, generator=torch.Generator().manual_seed(seed + epoch))
-        indices.append(int(order[position]))
-    return indices
+def scan_orders(sizes: Sequence[Hashable], batch: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices of the scans of every step, which are of one size; without end."""
+    waiting: dict[Hashable, list[int]] = {}
+    for epoch in count():
+        generator = torch.Generator().manual_seed(seed + epoch)
+        for index in torch.randperm(len(sizes), generator=generator).tolist():
+            group = waiting.setdefault(sizes[index], [])
+            group.append(index)
+            if len(group) == batch:
+                yield waiting.pop(sizes[index])
+
+
+def _batch_sizes(config: RunConfig, folder: Path, manifest: Manifest) -> Sequence[Hashable]:
+    """Return the sizes of the training scans, each with enough scans for a batch.
+
+    Raises
+    ------
+    UsageError
+        Too few scans of a size, or scans whose size is not known before they are made.
+    """
+    batch = config.optimizer.batch
+    if batch == 1:
+        return [None] * len(manifest.split("train"))
+    found = train_sizes(folder, manifest)
+    sizes = [size for size in found if size is not None]
+    given = f"optimizer.batch is {batch}"
+    if len(sizes) < len(found):
+        raise UsageError(
+            f"{config.data}: {len(found) - len(sizes)} of {len(found)} varied scans are not made "
+            f"yet, {given} and needs their sizes: let jrsr-train prepare end, or use "
+            "optimizer.batch=1"
+        )
+    size, n = Counter(sizes).most_common()[-1]
+    if n < batch:
+        shape = (size.n_coils, *size.lr_shape)
+        raise UsageError(
+            f"{config.data}: {n} training scans of {shape} (coil, ky, kx), {given}, and a batch "
+            f"has one size: use optimizer.batch={n}, or images and scans.vary=true"
+        )
+    return sizes
 
 
 def _join(items: list[tuple[str, dict[str, Tensor]]]) -> PackedBatch:
@@ -141,9 +176,9 @@ def train_batches(
 ) -> Generator[PackedBatch]:
     """Yield every batch of prepared scans from step `first` to the last; without end by time."""
     scans, workers = ScanFolder(folder, manifest, manifest.split("train")), config.machine.workers
-    batch, seed = config.optimizer.batch, config.seed
-    steps = count(first) if config.minutes else range(first, config.steps)
-    orders = (scan_order(step, len(scans), batch, seed) for step in steps)
+    sizes = _batch_sizes(config, folder, manifest)
+    orders = scan_orders(sizes, config.optimizer.batch, config.seed)
+    orders = islice(orders, first, None if config.minutes else config.steps)
     yield from load(
         scans,
         workers,

@@ -1,31 +1,54 @@
-"""Reads the CSV that an evaluation continues; refuses one whose rows do not go with new ones."""
+"""Continues the CSV of an evaluation; refuses one whose rows do not go with new ones."""
 
+import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.atomic import append_bytes, check_target, write_bytes
 from training.data.testset import SliceAddress
 from training.errors import UsageError
 
 from .rows import COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, place_of, read_rows
 from .systems import Judged, digest_of
 
+HEADER = (",".join(COLUMNS) + "\r\n").encode()
+
 
 def open_rows(out: Path) -> list[dict]:
-    """Create the file, or return its rows; a row cut short by a crash is dropped."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """Return the rows of the file, if it exists; a row cut short by a crash is dropped.
+
+    Raises
+    ------
+    OSError
+        The file may not be written, or its folder does not exist.
+    UsageError
+        The file is of another kind or version.
+    """
+    check_target(out, overwrite=True)
     content = out.read_bytes() if out.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
-    if not whole:
-        write_bytes(out, (",".join(COLUMNS) + "\r\n").encode(), overwrite=True)
+    if not whole and HEADER.startswith(content):
         return []
-    header = tuple(whole.decode().splitlines()[0].split(","))
+    header = tuple(whole.decode(errors="replace").partition("\n")[0].rstrip("\r").split(","))
     if header != COLUMNS:
+        if "model" not in header:
+            raise UsageError(f"{out}: this is no CSV of evaluate; choose another")
         odd = ", ".join(sorted(set(header) ^ set(COLUMNS))) or "the order"
         raise UsageError(f"{out}: columns are not those of this version ({odd}); choose another")
     if whole != content:
         write_bytes(out, whole, overwrite=True)
     return read_rows(out)
+
+
+def add_row(out: Path, row: dict) -> None:
+    """Append a row to the file, which begins with its first row."""
+    line = io.StringIO(newline="")
+    csv.DictWriter(line, COLUMNS).writerow(row)
+    if out.exists() and out.stat().st_size >= len(HEADER):
+        append_bytes(out, line.getvalue().encode())
+    else:
+        write_bytes(out, HEADER + line.getvalue().encode(), overwrite=True)
 
 
 def check_systems(out: Path, rows: list[dict], systems: dict[str, Judged]) -> None:
@@ -39,7 +62,7 @@ def check_systems(out: Path, rows: list[dict], systems: dict[str, Judged]) -> No
         found["scan"] = (row["scan"], given)
         for what, (was, now) in found.items():
             if was != now:
-                raise ValueError(
+                raise UsageError(
                     f"{out}: rows of {row['model']} have {what} {was or 'none'}, "
                     f"the system has {now or 'none'}; choose another file"
                 )
@@ -51,7 +74,7 @@ def check_slices(out: Path, rows: list[dict], slices: list[SliceAddress]) -> Non
     for address in slices:
         was = known.setdefault(address.place, address.sha256)
         if was != address.sha256:
-            raise ValueError(
+            raise UsageError(
                 f"{out}: slice {address.index} of {address.file} has pixels {was}, "
                 f"that of {address.path} has {address.sha256}; choose another file"
             )

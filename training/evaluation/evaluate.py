@@ -6,8 +6,6 @@ or rescaled. SqueezeNet distance and LPIPS need the weights of their networks as
 without them their columns are empty.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jrsr_core.atomic import append_bytes
 from jrsr_core.calibration.calibrate import CalibratedSlice, calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import ReconImage
@@ -35,9 +32,9 @@ from training.data.testset import (
 from training.errors import UsageError, as_usage
 
 from .commit import current_commit
-from .earlier_rows import check_distances, check_slices, check_systems, open_rows
+from .earlier_rows import add_row, check_distances, check_slices, check_systems, open_rows
 from .other_images import OtherImages, read_folders
-from .rows import COLUMNS, FULLY_SAMPLED, UNDERSAMPLED, UPPER_REFERENCE, Place, place_of
+from .rows import FULLY_SAMPLED, UNDERSAMPLED, UPPER_REFERENCE, Place, place_of
 from .systems import Judged, System, digest_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -204,11 +201,5 @@ class Evaluation:
                         warm.add(label)
                     row = evaluate_slice(label, system, test, self.distances, measured)
                 row |= {"protocol": self.protocol, "commit": commit}
-                append_bytes(self.out, _as_line(row))
+                add_row(self.out, row)
                 yield row
-
-
-def _as_line(row: dict) -> bytes:
-    line = io.StringIO(newline="")
-    csv.DictWriter(line, COLUMNS).writerow(row)
-    return line.getvalue().encode()

@@ -19,6 +19,7 @@ from training.data.listing import KSPACE
 from training.data.made import made_sizes
 from training.data.manifest import NAME, Manifest
 from training.data.ranges import without_neutral
+from training.errors import UsageError
 from training.runs.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.runs.log import read_log
 from training.runs.record import RUN_ID, read_record
@@ -96,7 +97,7 @@ def metrics_of(rows: Path, weights_sha256: str) -> dict[str, Any]:
         found = {k: round(entry[k][0], n) for k, n in CARD_DIGITS.items() if entry[k] is not None}
         figures.setdefault(entry["protocol"], {})[name] = {"slices": entry["slices"]} | found
     if not figures:
-        raise ValueError(f"{rows}: no row of weights {wanted}, which go with this card")
+        raise UsageError(f"{rows}: no row of weights {wanted}, which go with this card")
     return figures
 
 

@@ -31,15 +31,18 @@ def read_rows(path: Path) -> list[dict]:
 
     Raises
     ------
-    ValueError
+    UsageError
         Not such a CSV.
     """
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        for column in ("model", "protocol", "slice", "psnr"):
-            if column not in (reader.fieldnames or ()):
-                raise UsageError(f"{path}: no column {column!r}, this is no CSV of evaluate")
-        return [dict.fromkeys(COLUMNS, "") | row for row in reader]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            for column in ("model", "protocol", "slice", "psnr"):
+                if column not in (reader.fieldnames or ()):
+                    raise UsageError(f"{path}: no column {column!r}, this is no CSV of evaluate")
+            return [dict.fromkeys(COLUMNS, "") | row for row in reader]
+    except (UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{path}: not a text file, this is no CSV of evaluate") from None
 
 
 def is_reference(row: dict) -> bool:

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 from training.config import RunConfig, flat_settings
 from training.config.keys import DEFAULTS
+from training.errors import UsageError
 
 from .checkpoint import NAME as CHECKPOINT
-from .checkpoint import CheckpointError
 from .initial_weights import SOURCES, weights_sha256
 from .record import DATA_STEP, recorded_data_step
 from .record import NAME as RECORD
@@ -33,8 +33,8 @@ CHECKED_OTHERWISE = (
 
 
 def refuse(out: Path, key: str, before: object, now: object) -> NoReturn:
-    """Raise `CheckpointError`: a run in `out` has one value of a setting, the recipe another."""
-    raise CheckpointError(
+    """Raise `UsageError`: a run in `out` has one value of a setting, the recipe another."""
+    raise UsageError(
         f"{out}: holds a run with {key} {_shown(before)}, the recipe says {_shown(now)}; "
         f"use another folder (out=...) or the same {key}"
     )
@@ -53,13 +53,13 @@ def holds_run(out: Path) -> bool:
 
     Raises
     ------
-    CheckpointError
+    UsageError
         A checkpoint without the record of its settings.
     """
     if not (out / CHECKPOINT).exists():
         return False
     if not (out / RECORD).exists():
-        raise CheckpointError(
+        raise UsageError(
             f"{out}: holds {CHECKPOINT} without {RECORD}, so its settings are unknown; "
             "use another folder (out=...)"
         )
@@ -71,7 +71,7 @@ def check_settings(out: Path, record: dict[str, Any], config: RunConfig) -> None
 
     Raises
     ------
-    CheckpointError
+    UsageError
         A setting that makes the weights differs.
     """
     for key, now in flat_settings(config).items():
@@ -102,7 +102,7 @@ def check_perceptual(out: Path, record: dict[str, Any], used: dict[str, Any] | N
 
     Raises
     ------
-    CheckpointError
+    UsageError
         The recorded network differs.
     """
     before, now = (_network(facts) for facts in (record.get("perceptual_used", used), used))
@@ -125,7 +125,7 @@ def check_run(
 
     Raises
     ------
-    CheckpointError
+    UsageError
         One of both differs.
     """
     # None: left to the preset by an older version. An empty `data_step`: the model has no Rec.

@@ -5,6 +5,7 @@ step therefore stay tensors until they are needed, and then come in one transfer
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +14,17 @@ from jrsr_core.models.interfaces import ModelOutput
 
 from .checkpoint import RunState
 from .fixed_points import running_residual
+from .parallel import reduce_numbers
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PARTS = ("data", "forward", "losses", "backward", "optimizer")
 """Laps that make up a step; `rec`, `sr` and `consistency` are parts of `forward`."""
+
+
+OF_WORST = ("residual", "iterations")
+"""Figures of a batch that are those of its slowest scan; all others are means over its scans."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,15 @@ class StepFigures:
         numbers = iter(torch.stack(flat).tolist())
         for step in steps:
             _add(state, step, {name: next(numbers) for name in step.names})
+
+
+def of_whole_batches(fabric: "Fabric", state: RunState) -> None:
+    """Replace the figures of the share of this process by those of all shares, in every process."""
+    for how, is_of_worst in (("mean", False), ("max", True)):
+        names = sorted(name for name in state.sums if (name in OF_WORST) == is_of_worst)
+        sums = reduce_numbers(fabric, [state.sums[name] for name in names], how)
+        state.sums |= dict(zip(names, sums, strict=True))
+    (state.residual,) = reduce_numbers(fabric, [state.residual], "max")
 
 
 def _add(state: RunState, step: _Step, values: dict[str, float]) -> None:

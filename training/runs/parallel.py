@@ -81,6 +81,18 @@ def average_statistics(fabric: "Fabric", module: nn.Module) -> None:
         _average(fabric, [b for b in module.buffers() if b.is_floating_point()])
 
 
+def reduce_numbers(fabric: "Fabric", numbers: list[float], how: str) -> list[float]:
+    """Return in every process the "mean" or the "max" of each number over the processes."""
+    if fabric.world_size == 1 or not numbers:
+        return numbers
+    # float64, so that sums of many steps keep their digits.
+    flat = torch.tensor(numbers, dtype=torch.float64, device=fabric.device)
+    reduced = fabric.all_reduce(flat, reduce_op=how)
+    if not isinstance(reduced, Tensor):
+        raise TypeError(f"Fabric reduced a tensor to {type(reduced).__name__}")
+    return reduced.tolist()
+
+
 def any_process(fabric: "Fabric", here: bool) -> bool:
     """Return in every process whether `here` is true in at least one of them."""
     if fabric.world_size == 1:

@@ -35,7 +35,7 @@ from .budget import Budget, Stopwatch, Validations
 from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
 from .feed import Feed
-from .figures import StepFigures
+from .figures import StepFigures, of_whole_batches
 from .fixed_points import FixedPoints, set_iterations
 from .generator import run_generator, select_trainable
 from .initial_weights import recorded_start, start_facts
@@ -259,8 +259,9 @@ class Run:
             self._give_up()
 
     def _write_row(self) -> None:
-        """Log the steps since the last row."""
+        """Log the steps since the last row, with the shares of all processes."""
         self._read_figures()
+        of_whole_batches(self.fabric, self.state)
         self.state.elapsed = self.budget.elapsed
         row = take_row(self.state, self.config, self.phase.name, self.rate)
         if self.log is not None:

@@ -5,14 +5,7 @@ from collections.abc import Sequence
 import ismrmrd.xsd as xsd
 import numpy as np
 
-from .arrays import (
-    array_encoding,
-    array_lines,
-    notes_on_center,
-    ordered,
-    readout_notes,
-    stated_geometry,
-)
+from .arrays import array_encoding, array_lines, array_notes, ordered, stated_geometry
 from .header import conditions_element, encoding_element, header_text, system_element
 from .memory import check_memory
 from .scan import ImportedScan, Stated
@@ -30,7 +23,7 @@ def array_scan(array: np.ndarray, axes: Sequence[str], stated: Stated) -> Import
     check_memory(view.size * np.dtype(np.complex64).itemsize)
     geometry, notes = stated_geometry(stated, view.shape[5])
     lines = array_lines(view, geometry)
-    notes += readout_notes(lines) + notes_on_center(view)
+    notes += array_notes(view, lines)
     document = xsd.ismrmrdHeader(
         acquisitionSystemInformation=system_element(view.shape[-2], stated.field),
         experimentalConditions=conditions_element(stated.field),

@@ -161,21 +161,12 @@ def array_lines(array: np.ndarray, geometry: Geometry) -> LineList:
     return LineList(heads, ArrayLines(array, places))
 
 
-def readout_notes(lines: LineList) -> list[str]:
-    """Return a sentence about the ends of the readout that were not measured, if there are any."""
+def array_notes(array: np.ndarray, lines: LineList) -> list[str]:
+    """Return sentences about ends of the readout that were not measured, and about k = 0."""
     head = lines.heads[0]
     before, after = (int(head[name]) for name in ("discard_pre", "discard_post"))
-    return list(note_on_ends("x", before, after, int(head["number_of_samples"])))
-
-
-def notes_on_center(array: np.ndarray) -> list[str]:
-    """Return a sentence about every axis along which the middle frame peaks far from n // 2."""
-    frame = array[tuple(n // 2 for n in array.shape[: len(FRAME_COUNTERS)])]
-    with np.errstate(over="ignore"):
-        energy = [
-            np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)
-        ]
-    return list(center_notes(np.stack(energy), ("z", "y", "x")))
+    ends = note_on_ends("x", before, after, int(head["number_of_samples"]))
+    return [*ends, *_notes_on_center(array)]
 
 
 def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:
@@ -205,6 +196,16 @@ def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
         columns |= is_there.any((0, 1))
         places += [(*frame, int(z), int(y)) for z, y in np.argwhere(is_there.any(-1))]
     return np.array(places, np.int64).reshape(-1, len(AXES) - 2), measured_part(columns)
+
+
+def _notes_on_center(array: np.ndarray) -> list[str]:
+    """Return a sentence about every axis along which the middle frame peaks far from n // 2."""
+    frame = array[tuple(n // 2 for n in array.shape[: len(FRAME_COUNTERS)])]
+    with np.errstate(over="ignore"):
+        energy = [
+            np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)
+        ]
+    return list(center_notes(np.stack(energy), ("z", "y", "x")))
 
 
 def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:

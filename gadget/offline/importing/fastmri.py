@@ -20,7 +20,7 @@ from jrsr_core.mrd.files.hdf5 import one_text, open_file, reading
 from jrsr_core.mrd.files.links import check_group
 from jrsr_core.mrd.header import parse_header
 
-from .arrays import array_encoding, array_lines, ordered, readout_notes, stated_geometry
+from .arrays import array_encoding, array_lines, array_notes, ordered, stated_geometry
 from .header import encoding_element, header_text, read_header
 from .memory import check_memory
 from .scan import ImportedScan, Stated
@@ -53,7 +53,7 @@ def read_fastmri(path: Path, stated: Stated) -> ImportedScan:
     )
     geometry, notes = stated_geometry(sized, view.shape[5])
     lines = array_lines(view, geometry)
-    notes += readout_notes(lines)
+    notes += array_notes(view, lines)
     facts = array_encoding(view, lines, geometry)
     _, n_recon, _ = encoding.recon_matrix
     facts = replace(

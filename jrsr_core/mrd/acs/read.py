@@ -21,8 +21,9 @@ from torch import Tensor
 from jrsr_core.acs import MAX_LINES, Block, find_acs
 from jrsr_core.data import Vector
 from jrsr_core.mrd.accumulate import LineReader, SummedLines
-from jrsr_core.mrd.averages import LineSums, sum_averages
+from jrsr_core.mrd.averages import sum_averages
 from jrsr_core.mrd.grid import sample_counts
+from jrsr_core.mrd.line_sums import LineSums
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad
 

@@ -1,13 +1,15 @@
 """`--resume`: makes the files that are missing, leaves the complete ones, names both."""
 
 import itertools
+import os
 import shutil
 
 import numpy as np
 import pytest
 
+from jrsr_core.weights.find import system_cards
 from tests.gadget.output.test_diffusion import header, images, write_nifti
-from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
+from tests.helpers.commands import FAST, NO_WEIGHTS, assert_one_line, jrsr, write_small_scan
 
 FORMATS = {"mrd": "_jrsr.h5", "dicom": "_jrsr_dicom", "png": "_jrsr.png"}
 
@@ -157,3 +159,87 @@ def test_a_finished_output_that_cannot_be_read_is_named(tmp_path, capfd):
     (tmp_path / "a_jrsr.h5").write_bytes(b"no HDF5")
     outcome = jrsr(capfd, "recon", tmp_path / "a.h5", *FAST, "--resume")
     assert outcome.code == 0 and "a_jrsr.h5: warning: not known if it holds" in outcome.err
+
+
+EVERY = ("mrd", "dicom", "enhanced", "nifti", "report", "png")
+STATED = EVERY[:4]
+SMALL = ("--set", "kernel_width=4")
+
+
+def finished(folder, capfd, *options):
+    """A scan, and the command that has made its images in every format by CG-SENSE."""
+    pytest.importorskip("nibabel")
+    scan = folder / "a.h5"
+    write_small_scan(scan)
+    command = ("recon", scan, "-o", folder / "out", "--format", ",".join(EVERY), *SMALL)
+    assert jrsr(capfd, *command, *(options or NO_WEIGHTS)).code == 0
+    return scan, command
+
+
+def contents(path):
+    """The bytes of the files of every output."""
+    return {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def warned_of(outcome):
+    """The endings of the outputs that warnings name."""
+    lines = outcome.err.splitlines()
+    return {line.partition("a_jrsr")[2].partition(": ")[0] for line in lines if "a_jrsr" in line}
+
+
+ENDS = {"_dicom", "_enhanced", ".h5", ".nii.gz", ".html", ".png"}
+
+
+def test_outputs_of_another_model_are_named_and_made_again_on_demand(tmp_path, capfd):
+    """Picture and report state no model: they were made together with the files beside them."""
+    _, command = finished(tmp_path, capfd)
+    before = contents(tmp_path / "out")
+    other = (*command, "--model", "jrsr", "--resume")
+    outcome = jrsr(capfd, *other)
+    assert outcome.code == 0 and contents(tmp_path / "out") == before
+    assert warned_of(outcome) == ENDS and len(outcome.err.splitlines()) == len(ENDS)
+    (card,) = system_cards("jrsr")
+    end = f"made by cg-sense+sinc, the model is jrsr (weights {card.sha256[:12]}): "
+    assert outcome.err.count(f"{end}--overwrite makes it again\n") == len(ENDS)
+    assert outcome.err.count("it was made") == len(STATED)
+    assert jrsr(capfd, *other, "--overwrite").code == 0
+    after = contents(tmp_path / "out")
+    assert not any(after.get(file) == content for file, content in before.items())
+    assert jrsr(capfd, *other).err == ""
+
+
+def test_outputs_of_other_weights_are_named(tmp_path, capfd):
+    _, command = finished(tmp_path, capfd, "--model", "jrsr")
+    outcome = jrsr(capfd, *command, "--model", "jrsr@wall-16x", "--resume")
+    assert outcome.code == 0 and warned_of(outcome) == ENDS
+    old, new = (card.sha256[:12] for s in ("jrsr", "jrsr@wall-16x") for card in system_cards(s))
+    words = f"made by jrsr (weights {old}), the model is jrsr (weights {new})"
+    assert outcome.err.count(words) == len(ENDS)
+
+
+def test_only_the_outputs_that_are_older_than_their_scan_are_made_again(tmp_path, capfd):
+    scan, command = finished(tmp_path, capfd)
+    command = (*command, *NO_WEIGHTS, "--resume")
+    assert jrsr(capfd, *command).err == ""
+    second = 1_000_000_000
+    for file in contents(tmp_path / "out"):
+        is_old = file.suffix in (".png", ".dcm")
+        now = scan.stat().st_mtime_ns + (-second if is_old else second)
+        os.utime(file, ns=(now, now))
+    outcome = jrsr(capfd, *command)
+    old = {"_dicom", "_enhanced", ".png"}
+    assert outcome.code == 0 and warned_of(outcome) == old
+    assert outcome.err.count("it is older than a.h5: --overwrite makes it again\n") == len(old)
+    outcome = jrsr(capfd, *command, "--overwrite")
+    assert "a.h5: mrd, nifti, report exists, making dicom, enhanced, png" in outcome.out
+    assert jrsr(capfd, *command).err == ""
+
+
+def test_what_is_left_of_another_model_is_named_beside_what_is_missing(tmp_path, capfd):
+    """A picture alone is judged by its time."""
+    _, command = finished(tmp_path, capfd)
+    remove(tmp_path / "out" / "a_jrsr.h5")
+    outcome = jrsr(capfd, *command, "--model", "jrsr", "--resume")
+    assert outcome.code == 0 and warned_of(outcome) == ENDS - {".h5"}
+    picture = ("recon", command[1], "-o", tmp_path / "out", "--format", "png", *SMALL)
+    assert jrsr(capfd, *picture, "--model", "jrsr", "--resume").err == ""

@@ -8,6 +8,7 @@ import pytest
 
 from gadget.output.formats import is_finished, missing_files
 from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti_marks import made_by
 from gadget.output.options import OutputOptions
 from tests.gadget.output.test_diffusion import header, images, write_nifti
 from tests.helpers.other_images import an_image
@@ -131,3 +132,20 @@ def test_planes_of_a_fallback_volume_are_counted(tmp_path):
     volume = an_image(shape=(40, 6, 8), meta=FALLBACK)
     write_nifti(tmp_path / "a.nii.gz", [volume], PLAIN)
     assert descrip(tmp_path / "a.nii.gz") == "JRSR cg-sense+sinc, 40 of 40 FALLBACK planes"
+
+
+@pytest.mark.parametrize(
+    ("metas", "expected"),
+    [
+        ([NETWORK] * 3, (False, ("jrsr-dc", HASH[:12]))),
+        ([FALLBACK, NETWORK], (True, ("jrsr-dc", HASH[:12]))),
+        ([FALLBACK] * 11, (True, None)),
+        ([{"JRSR_model": "cg-sense+sinc"}], (False, ("cg-sense+sinc", ""))),
+        ([NETWORK | {"JRSR_model": 90 * "x"}], (False, None)),
+        ([{}], (False, None)),
+    ],
+)
+def test_the_description_is_read_again(tmp_path, metas, expected):
+    """A fallback image is not by the model of the run, and a cut name is none."""
+    write_nifti(tmp_path / "a.nii.gz", slices(metas), PLAIN)
+    assert made_by(tmp_path / "a.nii.gz") == expected

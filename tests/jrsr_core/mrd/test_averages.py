@@ -160,6 +160,52 @@ def test_two_scans_in_one_group_are_no_average():
     )
 
 
+def mirrored(kspace):
+    return kspace.flip(-1)
+
+
+def moved(kspace):
+    """By a quarter of the field of view along the phase encode."""
+    return kspace * torch.tensor([1, 1j, -1, -1j]).repeat(12)[:, None]
+
+
+def faint(kspace):
+    return 1e-3 * kspace.flip(-2)
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.02])
+@pytest.mark.parametrize("change", [mirrored, moved, faint])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_the_fallback_is_an_average_that_agrees_with_another(bad, change, noise_std):
+    """Of three averages one is another object, moved, or a dummy; phases differ besides."""
+    clean = coil_kspace()
+    generator = torch.Generator().manual_seed(1)
+    kspace = torch.stack([clean, clean * 1j, -clean])
+    kspace[bad] = change(clean)
+    kspace += noise_std * torch.randn(kspace.shape, dtype=kspace.dtype, generator=generator)
+    used = 1 if bad == 0 else 0
+    words = "first line of every place" if used == 0 else "average 2, which agrees best with the"
+    with pytest.raises(ContradictoryLines, match=words) as caught:
+        assembled(*scan_of_kspace(kspace, FULL))
+    rest = caught.value.rest
+    close(rest.kspace, kspace[used, 0])
+    close(rest.acs, kspace[used, 0][:, 4:44])
+
+
+def test_a_better_average_that_lacks_lines_does_not_stand_for_the_others():
+    """Averages 2 and 3 measured the central lines only: the image would be of both objects."""
+    _, _, xml, lines = small_scan()
+    parts = [lines]
+    for number in (1, 2):
+        part = copied(select(lines, np.arange(16, 32)))
+        part.heads["idx"]["average"] = number
+        part.data[:] = [line[:, ::-1].copy() for line in part.data]
+        parts.append(part)
+    with pytest.raises(ContradictoryLines, match="the first line of every place") as caught:
+        assembled(xml, joined(*parts))
+    close(caught.value.rest.kspace, coil_kspace()[0])
+
+
 @pytest.mark.parametrize(("row", "is_central"), [(24, True), (46, False)])
 def test_one_line_measured_again_with_other_content(row, is_central):
     """It spoils the image in the centre of k-space only."""
@@ -205,5 +251,14 @@ def test_volumes_of_other_content_are_no_average():
     half = len(lines.data) // 2
     lines.data[half:] = [line[:, ::-1].copy() for line in lines.data[half:]]
     with pytest.raises(ContradictoryLines) as caught:
+        assembled(xml, lines, n_virtual_coils=8)
+    close(caught.value.rest.hybrid, expected)
+
+
+def test_of_three_volumes_the_first_one_may_be_the_wrong_one():
+    xml, lines, expected = volumes(1, 1, 1)
+    third = len(lines.data) // 3
+    lines.data[:third] = [line[:, ::-1].copy() for line in lines.data[:third]]
+    with pytest.raises(ContradictoryLines, match="average 2, which agrees best") as caught:
         assembled(xml, lines, n_virtual_coils=8)
     close(caught.value.rest.hybrid, expected)

@@ -20,6 +20,7 @@ from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
 from training.data.sources.base import own_split
 from training.data.sources.volumes import read_nifti
+from training.data.stacks import find_volumes
 from training.errors import UsageError
 
 
@@ -330,6 +331,62 @@ def test_folder_stands_for_its_files(tmp_path):
         ("a_train.h5", "train"),
         ("b_val.h5", "val"),
     ]
+
+
+def test_a_folder_is_searched_with_its_subfolders(tmp_path):
+    volume = nifti_bytes(np.ones((4, 4, 4)))
+    names = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii", "x_T2w.nii"]
+    hidden = [".git/annex/k_T1w.nii", "sub-01/anat/._sub-01_T1w.nii.gz"]
+    for name in names + hidden:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(volume) if name.endswith("gz") else volume)
+    write_images(tmp_path / "sub-02" / "stack.h5")
+    for folder in ("b", "a/deep"):
+        (tmp_path / "dicom" / folder).mkdir(parents=True)
+        write_dicom(tmp_path / "dicom" / folder, np.ones((2, 20, 30), int))
+    sources = find_sources([tmp_path])
+    found = [source.path.relative_to(tmp_path).as_posix() for source in sources]
+    assert found == [*names[:2], "sub-02/stack.h5", names[2], "dicom/a/deep", "dicom/b"]
+    assert [source.subjects[0] for source in sources[:2]] == ["sub-01", "sub-02"]
+    # `jrsr-train images` finds the same volumes.
+    volumes = [v.path.relative_to(tmp_path).as_posix() for v in find_volumes([tmp_path])]
+    assert volumes == names
+
+
+def test_a_file_that_a_link_misses_is_named(tmp_path):
+    (tmp_path / "sub-01_T1w.nii.gz").symlink_to(tmp_path / ".git" / "annex" / "gone")
+    with pytest.raises((SourceError, OSError), match=r"sub-01_T1w\.nii\.gz"):
+        find_sources([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.png",
+            b"\x89PNG\r\n",
+            "a.png: it is a PNG picture; images are read from the data set 's",
+        ),
+        (
+            "a.jpg",
+            b"\xff\xd8\xff",
+            "a.jpg: it is a JPEG picture; images are read from the data set",
+        ),
+        (
+            "a.dcm",
+            bytes(128) + b"DICM",
+            "a.dcm: it is a DICOM image; known are HDF5, NIfTI and fold",
+        ),
+        ("a.h5", b"\x89PNG\r\n", "a.h5: not an HDF5 file, but a PNG picture"),
+    ],
+)
+def test_a_foreign_file_is_not_refused_for_a_lack_of_raw_data(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((SourceError, UsageError)) as caught:
+        open_source(tmp_path / name)
+    assert str(caught.value).startswith(message)
+    assert "raw data" not in str(caught.value) and "k-space" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

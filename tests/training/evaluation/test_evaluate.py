@@ -16,7 +16,9 @@ from tests.helpers.paths import ROOT
 from training.data.sources import open_source
 from training.data.testset import find_slices, read_slice, scan_slice
 from training.errors import UsageError
-from training.evaluation.evaluate import COLUMNS, UPPER_REFERENCE, Evaluation
+from training.evaluation import evaluate
+from training.evaluation.earlier_rows import HEADER
+from training.evaluation.evaluate import UPPER_REFERENCE, Evaluation
 from training.evaluation.figures import (
     Panel,
     check_figure,
@@ -33,7 +35,7 @@ from training.evaluation.paper import (
     published_systems,
     table_number,
 )
-from training.evaluation.rows import read_rows, summarise
+from training.evaluation.rows import COLUMNS, read_rows, summarise
 from training.evaluation.tables import (
     PAPER_HEADING,
     compare_systems,
@@ -255,7 +257,7 @@ def test_rows_of_other_weights_or_columns_are_not_mixed(data, tmp_path):
         save_weights(build_model("sr", preset="tiny"), folder, "sr", "tiny")
     out = tmp_path / "rows.csv"
     list(Evaluation([f"sr={tmp_path / '1' / 'sr_tiny.json'}"], "brain-5x", data, out, 1))
-    with pytest.raises(ValueError, match=r"rows of sr have weights \w+, the system has \w+"):
+    with pytest.raises(UsageError, match=r"rows of sr have weights \w+, the system has \w+"):
         Evaluation([f"sr={tmp_path / '2' / 'sr_tiny.json'}"], "brain-5x", data, out, 1)
     out.write_text("model,psnr\n")
     with pytest.raises(ValueError, match="columns are not those of this version"):
@@ -271,10 +273,40 @@ def test_rows_of_another_file_of_the_same_name_are_not_taken_for_done(data, tmp_
     moved.write_bytes((data / "a.h5").read_bytes())
     assert len(Evaluation(models, "brain-5x", moved, out)) == 0
     with pytest.raises(
-        ValueError, match=r"slice 0 of a has pixels \w+, that of .* has \w+"
+        UsageError, match=r"slice 0 of a has pixels \w+, that of .* has \w+"
     ) as caught:
         Evaluation(models, "brain-5x", other, out)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", [None, b"", b"model,sc", HEADER], ids=str)
+def test_the_file_begins_with_its_first_row(data, tmp_path, before, monkeypatch):
+    out, models = tmp_path / "rows.csv", ["zero-filled+sinc"]
+    if before is not None:
+        out.write_bytes(before)
+
+    def fails(*_):
+        raise ValueError("no image")
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="no image"):
+        patch.setattr(evaluate, "evaluate_slice", fails)
+        list(Evaluation(models, "brain-5x", data / "a.h5", out, 2))
+    assert (out.read_bytes() if out.exists() else None) == before
+    list(Evaluation(models, "brain-5x", data / "a.h5", out, 2))
+    assert out.read_bytes().startswith(HEADER) and len(rows_of(out)) == 2
+
+
+def test_no_folder_is_made_and_no_other_file_replaced(data, tmp_path):
+    judged = (["zero-filled+sinc"], "brain-5x", data / "a.h5")
+    with pytest.raises(FileNotFoundError, match="none does not exist"):
+        Evaluation(*judged, tmp_path / "none" / "rows.csv", 1)
+    assert not list(tmp_path.iterdir())
+    for content in (b"notes", b"\xff\n"):
+        other = tmp_path / "other"
+        other.write_bytes(content)
+        with pytest.raises(UsageError, match="other: this is no CSV of evaluate; choose another"):
+            Evaluation(*judged, other, 1)
+        assert other.read_bytes() == content
 
 
 def test_the_bound_is_the_bound_under_any_name(data, tmp_path):

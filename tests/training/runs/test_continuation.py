@@ -10,9 +10,10 @@ from jrsr_core.weights.card import WeightsCard
 from tests.training.conftest import changed, tiny
 from training.config import KEYS
 from training.config.keys import DEFAULTS
+from training.errors import UsageError
 from training.evaluation.export import export
 from training.runs import fit
-from training.runs.checkpoint import CheckpointError, part, read_checkpoint
+from training.runs.checkpoint import part, read_checkpoint
 from training.runs.continuation import CHECKED_OTHERWISE, FREE, check_perceptual, check_settings
 
 OTHER = [
@@ -45,7 +46,7 @@ def test_other_settings_are_refused_and_nothing_changes(done, key, now, before, 
     config, tensors = done
     recorded = record_of(config)
     words = f"{config.out}: holds a run with {key} {before}, the recipe says {now}; use another "
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(UsageError) as caught:
         fit(changed(config, steps=steps, **{key: now}))
     assert str(caught.value) == f"{words}folder (out=...) or the same {key}"
     assert record_of(config) == recorded
@@ -61,7 +62,7 @@ def test_every_setting_is_free_or_compared(done):
     compared = [k for k in KEYS if not k.startswith(names)]
     assert {"loss.adv", "patch.size", "optimizer.ema", "model", "loop"} <= set(compared)
     for key in compared:
-        with pytest.raises(CheckpointError, match=f"run with {key} other, "):
+        with pytest.raises(UsageError, match=f"run with {key} other, "):
             check_settings(config.out, record | {key: "other"}, config)
 
 
@@ -71,7 +72,7 @@ def test_a_record_without_a_newer_setting_had_its_default(done):
     for key in ("loss.buddy", "patch.size", "loss.perceptual.layers"):
         assert DEFAULTS[key] == record.pop(key)
     check_settings(config.out, record, config)
-    with pytest.raises(CheckpointError, match=r"run with loss.buddy 0.0, the recipe says 0.5;"):
+    with pytest.raises(UsageError, match=r"run with loss.buddy 0.0, the recipe says 0.5;"):
         check_settings(config.out, record, changed(config, loss__buddy=0.5))
 
 
@@ -102,7 +103,7 @@ def test_other_weights_to_start_from_are_refused(scans, tmp_path):
     fit(changed(a, steps=2))
     other = export(tmp_path / "a", tmp_path / "other")
     for now, said in ((str(other), str(other)), ("", "none")):
-        with pytest.raises(CheckpointError) as caught:
+        with pytest.raises(UsageError) as caught:
             fit(changed(b, steps=3, start__init=now))
         assert f"start.init {tmp_path / 'moved'}" in str(caught.value)
         assert f"the recipe says {said}; " in str(caught.value)
@@ -115,7 +116,7 @@ def test_the_network_of_the_perceptual_loss_stays(done):
     check_perceptual(config.out, {}, vgg)
     fallback = {"wanted": "vgg19", "used": "gradient", "fallback": True}
     words = r"file gradient, the recipe says vgg19 \(abababababab\); use another folder"
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(UsageError, match=words):
         check_perceptual(config.out, {"perceptual_used": fallback}, vgg)
 
 
@@ -123,7 +124,7 @@ def test_a_checkpoint_without_its_record_is_refused(scans, tmp_path):
     config = tiny(scans, tmp_path / "run", steps=1)
     fit(config)
     (tmp_path / "run" / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"without config.json, so its settings are unknown"):
+    with pytest.raises(UsageError, match=r"without config.json, so its settings are unknown"):
         fit(changed(config, steps=2))
     assert part(read_checkpoint(tmp_path / "run")[0], "model")
 

@@ -28,7 +28,7 @@ from training.data.batches import validation_scans
 from training.data.manifest import Acquisition, Manifest
 from training.data.prepare import open_folder
 from training.data.scans import TrainingScan
-from training.errors import TrainingDiverged
+from training.errors import TrainingDiverged, UsageError
 from training.evaluation.export import export
 from training.runs import adversarial, fit, supervised
 from training.runs.checkpoint import CheckpointError, part, read_checkpoint
@@ -296,7 +296,7 @@ def test_what_cannot_run_is_refused_in_one_line(scans, tmp_path, changes, messag
 
 def test_a_folder_of_another_run_is_refused(scans, tmp_path):
     fit(tiny(scans, tmp_path / "a", steps=1))
-    with pytest.raises(CheckpointError, match="run with model jrsr, the recipe says jrsr-dc"):
+    with pytest.raises(UsageError, match="run with model jrsr, the recipe says jrsr-dc"):
         fit(tiny(scans, tmp_path / "a", model="jrsr-dc"))
     with pytest.raises(CheckpointError, match=r"rec.prox.* is \(.*, the recipe.s model has"):
         fit(tiny(scans, tmp_path / "b", preset="compact", start__init=str(tmp_path / "a")))
@@ -342,7 +342,7 @@ def test_a_run_does_not_go_on_with_other_data(scans, images, tmp_path):
     other = tmp_path / "other"
     open_folder([images], other, Acquisition("brain-5x", n_coils=5))
     with pytest.raises(
-        CheckpointError, match=r"run with data .*moved \(\w+\), the recipe says .*other \("
+        UsageError, match=r"run with data .*moved \(\w+\), the recipe says .*other \("
     ) as caught:
         fit(tiny(other, tmp_path / "run", steps=3))
     assert "\n" not in str(caught.value)
@@ -438,7 +438,7 @@ def test_a_run_folder_with_the_former_keys_is_exported_and_continued(scans, tmp_
     assert not {"clip_norm", "batch", "n_coils"} & card.training.keys()
     fit(tiny(scans, tmp_path / "run", steps=2))
     assert read_checkpoint(tmp_path / "run")[1].step == 2
-    with pytest.raises(CheckpointError, match=r"run with loss.discriminator.norm batch"):
+    with pytest.raises(UsageError, match=r"run with loss.discriminator.norm batch"):
         fit(tiny(scans, tmp_path / "run", steps=2, loss__discriminator__norm="group"))
 
 
@@ -473,7 +473,7 @@ def test_the_published_iteration_is_trained_and_kept_apart(scans, tmp_path):
         with pytest.raises(CheckpointError, match=r"data_step is gradient, the .* has implicit"):
             fit(tiny(scans, tmp_path / "b", steps=1, start__init=str(source)))
     with pytest.raises(
-        CheckpointError, match=r"run with fixed_point.data_step gradient, the recipe says"
+        UsageError, match=r"run with fixed_point.data_step gradient, the recipe says"
     ):
         fit(tiny(scans, tmp_path / "a", steps=2))
     with pytest.raises(

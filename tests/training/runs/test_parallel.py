@@ -10,6 +10,7 @@ from tests.helpers.processes import run_process
 from tests.training.conftest import tiny
 from training.runs import fit
 from training.runs.checkpoint import part, read_checkpoint
+from training.runs.log import read_log
 
 WORKER = """
 import sys, torch
@@ -30,7 +31,7 @@ def test_two_processes_reproduce_the_gradients_of_one(scans, tmp_path):
         "loss__discriminator__norm": "none",
     }
     # As many iterations for every scan: a batch stops with its slowest scan, and shares differ.
-    changes |= {"fixed_point__max_iterations": 4}
+    changes |= {"fixed_point__max_iterations": 4, "fixed_point__residual_alarm": 1e-6}
     alone = tiny(scans, tmp_path / "one", **changes)
     fit(alone)
     together = tiny(scans, tmp_path / "two", machine__devices=2, **changes)
@@ -43,6 +44,10 @@ def test_two_processes_reproduce_the_gradients_of_one(scans, tmp_path):
         env=environment,
     )
     assert done.returncode == 0, done.stderr
+    alone_row, together_row = (read_log(tmp_path / n)[0] for n in ("one", "two"))
+    for key in ("loss", "pix", "rec", "adv", "per", "residual", "iterations"):
+        assert together_row[key] == pytest.approx(alone_row[key], rel=2e-3), key
+    assert together_row["alarm"] == alone_row["alarm"]
     one, two = (read_checkpoint(tmp_path / n)[0] for n in ("one", "two"))
     for prefix in ("adam", "adam_d"):
         first, second = part(one, prefix), part(two, prefix)

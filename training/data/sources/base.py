@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from jrsr_core.mrd.files.foreign import foreign_words
+
 SPLITS = ("train", "val", "test")
 _FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
 _BIDS_SUBJECT = re.compile(r"(?:^|_)(sub-[A-Za-z0-9]+)(?:_|$)")
@@ -30,9 +32,12 @@ class Source:
         Name of the format.
     subjects, splits
         Per slice; a split is "" where the source does not state one.
+    one_matrix
+        Whether all slices have one matrix and one number of coils.
     """
 
     kind = ""
+    one_matrix = True
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -62,6 +67,29 @@ class Source:
                 while block := file.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files of a folder and its subfolders, sorted; hidden files and folders are not.
+
+    A link to a file that is not there is one of them, so that its reader can name it.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not path.is_dir()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def words_of(path: Path) -> str:
+    """Return what a file is that is no source, "" if it is not recognised."""
+    return without_reason(foreign_words(path))
+
+
+def without_reason(words: str) -> str:
+    """Return what a file is without why `jrsr recon` does not take it: training takes images."""
+    return words.partition(", which has no raw data")[0].partition("; JRSR reconstructs")[0]
 
 
 def own_split(path: Path) -> str:

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
-from jrsr_core.mrd.files.foreign import foreign_words, hdf5_words
+from jrsr_core.mrd.files.foreign import hdf5_words
 from training.errors import UsageError
 
-from .base import Source, SourceError
+from .base import Source, SourceError, files_below, without_reason, words_of
 from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
 from .raw import IsmrmrdScan
 from .volumes import DicomFolder, Nifti, is_dicom
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+AS_STACK = (
+    "images are read from the data set 'slices' (n, readout, phase encode) of an HDF5 file: write "
+    "their pixels into one"
+)
 
 
 def _open_hdf5_source(path: Path) -> Source:
@@ -26,7 +30,7 @@ def _open_hdf5_source(path: Path) -> Source:
         return Modl(path)
     if raw:
         return IsmrmrdScan(path)
-    if words := hdf5_words(path, names):
+    if words := without_reason(hdf5_words(path, names)):
         raise SourceError(f"{path.name}: it is {words}")
     found = ", ".join(sorted(names)) or "nothing"
     raise SourceError(
@@ -54,16 +58,17 @@ def open_source(path: Path) -> Source:
     elif not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     else:
-        words = foreign_words(path)
+        words = words_of(path)
         found = f"it is {words}; " if words else ""
-        raise UsageError(f"{path.name}: {found}known are HDF5, NIfTI and folders of DICOM slices")
+        known = "known are HDF5, NIfTI and folders of DICOM slices"
+        raise UsageError(f"{path.name}: {found}{AS_STACK if 'picture' in words else known}")
     if not len(source):
         raise SourceError(f"{path.name}: no slices in it")
     return source
 
 
 def find_sources(paths: list[Path]) -> list[Source]:
-    """Return the sources of files and folders; of a folder those of the files directly in it.
+    """Return the sources of files and folders; a folder is searched with its subfolders.
 
     Raises
     ------
@@ -77,12 +82,12 @@ def find_sources(paths: list[Path]) -> list[Source]:
         if not path.is_dir():
             sources.append(open_source(path))
             continue
-        inside = sorted(p for p in path.iterdir() if p.is_file())
+        inside = files_below(path)
         suffixes = HDF5_SUFFIXES + NIFTI_SUFFIXES
         found = [open_source(p) for p in inside if p.name.endswith(suffixes)]
-        if any(is_dicom(p) for p in inside if not p.name.endswith(suffixes)):
-            found.append(open_source(path))
+        others = (p for p in inside if p.is_file() and not p.name.endswith(suffixes))
+        found += map(open_source, sorted({p.parent for p in others if is_dicom(p)}))
         if not found:
-            raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder")
+            raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder or below it")
         sources += found
     return sources

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import as_tensor
-from jrsr_core.mrd.files.foreign import foreign_words
 from jrsr_core.mrd.xml import XmlError, decode_xml, parse_xml
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.protocols import as_magnitude
 
-from .base import Source, SourceError, anonymous, normalised, own_split
+from .base import Source, SourceError, anonymous, normalised, own_split, words_of
 
 MODL_SLICES_PER_SUBJECT = 90
 
@@ -35,7 +34,7 @@ def open_hdf5(path: Path) -> h5py.File:
     except FileNotFoundError:
         raise
     except OSError as error:
-        words = foreign_words(path)
+        words = words_of(path)
         found = f"but {words}" if words else "or cut off"
         raise SourceError(f"{path.name}: not an HDF5 file, {found}") from error
 

@@ -133,6 +133,7 @@ class DicomFolder(Source):
     """The DICOM slices of a folder; every patient is a subject, named by a hash."""
 
     kind = "dicom"
+    one_matrix = False  # There may be several series.
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -123,6 +123,21 @@ def test_ends_of_the_readout_that_are_zero_were_not_measured(run, tmp_path, befo
         assert set(scan.heads["center_sample"]) == {8}
 
 
+def test_an_array_whose_centre_is_elsewhere_is_named(run, tmp_path):
+    ky, kx = np.mgrid[-24:24, -20:20]
+    clean = (100 * np.exp(-(ky**2 + kx**2) / 60) * np.ones((3, 4, 1, 1))).astype(np.complex64)
+    clean += np.random.default_rng(1).normal(size=clean.shape).astype(np.float32)
+    np.save(tmp_path / "sound.npy", clean)
+    np.save(tmp_path / "k.npy", np.fft.ifftshift(clean, axes=(2, 3)))
+    assert "energy" not in run(*NPY, name="sound.npy").out
+    found = [line.strip() for line in run(*NPY, "--overwrite").out.splitlines() if "energy" in line]
+    assert found == [
+        f"the energy of k-space peaks at {axis} = 0, expected n // 2 = {center}: "
+        "numpy.fft.fftshift along this axis?"
+        for axis, center in (("y", 24), ("x", 20))
+    ]
+
+
 def test_averages_are_averaged(run, tmp_path, capfd):
     """Two averages of opposite noise are the image without it."""
     from jrsr_core.mrd.files.images import ImageFile

@@ -1,0 +1,48 @@
+"""The model of the settings as the headers of its images name it; found without torch."""
+
+from typing import NamedTuple
+
+from gadget.settings import Settings
+from jrsr_core.models.names import CONSISTENT
+from jrsr_core.weights.find import find_system, name_of, system_cards
+from jrsr_core.weights.sets import split_set
+
+N_SHOWN = 12
+"""Characters of a hash that a message shows."""
+
+
+class Maker(NamedTuple):
+    """Name of a model, and the SHA-256 of its weights or the beginning of it; empty without."""
+
+    model: str
+    weights: str = ""
+
+    def is_stated_by(self, stated: "Maker") -> bool:
+        """Return whether `stated`, whose hash may be cut, is this model with these weights."""
+        has_weights = bool(self.weights) == bool(stated.weights)
+        is_same = self.model == stated.model and self.weights.startswith(stated.weights)
+        return has_weights and is_same
+
+    def __str__(self) -> str:
+        return f"{self.model} (weights {self.weights[:N_SHOWN]})" if self.weights else self.model
+
+
+def makers(settings: Settings) -> list[Maker]:
+    """Return the model of the settings; several where its size depends on the device.
+
+    Raises
+    ------
+    ValueError
+        As `find_system`.
+    """
+    presets = ("auto", "largest") if settings.preset == "auto" else (settings.preset,)
+    return list(dict.fromkeys(_maker(settings, preset) for preset in presets))
+
+
+def _maker(settings: Settings, preset: str) -> Maker:
+    system, weights = settings.model, settings.weights
+    name = "+".join(map(name_of, find_system(system, preset=preset, weights=weights)))
+    if split_set(system)[0].endswith(CONSISTENT) and not name.endswith(CONSISTENT):
+        name += CONSISTENT
+    cards = system_cards(system, preset=preset, weights=weights)
+    return Maker(name, "+".join(card.sha256 for card in cards))
