@@ -185,7 +185,7 @@ def test_a_recipe_that_trains_nothing_exports_nothing(run, tmp_path, fixed_batch
         (("tune", "--data", "x.h5", "--protocol", "brain5x"), "did you mean 'brain-5x'?"),
         (("table", "x.csv", "--format", "html"), "format is 'html', known: markdown, latex"),
         (("figure", "--models", "jrsr", "--data", "x.h5", "--out", "f.jpg"), "figures are .png"),
-        (("prepare", "empty", "-o", "x"), "empty: no HDF5, NIfTI or DICOM file in this folder or b"),
+        (("prepare", "empty", "-o", "x"), "empty: no HDF5, NIfTI or DICOM file in this folder"),
         (("fit", "binary.yaml"), "binary.yaml: not a text file, a recipe is YAML"),
         (("fit", RECIPE, "sede=1"), "unknown key 'sede', did you mean 'seed'?"),
         (("fit", RECIPE), "key 'data' is missing (give data=...)"),
