@@ -11,7 +11,7 @@ import typer
 from gadget.output.names import check_extension
 from gadget.settings import split_pairs
 
-from .options import Host, Overwrite, Pairs, Port, app
+from .options import Dataset, Host, Overwrite, Pairs, Port, app
 
 
 @app.command()
@@ -25,6 +25,7 @@ def send(
     pairs: Pairs = None,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for an answer.")] = 600,
     overwrite: Overwrite = False,
+    dataset: Dataset = "",
 ) -> int:
     """Send a scan to a Gadgetron or MRD server and write its images."""
     from gadget.server.client import SendRequest, send_scan
@@ -32,6 +33,15 @@ def send(
     check_extension(output, "mrd", "send")
     parameters = split_pairs(pairs or [])
     request = SendRequest(
-        scan, output, host, port, chain, config, parameters, timeout, overwrite=overwrite
+        scan,
+        output,
+        host,
+        port,
+        chain,
+        config,
+        parameters,
+        timeout,
+        overwrite=overwrite,
+        dataset=dataset,
     )
     return send_scan(request)

@@ -7,7 +7,6 @@ name when its last image is complete; an error or an interrupt leaves nothing be
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
@@ -31,6 +30,8 @@ from gadget.scan.stages import (
     to_results,
 )
 from gadget.settings import Settings
+from jrsr_core.cancellation import checkpoint
+from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.sandbox import Sandbox
 
 from .scans import Scan, open_scan
@@ -41,6 +42,7 @@ from .targets import (
     missing_targets,
     output_folder,
 )
+from .threads import map_scans
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                 try:
                     place = sandbox if source in request.sandboxed else None
                     with open_scan(source, place, dataset=request.dataset) as scan:
+                        if not request.dataset and (note := other_scans_note(scan)):
+                            print_warning(f"{source.name}: warning: {note}")
                         return reconstruct_scan(
                             scan,
                             request.settings,
@@ -155,7 +159,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                     print_warning(f"{source.name}: {describe(error)}")
                     return exit_code(error)
 
-            codes += _map(reconstruct_file, list(targets), n_at_once)
+            codes += map_scans(reconstruct_file, list(targets), n_at_once)
     return most_severe(codes)
 
 
@@ -173,17 +177,6 @@ def _engine(request: ReconRequest) -> Iterator[tuple[Callable[[], Engine], int]]
     ) as pool:
         engine = cluster.ClusterEngine(request.settings, pool, with_maps=with_maps)
         yield lambda: engine, pool.n_wanted
-
-
-def _map(function: Callable[[Path], Exit], sources: list[Path], n_at_once: int) -> Iterator[Exit]:
-    """Call a function for all scans, several at a time with one progress bar for all of them."""
-    if n_at_once == 1:
-        yield from map(function, sources)
-        return
-    with ThreadPoolExecutor(n_at_once) as pool, progress(len(sources), "scans") as tick:
-        for code in pool.map(function, sources):
-            yield code
-            tick()
 
 
 def reconstruct_scan(
@@ -227,6 +220,7 @@ def reconstruct_scan(
         )
         images = reconstruct(file_tasks(slices), engine, settings, tick, failures=failures)
         for result in to_results(images, found.plan.header, settings):
+            checkpoint()
             summary.add(result)
             for writer in writers:
                 is_complete &= writer.add(result) is not False

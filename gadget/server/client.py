@@ -39,7 +39,9 @@ from gadget.server.protocol.wire import (
     shut_down,
 )
 from jrsr_core.atomic import check_target
+from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.image_writer import ImageWriter
+from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.lines import HEAD_DTYPE
 from jrsr_core.mrd.xml import parse_xml
@@ -68,6 +70,8 @@ class SendRequest:
         Settings; without a chain they are sent as JSON text, which MRD servers understand.
     timeout
         Seconds without data from the server; 0 for no timeout.
+    dataset
+        Group of the file to send; empty for ``dataset``, or the only one.
     """
 
     scan: Path
@@ -79,6 +83,7 @@ class SendRequest:
     parameters: dict[str, str] = field(default_factory=dict)
     timeout: float = 600.0
     overwrite: bool = False
+    dataset: str = ""
 
 
 def send_scan(request: SendRequest) -> Exit:
@@ -95,7 +100,7 @@ def send_scan(request: SendRequest) -> Exit:
     check_inputs_stay([request.output], [request.scan, request.chain])
     config, start = _config(request), time.perf_counter()
     with (
-        ScanFile(request.scan) as scan,
+        _opened(request) as scan,
         connect(request.host, request.port, request.timeout) as sock,
     ):
         opening = config + header_message(scan.header.xml.encode())
@@ -117,6 +122,16 @@ def send_scan(request: SendRequest) -> Exit:
         f"{request.scan.name}: {n_images} images{note} in {seconds:.1f} s -> {request.output}"
     )
     return Exit.FALLBACK if n_fallback else Exit.DONE
+
+
+def _opened(request: SendRequest) -> ScanFile:
+    try:
+        scan = ScanFile(request.scan, dataset=request.dataset)
+    except (BadScan, UnsupportedScan) as error:
+        raise type(error)(f"{request.scan.name}: {error}") from None
+    if not request.dataset and (note := other_scans_note(scan)):
+        print_warning(f"{request.scan.name}: warning: {note}")
+    return scan
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:

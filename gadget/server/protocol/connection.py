@@ -35,6 +35,9 @@ from .wire import UINT16, UINT32, Id, ProtocolError, Stream, checked
 CLOSE = UINT16.pack(Id.CLOSE)
 CONFIG_FILE_BYTES = 1024
 
+OPENING = (Id.CONFIG_FILE, Id.CONFIG, Id.HEADER)
+"""Messages that come before all others, once."""
+
 Message = Lines | ForwardedMessage | Text | Query
 
 READERS: dict[int, Callable[[Stream], Message]] = {
@@ -56,8 +59,11 @@ def read_payload(number: int, stream: Stream) -> Message:
     Raises
     ------
     ProtocolError
-        Unknown id, or a payload that cannot be understood.
+        Unknown id, a further configuration or header, or a payload that cannot be understood.
     """
+    if number in OPENING:
+        name = Id(number).name.lower().replace("_", " ")
+        raise ProtocolError(f"a further {name} came: a connection is for one scan")
     if number not in READERS:
         raise ProtocolError(f"message id {number} is unknown")
     return READERS[number](stream)

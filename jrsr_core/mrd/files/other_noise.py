@@ -11,7 +11,7 @@ from jrsr_core.mrd.lines import LineSource
 from jrsr_core.mrd.noise_data import NoiseData, noise_of_scan
 from jrsr_core.mrd.planning.plan import ScanPlan
 
-from .noise_group import noise_scan
+from .other_groups import noise_scan
 from .sandbox import SandboxedScan
 from .scan import ScanFile
 

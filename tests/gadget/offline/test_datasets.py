@@ -64,3 +64,26 @@ def test_a_group_that_is_not_there_is_named_with_those_that_are(path, capfd):
     assert "no group 'dataset_3' in the file, found: dataset_1, dataset_2" in outcome.err
     with ScanFile(path, dataset="dataset_1") as scan:
         assert scan.datasets == ("dataset_1", "dataset_2") and has_flag(scan.heads, NOISE).all()
+
+
+def further_group(path, name, *, lines=slice(None)):
+    """Copy lines of the only group to a further one."""
+    with h5py.File(path, "r+") as file:
+        group = file.create_group(name)
+        group["xml"] = file["dataset/xml"][()]
+        group["data"] = file["dataset/data"][lines]
+
+
+def test_a_further_scan_in_the_file_is_named(path, capfd):
+    whole, out = path.parent / "whole.h5", path.parent / "out.h5"
+    further_group(whole, "noise", lines=slice(0, 2))
+    assert "further" not in jrsr(capfd, "recon", whole, "-o", out, *NO_WEIGHTS).err
+    further_group(whole, "second")
+    further_group(whole, "broken")
+    with h5py.File(whole, "r+") as file:
+        del file["broken/xml"]
+    done = jrsr(capfd, "recon", whole, "-o", out, "--overwrite", *NO_WEIGHTS)
+    note = "whole.h5: warning: group dataset is read, further scans (--dataset): second"
+    assert done.code == 0 and note in done.err
+    chosen = ("--dataset", "second", "--overwrite")
+    assert "further" not in jrsr(capfd, "recon", whole, "-o", out, *chosen, *NO_WEIGHTS).err

@@ -5,6 +5,7 @@ import struct
 import threading
 from contextlib import contextmanager
 
+import h5py
 import numpy as np
 import pydicom
 import pytest
@@ -61,6 +62,19 @@ def test_settings_of_the_scan(server, scan, tmp_path, capfd):
     outcome = send(capfd, scan, tmp_path, server.port, "--config", "what", "--overwrite")
     assert outcome.code == 1 and "unknown configuration 'what'" in outcome.err
     assert len(images_of(tmp_path / "out.h5")) == 3, "the earlier file stays"
+
+
+def test_a_group_of_the_file_is_sent(server, scan, tmp_path, capfd):
+    path = tmp_path / "several.h5"
+    with h5py.File(scan.path) as source, h5py.File(path, "w") as several:
+        for name in ("first", "second"):
+            source.copy("dataset", several, name)
+    args = ("send", path, "-o", tmp_path / "out.h5", "--port", server.port)
+    words = "several.h5: several groups with acquisitions, choose one with --dataset: first, second"
+    assert_one_line(jrsr(capfd, *args), 1, words)
+    assert jrsr(capfd, *args, "--dataset", "second").code == 0
+    pixels = [i.data.tobytes() for i in images_of(tmp_path / "out.h5")]
+    assert pixels == [p for _, p in scan.expected()]
 
 
 def test_a_fallback_image_is_an_exit_code(server, scan, tmp_path, capfd):

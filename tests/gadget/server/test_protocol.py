@@ -238,6 +238,12 @@ def test_an_unknown_id_is_an_error(number):
         read(layouts.u16(number) + bytes(1000))
 
 
+@pytest.mark.parametrize(("number", "name"), [(1, "config file"), (2, "config"), (3, "header")])
+def test_a_further_opening_is_an_error(number, name):
+    with pytest.raises(ProtocolError, match=f"a further {name} came: a connection is for one scan"):
+        read(layouts.u16(number) + bytes(1000))
+
+
 @pytest.mark.parametrize("kind", [0, 9, 255])
 def test_an_unknown_kind_of_pixel_is_an_error(kind):
     with pytest.raises(ProtocolError, match=f"data_type {kind}"):

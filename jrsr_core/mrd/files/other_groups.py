@@ -1,0 +1,45 @@
+"""What other groups of the file of a scan hold; imports no torch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.lines import NOISE, has_flag
+
+from .sandbox import SandboxedScan
+from .scan import ScanFile
+
+Scan = ScanFile | SandboxedScan
+
+
+@contextmanager
+def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
+    """Open the noise scan that another group of the file holds; None where there is none.
+
+    It is the first group of nothing but noise lines of as many channels.
+    """
+    for name in _other_groups(scan):
+        with scan.other(name) as other:
+            is_noise = has_flag(other.heads, NOISE) & (other.heads["active_channels"] == n_coils)
+            if len(is_noise) and is_noise.all():
+                yield other
+                return
+    yield None
+
+
+def other_scans_note(scan: Scan) -> str:
+    """Return a sentence on the other groups that hold scans, empty if there are none.
+
+    A group of noise lines alone is none, and neither is one that cannot be read.
+    """
+    found = []
+    for name in _other_groups(scan):
+        with suppress(BadScan), scan.other(name) as other:
+            if not has_flag(other.heads, NOISE).all():
+                found.append(name)
+    others = ", ".join(found)
+    return f"group {scan.dataset} is read, further scans (--dataset): {others}" if found else ""
+
+
+def _other_groups(scan: Scan) -> list[str]:
+    return [name for name in scan.datasets if name != scan.dataset]
