@@ -50,7 +50,7 @@ def test_training_needs_no_reader_of_other_formats(tmp_path, by):
     test = write_images(tmp_path / "x_test.h5", 1, "d")
     changes = {"steps": 5, "log__validate_every": 5, "scans__vary": True}
     if by == "minutes":
-        changes = {"minutes": 0.15, "scans__vary": True}
+        changes = {"minutes": 0.4, "scans__vary": True}
     config = tiny(images, tmp_path / "run", **changes)
     (tmp_path / "t1.nii").touch()
     (tmp_path / "dicom").mkdir()

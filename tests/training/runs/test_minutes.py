@@ -206,13 +206,13 @@ def command(tmp_path, scans, *changes):
 
 def test_the_command_ends_by_its_deadline_with_weights(scans, tmp_path):
     began = time.monotonic()
-    done = command(tmp_path, scans, "minutes=0.3")
+    done = command(tmp_path, scans, "minutes=0.5")
     out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
-    assert time.monotonic() - began > 15  # It used its time.
+    assert time.monotonic() - began > 25  # It used its time.
     assert out.splitlines()[-1].endswith("s before the deadline")
     card = json.loads((tmp_path / "weights" / "jrsr-dc_tiny.json").read_text())
-    assert card["training"]["minutes"] == 0.3
+    assert card["training"]["minutes"] == 0.5
     load_weights(tmp_path / "weights" / "jrsr-dc_tiny.json")
 
 
