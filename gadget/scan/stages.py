@@ -15,7 +15,7 @@ from gadget.errors import ScanError, describe
 from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
@@ -158,6 +158,7 @@ def reconstruct(
 
 def _assemble(task: Task, settings: Settings, failures: list[Exception]) -> _Assembled | None:
     """Return the k-space of a task; None after a failure, which is added to the others."""
+    checkpoint()
     try:
         data = task.assemble()
     except PartialImage as error:

@@ -50,10 +50,18 @@ class Coverage:
         return all(axis.reaches_edges for axis in axes)
 
     @property
+    def share(self) -> float:
+        """Lines that are there over those of the encoded matrix, at most 1.
+
+        It compares images, also of different encoding spaces: equal ratios give equal numbers.
+        """
+        grid = self._encoding.grid
+        return min(1.0, len(self._seen) / (grid.ny * grid.nz))
+
+    @property
     def is_whole(self) -> bool:
         """Whether every line of the encoded matrix is there."""
-        grid = self._encoding.grid
-        return len(self._seen) >= grid.ny * grid.nz
+        return self.share == 1.0
 
 
 class _Axis:

@@ -3,7 +3,7 @@
 All contrasts, phases and sets of one slice in one repetition are reconstructed together: they are a
 unit. By the rule, it is complete
 
-slice        when every image of it has had its LAST_IN_SLICE line in the last average, and
+slice        when all its contrasts, phases and sets have had LAST_IN_SLICE in the last average, and
 repetition   when a later repetition of the slice begins, or on a LAST_IN_REPETITION line, and
 measurement  at the end of the scan.
 
@@ -18,6 +18,9 @@ costs time. Therefore
 - flags count where the header has these limits. Converters that leave them out set the flags by
   line number, not by time (Bruker's: at the largest ky, which may come first);
 - LAST_IN_SLICE does not count in a 3-D encoding: some set it at the end of every partition (GE's);
+- a flag does not count while another image lacks lines: some scans set it on the last line of every
+  echo or slice, and these are measured in turn. An image that has not had the flag itself must be
+  as complete as the one that has it (`Coverage.share`);
 - a flag, or the end of a bucket, does not count while the lines of an image cannot be all of them
   (`Coverage.reaches_edges`). From then on this encoding space waits for every line of the encoded
   matrix (`Coverage.is_whole`), the next repetition or the end of the scan.
@@ -25,7 +28,7 @@ costs time. Therefore
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +68,10 @@ class Trigger:
         self.rule = rule
         self._encodings = encodings
         self._done: set[Unit] = set()
-        self._open: dict[Unit, set[tuple[int, ...]]] = defaultdict(set)
+        # Units that are not complete: which images of them have had a flag, by the flag.
+        self._open: dict[Unit, dict[int, set[tuple[int, ...]]]] = defaultdict(
+            lambda: defaultdict(set)
+        )
         # What has come of every unit: its lines by their repeated counters.
         self._begun: dict[Unit, dict[tuple[int, ...], Coverage]] = defaultdict(dict)
         self._in_bucket: set[Unit] = set()
@@ -78,21 +84,18 @@ class Trigger:
 
     def line(self, head: np.void) -> list[Unit]:
         """Add one line that is not late; return the units that are complete with it."""
-        flags, unit = int(head["flags"]), unit_of(head)
-        finished = self._open[unit]
+        unit, image = unit_of(head), _counters(head, REPEATED)
+        had_flag = self._open[unit]
         self._count(unit, head)
         self._in_bucket.add(unit)
         if self.rule == "measurement":
             return []
         complete = [u for u in self._open if u[:2] == unit[:2] and u.repetition < unit.repetition]
-        flagged: list[Unit] = []
-        if self.rule == "slice" and flags & _LAST_IN_SLICE and self._ends_image(head):
-            finished.add(_counters(head, INNER))
-            if len(finished) >= self._n_announced(unit, INNER):
-                flagged.append(unit)
-        if flags & _LAST_IN_REPETITION and self._has_limits(unit):
-            flagged += [u for u in self._open if u.repetition == unit.repetition]
-        complete += self._believed(flagged)
+        for flag in self._flags(head):
+            had_flag[flag].add(image)
+            share = self._begun[unit][image].share
+            flagged = [u for u in self._flagged(flag, unit) if self._has_ended(u, flag, share)]
+            complete += self._believed(flagged)
         return self._close(filter(self._has_begun, complete))
 
     def calibration_line(self, head: np.void) -> None:
@@ -106,6 +109,31 @@ class Trigger:
             images[counters] = Coverage(self._encodings[unit.encoding])
         images[counters].add(*_counters(head, STEPS))
 
+    def _flags(self, head: np.void) -> Iterator[int]:
+        """Yield the flags of a line that count by the rule and the header."""
+        encoding, flags = self._encodings[int(head["encoding_space_ref"])], int(head["flags"])
+        if not set(REPEATED) <= encoding.counter_maxima.keys():
+            return
+        if flags & _LAST_IN_SLICE and self.rule == "slice" and not encoding.is_3d:
+            yield _LAST_IN_SLICE
+        if flags & _LAST_IN_REPETITION:
+            yield _LAST_IN_REPETITION
+
+    def _flagged(self, flag: int, unit: Unit) -> list[Unit]:
+        """Return the units that a flag of a line of `unit` may end."""
+        if flag == _LAST_IN_REPETITION:
+            return [u for u in self._open if u.repetition == unit.repetition]
+        last = self._encodings[unit.encoding].counter_maxima["average"]
+        ended = {tuple(inner) for average, *inner in self._open[unit][flag] if average >= last}
+        return [unit] if len(ended) >= self._n_announced(unit, INNER) else []
+
+    def _has_ended(self, unit: Unit, flag: int, share: float) -> bool:
+        """Return whether no image of a unit lacks lines that the image with this share has."""
+        return all(
+            counters in self._open[unit][flag] or image.share >= share
+            for counters, image in self._begun[unit].items()
+        )
+
     def _believed(self, units: Iterable[Unit]) -> list[Unit]:
         """Return the flagged units whose lines may be all; note the encodings of the others."""
         believed = []
@@ -118,16 +146,6 @@ class Trigger:
             if is_complete:
                 believed.append(unit)
         return believed
-
-    def _has_limits(self, unit: Unit) -> bool:
-        return set(REPEATED) <= self._encodings[unit.encoding].counter_maxima.keys()
-
-    def _ends_image(self, head: np.void) -> bool:
-        """Return whether a line with LAST_IN_SLICE is the last one of an image."""
-        unit, encoding = unit_of(head), self._encodings[int(head["encoding_space_ref"])]
-        if encoding.is_3d or not self._has_limits(unit):
-            return False
-        return int(head["idx"]["average"]) >= encoding.counter_maxima["average"]
 
     def _n_announced(self, unit: Unit, names: tuple[str, ...]) -> int:
         maxima = self._encodings[unit.encoding].counter_maxima

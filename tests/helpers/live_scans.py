@@ -13,7 +13,15 @@ from jrsr_core.mrd.errors import PartialImage
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import REJECTED, LineList, flag_bits
+from jrsr_core.mrd.lines import (
+    LAST_IN_MEASUREMENT,
+    LAST_IN_REPETITION,
+    LAST_IN_SLICE,
+    REJECTED,
+    LineList,
+    flag_bits,
+    only_calibrates,
+)
 from jrsr_core.mrd.live import LiveScan, Task
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
@@ -21,6 +29,7 @@ from jrsr_core.mrd.simulator.simulate import write_simulation
 from .mrd_scans import select
 
 Made = KSpaceSlice | KSpaceVolume
+LAST = (LAST_IN_SLICE, LAST_IN_REPETITION, LAST_IN_MEASUREMENT)
 
 
 def simulated(request: ScanRequest, folder: Path) -> tuple[ScanHeader, LineList]:
@@ -94,6 +103,37 @@ def in_buckets(lines: LineList, trigger: str = "repetition") -> list[LineList]:
         numbers = lines.heads["idx"]["slice"][part]
         buckets += [select(lines, part[numbers == s]) for s in np.unique(numbers)]
     return buckets
+
+
+def in_turn(header: ScanHeader, lines: LineList) -> LineList:
+    """Every line of all images of a repetition before the next line, as echoes are measured.
+
+    Noise and reference lines come first.
+    """
+    heads, is_image = lines.heads, _is_image(header, lines)
+    keys = [heads["idx"][name] for name in ("kspace_encode_step_1", "kspace_encode_step_2")]
+    keys.append(heads["idx"]["repetition"])
+    return select(lines, np.lexsort([np.where(is_image, key, 0) for key in keys] + [is_image]))
+
+
+def with_last_flags(
+    header: ScanHeader, lines: LineList, counters: tuple[str, ...], *flags: int
+) -> LineList:
+    """Flag the last line of the images that have these counters in common, and no other line."""
+    heads = lines.heads.copy()
+    heads["flags"] &= ~np.uint64(flag_bits(*LAST))
+    where = np.flatnonzero(_is_image(header, lines))
+    values = [heads["encoding_space_ref"], *(heads["idx"][name] for name in counters)]
+    groups = np.stack(values)[:, where]
+    _, last = np.unique(groups[:, ::-1], axis=1, return_index=True)
+    heads["flags"][where[::-1][last]] |= np.uint64(flag_bits(*flags))
+    return LineList(heads, lines.data)
+
+
+def _is_image(header: ScanHeader, lines: LineList) -> np.ndarray:
+    is_spare = lines.heads["flags"] & np.uint64(flag_bits(*REJECTED)) != 0
+    has_reference = any(e.has_reference_scan for e in header.encodings)
+    return ~is_spare & ~(only_calibrates(lines.heads) & has_reference)
 
 
 def assert_same(a: Made, b: Made) -> None:

@@ -9,7 +9,7 @@ from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.calibration import stated_noise
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.cancellation import Cancelled, watched
 from jrsr_core.data import Counters
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
@@ -97,6 +97,19 @@ def test_stop_means_the_first_failure():
 def test_cancelled_ends_at_once():
     with pytest.raises(Cancelled):
         list(reconstruct(tasks(3), Engine(sick=(0,), error=Cancelled("gone")), Settings()))
+
+
+def test_nothing_is_assembled_for_a_peer_that_has_disconnected():
+    engine, checked = Engine(), []
+
+    def check():
+        checked.append(True)
+        if len(checked) == 3:
+            raise Cancelled("gone")
+
+    with watched(check), pytest.raises(Cancelled, match="gone"):
+        list(reconstruct(tasks(4), engine, Settings(), at_once=2))
+    assert engine.batches == [[0, 1]]
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

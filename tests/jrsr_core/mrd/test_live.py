@@ -7,16 +7,27 @@ import pytest
 
 from jrsr_core.mrd.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.lines import CALIBRATION, LAST_IN_SLICE, NOISE, REJECTED, flag_bits, has_flag
+from jrsr_core.mrd.lines import (
+    CALIBRATION,
+    LAST_IN_MEASUREMENT,
+    LAST_IN_REPETITION,
+    LAST_IN_SLICE,
+    NOISE,
+    REJECTED,
+    flag_bits,
+    has_flag,
+)
 from jrsr_core.mrd.live import LiveScan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from tests.helpers.live_scans import (
     assert_same,
     in_buckets,
     in_chunks,
+    in_turn,
     live,
     of_the_file,
     simulated,
+    with_last_flags,
 )
 from tests.helpers.mrd_scans import copied, joined, select
 
@@ -83,6 +94,27 @@ def test_lines_in_any_number(scan, rule, n, at_end):
     made, found = live(header, in_chunks(lines, n), rule, at_end=at_end)
     assert_all_the_same(made, expected)
     assert (found.n_lines, found.n_late) == (len(lines.heads), 0)
+
+
+IMAGE = ("repetition", "slice", "contrast", "phase", "set", "average")
+FLAGGED = {
+    "slice of every image": (IMAGE, [LAST_IN_SLICE]),
+    "repetition of every image": (IMAGE, [LAST_IN_REPETITION]),
+    "both of every image": (IMAGE, [LAST_IN_SLICE, LAST_IN_REPETITION]),
+    "both of every slice": (IMAGE[:2], [LAST_IN_SLICE, LAST_IN_REPETITION]),
+    "repetition": (IMAGE[:1], [LAST_IN_REPETITION]),
+    "measurement": ((), [LAST_IN_MEASUREMENT]),
+}
+
+
+@pytest.mark.parametrize("rule", ["slice", "repetition"])
+@pytest.mark.parametrize(("counters", "flags"), FLAGGED.values(), ids=FLAGGED)
+def test_images_in_turn_with_any_flags(scan, counters, flags, rule):
+    header, lines, _ = scan
+    lines = with_last_flags(header, in_turn(header, lines), counters, *flags)
+    made, found = live(header, in_chunks(lines, 1), rule)
+    assert_all_the_same(made, of_the_file(header, lines))
+    assert found.n_late == 0
 
 
 @pytest.mark.parametrize("rule", ["slice", "bucket"])

@@ -159,6 +159,89 @@ def test_the_flag_at_the_end_of_a_repetition_ends_all_its_slices(rule):
     assert followed(trigger, heads) == ([[]] * 9 if rule == "measurement" else expected)
 
 
+IN_TURN = {
+    "slices": {"slice": 3},
+    "echoes": {"contrast": 3},
+    "sets": {"set": 2},
+    "phases": {"phase": 2},
+    "averages": {"average": 2},
+    "echoes of slices": {"slice": 2, "contrast": 2},
+    "slices of echoes": {"contrast": 2, "slice": 2},
+    "averages of sets of phases": {"phase": 2, "set": 2, "average": 2},
+}
+STEPS = {"linear": range(32), "undersampled": range(1, 32, 2), "descending": range(31, -1, -1)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        ([LAST_IN_SLICE], "slice"),
+        ([LAST_IN_REPETITION], "slice"),
+        ([LAST_IN_REPETITION], "repetition"),
+        ([LAST_IN_REPETITION], "bucket"),
+        ([LAST_IN_SLICE, LAST_IN_REPETITION], "slice"),
+        ([LAST_IN_SLICE, LAST_IN_REPETITION], "repetition"),
+    ],
+)
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("sizes", IN_TURN.values(), ids=IN_TURN)
+def test_images_in_turn_end_with_their_own_last_line(sizes, direction, steps, flags, rule):
+    """Every line is measured of all images before the next one; the last of each is flagged."""
+    acceleration = (32 // len(steps), 1)
+    limits = {name: n - 1 for name, n in sizes.items()}
+    trigger = Trigger(rule, (replace(encoding(32, **limits), acceleration=acceleration),))
+    turn = list(itertools.product(*(range(n)[::direction] for n in sizes.values())))
+    heads = [
+        line(
+            *(flags if ky == steps[-1] else ()),
+            kspace_encode_step_1=ky,
+            **dict(zip(sizes, counters, strict=True)),
+        )
+        for ky, counters in itertools.product(steps, turn)
+    ]
+    last = {Unit(0, int(head["idx"]["slice"]), 0): i for i, head in enumerate(heads)}
+    closed = {unit: i for i, units in enumerate(followed(trigger, heads)) for unit in units}
+    assert closed == last
+
+
+def test_an_echo_that_the_limits_do_not_announce_keeps_its_last_line():
+    trigger = Trigger("slice", (encoding(32),))
+    heads = [
+        line(*([LAST_IN_SLICE] if k == 31 else []), kspace_encode_step_1=k, contrast=c)
+        for k, c in itertools.product(range(32), range(2))
+    ]
+    assert followed(trigger, heads) == [*[[]] * 63, [Unit(0, 0, 0)]]
+
+
+@pytest.mark.parametrize("rule", ["slice", "repetition"])
+def test_a_slice_that_lacks_lines_costs_the_flags_no_trust(rule):
+    """Two undersampled slices: the first ends when the second has but one line."""
+    trigger = Trigger(rule, (encoding(32, slice=1),))
+    steps = [*range(0, 12, 3), *range(12, 20), *range(20, 32, 3)]
+    first, second = (
+        [
+            line(*([LAST_IN_REPETITION] if k == 29 else []), kspace_encode_step_1=k, slice=s)
+            for k in steps
+        ]
+        for s in range(2)
+    )
+    found = followed(trigger, [second[0], *first, *second[1:]])
+    n = len(steps)
+    assert found == [*[[]] * n, [Unit(0, 0, 0)], *[[]] * (n - 2), [Unit(0, 1, 0)]]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_encoding_spaces_are_compared_by_the_share_of_their_matrix(missing):
+    """The flag is on the space of 16 lines; the one of 32 has all its lines, or lacks one."""
+    trigger = Trigger("slice", (encoding(32), encoding(16)))
+    followed(trigger, image(n_lines=32)[: 32 - missing])
+    *_, closed = followed(trigger, image(LAST_IN_REPETITION, n_lines=16, space=1))
+    left = [Unit(0, 0, 0)] if missing else []
+    assert {*closed, *left} == {Unit(0, 0, 0), Unit(1, 0, 0)}
+    assert trigger.end() == left
+
+
 def test_encoding_spaces_are_units_of_their_own():
     trigger = Trigger("slice", (encoding(), encoding(average=1)))
     last = [

@@ -128,6 +128,26 @@ def test_files_are_not_written_where_nobody_is_left(tmp_path, capfd, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
 
 
+def test_a_signal_ends_a_scan_that_a_worker_computes(tmp_path, capfd, monkeypatch):
+    class Endless(ClusterWorker):
+        def slice(self, number, *arguments):
+            (tmp_path / "busy").touch()
+            with self._stoppable(number):
+                wait_until(checkpoint)
+
+    def interrupt():
+        wait_until((tmp_path / "busy").exists)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    scan = tmp_path / "s.h5"
+    write_small_scan(scan, n_slices=3)
+    monkeypatch.setattr(workers, "ClusterWorker", Endless)
+    threading.Thread(target=interrupt, daemon=True).start()
+    outcome = jrsr(capfd, "recon", scan, "-o", tmp_path / "o.h5", *ON_CPU)
+    assert_one_line(outcome, 130, "jrsr: interrupted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "s.h5"]
+
+
 def test_workers_that_cannot_start(tmp_path, capfd, monkeypatch):
     class Broken(ClusterWorker):
         def __init__(self, device, share):
