@@ -25,8 +25,7 @@ from jrsr_core.spread import spread
 
 from .listing import MIN_MEAN, draw_splits
 from .sources import SourceError
-from .sources.base import SPLITS, files_below, named_subject
-from .sources.find import NIFTI_SUFFIXES
+from .sources.base import SPLITS, named_subject
 from .sources.volumes import read_oriented
 
 CONTRAST = re.compile(r"(?:^|[_\-.])(T1w|T2w|PDw|FLAIR)(?:$|[_\-.])", re.IGNORECASE)
@@ -89,7 +88,7 @@ def find_volumes(folders: Sequence[Path]) -> list[Volume]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder")
-        paths = [p for p in files_below(folder) if p.name.endswith(NIFTI_SUFFIXES)]
+        paths = sorted(p for p in folder.rglob("*") if p.name.endswith((".nii", ".nii.gz")))
         named = [
             (p, CONTRAST.search(p.name.removesuffix(".gz").removesuffix(".nii"))) for p in paths
         ]

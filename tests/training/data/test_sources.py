@@ -20,7 +20,6 @@ from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
 from training.data.sources.base import own_split
 from training.data.sources.volumes import read_nifti
-from training.data.stacks import find_volumes
 from training.errors import UsageError
 
 
@@ -333,25 +332,21 @@ def test_folder_stands_for_its_files(tmp_path):
     ]
 
 
-def test_a_folder_is_searched_with_its_subfolders(tmp_path):
-    volume = nifti_bytes(np.ones((4, 4, 4)))
-    names = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii", "x_T2w.nii"]
-    hidden = [".git/annex/k_T1w.nii", "sub-01/anat/._sub-01_T1w.nii.gz"]
-    for name in names + hidden:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(volume) if name.endswith("gz") else volume)
-    write_images(tmp_path / "sub-02" / "stack.h5")
-    for folder in ("b", "a/deep"):
-        (tmp_path / "dicom" / folder).mkdir(parents=True)
-        write_dicom(tmp_path / "dicom" / folder, np.ones((2, 20, 30), int))
-    sources = find_sources([tmp_path])
-    found = [source.path.relative_to(tmp_path).as_posix() for source in sources]
-    assert found == [*names[:2], "sub-02/stack.h5", names[2], "dicom/a/deep", "dicom/b"]
-    assert [source.subjects[0] for source in sources[:2]] == ["sub-01", "sub-02"]
-    # `jrsr-train images` finds the same volumes.
-    volumes = [v.path.relative_to(tmp_path).as_posix() for v in find_volumes([tmp_path])]
-    assert volumes == names
+def test_deeper_folders_are_to_be_named(tmp_path):
+    """They may be other subjects, or stand for a split."""
+    anat = tmp_path / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-01_T1w.nii").write_bytes(nifti_bytes(np.ones((4, 4, 4))))
+    with pytest.raises(UsageError, match="in this folder; name those below it, such as .*anat"):
+        find_sources([tmp_path])
+    (source,) = find_sources([anat])
+    assert source.subjects[0] == "sub-01"
+
+
+def test_a_file_is_listed_once(tmp_path):
+    path = write_images(tmp_path / "x.h5")
+    with pytest.raises(UsageError, match=r"x\.h5 is listed twice"):
+        find_sources([tmp_path, path])
 
 
 def test_a_file_that_a_link_misses_is_named(tmp_path):

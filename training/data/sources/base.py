@@ -69,19 +69,6 @@ class Source:
         return digest.hexdigest()
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Return the files of a folder and its subfolders, sorted; hidden files and folders are not.
-
-    A link to a file that is not there is one of them, so that its reader can name it.
-    """
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if not path.is_dir()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
 def words_of(path: Path) -> str:
     """Return what a file is that is no source, "" if it is not recognised."""
     return without_reason(foreign_words(path))

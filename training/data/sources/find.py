@@ -5,13 +5,14 @@ from pathlib import Path
 from jrsr_core.mrd.files.foreign import hdf5_words
 from training.errors import UsageError
 
-from .base import Source, SourceError, files_below, without_reason, words_of
+from .base import Source, SourceError, without_reason, words_of
 from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
 from .raw import IsmrmrdScan
 from .volumes import DicomFolder, Nifti, is_dicom
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+SUFFIXES = HDF5_SUFFIXES + NIFTI_SUFFIXES
 AS_STACK = (
     "images are read from the data set 'slices' (n, readout, phase encode) of an HDF5 file: write "
     "their pixels into one"
@@ -68,26 +69,38 @@ def open_source(path: Path) -> Source:
 
 
 def find_sources(paths: list[Path]) -> list[Source]:
-    """Return the sources of files and folders; a folder is searched with its subfolders.
+    """Return the sources of files and folders; of a folder those of the files directly in it.
+
+    Deeper folders may be other subjects, or stand for other splits: they are to be named.
 
     Raises
     ------
     SourceError
         A folder without a readable file.
+    UsageError
+        A file or folder twice.
     FileNotFoundError
         No such file or folder.
     """
-    sources = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            sources.append(open_source(path))
-            continue
-        inside = files_below(path)
-        suffixes = HDF5_SUFFIXES + NIFTI_SUFFIXES
-        found = [open_source(p) for p in inside if p.name.endswith(suffixes)]
-        others = (p for p in inside if p.is_file() and not p.name.endswith(suffixes))
-        found += map(open_source, sorted({p.parent for p in others if is_dicom(p)}))
-        if not found:
-            raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder or below it")
-        sources += found
+    sources = [source for path in map(Path, paths) for source in _sources_at(path)]
+    places = [source.path.resolve() for source in sources]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            raise UsageError(f"{sources[i].path} is listed twice")
     return sources
+
+
+def _sources_at(path: Path) -> list[Source]:
+    if not path.is_dir():
+        return [open_source(path)]
+    # A link to a file that is not there is opened, so that its reader names it.
+    inside = sorted(p for p in path.iterdir() if not p.is_dir())
+    found = [open_source(p) for p in inside if p.name.endswith(SUFFIXES)]
+    if any(is_dicom(p) for p in inside if p.is_file() and not p.name.endswith(SUFFIXES)):
+        found.append(open_source(path))
+    if not found:
+        deeper = (p.parent for p in sorted(path.rglob("*")) if p.name.endswith(SUFFIXES))
+        example = next(deeper, None)
+        remedy = f"; name those below it, such as {example}" if example else ""
+        raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder{remedy}")
+    return found
