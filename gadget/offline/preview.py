@@ -43,6 +43,7 @@ def _preview_scan(
     try:
         with open_scan(source, sandbox, dataset=request.dataset) as scan:
             found = inspect_scan(scan.header, scan, request.settings)
+            request.warn_of_other_scans(scan)
     except Exception as error:
         print_warning(f"{source.name}: {describe(error)}")
         return exit_code(error)

@@ -33,6 +33,7 @@ from gadget.settings import Settings
 from jrsr_core.cancellation import checkpoint
 from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.sandbox import Sandbox
+from jrsr_core.mrd.files.scan import DATASET
 
 from .scans import Scan, open_scan
 from .summary import Summary
@@ -96,11 +97,21 @@ class ReconRequest:
             )
         return {
             source: {
-                name: target_path(f"{source.stem}_jrsr", source.parent, self.output, name)
+                name: target_path(self._name_of(source), source.parent, self.output, name)
                 for name in self.formats
             }
             for source in self.sources
         }
+
+    def _name_of(self, source: Path) -> str:
+        """Return the name of the images of a scan; that of a further group names the group."""
+        group = "" if self.dataset in ("", DATASET) else f"_{self.dataset.replace('/', '_')}"
+        return f"{source.stem}{group}_jrsr"
+
+    def warn_of_other_scans(self, scan: Scan) -> None:
+        """Print a warning if the file holds scans in other groups, and none was chosen."""
+        if not self.dataset and (note := other_scans_note(scan)):
+            print_warning(f"{scan.path.name}: warning: {note}")
 
     def missing(self, targets: Targets) -> tuple[Targets, bool]:
         """Return what is left to be made, as `missing_targets`."""
@@ -145,8 +156,7 @@ def reconstruct_files(request: ReconRequest) -> Exit:
                 try:
                     place = sandbox if source in request.sandboxed else None
                     with open_scan(source, place, dataset=request.dataset) as scan:
-                        if not request.dataset and (note := other_scans_note(scan)):
-                            print_warning(f"{source.name}: warning: {note}")
+                        request.warn_of_other_scans(scan)
                         return reconstruct_scan(
                             scan,
                             request.settings,

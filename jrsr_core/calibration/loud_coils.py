@@ -106,7 +106,7 @@ def with_weighted_coils(data: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpac
     if isinstance(data, KSpaceSlice):
         kspace, acs = (weighted(x, weights.to(x.device)) for x in (data.kspace, data.acs))
         return replace(data, kspace=kspace, acs=acs, notes=notes)
-    of_coils = weights[:, None, None]
+    of_coils = weights[:, None, None].to(data.hybrid.device)
     return replace(data, hybrid=of_coils * data.hybrid, acs=of_coils * data.acs, notes=notes)
 
 

@@ -102,8 +102,8 @@ class Reconstructor(SliceReconstructor):
                 f"a reconstructor takes a KSpaceSlice or a KSpaceVolume, got "
                 f"{type(data).__name__}: KSpaceSlice.from_array(kspace, mask) makes one of arrays"
             )
-        data = with_weighted_coils(data)
         try:
+            data = with_weighted_coils(data)
             image = self._image_of(without_excessive_noise(data), tick)
         except Cancelled:
             raise

@@ -11,15 +11,23 @@ from .scan import ScanFile
 
 Scan = ScanFile | SandboxedScan
 
+MAX_NAMED = 5
+"""Groups that are named; each has to be opened, which takes its time."""
+
 
 @contextmanager
 def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
     """Open the noise scan that another group of the file holds; None where there is none.
 
     It is the first group of nothing but noise lines of as many channels.
+
+    Raises
+    ------
+    BadScan
+        A group before it cannot be read; it is named.
     """
     for name in _other_groups(scan):
-        with scan.other(name) as other:
+        with _opened(scan, name) as other:
             is_noise = has_flag(other.heads, NOISE) & (other.heads["active_channels"] == n_coils)
             if len(is_noise) and is_noise.all():
                 yield other
@@ -32,13 +40,23 @@ def other_scans_note(scan: Scan) -> str:
 
     A group of noise lines alone is none, and neither is one that cannot be read.
     """
-    found = []
+    found: list[str] = []
     for name in _other_groups(scan):
+        if len(found) == MAX_NAMED:
+            found.append("...")
+            break
         with suppress(BadScan), scan.other(name) as other:
             if not has_flag(other.heads, NOISE).all():
                 found.append(name)
     others = ", ".join(found)
     return f"group {scan.dataset} is read, further scans (--dataset): {others}" if found else ""
+
+
+def _opened(scan: Scan, name: str) -> Scan:
+    try:
+        return scan.other(name)
+    except BadScan as error:
+        raise BadScan(f"group {name}: {error}") from None
 
 
 def _other_groups(scan: Scan) -> list[str]:

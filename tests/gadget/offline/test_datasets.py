@@ -85,5 +85,16 @@ def test_a_further_scan_in_the_file_is_named(path, capfd):
     done = jrsr(capfd, "recon", whole, "-o", out, "--overwrite", *NO_WEIGHTS)
     note = "whole.h5: warning: group dataset is read, further scans (--dataset): second"
     assert done.code == 0 and note in done.err
+    assert note in jrsr(capfd, "recon", whole, "--dry-run", *NO_WEIGHTS).err
     chosen = ("--dataset", "second", "--overwrite")
     assert "further" not in jrsr(capfd, "recon", whole, "-o", out, *chosen, *NO_WEIGHTS).err
+
+
+def test_images_of_a_further_group_have_a_name_of_their_own(path, capfd):
+    """Otherwise they would count as finished, and not be made."""
+    whole = path.parent / "whole.h5"
+    further_group(whole, "second")
+    for options in ((), ("--dataset", "second", "--resume"), ("--dataset", "dataset", "--resume")):
+        assert jrsr(capfd, "recon", whole, *options, *NO_WEIGHTS).code == 0
+    made = sorted(p.name for p in path.parent.glob("whole*_jrsr.h5"))
+    assert made == ["whole_jrsr.h5", "whole_second_jrsr.h5"]

@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -109,8 +110,8 @@ def test_missing_weightings_stop_no_other_scan(tmp_path, capfd, overwrite):
     assert (image.read_bytes() == before) != overwrite
 
 
-def with_an_empty_slice(xml, lines):
-    for i in np.flatnonzero(lines.heads["idx"]["slice"] == 1):
+def with_an_empty_slice(xml, lines, number=1):
+    for i in np.flatnonzero(lines.heads["idx"]["slice"] == number):
         lines.data[i] = np.zeros_like(lines.data[i])
     return xml, lines
 
@@ -135,12 +136,13 @@ def test_fallback_images_that_were_finished_before_count(name, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("name", ["further.nii.gz", "further.dcm"])
-def test_further_files_count_too(name, tmp_path, capfd):
-    """The second of two contrasts, in a file of its own, holds the fallback image."""
+@pytest.mark.parametrize("empty", [0, 1])
+def test_further_files_count_too(name, empty, tmp_path, capfd):
+    """One of two stacks, each in a file of its own, holds the fallback image."""
     pytest.importorskip("nibabel")
 
     def two_series(xml, lines):
-        xml, lines = with_an_empty_slice(xml, lines)
+        xml, lines = with_an_empty_slice(xml, lines, empty)
         is_second = lines.heads["idx"]["slice"] == 1
         # Another orientation: another stack.
         for field in ("read_dir", "phase_dir", "slice_dir"):
@@ -166,13 +168,13 @@ STATED = EVERY[:4]
 SMALL = ("--set", "kernel_width=4")
 
 
-def finished(folder, capfd, *options):
+def finished(folder, capfd, *options, change=None, n_slices=1):
     """A scan, and the command that has made its images in every format by CG-SENSE."""
     pytest.importorskip("nibabel")
     scan = folder / "a.h5"
-    write_small_scan(scan)
+    write_small_scan(scan, change, n_slices=n_slices)
     command = ("recon", scan, "-o", folder / "out", "--format", ",".join(EVERY), *SMALL)
-    assert jrsr(capfd, *command, *(options or NO_WEIGHTS)).code == 0
+    assert jrsr(capfd, *command, *(options or NO_WEIGHTS)).code == (3 if change else 0)
     return scan, command
 
 
@@ -206,6 +208,17 @@ def test_outputs_of_another_model_are_named_and_made_again_on_demand(tmp_path, c
     after = contents(tmp_path / "out")
     assert not any(after.get(file) == content for file, content in before.items())
     assert jrsr(capfd, *other).err == ""
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_fallback_images_are_no_images_of_another_model(empty, tmp_path, capfd):
+    """They name the conventional model that made them."""
+    model = ("--model", "jrsr")
+    change = partial(with_an_empty_slice, number=empty)
+    _, command = finished(tmp_path, capfd, *model, change=change, n_slices=2)
+    outcome = jrsr(capfd, *command, *model, "--resume")
+    assert outcome.code == 3 and "made by" not in outcome.err
+    assert warned_of(outcome) == ENDS - {".png"}
 
 
 def test_outputs_of_other_weights_are_named(tmp_path, capfd):

@@ -72,9 +72,15 @@ def test_a_group_of_the_file_is_sent(server, scan, tmp_path, capfd):
     args = ("send", path, "-o", tmp_path / "out.h5", "--port", server.port)
     words = "several.h5: several groups with acquisitions, choose one with --dataset: first, second"
     assert_one_line(jrsr(capfd, *args), 1, words)
-    assert jrsr(capfd, *args, "--dataset", "second").code == 0
+    chosen = jrsr(capfd, *args, "--dataset", "second")
+    assert chosen.code == 0 and chosen.err == ""
     pixels = [i.data.tobytes() for i in images_of(tmp_path / "out.h5")]
     assert pixels == [p for _, p in scan.expected()]
+    with h5py.File(path, "r+") as several:
+        several.move("first", "dataset")
+    silent = jrsr(capfd, *args, "--overwrite")
+    note = "several.h5: warning: group dataset is read, further scans (--dataset): second"
+    assert silent.code == 0 and note in silent.err
 
 
 def test_a_fallback_image_is_an_exit_code(server, scan, tmp_path, capfd):

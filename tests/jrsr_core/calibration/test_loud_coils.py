@@ -123,6 +123,11 @@ def test_coils_of_a_volume_are_weighted_alike():
     assert torch.equal(weighted.hybrid[:, kept], volume.hybrid[:, kept])
     assert noise[volume][LOUD_COIL] > 20 * noise[volume][kept].max()
     assert noise[weighted][LOUD_COIL] < 2 * noise[weighted][kept].max()
+    ratios = [
+        weighted.acs / volume.acs,
+        weighted.hybrid[:, :, :1, :1] / volume.hybrid[:, :, :1, :1],
+    ]
+    torch.testing.assert_close(ratios[0], ratios[1].expand_as(ratios[0]))
     assert with_weighted_coils(replace(volume, is_assembled=True)).notes == volume.notes
     assert with_weighted_coils(replace(volume, noise_std=1e-3)).notes == volume.notes
 
