@@ -337,7 +337,7 @@ def test_deeper_folders_are_to_be_named(tmp_path):
     anat = tmp_path / "sub-01" / "anat"
     anat.mkdir(parents=True)
     (anat / "sub-01_T1w.nii").write_bytes(nifti_bytes(np.ones((4, 4, 4))))
-    with pytest.raises(UsageError, match="in this folder; name those below it, such as .*anat"):
+    with pytest.raises(UsageError, match=r"in this folder; name those below it, such as .*anat"):
         find_sources([tmp_path])
     (source,) = find_sources([anat])
     assert source.subjects[0] == "sub-01"
