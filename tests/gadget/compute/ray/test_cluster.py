@@ -128,7 +128,15 @@ def test_files_are_not_written_where_nobody_is_left(tmp_path, capfd, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
 
 
-def test_a_signal_ends_a_scan_that_a_worker_computes(tmp_path, capfd, monkeypatch):
+@pytest.fixture
+def heeded():
+    """Ctrl-C, which a shell lets processes in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.SIGINT
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_ends_a_scan_that_a_worker_computes(heeded, tmp_path, capfd, monkeypatch):
     class Endless(ClusterWorker):
         def slice(self, number, *arguments):
             (tmp_path / "busy").touch()
@@ -137,7 +145,7 @@ def test_a_signal_ends_a_scan_that_a_worker_computes(tmp_path, capfd, monkeypatc
 
     def interrupt():
         wait_until((tmp_path / "busy").exists)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, heeded)
 
     scan = tmp_path / "s.h5"
     write_small_scan(scan, n_slices=3)
