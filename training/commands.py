@@ -28,8 +28,7 @@ def prepare(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Files, or folders with subfolders: HDF5 (image stack, fastMRI, MoDL, ISMRMRD), "
-            "NIfTI, DICOM."
+            help="Files or folders: HDF5 (image stack, fastMRI, MoDL, ISMRMRD), NIfTI, DICOM."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the scans.")],

@@ -3,9 +3,7 @@
 from typing import NamedTuple
 
 from gadget.settings import Settings
-from jrsr_core.models.names import CONSISTENT
-from jrsr_core.weights.find import find_system, name_of, system_cards
-from jrsr_core.weights.sets import split_set
+from jrsr_core.weights.find import cards_of, find_system, full_name
 
 N_SHOWN = 12
 """Characters of a hash that a message shows."""
@@ -40,9 +38,6 @@ def makers(settings: Settings) -> list[Maker]:
 
 
 def _maker(settings: Settings, preset: str) -> Maker:
-    system, weights = settings.model, settings.weights
-    name = "+".join(map(name_of, find_system(system, preset=preset, weights=weights)))
-    if split_set(system)[0].endswith(CONSISTENT) and not name.endswith(CONSISTENT):
-        name += CONSISTENT
-    cards = system_cards(system, preset=preset, weights=weights)
-    return Maker(name, "+".join(card.sha256 for card in cards))
+    parts = find_system(settings.model, preset=preset, weights=settings.weights)
+    hashes = "+".join(card.sha256 for card in cards_of(parts))
+    return Maker(full_name(settings.model, parts), hashes)

@@ -78,7 +78,7 @@ def _mrd(path: Path) -> Provenance:
 
 def _dicom(path: Path) -> Provenance:
     tags = ["SeriesDescription", "DerivationDescription"]
-    ds = dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
+    ds = dcmread(path, stop_before_pixels=True, specific_tags=tags)
     has_fallback = bool(SERIES.search(str(ds.get("SeriesDescription", ""))))
     text = str(ds.get("DerivationDescription", ""))
     found = None if "FALLBACK IMAGE" in text else DERIVATION.search(text)

@@ -96,7 +96,11 @@ def system_cards(
     system: str, *, preset: str = "auto", weights: str = ""
 ) -> tuple[WeightsCard, ...]:
     """Return the cards of a system; parameters and errors as `find_system`."""
-    parts = find_system(system, preset=preset, weights=weights)
+    return cards_of(find_system(system, preset=preset, weights=weights))
+
+
+def cards_of(parts: tuple[Part, ...]) -> tuple[WeightsCard, ...]:
+    """Return the cards of the parts of a system that have one."""
     return tuple(WeightsCard.read(part) for part in parts if isinstance(part, Path))
 
 
@@ -110,8 +114,13 @@ def system_name(system: str) -> str:
     ValueError
         A card that is not readable.
     """
-    base, consistent = without_consistency(split_set(system)[0])
-    parts = _parts_of_text(base) if ".json" in base else (base,)
+    base, _ = without_consistency(split_set(system)[0])
+    return full_name(system, _parts_of_text(base) if ".json" in base else (base,))
+
+
+def full_name(system: str, parts: tuple[Part, ...]) -> str:
+    """Return the full name of a system whose parts have been found; errors as `system_name`."""
+    _, consistent = without_consistency(split_set(system)[0])
     name = "+".join(name_of(part) for part in parts)
     return name + CONSISTENT if consistent and not name.endswith(CONSISTENT) else name
 

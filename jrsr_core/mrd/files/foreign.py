@@ -26,15 +26,18 @@ IMPORTABLE = {
     FASTMRI: "k-space of fastMRI",
 }
 
+_NO_RAW_DATA = ", which has no raw data"
+_FROM_KSPACE = "; JRSR reconstructs from k-space"
+"""Reasons why images are not reconstructed."""
+
 _STARTS = (
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"yardl", "a stream of MRD version 2; `jrsr stream` reconstructs it"),
-    (b"\x89PNG", "a PNG picture, which has no raw data"),
-    (b"\xff\xd8\xff", "a JPEG picture, which has no raw data"),
-    (b"%PDF", "a PDF document, which has no raw data"),
+    (b"\x89PNG", f"a PNG picture{_NO_RAW_DATA}"),
+    (b"\xff\xd8\xff", f"a JPEG picture{_NO_RAW_DATA}"),
+    (b"%PDF", f"a PDF document{_NO_RAW_DATA}"),
     (b"<?xml", "an XML text; the header alone is no scan"),
 )
-_IMAGE = "which has no raw data; JRSR reconstructs from k-space"
 
 
 def foreign_kind(path: Path) -> str:
@@ -73,12 +76,12 @@ def foreign_words(path: Path) -> str:
         if head.startswith(start):
             return words
     if head[128:132] == b"DICM":
-        return f"a DICOM image, {_IMAGE}"
+        return f"a DICOM image{_NO_RAW_DATA}{_FROM_KSPACE}"
     if head.startswith(b"\x1f\x8b"):
-        packed = f"a NIfTI image (gzip), {_IMAGE}"
+        packed = f"a NIfTI image (gzip){_NO_RAW_DATA}{_FROM_KSPACE}"
         return packed if _is_nifti(_inflated(head)) else "a gzip file; unpack it first"
     if _is_nifti(head):
-        return f"a NIfTI image, {_IMAGE}"
+        return f"a NIfTI image{_NO_RAW_DATA}{_FROM_KSPACE}"
     kind = foreign_kind(path)
     return _taken_by_import(path, kind) if kind else ""
 
@@ -86,6 +89,11 @@ def foreign_words(path: Path) -> str:
 def foreign_name(path: Path) -> str:
     """Return what a file that is not HDF5 is, without the advice of `foreign_words`."""
     return re.split("[,;]", foreign_words(path))[0]
+
+
+def without_reason(words: str) -> str:
+    """Return words of `foreign_words` or `hdf5_words` without why images are not reconstructed."""
+    return words.partition(_NO_RAW_DATA)[0].partition(_FROM_KSPACE)[0]
 
 
 def hdf5_kind(path: Path, names: Iterable[str]) -> str:
@@ -104,7 +112,7 @@ def hdf5_words(path: Path, names: Iterable[str]) -> str:
     if kind := hdf5_kind(path, found):
         return _taken_by_import(path, kind)
     if {"reconstruction_rss", "reconstruction_esc"} & found:
-        return "images of fastMRI without k-space; JRSR reconstructs from k-space"
+        return f"images of fastMRI without k-space{_FROM_KSPACE}"
     if "slices" in found:
         return "magnitude images for training (`jrsr-train prepare`), which have no raw data"
     return ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from jrsr_core.mrd.files.foreign import foreign_words
+from jrsr_core.mrd.files.foreign import foreign_words, without_reason
 
 SPLITS = ("train", "val", "test")
 _FILE_SPLIT = re.compile(r"(?:^|[_\-.])(train|val|test)(?:$|[_\-.])")
@@ -70,13 +70,11 @@ class Source:
 
 
 def words_of(path: Path) -> str:
-    """Return what a file is that is no source, "" if it is not recognised."""
+    """Return what a file is that is no source, "" if it is not recognised.
+
+    That it has no k-space is no reason here: training takes images.
+    """
     return without_reason(foreign_words(path))
-
-
-def without_reason(words: str) -> str:
-    """Return what a file is without why `jrsr recon` does not take it: training takes images."""
-    return words.partition(", which has no raw data")[0].partition("; JRSR reconstructs")[0]
 
 
 def own_split(path: Path) -> str:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jrsr_core.mrd.files.foreign import hdf5_words
+from jrsr_core.mrd.files.foreign import hdf5_words, without_reason
 from training.errors import UsageError
 
-from .base import Source, SourceError, without_reason, words_of
+from .base import Source, SourceError, words_of
 from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
 from .raw import IsmrmrdScan
 from .volumes import DicomFolder, Nifti, is_dicom
@@ -83,10 +83,11 @@ def find_sources(paths: list[Path]) -> list[Source]:
         No such file or folder.
     """
     sources = [source for path in map(Path, paths) for source in _sources_at(path)]
-    places = [source.path.resolve() for source in sources]
-    for i, place in enumerate(places):
-        if place in places[:i]:
-            raise UsageError(f"{sources[i].path} is listed twice")
+    places = set[Path]()
+    for source in sources:
+        if (place := source.path.resolve()) in places:
+            raise UsageError(f"{source.path} is listed twice")
+        places.add(place)
     return sources
 
 
