@@ -30,4 +30,15 @@ def exit_with(run: Callable[[], int], name: str) -> NoReturn:
         code = INTERRUPTED
         if sys.stderr is not None:
             sys.stderr.write(f"{name}: interrupted\n")
+    if code == INTERRUPTED:
+        _forget_interruption()
     sys.exit(code)
+
+
+def _forget_interruption() -> None:
+    """Let this process end with an exit code.
+
+    Where Ctrl-C leaves code that a library runs from a text, as `dataclasses` does, Python ends a
+    process of `python -m` with the signal. It forgets this as soon as other such code runs.
+    """
+    exec("")

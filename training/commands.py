@@ -4,6 +4,7 @@ Modules that import torch are imported inside the commands, so that `--help` ans
 """
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -71,11 +72,11 @@ def prepare(
         protocol, truth_maps, hr_limit, n_maps=n_maps, seed=seed, variety=ranges
     )
     manifest = open_folder(inputs, out, acquisition, scans)
-    entries = make_all(out, manifest, workers=workers)
     counts = {name: len(manifest.split(name)) for name in ("train", "val", "test")}
     total = counts["train"] + counts["val"]
-    for _ in track(entries, "preparing", total=total, disable=not sys.stderr.isatty()):
-        pass
+    with closing(make_all(out, manifest, workers=workers)) as entries:
+        for _ in track(entries, "preparing", total=total, disable=not sys.stderr.isatty()):
+            pass
     listed = ", ".join(f"{n} {name}" for name, n in counts.items())
     typer.echo(f"{out}: {listed} scans, manifest {manifest.sha256[:12]}")
 

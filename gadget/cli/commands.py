@@ -43,20 +43,19 @@ def run_command(arguments: list[str]) -> int:
         # The shell's completion has been printed or installed.
         return end.code if isinstance(end.code, int) else Exit.DONE
     except Exception as error:
-        return _explain(error)
+        code = _explain(error)
     if code == INTERRUPTED:
         print_warning("interrupted")
     return int(code)
 
 
 def _explain(error: Exception) -> int:
-    """Print an error as one line and return the exit code."""
+    """Print an error as one line, but for an interruption, and return the exit code."""
+    if is_abort(error):
+        return INTERRUPTED
     if line := usage_line(error, "jrsr"):
         print_warning(line)
         return Exit.DECLINED
-    if is_abort(error):
-        print_warning("interrupted")
-        return INTERRUPTED
     print_warning(describe(error))
     logging.getLogger(__name__).debug("details", exc_info=True)
     return exit_code(error)

@@ -48,6 +48,7 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
 
 def _acceleration(scan: "SimulatedScan") -> float:
     """Return the acceleration of the first image, counted as `jrsr check` counts it."""
+    from jrsr_core.data.acceleration import acceleration_of
     from jrsr_core.mrd.grid import line_counts
     from jrsr_core.mrd.header import parse_header
     from jrsr_core.mrd.planning.plan import plan_scan
@@ -55,8 +56,7 @@ def _acceleration(scan: "SimulatedScan") -> float:
     heads = scan.lines.heads
     plan = plan_scan(parse_header(scan.header_xml), heads)
     counters, lines = next(iter(plan.groups.items()))
-    counts = line_counts(heads[lines], plan.layout_of(counters))
-    return counts.size / int((counts > 0).sum())
+    return acceleration_of(line_counts(heads[lines], plan.layout_of(counters)) > 0)
 
 
 def _parameter(name: str, default: Any, kind: Any, option: Any) -> Parameter:

@@ -181,7 +181,7 @@ def _space_rows(
 
 
 def _acceleration(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
-    warnings = beyond_the_coils(_n_virtual_coils(plan, settings), space.acceleration)
+    warnings = beyond_the_coils(_n_virtual_coils(plan, settings), space.sampled_acceleration)
     return "; ".join((f"{space.acceleration:.2f}", *warnings))
 
 
@@ -278,7 +278,7 @@ def _unlike_training(space: SpaceInspection, plan: ScanPlan, settings: Settings)
     found = unlike_any(
         cards,
         n_coils=_n_virtual_coils(plan, settings),
-        acceleration=space.acceleration,
+        acceleration=space.sampled_acceleration,
         n_acs=min(space.acs),
         hr_size=space.hr_matrix[:2] if space.encoding.is_3d else space.hr_matrix,
     )

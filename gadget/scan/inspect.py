@@ -9,6 +9,7 @@ import numpy as np
 
 from gadget.settings import Settings
 from jrsr_core.calibration.settings import check_matrix, kernel_shape
+from jrsr_core.data.acceleration import acceleration_of, sampled_acceleration
 from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
@@ -37,8 +38,8 @@ class SpaceInspection:
         Smallest block that is usable.
     n_without_acs
         Images without a usable calibration block, which will be fallback images.
-    acceleration
-        Mean over the images.
+    acceleration, sampled_acceleration
+        Means over the images, of all of k-space and of its sampled part.
     n_averages
         Largest number of lines at one position of k-space.
     echo
@@ -52,6 +53,7 @@ class SpaceInspection:
     kernel: tuple[int, int]
     n_without_acs: int
     acceleration: float
+    sampled_acceleration: float
     n_averages: int
     echo: float
 
@@ -107,7 +109,7 @@ def _inspect_space(
     encoding = layout.encoding
     _check_size(encoding, width)
     check_memory(encoding, plan.n_coils, settings)
-    known: dict[bytes, tuple[float, int, float]] = {}
+    known: dict[bytes, tuple[float, float, int, float]] = {}
     blocks, figures = [], []
     for counters, lines in plan.groups.items():
         if counters.encoding != number:
@@ -116,15 +118,15 @@ def _inspect_space(
         if key not in known:
             check_lines(heads[lines], encoding)
             counts = line_counts(heads[lines], layout)
-            acceleration = counts.size / int((counts > 0).sum())
+            accelerations = (acceleration_of(counts > 0), sampled_acceleration(counts > 0))
             echo = measured_share(heads[lines], layout)
-            known[key] = (acceleration, int(counts.max()), echo)
+            known[key] = (*accelerations, int(counts.max()), echo)
         blocks.append(plan.calibration[plan.acs_keys[counters]].acs_size(heads))
         figures.append(known[key])
     kernel = kernel_shape(_plane(encoding), width)
     # One coil needs no calibration.
     usable = [b for b in blocks if plan.n_coils == 1 or (b[0] >= kernel[0] and b[1] >= kernel[1])]
-    accelerations, averages, echoes = zip(*figures, strict=True)
+    accelerations, sampled, averages, echoes = zip(*figures, strict=True)
     return SpaceInspection(
         number=number,
         encoding=encoding,
@@ -133,6 +135,7 @@ def _inspect_space(
         kernel=kernel,
         n_without_acs=len(blocks) - len(usable),
         acceleration=float(np.mean(accelerations)),
+        sampled_acceleration=float(np.mean(sampled)),
         n_averages=max(averages),
         echo=min(echoes),
     )

@@ -1,4 +1,4 @@
-"""Coils whose noise is far above that of the others, in a scan without noise lines.
+"""Coils whose noise is far above that of the others, in arrays and scans without noise lines.
 
 Without a noise covariance all coils count as equally noisy, and a broken element, or a receiver of
 another gain, dominates compression and maps. Where the ACS shows such a coil, it is divided by its
@@ -84,7 +84,7 @@ def loud_note(channels: Sequence[int], weights: Sequence[float]) -> str:
     """Return the note about channels whose noise is far above that of the others."""
     loud = [(c, 1 / w) for c, w in zip(channels, weights, strict=True) if w < 1]
     found = ", ".join(f"{c} ({ratio:.0f} times)" for c, ratio in loud)
-    return f"channels noisier than the others, without noise data, are given less weight: {found}"
+    return f"channels far noisier than the others are given less weight: {found}"
 
 
 @overload
@@ -92,11 +92,12 @@ def with_weighted_coils(data: KSpaceSlice) -> KSpaceSlice: ...
 @overload
 def with_weighted_coils(data: KSpaceVolume) -> KSpaceVolume: ...
 def with_weighted_coils(data: KSpaceSlice | KSpaceVolume) -> KSpaceSlice | KSpaceVolume:
-    """Return arrays of unknown noise with the weights of their coils, and a note on loud ones.
+    """Return arrays with the weights of their coils, and a note on loud ones.
 
-    Data with a noise level, or assembled from the lines of a scan, stay as they are.
+    A stated noise level is one number for all coils, and becomes that of the loud ones as well.
+    Data that were assembled from the lines of a scan stay as they are.
     """
-    if data.noise_std is not None or data.is_assembled:
+    if data.is_assembled:
         return data
     acs = data.acs if isinstance(data, KSpaceSlice) else _central_partition(data.acs)
     weights = coil_weights(acs)

@@ -13,6 +13,7 @@ from torch import Tensor
 from jrsr_core.arrays import Array, as_own_tensor, as_samples, as_tensor
 from jrsr_core.centers import center_notes
 from jrsr_core.echo import measured_part, note_on_ends
+from jrsr_core.image_arrays import image_notes, strongest
 from jrsr_core.numeric import checked_count
 
 from .geometry import SliceGeometry
@@ -110,9 +111,12 @@ def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str,
 
 
 def notes_on_center(samples: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
-    """Return notes on the axes of k-space ``(coil, *axes)`` whose energy peaks far from n // 2."""
-    root = torch.linalg.vector_norm(samples.detach(), dim=0, dtype=torch.complex128)
-    return center_notes(root.square().cpu().numpy(), axes)
+    """Return notes on k-space ``(coil, *axes)``: an image, or axes that peak far from n // 2."""
+    samples = samples.detach()
+    root = torch.linalg.vector_norm(samples, dim=0, dtype=torch.complex128)
+    energy = root.square().cpu().numpy()
+    plane = samples if len(axes) == 2 else samples[:, strongest(energy)]
+    return image_notes(plane.cpu().numpy(), axes[-2:]) or center_notes(energy, axes)
 
 
 def checked_noise(noise_std: object) -> float | None:

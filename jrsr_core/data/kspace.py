@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jrsr_core.acs import find_acs
 from jrsr_core.reprs import describe
 
+from .acceleration import acceleration_of
 from .geometry import SliceGeometry
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 
@@ -130,8 +131,8 @@ class KSpaceSlice:
         geometry
             Place of the slice; by default LR pixels of 1 mm, and the image has a warning.
         noise_std
-            sqrt(E|n|^2) of one sample. By default it is estimated from the samples, and channels
-            that are far noisier than the others get less weight (`calibration.loud_coils`).
+            sqrt(E|n|^2) of one sample; by default it is estimated from the samples. Channels that
+            are far noisier than the others get less weight (`calibration.loud_coils`).
         lr_readout
             Samples along kx of the LR grid if the readout was acquired at high resolution.
 
@@ -204,8 +205,3 @@ class KSpaceSlice:
     def acceleration(self) -> float:
         """Grid points over measured points, the calibration lines counted."""
         return acceleration_of(self.mask)
-
-
-def acceleration_of(mask: Tensor) -> float:
-    """Return the grid points of a mask over the measured ones, at least one."""
-    return mask.numel() / max(float(mask.sum()), 1.0)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from jrsr_core.acs import MAX_LINES, find_acs
 from jrsr_core.reprs import describe
 
+from .acceleration import acceleration_of
 from .geometry import SliceGeometry
-from .kspace import ASSUMED_GEOMETRY, KSpaceSlice, acceleration_of
+from .kspace import ASSUMED_GEOMETRY, KSpaceSlice
 from .origin import AcquisitionStamp, Counters, ScanOrigin
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ class LiveScan:
     @property
     def volume_notes(self) -> dict[Counters, str]:
         """Notes on volumes that lack slices, by their images so far, which may have left before."""
-        return incomplete_volumes(self._record.earlier.patterns)
+        return incomplete_volumes(self._record.earlier.patterns, self.header.encodings)
 
     def add(self, lines: LineList, *, is_bucket: bool = False) -> Iterator[Task]:
         """Add lines; yield the images that can be reconstructed now.

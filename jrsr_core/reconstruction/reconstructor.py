@@ -14,9 +14,11 @@ from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
+from jrsr_core.data.kspace import ASSUMED_GEOMETRY
 from jrsr_core.models.interfaces import JointModel
 from jrsr_core.weights.card import WeightsCard
 
+from .contradiction import Contradiction
 from .fallback import fallback_image
 from .field_of_view import crop_to_fov
 from .slices import SliceReconstructor
@@ -109,6 +111,10 @@ class Reconstructor(SliceReconstructor):
             raise
         except Exception as error:
             if self.on_failure == "stop":
+                hints = [note for note in data.notes if note != ASSUMED_GEOMETRY]
+                if isinstance(error, Contradiction) and hints:
+                    # What was noted about the samples may be the cause.
+                    raise Contradiction("; ".join([str(error), *hints])) from None
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
             image = fallback_image(self, data, reason, tick=tick)

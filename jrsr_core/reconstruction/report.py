@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconReport
+from jrsr_core.data.acceleration import sampled_acceleration
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.tensors import energy
 from jrsr_core.weights.card import WeightsCard
@@ -141,7 +142,7 @@ class ReportFigures:
                 fixed_point_residual=self._fixed_point_residual,
                 residual=self.worst(),
                 n_coils=n_coils,
-                acceleration=source.acceleration,
+                acceleration=sampled_acceleration(source.mask),
                 n_acs=min(first.acs_shape),
                 hr_size=first.sense.image_shape,
                 noise_db=snr_db,

@@ -22,8 +22,9 @@ from .contradiction import Residual
 CONVERGED = 0.05
 """Relative residual of the fixed point above which the equilibrium was not reached."""
 
-PARTIAL_FOURIER = 1.35
-"""Acceleration by partial Fourier of 6/8 alone, which folds nothing."""
+UNFOLDED = 1.35
+"""Acceleration of the sampled part of k-space up to which nothing need be folded: an ellipse in
+place of a rectangle is 4 / pi, a few lost lines come on top."""
 
 NOTICEABLE = 0.1
 """Part of the measurement, beyond its noise, that an image may contradict without a warning. From
@@ -55,7 +56,9 @@ def unlike_training(card: WeightsCard | None, **figures: Figure) -> list[str]:
     """Return one text per figure of a scan that lies outside the range of the card.
 
     Figures have the names of the card: `n_coils`, `acceleration`, `n_acs`, `noise_db`, and
-    `hr_size` as a tuple. More coils and calibration lines than in the training do no harm.
+    `hr_size` as a tuple. More coils and calibration lines than in the training do no harm. The
+    acceleration is that of the sampled part of k-space: the training counts it before it leaves out
+    what partial Fourier does.
     """
     known = training_ranges(card)
     found = []
@@ -109,10 +112,12 @@ def folded_over(size: float) -> list[str]:
 def beyond_the_coils(n_coils: int, acceleration: float) -> list[str]:
     """Return a warning if more is missing than the coils can tell apart, else nothing.
 
+    `acceleration` is that of the sampled part of k-space, as only gaps between samples fold.
+
     Up to `n_coils` pixels that are folded onto each other have independent equations (SENSE,
     Pruessmann et al., 1999). What goes beyond that rests on the prior of the network alone.
     """
-    if acceleration <= PARTIAL_FOURIER * n_coils:
+    if acceleration <= UNFOLDED * n_coils:
         return []
     what = f"acceleration {acceleration:.3g} with {counted(n_coils, 'coil')}"
     return [f"{what}: the aliasing cannot be separated, artefacts may remain"]

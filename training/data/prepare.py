@@ -3,11 +3,13 @@
 An interrupted preparation continues where it stopped; several processes may share one folder.
 """
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import torch
@@ -101,7 +103,7 @@ def _make(folder: Path, manifest: Manifest, entry: Entry) -> None:
     save_scan(scan_path(folder, entry), make_scan(manifest, entry))
 
 
-def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Iterator[Entry]:
+def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Generator[Entry]:
     """Make the missing scans of training and validation; yield every entry that is on disk."""
     entries = manifest.split("train") + manifest.split("val")
     missing = []
@@ -116,7 +118,35 @@ def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Iterator[
             make(entry)
             yield entry
         return
+    yield from _made_by_workers(make, missing, workers)
+
+
+def _made_by_workers(
+    make: Callable[[Entry], None], missing: list[Entry], workers: int
+) -> Iterator[Entry]:
+    """Make scans in other processes; they end at once if this generator ends before its last scan.
+
+    Scans in hand are lost then; a file is there as a whole or not at all.
+    """
+    others = set(active_children())
     # spawn: a forked process would inherit the threads of the parent's libraries.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for entry, _ in zip(missing, pool.map(make, missing, chunksize=4), strict=True):
-            yield entry
+        try:
+            with _ctrl_c_blocked():
+                made = pool.map(make, missing, chunksize=4)
+            for entry, _ in zip(missing, made, strict=True):
+                yield entry
+        except BaseException:
+            for worker in set(active_children()) - others:
+                worker.kill()
+            raise
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Start processes that Ctrl-C, which a terminal sends to all of them, does not reach."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,6 +15,7 @@ from gadget.errors import UsageError
 from jrsr_core.centers import center_notes
 from jrsr_core.data import Vector
 from jrsr_core.echo import measured_part, note_on_ends
+from jrsr_core.image_arrays import image_notes, strongest
 from jrsr_core.mrd.lines import (
     FIRST_IN_SLICE,
     FRAME_COUNTERS,
@@ -199,13 +200,14 @@ def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
 
 
 def _notes_on_center(array: np.ndarray) -> list[str]:
-    """Return a sentence about every axis along which the middle frame peaks far from n // 2."""
+    """Return a sentence if the middle frame is an image, or on axes that peak far from n // 2."""
     frame = array[tuple(n // 2 for n in array.shape[: len(FRAME_COUNTERS)])]
     with np.errstate(over="ignore"):
-        energy = [
-            np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)
-        ]
-    return list(center_notes(np.stack(energy), ("z", "y", "x")))
+        energy = np.stack(
+            [np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)]
+        )
+    plane = np.asarray(frame[strongest(energy)]).swapaxes(0, 1)
+    return list(image_notes(plane, ("y", "x")) or center_notes(energy, ("z", "y", "x")))
 
 
 def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:

@@ -74,8 +74,9 @@ class ScanPage:
         Images that the page shows; the one in the middle is shown large.
     hr_shape
         Shape of an image.
-    coverage, coils
-        `views.coverage` and `views.coil_magnitudes` of the image that is shown large.
+    coverage, acceleration, coils
+        `views.coverage`, the acceleration of the sampled part of k-space, and
+        `views.coil_magnitudes`, all of the image that is shown large.
     """
 
     job: ScanJob
@@ -83,6 +84,7 @@ class ScanPage:
     shown: list[ShownImage]
     hr_shape: tuple[int, ...]
     coverage: np.ndarray
+    acceleration: float
     coils: list[np.ndarray]
 
     @property
@@ -193,7 +195,7 @@ class ScanPage:
             return []
         values: dict[str, tuple[float, ...]] = {
             "n_coils": (report.n_virtual_coils,),
-            "acceleration": (report.acceleration,),
+            "acceleration": (self.acceleration,),
             "n_acs": (min(report.acs_shape),),
             "hr_size": tuple(self.coverage.shape),
             "noise_db": (report.snr_db,),

@@ -6,6 +6,7 @@ import numpy as np
 
 from gadget.output.base import Result, ScanJob, ScanWriter
 from jrsr_core.data import ReconReport
+from jrsr_core.data.acceleration import sampled_acceleration
 from jrsr_core.mrd.errors import PartialImage
 from jrsr_core.spread import spread
 
@@ -26,6 +27,7 @@ class ReportWriter(ScanWriter):
         self._shown: list[ShownImage] = []
         self._hr_shape: tuple[int, ...] = ()
         self._coverage = np.zeros((1, 1), np.uint8)
+        self._acceleration = 1.0
         self._coils: list[np.ndarray] = []
 
     def add(self, result: Result) -> None:
@@ -40,7 +42,13 @@ class ReportWriter(ScanWriter):
     def content(self) -> bytes:
         """Return the page."""
         page = ScanPage(
-            self.job, self._reports, self._shown, self._hr_shape, self._coverage, self._coils
+            self.job,
+            self._reports,
+            self._shown,
+            self._hr_shape,
+            self._coverage,
+            self._acceleration,
+            self._coils,
         )
         return page.render().encode("utf-8")
 
@@ -53,6 +61,7 @@ class ReportWriter(ScanWriter):
         if len(self._shown) == len(self._wanted) // 2:
             plane = plane_of(made)
             self._coverage = coverage(plane)
+            self._acceleration = sampled_acceleration(plane.mask)
             try:
                 self._coils = coil_magnitudes(job.engine.model.calibrated(plane))
             except Exception:

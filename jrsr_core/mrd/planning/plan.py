@@ -178,7 +178,7 @@ def plan_scan(
         calibration,
         notes=_notes(groups, general, header, findings, by_space),
         incomplete=incomplete,
-        volume_notes=incomplete_volumes(images_so_far),
+        volume_notes=incomplete_volumes(images_so_far, header.encodings),
         broken_coils=findings.broken_coils,
         line_slices=images.counters,
     )

@@ -1,14 +1,18 @@
 """Volumes that lack slices, as the last repetition of a scan that was aborted does.
 
 A volume is incomplete if it lacks a slice that others have while at least one of them has every
-slice. The limits of the header are no measure: many scanners state more than they send.
+slice. The limits of the header alone are no measure: many scanners state more than they send. Where
+the last slice that the header states was measured, its limit is right, and slices that no volume
+has are missing, as after an abort of interleaved slices. Slices of an even step are a selection.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 from jrsr_core.data import Counters
+from jrsr_core.mrd.encoding import Encoding
 
 VOLUME = ("contrast", "phase", "repetition", "set")
 """Counters that the slices of one volume have in common."""
@@ -25,13 +29,37 @@ def incomplete(volumes: Mapping[Key, set]) -> dict[Key, tuple[int, int]]:
     return {key: (len(places), n) for key, places in volumes.items() if len(places) < n}
 
 
-def incomplete_volumes(images: Iterable[Counters]) -> dict[Counters, str]:
-    """Return the images of incomplete volumes, each with a sentence on its volume."""
+def incomplete_volumes(
+    images: Iterable[Counters], encodings: Sequence[Encoding] = ()
+) -> dict[Counters, str]:
+    """Return the images of incomplete volumes, each with a sentence on its volume.
+
+    `encodings` are those of the header, for the number of the last slice.
+    """
     spaces: dict[int, list[Counters]] = defaultdict(list)
     for image in images:
         spaces[image.encoding].append(image)
-    notes = (_of_space(own) for own in spaces.values())
-    return {image: note for own in notes for image, note in own.items()}
+    notes: dict[Counters, str] = {}
+    for space, own in spaces.items():
+        maxima = encodings[space].counter_maxima if space < len(encodings) else {}
+        if gaps := _gaps({image.slice for image in own}, maxima.get("slice")):
+            notes |= dict.fromkeys(own, gaps)
+        notes |= _of_space(own)
+    return notes
+
+
+def _gaps(slices: set[int], last: int | None) -> str:
+    """Return a sentence about slices before the last one that were not measured, if any."""
+    present = sorted(slices)
+    missing = sorted(set(range(present[-1])) - slices)
+    is_selection = len({b - a for a, b in pairwise(present)}) < 2
+    if present[-1] != last or not missing or is_selection:
+        return ""
+    n = len(slices) + len(missing)
+    return (
+        f"every volume is incomplete: {len(slices)} of {n} slices or slabs were measured, "
+        f"the first one that is missing is slice {missing[0]}"
+    )
 
 
 def _of_space(images: list[Counters]) -> dict[Counters, str]:

@@ -1,6 +1,7 @@
 """Starting: what needs no tensors imports no torch, an import changes nothing outside, and a signal
 that comes while a command is imported ends it properly."""
 
+import os
 import signal
 import sys
 
@@ -58,6 +59,19 @@ def test_a_signal_while_the_command_is_imported_is_one_line(package, name, numbe
     found = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
     script = f"{heeded}{found}import {ENTRIES[package]} as entry; entry.main()"
     done = run_process([sys.executable, "-c", script, "--help"], cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{name}: interrupted\n")
+
+
+@pytest.mark.parametrize(("package", "name"), [("gadget", "jrsr"), ("training", "jrsr-train")])
+def test_ctrl_c_within_code_of_a_text_ends_a_module_with_the_exit_code(package, name, tmp_path):
+    """As within the import of a data class, in place of which the library runs a text here."""
+    raised = "import signal; signal.signal(2, signal.default_int_handler); signal.raise_signal(2)"
+    (tmp_path / "typer.py").write_text(f"exec({raised!r})\n")
+    done = run_process(
+        [sys.executable, "-m", package, "--help"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{name}: interrupted\n")
 
 

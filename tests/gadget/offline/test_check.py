@@ -9,7 +9,7 @@ import pytest
 
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.lines import NOISE, has_flag
-from tests.helpers.commands import FAST, jrsr
+from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied, noise_samples, select, small_scan
 
 SIGNAL = (
@@ -126,3 +126,13 @@ def test_the_coils_that_count_are_those_of_the_model(n_coils, n_virtual, n_broke
     assert f"{n_used} virtual coil" in rows["would do"]
     made = jrsr(capfd, "recon", tmp_path / "s.h5", *FAST, *setting)
     assert ("cannot be separated" in made.err) == (n_used == 1) and warning in made.err
+
+
+def test_partial_fourier_of_one_coil_is_acceleration_that_needs_no_coils(tmp_path, capfd):
+    def without_an_end(xml, lines):
+        return xml, select(lines, np.flatnonzero(lines.heads["idx"]["kspace_encode_step_1"] >= 18))
+
+    write_small_scan(tmp_path / "s.h5", without_an_end, n_coils=1)
+    assert rows_of(capfd, tmp_path / "s.h5")["acceleration"] == "1.60"
+    made = jrsr(capfd, "recon", tmp_path / "s.h5", *FAST)
+    assert made.code == 0 and "aliasing" not in made.err, made

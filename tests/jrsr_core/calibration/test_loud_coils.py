@@ -114,6 +114,22 @@ def test_an_array_is_treated_as_a_scan_of_the_same_samples():
     assert image.report.warnings == recon(made).report.warnings
 
 
+@pytest.mark.parametrize("of_all", [False, True])
+def test_a_stated_noise_level_is_that_of_the_other_coils(of_all):
+    """The image is that of an unknown level; a level of all coils together is not used."""
+    (raw,) = assembled(*loud_scan(), prewhiten=False)
+    array = KSpaceSlice.from_array(raw.kspace, raw.mask, geometry=raw.geometry)
+    level = noise_std_for(kspace_of(12, float("inf")), 25)
+    stated = level * ((11 + 25**2) / 12) ** 0.5 if of_all else level
+    recon = load_model("cg-sense+sinc")
+    expected, image = recon(array), recon(replace(array, noise_std=stated))
+    torch.testing.assert_close(image.magnitude, expected.magnitude, rtol=1e-3, atol=1e-3)
+    assert image.report.noise_std == pytest.approx(level, rel=0.05)
+    loud, *others = image.report.warnings
+    assert loud == expected.report.warnings[0] and "2 (2" in loud
+    assert [text.startswith("stated noise level") for text in others] == [True] * of_all
+
+
 def test_coils_of_a_volume_are_weighted_alike():
     slice_ = noisy_planes(LOUD_COIL)
     volume = KSpaceVolume.from_array(slice_)
@@ -129,7 +145,8 @@ def test_coils_of_a_volume_are_weighted_alike():
     ]
     torch.testing.assert_close(ratios[0], ratios[1].expand_as(ratios[0]))
     assert with_weighted_coils(replace(volume, is_assembled=True)).notes == volume.notes
-    assert with_weighted_coils(replace(volume, noise_std=1e-3)).notes == volume.notes
+    stated = with_weighted_coils(replace(volume, noise_std=0.01))
+    assert torch.equal(stated.hybrid, weighted.hybrid) and stated.noise_std == 0.01
 
 
 def noisy_planes(loud, shape=(24, 20, 32), n_coils=6):

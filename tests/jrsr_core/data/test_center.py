@@ -1,10 +1,13 @@
-"""Arrays whose k = 0 does not lie at n // 2 have a note; sound scans of every kind have none."""
+"""Arrays whose k = 0 does not lie at n // 2, and images, have a note; sound scans have none."""
 
 import numpy as np
 import pytest
 
 from jrsr_core.data import KSpaceSlice, KSpaceVolume
+from jrsr_core.reconstruction.contradiction import Contradiction
 from jrsr_core.reconstruction.load import load_model
+from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import simulate_protocol
 from tests.helpers.synthetic import coil_profiles, line_mask, phantom
 
 SHAPE = (48, 41)
@@ -25,6 +28,12 @@ def volume_of():
     """k-space ``(coil, ky, kz, kx)`` of an object that is as long as the phantom is wide."""
     along_x = np.sinc((np.arange(24) - 12) / 2)
     return kspace_of()[..., None] * along_x
+
+
+def image_of(kspace, axes=(-2, -1)):
+    """Its image, by NumPy's own functions."""
+    shifted = np.fft.ifftshift(kspace, axes=axes)
+    return np.fft.fftshift(np.fft.ifftn(shifted, axes=axes, norm="ortho"), axes=axes)
 
 
 def notes_of(made):
@@ -74,6 +83,12 @@ def test_an_array_that_begins_at_the_first_measured_line_is_named():
     assert found.startswith(note)
 
 
+def small_object(n):
+    """Readout of an object of five pixels in the middle."""
+    k = 2 * np.pi * (np.arange(n) - n // 2) / n
+    return 1 + 2 * np.cos(k) + 2 * np.cos(2 * k)
+
+
 SOUND = {
     "full": lambda k: (k,),
     "undersampled": lambda k: (k, LINES),
@@ -91,6 +106,7 @@ SOUND = {
     "noise": lambda k: (np.random.default_rng(2).normal(size=(*k.shape, 2)).view(complex)[..., 0],),
     "few samples": lambda k: (k[:, 20:27, 17:24],),
     "one point": lambda k: (np.ones_like(k),),
+    "few pixels": lambda k: (k[:, :1, :1] * np.multiply.outer(*(small_object(n) for n in SHAPE)),),
 }
 """Kind of scan -> arguments of `KSpaceSlice.from_array`."""
 
@@ -98,3 +114,44 @@ SOUND = {
 @pytest.mark.parametrize("kind", SOUND)
 def test_a_sound_scan_has_no_such_note(kind):
     assert notes_of(KSpaceSlice.from_array(*SOUND[kind](kspace_of()))) == []
+
+
+IMAGES = {
+    "coil images": image_of,
+    "one coil": lambda k: image_of(k[:1]),
+    "magnitude": lambda k: np.abs(image_of(k)).astype(complex),
+    "unshifted": lambda k: np.fft.ifft2(k),
+    "offset": lambda k: np.roll(image_of(k), (9, -7), axis=(1, 2)),
+    "huge": lambda k: 1e37 * image_of(k) / np.abs(image_of(k)).max(),
+}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_image_in_place_of_k_space_is_named(kind, noise):
+    (note,) = notes_of(KSpaceSlice.from_array(IMAGES[kind](kspace_of(noise))))
+    assert (
+        note.startswith("the array looks like an image, expected k-space") and "ky and kx" in note
+    )
+
+
+def test_a_volume_of_images_is_named():
+    kspace = volume_of()
+    made = KSpaceVolume.from_array(image_of(kspace, axes=(1, 2, 3)))
+    assert [note for note in notes_of(made) if "kz and kx" in note]
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+@pytest.mark.parametrize("lines", [np.ones(116), np.arange(116) % 3 == 1, np.arange(116) > 45])
+def test_noisy_k_space_is_no_image(n_coils, lines):
+    changes = {"n_coils": n_coils, "noise_db": 10.0, "mask": "full"}
+    scan = simulate_protocol("brain-5x", brain_phantom((232, 256)), **changes)
+    for kspace in (scan.kspace, np.fft.ifftshift(scan.kspace, axes=(1, 2))):
+        assert not [n for n in KSpaceSlice.from_array(kspace, lines).notes if "image" in n]
+
+
+def test_a_contradiction_repeats_what_was_noted():
+    made = KSpaceSlice.from_array(image_of(kspace_of()))
+    with pytest.raises(Contradiction, match=r"residual .*; the array looks like an image") as error:
+        load_model("cg-sense+sinc")(made)
+    assert "geometry" not in str(error.value) and "\n" not in str(error.value)

@@ -1,6 +1,7 @@
 """Warnings of scans that are unlike the training data, and of images that contradict them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -121,3 +122,14 @@ def test_more_is_missing_than_the_coils_can_tell_apart(n_coils, acceleration, is
 def test_an_undersampled_scan_with_one_coil_is_suspect(n_coils, warns):
     report = load_model("cg-sense+sinc")(make_slice(n_coils=n_coils)[1]).report
     assert any("with 1 coil: the aliasing" in w for w in report.warnings) == warns
+
+
+@pytest.mark.parametrize("n_missing", [0, 12, 20])
+def test_partial_fourier_of_one_coil_is_not_aliased(n_missing):
+    _, slice_ = make_slice(n_coils=1, acceleration=1.0, n_acs=8)
+    assert slice_.kspace.shape[-2] == 48
+    kspace, mask = slice_.kspace.clone(), slice_.mask.clone()
+    kspace[:, :n_missing] = mask[:n_missing] = 0
+    report = load_model("cg-sense+sinc")(replace(slice_, kspace=kspace, mask=mask)).report
+    assert report.acceleration == pytest.approx(48 / (48 - n_missing))
+    assert not any("aliasing" in w for w in report.warnings)

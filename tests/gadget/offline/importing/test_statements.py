@@ -12,6 +12,7 @@ from gadget.offline.importing import memory
 from jrsr_core.mrd.files.scan import ScanFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.foreign_scans import write_cfl, write_fastmri, write_mat_7_3
+from tests.helpers.synthetic import coil_profiles, phantom
 
 K = np.random.default_rng(0).normal(size=(2, 3, 12, 16, 2)).astype(np.float32)
 K = (K[..., 0] + 1j * K[..., 1]).astype(np.complex64)
@@ -136,6 +137,13 @@ def test_an_array_whose_centre_is_elsewhere_is_named(run, tmp_path):
         "numpy.fft.fftshift along this axis?"
         for axis, center in (("y", 24), ("x", 20))
     ]
+
+
+def test_an_image_in_place_of_k_space_is_named(run, tmp_path):
+    images = np.asarray(phantom((48, 40))[0] * coil_profiles(3, (48, 40)))
+    np.save(tmp_path / "k.npy", np.stack(4 * [images]).astype(np.complex64).swapaxes(0, 1))
+    (found,) = [line for line in run(*NPY).out.splitlines() if "energy" in line]
+    assert found.strip().startswith("the array looks like an image") and "y and x" in found
 
 
 def test_averages_are_averaged(run, tmp_path, capfd):

@@ -3,6 +3,7 @@
 import pytest
 
 from jrsr_core.data import Counters
+from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.planning.volumes import incomplete_volumes
 
 
@@ -42,3 +43,48 @@ def test_a_volume_is_named_by_the_counters_that_differ():
 )
 def test_others_are_complete(images):
     assert incomplete_volumes(images) == {}
+
+
+def stating(last):
+    """Encoding spaces whose header states this number of the last slice."""
+    maxima = {} if last is None else {"slice": last}
+    sizes, fov = (1, 8, 8), (5.0, 8.0, 8.0)
+    return (Encoding(sizes, sizes, fov, fov, counter_maxima=maxima),)
+
+
+@pytest.mark.parametrize("n_repetitions", [1, 2])
+def test_slices_between_others_that_no_volume_has_are_missing(n_repetitions):
+    """As of interleaved slices, where the second half was aborted."""
+    slices = [0, 2, 4, 6, 8, 1, 3]
+    images = [i for n in range(n_repetitions) for i in volume(slices, repetition=n)]
+    note = (
+        "every volume is incomplete: 7 of 9 slices or slabs were measured, the first one that is "
+        "missing is slice 5"
+    )
+    assert incomplete_volumes(images, stating(8)) == dict.fromkeys(images, note)
+
+
+def test_a_volume_that_lacks_more_than_all_others_has_its_own_note():
+    whole, part = volume([0, 1, 3], repetition=0), volume([0, 1], repetition=1)
+    notes = incomplete_volumes([*whole, *part], stating(3))
+    assert {notes[i].partition(" is")[0] for i in whole} == {"every volume"}
+    assert {notes[i].partition(" is")[0] for i in part} == {"repetition 1"}
+
+
+@pytest.mark.parametrize(
+    ("slices", "last"),
+    [
+        # The header is no proof: it states nothing, too many, or too few slices.
+        ([0, 2, 4, 6, 8, 1, 3], None),
+        ([0, 2, 4, 6, 8, 1, 3], 15),
+        ([0, 2, 4, 6, 8, 1, 3], 7),
+        (range(4), 8),
+        # A selection, numbers that begin at 1, and one slice.
+        (range(0, 9, 2), 8),
+        (range(1, 9), 8),
+        ([8], 8),
+        ([], 8),
+    ],
+)
+def test_slices_that_the_header_does_not_prove_are_not_missing(slices, last):
+    assert incomplete_volumes(volume(slices), stating(last)) == {}

@@ -1,0 +1,54 @@
+"""`jrsr-train prepare --workers` ends at a signal; what is finished is there for the next run."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+
+from tests.helpers.paths import ROOT
+from tests.helpers.processes import run_process
+from tests.training.conftest import write_images
+from training.data.prepare import _make
+
+SCRIPT = """
+import signal
+from functools import partial
+from tests.training.data.test_interrupted_preparation import make_one
+from training.cli import main
+from training.data import prepare
+
+if __name__ == "__main__":
+    # A shell lets processes in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    prepare._make = partial(make_one, {number})
+    main()
+"""
+
+
+def make_one(number, folder, manifest, entry):
+    """Make the first scan; at the second one send a signal as a terminal or a scheduler does."""
+    if not list(folder.glob("*.safetensors")):
+        _make(folder, manifest, entry)
+        return
+    if number == signal.SIGINT:
+        os.killpg(0, number)
+    else:
+        os.kill(os.getppid(), number)
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_workers_and_keeps_what_is_finished(number, tmp_path):
+    images, scans = write_images(tmp_path / "images.h5"), tmp_path / "scans"
+    (tmp_path / "script.py").write_text(SCRIPT.format(number=int(number)))
+    command = [sys.executable, tmp_path / "script.py", "prepare", images, "-o", scans]
+    options = {
+        "cwd": ROOT,
+        "env": os.environ | {"PYTHONPATH": str(ROOT)},
+        "start_new_session": True,
+    }
+    done = run_process([*command, "--workers", "2"], **options)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "jrsr-train: interrupted\n")
+    assert len(list(scans.glob("*.safetensors"))) == 1
