@@ -15,8 +15,8 @@ import sys
 from typing import Any
 
 from gadget.settings import Settings
-from jrsr_core.validation import choices_of, limits
-from jrsr_core.version import software_version
+from jrsr_core.common.validation import choices_of, limits
+from jrsr_core.common.version import software_version
 
 VENDOR = "JRSR"
 INFORMATION = "Joint reconstruction and super-resolution. Research use only: not a medical device."

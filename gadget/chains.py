@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gadget.errors import UsageError
-from jrsr_core.atomic import check_target, write_together
+from jrsr_core.common.atomic import check_target, write_together
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
+from jrsr_core.common.spelling import nearest
+from jrsr_core.common.validation import expected
 from jrsr_core.models.names import CONSISTENT, MODEL_NAMES, own_networks
-from jrsr_core.mrd.xml import XmlError, parse_xml
-from jrsr_core.spelling import nearest
-from jrsr_core.validation import expected
+from jrsr_core.mrd.header.xml import XmlError, parse_xml
 from jrsr_core.weights.sets import split_set
 
 from .errors import UsageError

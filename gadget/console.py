@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gadget.errors import UsageError, describe
 from gadget.plain_text import MAX_LINE, PlainFormatter, plain
-from jrsr_core.os_errors import reason
+from jrsr_core.common.os_errors import reason
 
 if TYPE_CHECKING:
     from rich.progress import Progress

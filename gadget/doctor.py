@@ -20,8 +20,8 @@ from typing import Literal
 from gadget.chains import chain_files
 from gadget.errors import describe
 from gadget.settings import Settings
-from jrsr_core.os_errors import reason
-from jrsr_core.version import software_version
+from jrsr_core.common.os_errors import reason
+from jrsr_core.common.version import software_version
 
 Mark = Literal["ok", "note", "FAILED"]
 

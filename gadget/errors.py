@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from enum import IntEnum
 
-from jrsr_core.os_errors import plain_os_error
+from jrsr_core.common.os_errors import plain_os_error
 
 
 class Exit(IntEnum):

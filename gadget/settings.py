@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jrsr_core.calibration.settings import RANGES, CalibrationSettings
+from jrsr_core.common.spelling import nearest
+from jrsr_core.common.validation import one_line
 from jrsr_core.data import MAP_MEANING
-from jrsr_core.spelling import nearest
-from jrsr_core.validation import one_line
 
 from .errors import UsageError
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .models.interfaces import JointModel
     from .models.names import MODEL_NAMES
     from .models.registry import build_model, register_model
-    from .mrd.encoding import Encoding
     from .mrd.errors import PartialImage
     from .mrd.files.scan_slices import read_scan
+    from .mrd.header.encoding import Encoding
     from .physics.fourier import FourierOperator
     from .physics.operator import LinearOperator
     from .physics.pointwise import CoilOperator, SamplingOperator

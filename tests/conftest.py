@@ -21,7 +21,7 @@ def seeded():
 
 @pytest.fixture
 def plugins(tmp_path_factory, monkeypatch):
-    """Let `jrsr_core.plugins` find the writers of this checkout; a wheel has its own entries."""
+    """Let `common.plugins` find the writers of this checkout; a wheel has its own entries."""
     if IS_CHECKOUT:
         monkeypatch.syspath_prepend(write_entry_points(tmp_path_factory.mktemp("plugins")))
 

@@ -10,8 +10,8 @@ from .config import load_recipe
 from .evaluation.export import export
 from .runs import check_trains
 from .runs import fit as run_recipe
-from .runs.initial_weights import averaged_model
 from .runs.log import read_log
+from .runs.networks.initial_weights import averaged_model
 
 
 def fit(

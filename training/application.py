@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from jrsr_core.command_line import is_abort, summaries, usage_line, version_line
-from jrsr_core.interruption import INTERRUPTED
-from jrsr_core.os_errors import plain_os_error
-from jrsr_core.signatures import with_parameters
+from jrsr_core.common.command_line import is_abort, summaries, usage_line, version_line
+from jrsr_core.common.interruption import INTERRUPTED
+from jrsr_core.common.os_errors import plain_os_error
+from jrsr_core.common.signatures import with_parameters
 
 from .errors import TrainingDiverged, UsageError
 

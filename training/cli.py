@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from jrsr_core.interruption import exit_with
+from jrsr_core.common.interruption import exit_with
 
 
 def main() -> NoReturn:
@@ -16,7 +16,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    from jrsr_core.isolation import isolate_subprocesses
+    from jrsr_core.common.isolation import isolate_subprocesses
 
     from .application import run_command
     from .commands import app

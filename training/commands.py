@@ -64,7 +64,8 @@ def prepare(
 
     from training.data.manifest import Acquisition
     from training.data.prepare import make_all, open_folder
-    from training.data.ranges import asked_variety
+
+    from .data.variety.ranges import asked_variety
 
     check_protocol(protocol)
     ranges = asked_variety(vary, variety, objects)

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.common.atomic import write_bytes
 from training.config import RunConfig, load_recipe
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export

@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from gadget.console import print_line, quietly
-from jrsr_core.command_line import summaries, version_line
-from jrsr_core.signatures import with_parameters
+from jrsr_core.common.command_line import summaries, version_line
+from jrsr_core.common.signatures import with_parameters
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -7,8 +7,8 @@ from gadget.compute.process import prepare_process
 from gadget.console import open_standard_streams, print_warning
 from gadget.errors import Exit, describe, exit_code
 from gadget.plain_text import PlainFormatter
-from jrsr_core.command_line import is_abort, usage_line
-from jrsr_core.interruption import INTERRUPTED
+from jrsr_core.common.command_line import is_abort, usage_line
+from jrsr_core.common.interruption import INTERRUPTED
 
 from .options import app
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gadget.output.names import ENDINGS
 from gadget.settings import Settings
+from jrsr_core.common.validation import choices_of
 from jrsr_core.models.names import MODEL_NAMES
-from jrsr_core.validation import choices_of
 from jrsr_core.weights.sets import SEPARATOR, names_in_sets
 
 

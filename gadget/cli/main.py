@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from jrsr_core.interruption import exit_with
+from jrsr_core.common.interruption import exit_with
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

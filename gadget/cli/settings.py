@@ -8,8 +8,8 @@ import typer
 from gadget.console import print_json, print_line
 from gadget.errors import Exit, UsageError
 from gadget.settings import Settings
-from jrsr_core.spelling import nearest
-from jrsr_core.validation import expected
+from jrsr_core.common.spelling import nearest
+from jrsr_core.common.validation import expected
 
 from . import completion
 from .options import app

@@ -10,9 +10,9 @@ from gadget.console import print_line
 from gadget.errors import Exit, UsageError
 from gadget.inputs import check_inputs_stay
 from gadget.output.names import check_extension
+from jrsr_core.common.spelling import counted
+from jrsr_core.common.validation import choices_of
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
-from jrsr_core.spelling import counted
-from jrsr_core.validation import choices_of
 
 from .options import Overwrite, app
 
@@ -49,8 +49,8 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
 def _acceleration(scan: "SimulatedScan") -> float:
     """Return the acceleration of the first image, counted as `jrsr check` counts it."""
     from jrsr_core.data.acceleration import acceleration_of
-    from jrsr_core.mrd.grid import line_counts
-    from jrsr_core.mrd.header import parse_header
+    from jrsr_core.mrd.header.scan_header import parse_header
+    from jrsr_core.mrd.lines.grid import line_counts
     from jrsr_core.mrd.planning.plan import plan_scan
 
     heads = scan.lines.heads

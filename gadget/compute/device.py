@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
-from jrsr_core.cancellation import Cancelled, Check, time_limit, watched
+from jrsr_core.common.cancellation import Cancelled, Check, time_limit, watched
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.reconstructor import Reconstructor

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gadget.settings import Settings
-from jrsr_core.cancellation import wait_until
+from jrsr_core.common.cancellation import wait_until
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick
@@ -72,7 +72,7 @@ class Engine(Protocol):
         Raises
         ------
         Exception
-            What the caller's watch raises (`jrsr_core.cancellation.watched`), and nothing else.
+            What the caller's watch raises (`common.cancellation.watched`), and nothing else.
         """
         ...
 

@@ -12,7 +12,7 @@ from threading import Condition
 
 import torch
 
-from jrsr_core.cancellation import checkpoint, current_check, wait_until
+from jrsr_core.common.cancellation import checkpoint, current_check, wait_until
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick

@@ -7,7 +7,7 @@ its own settings. Nothing is imported here that imports torch.
 import ctypes
 import os
 
-from jrsr_core.isolation import isolate_subprocesses
+from jrsr_core.common.isolation import isolate_subprocesses
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt` (malloc.h)."""

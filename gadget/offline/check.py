@@ -12,16 +12,16 @@ from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.plain_text import shortened
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
+from jrsr_core.common.spelling import counted
 from jrsr_core.models.names import has_consistency
+from jrsr_core.mrd.assembly.notes import broken_note
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.files.other_noise import other_noise
 from jrsr_core.mrd.files.sandbox import Sandbox
-from jrsr_core.mrd.lines import NESTING
-from jrsr_core.mrd.noise_data import noise_for_whitening
-from jrsr_core.mrd.notes import broken_note
+from jrsr_core.mrd.lines.acquired import NESTING
+from jrsr_core.mrd.noise.measured import noise_for_whitening
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.warnings import beyond_the_coils, unlike_any
-from jrsr_core.spelling import counted
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 

@@ -11,14 +11,14 @@ from gadget.inputs import check_inputs_stay
 from gadget.output.formats import PLANE_WRITERS, check_targets, parse_formats
 from gadget.output.names import target_path
 from gadget.output.options import DEFAULTS, OutputOptions
-from gadget.output.series import PlaneWriter
+from gadget.output.series.store import PlaneWriter
+from jrsr_core.common.spelling import counted, nearest
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
 from jrsr_core.mrd.files.scan import holds_acquisitions
-from jrsr_core.mrd.geometry import direction_note
-from jrsr_core.spelling import counted, nearest
+from jrsr_core.mrd.lines.geometry import direction_note
 
 from .targets import output_folder
 

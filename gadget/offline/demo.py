@@ -17,12 +17,12 @@ from torch import Tensor
 from gadget.compute.model import make_engine, make_reconstructor
 from gadget.console import print_line
 from gadget.errors import Exit, UsageError
-from gadget.output.attributes import number_of
-from gadget.output.comparison import draw_comparison
 from gadget.output.options import OutputOptions
+from gadget.output.pictures.comparison import draw_comparison
+from gadget.output.series.attributes import number_of
 from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
-from jrsr_core.atomic import check_target, write_bytes
+from jrsr_core.common.atomic import check_target, write_bytes
 from jrsr_core.data import KSpaceSlice
 from jrsr_core.matrix import hr_shape
 from jrsr_core.metrics.image import psnr, ssim

@@ -6,8 +6,8 @@ from gadget.compute.model import check_model
 from gadget.console import print_line, print_warning
 from gadget.errors import Exit, describe, exit_code, most_severe
 from gadget.scan.inspect import inspect_scan
+from jrsr_core.common.spelling import counted
 from jrsr_core.mrd.files.sandbox import Sandbox
-from jrsr_core.spelling import counted
 
 from .recon import ReconRequest
 from .scans import open_scan

@@ -30,7 +30,7 @@ from gadget.scan.stages import (
     to_results,
 )
 from gadget.settings import Settings
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.common.cancellation import checkpoint
 from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.scan import DATASET

@@ -4,8 +4,8 @@ import logging
 
 from gadget.console import print_warning
 from gadget.output.base import Result
+from jrsr_core.common.spelling import counted
 from jrsr_core.reconstruction.warnings import group_warnings
-from jrsr_core.spelling import counted
 
 log = logging.getLogger("jrsr")
 

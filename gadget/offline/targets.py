@@ -11,7 +11,7 @@ from gadget.inputs import check_inputs_stay
 from gadget.output.formats import check_targets, is_finished, missing_files
 from gadget.output.names import named_format
 from gadget.output.provenance import Provenance, provenance
-from jrsr_core.spelling import counted
+from jrsr_core.common.spelling import counted
 
 Targets = dict[Path, dict[str, Path]]
 """Scan -> format -> file or folder to be written."""
@@ -27,7 +27,7 @@ def check_all_targets(
     UsageError
         Two scans would write the same file, or a scan or another input would be replaced.
     OSError
-        As `jrsr_core.atomic.check_target`.
+        As `jrsr_core.common.atomic.check_target`.
     """
     paths = [path for group in targets.values() for path in group.values()]
     if len(set(paths)) < len(paths):

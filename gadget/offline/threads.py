@@ -8,7 +8,7 @@ from threading import Event
 
 from gadget.console import progress
 from gadget.errors import Exit
-from jrsr_core.cancellation import watched
+from jrsr_core.common.cancellation import watched
 
 
 def map_scans(function: Callable[[Path], Exit], sources: list[Path], n_at_once: int) -> list[Exit]:

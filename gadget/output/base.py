@@ -11,9 +11,9 @@ import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.settings import Settings
-from jrsr_core.atomic import check_target, write_bytes
+from jrsr_core.common.atomic import check_target, write_bytes
 from jrsr_core.data import ReconImage
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 AWriter = TypeVar("AWriter", bound="Writer")

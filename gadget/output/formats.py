@@ -6,17 +6,17 @@ from pathlib import Path
 from gadget.errors import UsageError
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter, is_own_file
 from gadget.output.report.writer import ReportWriter
-from jrsr_core.atomic import check_target
-from jrsr_core.spelling import nearest
+from jrsr_core.common.atomic import check_target
+from jrsr_core.common.spelling import nearest
 
 from .base import ScanJob, ScanWriter, Writer
 from .mrd import MrdWriter
 from .names import ENDINGS, is_folder, named_format
-from .nifti import NiftiWriter, missing_gradients, require_nibabel
+from .nifti.writer import NiftiWriter, missing_gradients, require_nibabel
 from .options import OutputOptions
-from .planes_png import PlanesPngWriter
-from .png import PngWriter
-from .series import PlaneWriter
+from .pictures.planes_png import PlanesPngWriter
+from .pictures.png import PngWriter
+from .series.store import PlaneWriter
 
 PLANE_WRITERS: dict[str, type[PlaneWriter]] = {
     "dicom": DicomWriter,
@@ -60,7 +60,7 @@ def parse_formats(text: str | None, output: Path | None, *, default: str) -> lis
 
 
 def check_targets(targets: dict[str, Path], *, overwrite: bool) -> None:
-    """Raise before any work, as `jrsr_core.atomic.check_target`, if a target may not be written."""
+    """Raise before any work, as `common.atomic.check_target`, if a target may not be written."""
     for name, path in targets.items():
         check_target(
             path, overwrite=overwrite, is_ours=is_own_file if is_folder(name, path) else None

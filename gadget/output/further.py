@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from jrsr_core.atomic import check_target
+from jrsr_core.common.atomic import check_target
 
 
 class FurtherFiles:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import ismrmrd
 import numpy as np
 
-from jrsr_core.atomic import spooled_file
+from jrsr_core.common.atomic import spooled_file
 from jrsr_core.mrd.grey_values import GREATEST, TYPES, to_integers
 
 IN_MEMORY = 2**26

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.xml import XmlError, declared_as_utf8, parse_xml
+from jrsr_core.mrd.header.xml import XmlError, declared_as_utf8, parse_xml
 
 from .diffusion import Diffusion, read_weightings
 

@@ -17,7 +17,7 @@ from jrsr_core.mrd.files.images import ImageFile
 
 from .further import FurtherFiles
 from .names import extension_of
-from .nifti_marks import made_by as maker_of_nifti
+from .nifti.marks import made_by as maker_of_nifti
 
 FURTHER = r"_series\d+\w*"
 """What stands between the name of an output and the ending of files beside it."""

@@ -1,6 +1,6 @@
 """Writers and viewers of one image for `ReconImage.save` and `.show`.
 
-`jrsr_core` finds them by the entry points of this distribution (`jrsr_core.plugins`).
+`jrsr_core` finds them by the entry points of this distribution (`jrsr_core.common.plugins`).
 """
 
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from PIL import Image, ImageShow
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.common.atomic import write_bytes
 from jrsr_core.data import ReconImage
 from jrsr_core.mrd.images import research_use, with_scan_header
 
 from .dicom.writer import DicomWriter
-from .nifti import NiftiWriter
+from .nifti.writer import NiftiWriter
 from .options import OutputOptions
-from .picture import encode_png
-from .png import central_planes, draw_tiles
-from .series import PlaneWriter
+from .pictures.draw import encode_png
+from .pictures.png import central_planes, draw_tiles
+from .series.store import PlaneWriter
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 """Environment variables, one of which names the screen of a Unix desktop."""

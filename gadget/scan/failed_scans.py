@@ -7,9 +7,9 @@ from pathlib import Path
 
 from gadget.console import print_warning
 from gadget.errors import describe
-from jrsr_core.atomic import whole_file
+from jrsr_core.common.atomic import whole_file
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.live import Task
+from jrsr_core.mrd.live.live_scan import Task
 
 
 def save_lines(task: Task, folder: str) -> Path | None:

@@ -11,14 +11,14 @@ from gadget.settings import Settings
 from jrsr_core.calibration.settings import check_matrix, kernel_shape
 from jrsr_core.data.acceleration import acceleration_of, sampled_acceleration
 from jrsr_core.matrix import SR_FACTOR
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.grid import check_lines, line_counts, sampling_pattern
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import LineSource
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import LineSource
+from jrsr_core.mrd.lines.grid import check_lines, line_counts, sampling_pattern
+from jrsr_core.mrd.lines.readout import measured_share
 from jrsr_core.mrd.planning.plan import ScanPlan
-from jrsr_core.mrd.readout import measured_share
 
 from .memory import check_memory
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from gadget.settings import Settings
 from jrsr_core.acs import MAX_LINES
-from jrsr_core.machine import physical_memory
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.common.machine import physical_memory
+from jrsr_core.common.spelling import counted
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import LINES_AT_ONCE, REJECTED, flag_bits
-from jrsr_core.spelling import counted
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import LINES_AT_ONCE, REJECTED, flag_bits
 
 COMPLEX = 8
 """Bytes of a sample."""

@@ -1,7 +1,7 @@
 """The stages from lines to images, as generators: tasks -> `reconstruct` -> `to_results`.
 
 A task is an image that can be assembled. Tasks come from a file (`file_tasks`) or, one after the
-other, from a running scan (`jrsr_core.mrd.live`); the stages are the same for both.
+other, from a running scan (`jrsr_core.mrd.live.live_scan`); the stages are the same for both.
 """
 
 import logging
@@ -15,18 +15,18 @@ from gadget.errors import ScanError, describe
 from gadget.output.base import Result
 from gadget.settings import MAPS, Settings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
-from jrsr_core.cancellation import Cancelled, checkpoint
+from jrsr_core.common.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
+from jrsr_core.mrd.assembly.memory import ScanMemory
 from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.other_noise import noise_of_file, other_noise
-from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.images import to_mrd_image, to_mrd_map
-from jrsr_core.mrd.lines import LineSource
-from jrsr_core.mrd.live import LiveScan, Task
-from jrsr_core.mrd.memory import ScanMemory
-from jrsr_core.mrd.noise_data import NoiseData
-from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.lines.acquired import LineSource
+from jrsr_core.mrd.lines.numbering import Numbering
+from jrsr_core.mrd.live.live_scan import LiveScan, Task
+from jrsr_core.mrd.noise.measured import NoiseData
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from jrsr_core.reconstruction.volume import Tick

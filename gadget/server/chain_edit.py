@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 from gadget.errors import UsageError
-from jrsr_core.mrd.xml import XmlError, parse_xml
+from jrsr_core.mrd.header.xml import XmlError, parse_xml
 
 MODULE = "gadget.handler"
 

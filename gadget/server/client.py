@@ -38,14 +38,14 @@ from gadget.server.protocol.wire import (
     Stream,
     shut_down,
 )
-from jrsr_core.atomic import check_target
+from jrsr_core.common.atomic import check_target
+from jrsr_core.common.os_errors import reason
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.lines import HEAD_DTYPE
-from jrsr_core.mrd.xml import parse_xml
-from jrsr_core.os_errors import reason
+from jrsr_core.mrd.header.xml import parse_xml
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 
 CONNECT_SECONDS = 10.0
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from gadget.errors import Exit
-from jrsr_core.version import software_version
+from jrsr_core.common.version import software_version
 
 from .health import HealthReport, ScanState
 from .session import Outcome

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from threading import Lock
 
 from gadget.plain_text import plain
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.noise_data import NoiseData
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.noise.measured import NoiseData
 
 log = logging.getLogger("jrsr")
 

@@ -10,9 +10,9 @@ from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.messages import Lines
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import NOISE, LineList, has_flag, line_bytes
-from jrsr_core.mrd.noise_data import noise_of_scan
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag, line_bytes
+from jrsr_core.mrd.noise.measured import noise_of_scan
 
 from .noise_memory import NoiseMemory
 from .session import Outcome, Session

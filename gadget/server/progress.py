@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from gadget.compute.engine import Engine
 from gadget.output.base import Result
-from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.lines import NESTING
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.lines.acquired import NESTING
 
 from .health import ScanState
 

@@ -31,12 +31,12 @@ from gadget.server.protocol.messages import (
 )
 from gadget.server.protocol.wire import PeerDisconnected, ProtocolError
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled, checkpoint, watched
+from jrsr_core.common.cancellation import Cancelled, checkpoint, watched
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import ScanHeader, parse_header
-from jrsr_core.mrd.live import LiveScan, Task
-from jrsr_core.mrd.noise_data import NoiseData
-from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.header.scan_header import ScanHeader, parse_header
+from jrsr_core.mrd.lines.numbering import Numbering
+from jrsr_core.mrd.live.live_scan import LiveScan, Task
+from jrsr_core.mrd.noise.measured import NoiseData
 from jrsr_core.mrd.planning.kinds import check_header
 
 from .forwarded import Forwarded

@@ -9,7 +9,7 @@ from gadget.server.protocol.connection import CLOSE
 from gadget.server.protocol.inbox import drain_bytes
 from gadget.server.protocol.messages import error_message, text_message
 from gadget.server.protocol.wire import UINT16
-from jrsr_core.os_errors import reason
+from jrsr_core.common.os_errors import reason
 
 REFUSAL_SECONDS = 5.0
 """Time that a peer has to read why its connection is refused."""

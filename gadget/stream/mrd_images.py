@@ -6,7 +6,7 @@ from typing import Any
 import ismrmrd
 import numpy as np
 
-from jrsr_core.mrd.header import LIMITED_COUNTERS
+from jrsr_core.mrd.header.scan_header import LIMITED_COUNTERS
 
 from .mrd_lines import NS_PER_MS
 

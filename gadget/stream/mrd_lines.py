@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gadget.server.protocol.wire import ProtocolError, checked
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList, channel_mask
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE, LineList, channel_mask
 
 NS_PER_MS = 1_000_000
 

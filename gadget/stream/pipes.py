@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gadget.errors import UsageError
 from gadget.inputs import check_inputs_stay
-from jrsr_core.atomic import whole_file
+from jrsr_core.common.atomic import whole_file
 
 STANDARD = "-"
 """Name of standard input or output."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jrsr_core.plugins import VIEWERS, find_plugin, writer_of
+from jrsr_core.common.plugins import VIEWERS, find_plugin, writer_of
 from jrsr_core.reprs import describe
 
 from .geometry import SliceGeometry
@@ -123,7 +123,7 @@ class ReconImage:
         ----------
         path
             The ending selects the format: ``.h5`` (ISMRMRD), ``.nii.gz``, ``.png``, ``.dcm`` (a
-            folder of DICOM files), or that of another installed writer (`jrsr_core.plugins`).
+            folder of DICOM files), or that of another installed writer (`common.plugins`).
         overwrite
             Replace what an earlier call wrote.
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.common.cancellation import checkpoint
 from jrsr_core.physics.solvers import SolverReport
 from jrsr_core.tensors import all_true, is_finite, norm, relative_change, waits
 

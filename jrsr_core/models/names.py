@@ -5,8 +5,8 @@ A system is a joint model, or a reconstruction and an upsampling in sequence, ``
 stored on their own as well, under their own names.
 """
 
-from jrsr_core.plugins import declared_models
-from jrsr_core.spelling import nearest
+from jrsr_core.common.plugins import declared_models
+from jrsr_core.common.spelling import nearest
 
 PRESETS = ("paper", "compact", "tiny")
 """Sizes of the networks: as published, for a laptop CPU, for tests."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
-from jrsr_core.plugins import MODELS, find_plugin
+from jrsr_core.common.plugins import MODELS, find_plugin
 
 from .ablations import Ablation
 from .bebygan import BebyGan
@@ -66,7 +66,7 @@ def register_model(name: str, build: Callable[[], JointModel | ReconModel | Upsa
     """Register an own network, which is then built, trained, loaded and judged by its name.
 
     It lasts as long as the process; the same name may be registered again. Networks that an
-    installed package declares as entry points need no registration, see `jrsr_core.plugins`.
+    installed package declares as entry points need no registration, see `jrsr_core.common.plugins`.
 
     Parameters
     ----------

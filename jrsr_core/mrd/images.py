@@ -11,6 +11,7 @@ from dataclasses import replace
 import ismrmrd
 import numpy as np
 
+from jrsr_core.common.version import software_version
 from jrsr_core.data import (
     MAP_ALARM,
     MAP_MEANING,
@@ -20,10 +21,9 @@ from jrsr_core.data import (
     ReconReport,
     Vector,
 )
-from jrsr_core.version import software_version
 
-from .header import NO_HEADER, ScanHeader, parse_header
-from .lines import NESTING
+from .header.scan_header import NO_HEADER, ScanHeader, parse_header
+from .lines.acquired import NESTING
 
 RESEARCH_USE = "Research use only: image derived by a neural network"
 RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"

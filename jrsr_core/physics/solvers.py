@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import Array, as_tensor
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.common.cancellation import checkpoint
 from jrsr_core.numeric import checked_count
 from jrsr_core.tensors import all_true, inner_product, norm
 

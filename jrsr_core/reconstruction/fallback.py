@@ -18,7 +18,7 @@ from torch import Tensor
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import put_back
 from jrsr_core.calibration.stated_noise import without_excessive_noise
-from jrsr_core.cancellation import Cancelled, checkpoint
+from jrsr_core.common.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.matrix import hr_shape
 from jrsr_core.models.cg_sense import CgSense

@@ -12,7 +12,7 @@ import torch
 from jrsr_core.calibration.loud_coils import with_weighted_coils
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.common.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.data.kspace import ASSUMED_GEOMETRY
 from jrsr_core.models.interfaces import JointModel

@@ -19,9 +19,9 @@ from jrsr_core.calibration.coils import CoilCalibration
 from jrsr_core.calibration.own_lines import other_acs
 from jrsr_core.calibration.settings import kernel_shape
 from jrsr_core.calibration.stated_noise import plane_energy
+from jrsr_core.common.spelling import counted
 from jrsr_core.data import KSpaceVolume, ReconImage, ReconReport
 from jrsr_core.matrix import hr_shape
-from jrsr_core.spelling import counted
 from jrsr_core.tensors import is_finite
 
 from .batch import stack_slices

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jrsr_core.spelling import counted
+from jrsr_core.common.spelling import counted
 from jrsr_core.weights.card import WeightsCard
 
 from .contradiction import Residual

@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from jrsr_core.arrays import Array, as_tensor
+from jrsr_core.common.spelling import nearest
 from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.physics.resolution import Shape
-from jrsr_core.spelling import nearest
 
 from .acquisition import SimulatedSlice, acquire
 from .coils import random_coils

@@ -19,8 +19,8 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from jrsr_core.atomic import write_bytes
-from jrsr_core.validation import one_line, shortened
+from jrsr_core.common.atomic import write_bytes
+from jrsr_core.common.validation import one_line, shortened
 
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 1 << 30

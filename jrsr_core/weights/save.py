@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
-from jrsr_core.atomic import write_together
+from jrsr_core.common.atomic import write_together
+from jrsr_core.common.validation import one_line
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture
-from jrsr_core.validation import one_line
 
 from .card import INDEX_SUFFIX, CardError, WeightsCard, hash_of
 

@@ -11,7 +11,7 @@ list.
 
 from pathlib import Path
 
-from jrsr_core.spelling import nearest
+from jrsr_core.common.spelling import nearest
 
 from .card import INDEX_SUFFIX, WeightsCard
 

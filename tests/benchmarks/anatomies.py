@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.anatomies --data brain_val.h5 [--objects 6] [--models A,B]
 
-Every kind of `training.data.objects`, the image itself and a phantom are scanned by brain-5x (16
-coils, 30 dB) on a 232 x 256 matrix. Seeds are those of no training scan. Cells as in
+Every kind of `variety.objects`, the image itself and a phantom are scanned by brain-5x (16 coils,
+30 dB) on a 232 x 256 matrix. Seeds are those of no training scan. Cells as in
 `generalisation`; `upper reference` is the scan without undersampling, sinc interpolated.
 `--conditions` names other scans of the same objects: one coil, hardly any line outside the
 calibration lines, low signal. A model may be LABEL=NAME or LABEL=CARD.
@@ -18,8 +18,8 @@ import torch
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import load_image, simulate_protocol
-from training.data.objects import DRAWN, make_object
 from training.data.testset import find_slices
+from training.data.variety.objects import DRAWN, make_object
 
 from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems
 

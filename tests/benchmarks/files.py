@@ -20,7 +20,7 @@ def reading(folder, best, repeat):
     from ismrmrd.hdf5 import acquisition_header_dtype
 
     from jrsr_core.mrd.files.scan import ScanFile, write_scan
-    from jrsr_core.mrd.lines import LineList
+    from jrsr_core.mrd.lines.acquired import LineList
 
     n_lines, path = 4096, folder / "lines.h5"
     heads = np.zeros(n_lines, acquisition_header_dtype)

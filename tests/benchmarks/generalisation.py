@@ -23,7 +23,7 @@ from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
-from training.data.variety import coarser_pixels
+from training.data.variety.vary import coarser_pixels
 from training.evaluation.evaluate import names_by_label
 
 START = {"n_coils": 16, "acceleration": 2.5, "mask": "gaussian", "n_acs": 20, "noise_db": 30.0}

@@ -30,13 +30,13 @@ from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import PROTOCOLS as PROTOCOLS_OF_SCANS
 from jrsr_core.simulation.protocols import simulate_protocol
 from jrsr_core.tensors import to_channels, without_waiting
-from training.data.packed import pack
-from training.data.pool import shape_of
+from training.data.loading.packed import pack
+from training.data.loading.pool import shape_of
 from training.data.scans import calibrate_scan, collate, half_precision
-from training.data.variety import Variety, draw_scan
+from training.data.variety.vary import Variety, draw_scan
 from training.losses.pixel import l1
-from training.runs.fixed_points import set_iterations
-from training.runs.generator import compile_networks
+from training.runs.networks.fixed_points import set_iterations
+from training.runs.networks.generator import compile_networks
 
 N_TRAINING = 8
 """Iterations of a training step: `fixed_point.later_iterations` of the shipped recipes."""

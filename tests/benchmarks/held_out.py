@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gadget.output.picture import encode_png, grey_picture, montage
+from gadget.output.pictures.draw import encode_png, grey_picture, montage
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import KSpaceSlice, SliceGeometry

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gadget.output.picture import encode_png, grey_picture, montage
+from gadget.output.pictures.draw import encode_png, grey_picture, montage
 from jrsr_core.reconstruction.load import load_model
 from training.data.testset import as_kspace_slice, find_slices, read_slice, scan_test_image
 

@@ -18,7 +18,7 @@ import ismrmrd
 import numpy as np
 
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.lines import NOISE, LineList, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 

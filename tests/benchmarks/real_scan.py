@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from gadget.output.picture import encode_png, grey_picture, montage
+from gadget.output.pictures.draw import encode_png, grey_picture, montage
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.calibration.settings import CalibrationSettings

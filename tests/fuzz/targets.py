@@ -38,7 +38,7 @@ from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
 from jrsr_core.mrd.files.sandbox_process import SandboxLimits
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.load import load_weights

@@ -7,7 +7,7 @@ import pytest
 
 from gadget.cli import main as cli
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 
 from .mrd_scans import small_scan
 

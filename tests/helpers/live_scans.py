@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.errors import PartialImage
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import (
     LAST_IN_MEASUREMENT,
     LAST_IN_REPETITION,
     LAST_IN_SLICE,
@@ -22,7 +22,7 @@ from jrsr_core.mrd.lines import (
     flag_bits,
     only_calibrates,
 )
-from jrsr_core.mrd.live import LiveScan, Task
+from jrsr_core.mrd.live.live_scan import LiveScan, Task
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.lines.acquired import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 from tests.helpers import layouts
 
 from .mrd_scans import small_scan

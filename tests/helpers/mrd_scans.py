@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, SliceGeometry, Vector
-from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.header import ScanHeader, parse_header
-from jrsr_core.mrd.lines import LineList, LineSource
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader, parse_header
+from jrsr_core.mrd.lines.acquired import LineList, LineSource
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.noiseless import whole_lines

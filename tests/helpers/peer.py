@@ -19,7 +19,7 @@ from pathlib import Path
 from gadget.compute.model import make_engine
 from gadget.server.server import Server
 from gadget.settings import Settings
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 from tests.helpers import layouts
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import PATIENCE, wait_until

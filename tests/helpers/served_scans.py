@@ -8,8 +8,8 @@ import numpy as np
 
 from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.settings import Settings
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import LineList
 from jrsr_core.mrd.simulator.request import ScanRequest
 from tests.helpers import layouts
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.lines.acquired import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
     NOISE,

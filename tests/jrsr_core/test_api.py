@@ -277,7 +277,7 @@ def test_an_image_of_arrays_can_be_saved(tmp_path, scan, plugins):
 
 def test_a_missing_package_is_named(tmp_path, scan, monkeypatch):
     image = jrsr.load_model("cg-sense+sinc")(scan[0])
-    plugins = importlib.import_module("jrsr_core.plugins")
+    plugins = importlib.import_module("jrsr_core.common.plugins")
     monkeypatch.setattr(plugins, "entry_points", lambda **_: [])
     with pytest.raises(ImportError, match=r"'png' of jrsr\.formats: pip install \"gadgetron-jrsr"):
         image.save(tmp_path / "one.png")

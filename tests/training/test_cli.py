@@ -15,7 +15,7 @@ from training import commands
 from training.cli import main
 from training.data.manifest import Acquisition
 from training.data.prepare import open_folder
-from training.data.ranges import Variety
+from training.data.variety.ranges import Variety
 from training.errors import TrainingDiverged, UsageError
 
 from .conftest import write_images

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jrsr_core.spelling import nearest
-from jrsr_core.validation import one_line
+from jrsr_core.common.spelling import nearest
+from jrsr_core.common.validation import one_line
 from training.errors import UsageError
 
 from .former_keys import FORMER_KEYS

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.calibration.noise import estimate_noise_std
-from jrsr_core.cancellation import checkpoint
+from jrsr_core.common.cancellation import checkpoint
 from jrsr_core.matrix import hr_length, lr_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
@@ -19,10 +19,10 @@ from jrsr_core.simulation.protocols import scan_image
 from jrsr_core.tensors import is_finite
 
 from .manifest import Acquisition, Entry, Manifest
-from .ranges import Variety
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source
-from .variety import coarser_pixels, draw_scan
+from .variety.ranges import Variety
+from .variety.vary import coarser_pixels, draw_scan
 
 FIRST_SEED = 2**31
 """Lowest seed of a training scan; seeds of test scans (slice indices) lie below. A generator
@@ -154,7 +154,7 @@ def _calibrated(data: Tensor, acquisition: Acquisition, generator: torch.Generat
 def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """Return the training scan of an entry; the same entry always gives the same scan.
 
-    A check of the caller (`jrsr_core.cancellation`) ends it between acquisition and calibration.
+    A check of the caller (`common.cancellation`) ends it between acquisition and calibration.
 
     Raises
     ------

@@ -14,14 +14,14 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.common.atomic import write_bytes
+from jrsr_core.common.validation import one_line
 from jrsr_core.physics.resolution import Shape
 from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
-from jrsr_core.validation import one_line
 from training.data.sources.base import SPLITS
 
 from .acs import fitting_acs
-from .ranges import Variety, without_neutral
+from .variety.ranges import Variety, without_neutral
 
 NAME = "manifest.json"
 VERSION = 2

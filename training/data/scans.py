@@ -19,12 +19,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from jrsr_core.acs import cut_acs
-from jrsr_core.atomic import write_bytes
 from jrsr_core.calibration.calibrate import intensity_scale
 from jrsr_core.calibration.coils import make_compressor
 from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.fold_over import image_maps, take_out
 from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.common.atomic import write_bytes
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import decimate
 from jrsr_core.physics.sense import SenseOperator, first_maps

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jrsr_core.atomic import check_target, whole_file
+from jrsr_core.common.atomic import check_target, whole_file
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.spread import spread

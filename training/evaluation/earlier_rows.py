@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from jrsr_core.atomic import append_bytes, check_target, write_bytes
+from jrsr_core.common.atomic import append_bytes, check_target, write_bytes
 from training.data.testset import SliceAddress
 from training.errors import UsageError
 

@@ -8,20 +8,20 @@ import torch
 from safetensors.torch import save as save_bytes
 from torch import nn
 
-from jrsr_core.atomic import check_target
+from jrsr_core.common.atomic import check_target
 from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.card import WeightsCard, hash_of
 from jrsr_core.weights.load import load_weights
 from jrsr_core.weights.save import SHARD_BYTES, save_weights, split_tensors
 from jrsr_core.weights.sets import split_set
-from training.data.batches import acquired_settings
 from training.data.listing import KSPACE
+from training.data.loading.batches import acquired_settings
 from training.data.made import made_sizes
 from training.data.manifest import NAME, Manifest
-from training.data.ranges import without_neutral
+from training.data.variety.ranges import without_neutral
 from training.errors import UsageError
-from training.runs.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.runs.log import read_log
+from training.runs.networks.initial_weights import SOURCES, averaged_model, mix_with_start
 from training.runs.record import RUN_ID, read_record
 
 from .commit import current_commit

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from jrsr_core.atomic import check_target, write_bytes
+from jrsr_core.common.atomic import check_target, write_bytes
 from jrsr_core.metrics.image import psnr
 from training.data.testset import find_slices, scan_slice
 from training.errors import UsageError

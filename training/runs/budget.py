@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from jrsr_core.cancellation import watched
+from jrsr_core.common.cancellation import watched
 from training.config import RunConfig
 
 from .schedule import (

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from jrsr_core.atomic import write_bytes
-from jrsr_core.os_errors import reason
+from jrsr_core.common.atomic import write_bytes
+from jrsr_core.common.os_errors import reason
 
 NAME = "checkpoint.safetensors"
 

@@ -13,7 +13,7 @@ from training.config.keys import DEFAULTS
 from training.errors import UsageError
 
 from .checkpoint import NAME as CHECKPOINT
-from .initial_weights import SOURCES, weights_sha256
+from .networks.initial_weights import SOURCES, weights_sha256
 from .record import DATA_STEP, recorded_data_step
 from .record import NAME as RECORD
 

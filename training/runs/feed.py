@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.common.cancellation import Cancelled, watched
 from training.config import RunConfig
-from training.data.batches import train_batches
-from training.data.fresh import FreshBatches
+from training.data.loading.batches import train_batches
+from training.data.loading.fresh import FreshBatches
+from training.data.loading.packed import PackedBatch
 from training.data.manifest import Manifest
-from training.data.packed import PackedBatch
 from training.data.scans import TrainingScan
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch import Tensor
 from jrsr_core.models.interfaces import ModelOutput
 
 from .checkpoint import RunState
-from .fixed_points import running_residual
+from .networks.fixed_points import running_residual
 from .parallel import reduce_numbers
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from jrsr_core.atomic import append_bytes, write_bytes
+from jrsr_core.common.atomic import append_bytes, write_bytes
 from training.config import RunConfig
 
 from .checkpoint import RunState

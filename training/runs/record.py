@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from jrsr_core.atomic import write_bytes
+from jrsr_core.common.atomic import write_bytes
 from training.config import RunConfig, flat_settings
 from training.config.former_keys import with_current_keys
-from training.data.batches import acquired_settings
+from training.data.loading.batches import acquired_settings
 from training.data.manifest import Manifest
 from training.errors import UsageError
 

@@ -22,8 +22,8 @@ from jrsr_core.models.rec import data_step_of
 from jrsr_core.tensors import without_waiting
 from training.config import RunConfig
 from training.data.acquire import SEED_STRIDE
-from training.data.batches import open_data
-from training.data.fresh import CAPACITY
+from training.data.loading.batches import open_data
+from training.data.loading.fresh import CAPACITY
 from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
@@ -36,11 +36,11 @@ from .checkpoint import NAME as CHECKPOINT
 from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
 from .feed import Feed
 from .figures import StepFigures, of_whole_batches
-from .fixed_points import FixedPoints, set_iterations
-from .generator import run_generator, select_trainable
-from .initial_weights import recorded_start, start_facts
 from .log import Row, RunLog, take_row
-from .networks import Learner, build_networks
+from .networks.fixed_points import FixedPoints, set_iterations
+from .networks.generator import run_generator, select_trainable
+from .networks.initial_weights import recorded_start, start_facts
+from .networks.with_optimizers import Learner, build_networks
 from .parallel import any_process, from_first, make_fabric
 from .process import Stopped, StopSignal, lock_folder
 from .update import update

@@ -15,8 +15,8 @@ from training.errors import UsageError
 from training.losses.objective import magnitudes, reconstruction_terms
 
 from .budget import Stopwatch
-from .generator import learns_reconstruction
 from .log import Row
+from .networks.generator import learns_reconstruction
 from .run import Run
 from .schedule import last_phase
 

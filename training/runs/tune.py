@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jrsr_core.atomic import write_bytes
 from jrsr_core.calibration.calibrate import calibrate
 from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.common.atomic import write_bytes
 from jrsr_core.metrics.image import psnr
 from jrsr_core.models.cg_sense import CgSense
 from jrsr_core.models.interpolation import BicubicUpsample, SincUpsample
 from jrsr_core.physics.sense import SenseOperator
 from training.config import RunConfig
-from training.data.batches import open_data, validation_scans
+from training.data.loading.batches import open_data, validation_scans
 from training.data.testset import as_kspace_slice, find_slices, scan_slice
 from training.errors import UsageError
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jrsr_core.metrics.image import psnr, ssim
 from training.config import RunConfig
-from training.data.batches import validation_scans
+from training.data.loading.batches import validation_scans
 from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 

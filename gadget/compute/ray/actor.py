@@ -15,7 +15,7 @@ import ray
 
 from gadget.compute.process import prepare_process
 from gadget.errors import describe
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.common.cancellation import Cancelled, watched
 
 if TYPE_CHECKING:
     from gadget.compute.local import LocalEngine

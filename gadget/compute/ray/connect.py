@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ray
 
 from gadget.errors import UsageError, describe
-from jrsr_core.os_errors import reason
+from jrsr_core.common.os_errors import reason
 
 CONNECT_SECONDS = 10.0
 ADDRESSES = "local, auto, host:port or ray://host:port"

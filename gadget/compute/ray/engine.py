@@ -9,7 +9,7 @@ from gadget.compute.local import LocalEngine
 from gadget.compute.model import make_reconstructor
 from gadget.errors import UsageError
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.common.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.reconstruction.reconstructor import Reconstructor
 from jrsr_core.reconstruction.volume import Tick

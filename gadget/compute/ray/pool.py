@@ -16,7 +16,7 @@ from threading import Thread
 import ray
 
 from gadget.errors import UsageError, describe
-from jrsr_core.closing import Closing
+from jrsr_core.common.closing import Closing
 
 from .connect import connect, share_of
 from .work import ClusterModel, WorkItem, WorkQueue

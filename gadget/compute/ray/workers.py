@@ -18,7 +18,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from gadget.errors import describe
-from jrsr_core.cancellation import TimeLimit
+from jrsr_core.common.cancellation import TimeLimit
 from jrsr_core.data import KSpaceVolume
 
 from .actor import Answer, ClusterWorker, ModelRef

@@ -13,10 +13,11 @@ import numpy as np
 
 from gadget.errors import UsageError
 from jrsr_core.centers import center_notes
+from jrsr_core.common.spelling import nearest
 from jrsr_core.data import Vector
 from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.image_arrays import image_notes, strongest
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.lines.acquired import (
     FIRST_IN_SLICE,
     FRAME_COUNTERS,
     HEAD_DTYPE,
@@ -25,7 +26,6 @@ from jrsr_core.mrd.lines import (
     LineList,
     flag_bits,
 )
-from jrsr_core.spelling import nearest
 
 from .header import EncodingFacts
 from .lazy import LazyLines

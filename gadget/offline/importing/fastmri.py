@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 
 from gadget.errors import UsageError
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.hdf5 import one_text, open_file, reading
 from jrsr_core.mrd.files.links import check_group
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import parse_header
 
 from .arrays import array_encoding, array_lines, array_notes, ordered, stated_geometry
 from .header import encoding_element, header_text, read_header

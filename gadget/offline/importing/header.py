@@ -10,8 +10,8 @@ from xsdata.formats.dataclass.parsers.config import ParserConfig
 
 from jrsr_core.data import Vector
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import LIMITED_COUNTERS
-from jrsr_core.mrd.lines import REJECTED, flag_bits
+from jrsr_core.mrd.header.scan_header import LIMITED_COUNTERS
+from jrsr_core.mrd.lines.acquired import REJECTED, flag_bits
 
 COUNTERS = (*LIMITED_COUNTERS, "segment")
 

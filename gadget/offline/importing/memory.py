@@ -1,6 +1,6 @@
 """The memory that an import needs, compared with that of the machine before anything is read."""
 
-from jrsr_core.machine import physical_memory
+from jrsr_core.common.machine import physical_memory
 from jrsr_core.mrd.errors import UnsupportedScan
 
 COPIES = 3

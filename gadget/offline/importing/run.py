@@ -8,7 +8,8 @@ import h5py
 from gadget.console import print_line
 from gadget.errors import Exit, ScanError, UsageError
 from gadget.inputs import check_inputs_stay
-from jrsr_core.atomic import check_space, check_target, whole_file
+from jrsr_core.common.atomic import check_space, check_target, whole_file
+from jrsr_core.common.spelling import counted
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.files.foreign import (
     CFL,
@@ -23,7 +24,6 @@ from jrsr_core.mrd.files.foreign import (
 )
 from jrsr_core.mrd.files.hdf5 import open_file, reading
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.spelling import counted
 
 from .cfl import read_cfl
 from .fastmri import read_fastmri
@@ -50,7 +50,7 @@ def import_scan(source: Path, output: Path, stated: Stated, *, overwrite: bool =
     ScanError
         The file is of no known format, broken, or does not fit the statements.
     OSError
-        As `jrsr_core.atomic.check_target`.
+        As `jrsr_core.common.atomic.check_target`.
     """
     source = _existing(source)
     check_target(output, overwrite=overwrite)

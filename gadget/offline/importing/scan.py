@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from gadget.errors import UsageError
 from jrsr_core.data import Vector
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 
 Directions = tuple[Vector, Vector]
 

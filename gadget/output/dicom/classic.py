@@ -12,10 +12,10 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat
 
-from gadget.output.attributes import texts_of
 from gadget.output.labels import Labels
-from gadget.output.planes import Plane
-from jrsr_core.version import software_version
+from gadget.output.series.attributes import texts_of
+from gadget.output.series.planes import Plane
+from jrsr_core.common.version import software_version
 
 from .identifiers import make_uid
 from .modules import SharedAttributes, decimal, new_data_set, research_text

@@ -17,8 +17,8 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, EnhancedMRImageStorage
 
 from gadget.output.labels import Labels
-from gadget.output.planes import Plane, typical
-from gadget.output.stacks import divided
+from gadget.output.series.planes import Plane, typical
+from gadget.output.series.stacks import divided
 
 from .classic import derivation, put_bandwidth, put_times
 from .frame_comments import frame_comments

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from gadget.output.attributes import texts_of
-from gadget.output.planes import Plane
+from gadget.output.series.attributes import texts_of
+from gadget.output.series.planes import Plane
 
 from .classic import comments, warnings
 from .modules import research_text

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from gadget.output.labels import Labels
-from gadget.output.planes import Plane
+from gadget.output.series.planes import Plane
 
 from .classic import sampling
 from .modules import SharedAttributes, decimal

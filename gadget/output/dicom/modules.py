@@ -10,10 +10,10 @@ from pydicom.uid import UID
 from pydicom.valuerep import DSfloat
 
 from gadget.output.labels import Labels
-from gadget.output.planes import Plane, typical
-from gadget.output.series import PlaneStore, Series
+from gadget.output.series.planes import Plane, typical
+from gadget.output.series.store import PlaneStore, Series
+from jrsr_core.common.version import software_version
 from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL
-from jrsr_core.version import software_version
 
 from .identifiers import digest, make_uid, scan_number, study_and_frame
 from .order import temporal_positions

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from gadget.output.planes import Plane
+from gadget.output.series.planes import Plane
 
 
 def temporal_positions(planes: Sequence[Plane]) -> list[int]:

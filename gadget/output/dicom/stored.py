@@ -14,7 +14,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from gadget.output.series import Series
+from gadget.output.series.store import Series
 
 BITS = 12
 UNSIGNED_MAX, SIGNED_MAX = 2**BITS - 1, 2 ** (BITS - 1) - 1

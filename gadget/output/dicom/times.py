@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gadget.output.labels import Labels
-from gadget.output.planes import Plane
+from gadget.output.series.planes import Plane
 from gadget.output.ticks import has_ticks, vendor_of
-from jrsr_core.mrd.time_stamps import DAY, TICK
+from jrsr_core.mrd.lines.time_stamps import DAY, TICK
 
 LATEST, EARLIEST = timedelta(hours=6), timedelta(minutes=-10)
 """Where a time of day may lie relative to the start of the series to be one of its times."""

@@ -12,9 +12,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from gadget.output.further import FurtherFiles
 from gadget.output.labels import Labels
 from gadget.output.options import DEFAULTS, OutputOptions
-from gadget.output.series import PlaneWriter, Series
+from gadget.output.series.store import PlaneWriter, Series
 from gadget.output.study import Study
-from jrsr_core.atomic import check_target, whole_file, whole_folder
+from jrsr_core.common.atomic import check_target, whole_file, whole_folder
 
 from .classic import classic_image
 from .enhanced import enhanced_image, stacks
@@ -38,7 +38,7 @@ class DicomWriter(PlaneWriter):
     BadScan
         The header is not XML.
     OSError
-        As `jrsr_core.atomic.check_target` for a folder.
+        As `jrsr_core.common.atomic.check_target` for a folder.
     """
 
     may_be_file = False

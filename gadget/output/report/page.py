@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gadget.output.base import ScanJob
-from gadget.output.picture import (
+from gadget.output.pictures.draw import (
     encode_png,
     grey_picture,
     heat_palette,
@@ -20,11 +20,11 @@ from gadget.output.picture import (
     to_grey,
 )
 from gadget.plain_text import plain, shortened
+from jrsr_core.common.spelling import counted
+from jrsr_core.common.version import software_version
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
 from jrsr_core.mrd.images import WHITE
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
-from jrsr_core.spelling import counted
-from jrsr_core.version import software_version
 
 from .chart import Chart, line_chart
 from .views import View

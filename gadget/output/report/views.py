@@ -12,7 +12,7 @@ import torch
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.matrix import hr_shape, lr_shape
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header.encoding import Encoding
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, sinc_interpolate
 from jrsr_core.reconstruction.fallback import fallback_image

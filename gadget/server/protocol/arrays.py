@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ismrmrd.hdf5 import image_header_dtype
 
-from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 
 from .messages import WAVEFORM_HEAD, ForwardedMessage, waveform_bytes
 from .wire import UINT64, Id, Stream, checked

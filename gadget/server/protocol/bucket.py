@@ -9,7 +9,7 @@ Lines for both calibration and image (flag 21) are in both parts; one of each is
 
 import numpy as np
 
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.lines.acquired import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
     HEAD_DTYPE,

@@ -10,7 +10,7 @@ from typing import Any
 
 import ismrmrd
 
-from jrsr_core.mrd.xml import XmlError, parse_xml
+from jrsr_core.mrd.header.xml import XmlError, parse_xml
 
 from .arrays import read_image_array, read_recon_data
 from .bucket import read_bucket

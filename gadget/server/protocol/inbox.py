@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from threading import Condition, Thread
 
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.common.cancellation import Cancelled
 
 from .connection import Message, PeerConnection
 from .memory import MemoryBudget
@@ -186,7 +186,7 @@ class Inbox:
             self._is_answered = True
 
     def check(self) -> None:
-        """Raise `Cancelled` if the peer has disconnected; for `jrsr_core.cancellation.watched`."""
+        """Raise `Cancelled` if the peer has disconnected; for `common.cancellation.watched`."""
         if isinstance(self._error, PeerDisconnected):
             raise Cancelled(str(self._error))
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from jrsr_core.cancellation import wait_until
-from jrsr_core.machine import physical_memory
+from jrsr_core.common.cancellation import wait_until
+from jrsr_core.common.machine import physical_memory
 
 
 class MemoryBudget:
@@ -69,7 +69,7 @@ class MemoryBudget:
         Raises
         ------
         Exception
-            What the watch of this thread raises (`jrsr_core.cancellation.watched`).
+            What the watch of this thread raises (`jrsr_core.common.cancellation.watched`).
         """
         with self._changed:
             wait_until(self._changed, lambda: self._has_room(n_bytes))

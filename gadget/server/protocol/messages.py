@@ -7,7 +7,7 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import image_header_dtype, waveform_header_dtype
 
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList, line_bytes
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE, LineList, line_bytes
 
 from .wire import UINT16, UINT32, UINT64, Id, ProtocolError, Stream, checked
 

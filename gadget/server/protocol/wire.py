@@ -14,7 +14,7 @@ from enum import IntEnum
 from threading import Lock
 from typing import Protocol
 
-from jrsr_core.os_errors import reason
+from jrsr_core.common.os_errors import reason
 
 CHUNK = 2**24
 RESERVED_BYTES = 2**20

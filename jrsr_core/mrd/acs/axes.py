@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.geometry import MIN_COSINE
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.geometry import MIN_COSINE
 
 _AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 

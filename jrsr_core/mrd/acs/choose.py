@@ -11,9 +11,9 @@ from collections import defaultdict
 import numpy as np
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.grid import line_counts, sampling_pattern
-from jrsr_core.mrd.lines import calibrates
-from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.mrd.lines.acquired import calibrates
+from jrsr_core.mrd.lines.grid import line_counts, sampling_pattern
+from jrsr_core.mrd.lines.readout import LineLayout
 
 from .axes import AcsKey
 from .lines import MIN_LINES, CalibrationLines, acs_size

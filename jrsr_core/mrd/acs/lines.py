@@ -15,9 +15,9 @@ import numpy as np
 
 from jrsr_core.acs import find_acs
 from jrsr_core.data import Vector
-from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
-from jrsr_core.mrd.grid import plane_counts, sample_counts
-from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.mrd.header.encoding import Encoding, PhaseEncodeGrid
+from jrsr_core.mrd.lines.grid import plane_counts, sample_counts
+from jrsr_core.mrd.lines.readout import LineLayout
 
 MIN_LINES = 6
 """A frame with fewer central lines is not calibrated from itself while others could help."""

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from jrsr_core.data import Vector
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header.encoding import Encoding
 
 DIRECTIONS = ("slice_dir", "phase_dir", "read_dir")
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.encoding import Encoding, PhaseEncodeGrid
-from jrsr_core.mrd.lines import IMAGE_COUNTERS
-from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.mrd.header.encoding import Encoding, PhaseEncodeGrid
+from jrsr_core.mrd.lines.acquired import IMAGE_COUNTERS
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.readout import LineLayout
 
 from .lines import CalibrationLines
 from .place import Misplaced, are_parallel, offset_of, place_in_volume, slice_at

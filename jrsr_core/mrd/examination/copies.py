@@ -6,7 +6,7 @@ copies. They are no averages: the noise of their mean is that of one.
 
 import numpy as np
 
-from jrsr_core.mrd.lines import LineSource
+from jrsr_core.mrd.lines.acquired import LineSource
 from jrsr_core.mrd.planning.plan import ScanPlan
 from jrsr_core.mrd.planning.received import distinct_lines
 

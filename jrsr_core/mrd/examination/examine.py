@@ -10,14 +10,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from jrsr_core.centers import Peak, find_peak
-from jrsr_core.mrd.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import REVERSE, LineSource, has_flag
+from jrsr_core.mrd.header.encoding import PhaseEncodeGrid
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import REVERSE, LineSource, has_flag
+from jrsr_core.mrd.lines.readout import (
+    EchoKey,
+    LineLayout,
+    ReadoutKind,
+    plan_readout,
+    readout_kinds,
+)
 from jrsr_core.mrd.planning.earlier import EarlierImages
 from jrsr_core.mrd.planning.findings import ScanFindings, SpaceFindings
 from jrsr_core.mrd.planning.plan import ScanPlan, plan_scan
-from jrsr_core.mrd.readout import EchoKey, LineLayout, ReadoutKind, plan_readout, readout_kinds
 
 from .copies import are_copies
 from .probe import Probe, along, near_lines, probe_lines, read_alike, read_probe

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.encoding import PhaseEncodeGrid
-from jrsr_core.mrd.grid import line_offsets
-from jrsr_core.mrd.lines import LineSource
-from jrsr_core.mrd.readout import readout_kinds
+from jrsr_core.mrd.header.encoding import PhaseEncodeGrid
+from jrsr_core.mrd.lines.acquired import LineSource
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.grid import line_offsets
+from jrsr_core.mrd.lines.readout import readout_kinds
 
 LINES_AT_ONCE = 64
 STRIP = 2

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.stated_fov import doubt_note, matrix_ratio
+from jrsr_core.mrd.lines.readout import LineLayout, ReadoutKind
 from jrsr_core.mrd.planning.findings import SpaceFindings
-from jrsr_core.mrd.readout import LineLayout, ReadoutKind
-from jrsr_core.mrd.stated_fov import doubt_note, matrix_ratio
 
 from .readout_checks import OUTER_SHARE, outer_share, projections
 

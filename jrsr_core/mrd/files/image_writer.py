@@ -7,7 +7,7 @@ from types import TracebackType
 import h5py
 import ismrmrd
 
-from jrsr_core.atomic import check_space, whole_file
+from jrsr_core.common.atomic import check_space, whole_file
 
 from .image_texts import with_empty_texts
 from .scan import DATASET

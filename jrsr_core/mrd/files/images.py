@@ -18,10 +18,10 @@ import ismrmrd
 import numpy as np
 from ismrmrd.hdf5 import get_hdf5type, image_header_dtype
 
-from jrsr_core.closing import Closing
+from jrsr_core.common.closing import Closing
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import NO_HEADER
-from jrsr_core.mrd.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
+from jrsr_core.mrd.header.scan_header import NO_HEADER
+from jrsr_core.mrd.header.xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
 from .hdf5 import fitted, lacking, one_text, open_file, reading
 from .image_texts import with_empty_texts

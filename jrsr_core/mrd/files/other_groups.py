@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 
 from .sandbox import SandboxedScan
 from .scan import ScanFile

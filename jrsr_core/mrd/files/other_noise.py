@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.lines import LineSource
-from jrsr_core.mrd.noise_data import NoiseData, noise_of_scan
+from jrsr_core.mrd.lines.acquired import LineSource
+from jrsr_core.mrd.noise.measured import NoiseData, noise_of_scan
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .other_groups import noise_scan

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jrsr_core.closing import Closing
+from jrsr_core.common.closing import Closing
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import ScanHeader, parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.header.scan_header import ScanHeader, parse_header
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 
 from .sandbox_process import SandboxLimits, SandboxProcess
 from .stored_rows import MAX_ROWS

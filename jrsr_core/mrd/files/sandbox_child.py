@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 
 from .scan import ScanFile, holds_acquisitions
 from .stored_rows import MAX_ROWS

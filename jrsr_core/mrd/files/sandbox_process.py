@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from jrsr_core.isolation import isolated_command
+from jrsr_core.common.isolation import isolated_command
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 
 ERRORS = {e.__name__: e for e in (BadScan, UnsupportedScan, PermissionError)}

@@ -12,10 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from jrsr_core.closing import Closing
+from jrsr_core.common.closing import Closing
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader, parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+from jrsr_core.mrd.header.scan_header import ScanHeader, parse_header
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE, LineList
 
 from .foreign import hdf5_words
 from .hdf5 import fitted, lacking, one_text, open_file, reading

@@ -11,14 +11,14 @@ from typing import overload
 import numpy as np
 
 from jrsr_core.calibration.settings import CalibrationSettings, check_range
-from jrsr_core.closing import Closing
+from jrsr_core.common.closing import Closing
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume, ScanOrigin
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.numbering import Numbering
-from jrsr_core.mrd.time_stamps import first_time_stamp
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.numbering import Numbering
+from jrsr_core.mrd.lines.time_stamps import first_time_stamp
 
 from .other_noise import other_noise
 from .scan import ScanFile

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.grid import line_offsets
-from jrsr_core.mrd.lines import ENCODE_STEPS, calibrates
-from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.mrd.lines.acquired import ENCODE_STEPS, calibrates
+from jrsr_core.mrd.lines.grid import line_offsets
+from jrsr_core.mrd.lines.readout import LineLayout
 
 MIN_SHARE = 0.6
 """Of what the middle image covers. Patterns that change, as random ones, may differ in size; by so

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import distinct_rows
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.geometry import MIN_COSINE
-from jrsr_core.mrd.lines import IMAGE_COUNTERS
+from jrsr_core.mrd.lines.acquired import IMAGE_COUNTERS
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.geometry import MIN_COSINE
 
 
 def check_directions(heads: np.ndarray, slices: np.ndarray) -> None:

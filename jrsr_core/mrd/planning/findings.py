@@ -7,9 +7,9 @@ comes with a note, one sentence for the user, which becomes a warning of the ima
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.readout import EchoKey
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.readout import EchoKey
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from jrsr_core.mrd.acs.lines import MIN_LINES
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import ENCODE_STEPS, NESTING, PHASE_CORRECTION, REVERSE, has_flag
-from jrsr_core.mrd.stated_fov import check_crop
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.header.stated_fov import check_crop
+from jrsr_core.mrd.lines.acquired import ENCODE_STEPS, NESTING, PHASE_CORRECTION, REVERSE, has_flag
+from jrsr_core.mrd.lines.distinct import distinct_rows
 
 
 def check_encoding(encoding: Encoding) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from jrsr_core.common.spelling import counted
 from jrsr_core.data import Counters
-from jrsr_core.mrd.grid import grid_size_text, line_places
-from jrsr_core.mrd.readout import LineLayout
-from jrsr_core.spelling import counted
+from jrsr_core.mrd.lines.grid import grid_size_text, line_places
+from jrsr_core.mrd.lines.readout import LineLayout
 
 
 def lines_outside(

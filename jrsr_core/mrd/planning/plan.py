@@ -14,18 +14,18 @@ from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.axes import AcsKey, acs_keys
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import CalibrationLines
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.geometry import (
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import NESTING, sort_lines
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.geometry import (
     check_places,
     direction_note,
     reference_direction_note,
     with_directions,
 )
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import NESTING, sort_lines
-from jrsr_core.mrd.readout import LineLayout
+from jrsr_core.mrd.lines.readout import LineLayout
 
 from .completeness import incomplete_images
 from .earlier import EarlierImages

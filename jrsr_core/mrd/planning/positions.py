@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.common.spelling import counted
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.geometry import MIN_COSINE
-from jrsr_core.mrd.lines import ENCODE_STEPS, IMAGE_COUNTERS
-from jrsr_core.spelling import counted
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.lines.acquired import ENCODE_STEPS, IMAGE_COUNTERS
+from jrsr_core.mrd.lines.distinct import distinct_rows
+from jrsr_core.mrd.lines.geometry import MIN_COSINE
 
 from .directions import check_directions
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import DistinctRows, distinct_rows
 from jrsr_core.mrd.errors import BadScan, UnsupportedScan
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import LINE_COUNTERS, calibrates, only_calibrates
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import LINE_COUNTERS, calibrates, only_calibrates
+from jrsr_core.mrd.lines.distinct import DistinctRows, distinct_rows
 
 COPIES = "every line is in the scan several times, with equal samples: copies are left out"
 

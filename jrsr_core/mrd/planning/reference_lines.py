@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jrsr_core.mrd.distinct import distinct_rows
-from jrsr_core.mrd.header import ScanHeader
-from jrsr_core.mrd.lines import ENCODE_STEPS, NESTING, only_calibrates
+from jrsr_core.mrd.header.scan_header import ScanHeader
+from jrsr_core.mrd.lines.acquired import ENCODE_STEPS, NESTING, only_calibrates
+from jrsr_core.mrd.lines.distinct import distinct_rows
 
 UNSTATED = ("none", "other")
 """Calibration modes that leave open what calibration lines are; `none` stands for no mode."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header.encoding import Encoding
 
 VOLUME = ("contrast", "phase", "repetition", "set")
 """Counters that the slices of one volume have in common."""

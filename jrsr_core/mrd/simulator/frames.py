@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jrsr_core.acs import find_acs
 from jrsr_core.data import Counters
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.lines.acquired import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 from jrsr_core.physics.fourier import fft
 from jrsr_core.physics.resolution import crop_or_pad, grid_scale
 

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 import torch
 
 from jrsr_core.data import Vector
-from jrsr_core.mrd.header import LIMITED_COUNTERS
+from jrsr_core.mrd.header.scan_header import LIMITED_COUNTERS
 from jrsr_core.simulation.protocols import find_protocol
 
 from .frames import Frame, first_measured

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jrsr_core.mrd.header import LIMITED_COUNTERS
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.header.scan_header import LIMITED_COUNTERS
+from jrsr_core.mrd.lines.acquired import (
     FIRST_IN_REPETITION,
     FIRST_IN_SLICE,
     HEAD_DTYPE,

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from jrsr_core.data import Vector
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 

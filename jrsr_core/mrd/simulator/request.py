@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jrsr_core.validation import one_line
+from jrsr_core.common.validation import one_line
 
 REFERENCES = ("separate", "external", "volume")
 """Calibrations that are a scan of their own."""

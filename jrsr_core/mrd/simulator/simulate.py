@@ -8,10 +8,10 @@ import h5py
 import torch
 from torch import Tensor
 
-from jrsr_core.atomic import check_target, whole_file
+from jrsr_core.common.atomic import check_target, whole_file
 from jrsr_core.data import Counters, Vector
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.lines import FRAME_COUNTERS, LineList
+from jrsr_core.mrd.lines.acquired import FRAME_COUNTERS, LineList
 from jrsr_core.simulation.acquisition import white_noise
 from jrsr_core.simulation.protocols import Protocol, find_protocol
 

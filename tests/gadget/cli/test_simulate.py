@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from jrsr_core.metrics.image import psnr
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.grey_values import values_of

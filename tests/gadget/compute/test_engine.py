@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gadget.compute.local import LocalEngine
-from jrsr_core.cancellation import Cancelled, TimeLimit, checkpoint, watched
+from jrsr_core.common.cancellation import Cancelled, TimeLimit, checkpoint, watched
 from jrsr_core.data import Counters, KSpaceSlice, ReconImage, ReconReport, SliceGeometry
 from tests.helpers.peer import PATIENCE, wait_until
 

@@ -8,7 +8,7 @@ from gadget.compute import engine
 from gadget.compute.engine import EngineCache
 from gadget.compute.local import LocalEngine
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.common.cancellation import Cancelled, watched
 from tests.gadget.compute.test_engine import Devices
 from tests.helpers.peer import PATIENCE, wait_until
 

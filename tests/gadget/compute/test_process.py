@@ -64,7 +64,7 @@ if __name__ == "__main__":
     "entry",
     [
         ("gadget.compute.process", "prepare_process"),
-        ("jrsr_core.isolation", "isolate_subprocesses"),
+        ("jrsr_core.common.isolation", "isolate_subprocesses"),
     ],
     ids=lambda entry: entry[0],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied, noise_samples, select, small_scan
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from tests.helpers.commands import NO_WEIGHTS, jrsr
 from tests.helpers.mrd_scans import noise_samples, select, small_scan
 

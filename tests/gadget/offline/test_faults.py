@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 from tests.helpers import layouts
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.mrd_scans import copied, joined, select

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jrsr_core.atomic import SPACE_MARGIN
+from jrsr_core.common.atomic import SPACE_MARGIN
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.disk import largest_file
 from tests.helpers.other_images import an_image, write_file

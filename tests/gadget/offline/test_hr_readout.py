@@ -13,8 +13,8 @@ from gadget.settings import Settings
 from jrsr_core.data import Counters, KSpaceSlice
 from jrsr_core.metrics.image import psnr
 from jrsr_core.models.phase import smooth_phase
-from jrsr_core.mrd.encoding import Encoding
 from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.header.encoding import Encoding
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation

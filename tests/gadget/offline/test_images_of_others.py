@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti.writer import NiftiWriter
 from gadget.output.options import OutputOptions
-from gadget.output.unique_numbers import unique_numbers
+from gadget.output.series.unique_numbers import unique_numbers
 from tests.helpers.commands import assert_one_line, jrsr
 from tests.helpers.other_images import (
     SAGITTAL,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from gadget.compute.model import make_engine
-from jrsr_core.cancellation import wait_until
+from jrsr_core.common.cancellation import wait_until
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan
 from tests.helpers.processes import PATIENCE
 

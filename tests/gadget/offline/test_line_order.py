@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import simulate_scan
 from tests.helpers.mrd_scans import select

@@ -9,7 +9,7 @@ from gadget.scan.stages import make_assembler
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.mrd_scans import copied, noise_samples, small_scan
 

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti.writer import NiftiWriter
 from gadget.output.options import OutputOptions
 from jrsr_core.mrd.files.images import ImageFile
 from tests.helpers.commands import FAST, assert_one_line, jrsr, write_small_scan

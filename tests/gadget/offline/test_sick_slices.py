@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 
 FORMATS = "mrd,dicom,enhanced,nifti,png,report"

@@ -12,7 +12,7 @@ from jrsr_core.calibration.espirit import espirit_maps
 from jrsr_core.calibration.settings import kernel_shape
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.simulator.frames import make_frame
 from jrsr_core.mrd.simulator.lines import scan_of_frames
 from jrsr_core.mrd.simulator.request import ScanRequest

@@ -7,10 +7,10 @@ import pytest
 
 from gadget.output.dicom.times import Clock
 from gadget.output.labels import Labels
-from gadget.output.planes import planes_of
+from gadget.output.series.planes import planes_of
 from jrsr_core import load_model, read_scan
 from jrsr_core.mrd.files.images import ImageFile
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from tests.helpers.commands import FAST, jrsr, write_small_scan
 from tests.helpers.other_images import an_image, classic, enhanced, read_folder, write_file
 from tests.helpers.paths import SHARED

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 
 from gadget.output.dicom.writer import DicomWriter, EnhancedWriter
-from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti.writer import NiftiWriter
 from jrsr_core.mrd.simulator.line_headers import DWELL_US
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.other_images import AXIAL, SAGITTAL, an_image, read_folder, scale, values

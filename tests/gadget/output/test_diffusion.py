@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti.writer import NiftiWriter
 from gadget.output.options import OutputOptions
 from tests.helpers.other_images import SAGITTAL, an_image, classic, enhanced
 from tests.helpers.processes import needs, run_process, tool

@@ -6,7 +6,7 @@ import pytest
 from pydicom import dcmread
 
 from gadget.output.dicom.writer import EnhancedWriter
-from gadget.output.nifti import NiftiWriter
+from gadget.output.nifti.writer import NiftiWriter
 from gadget.output.options import OutputOptions
 from tests.helpers.commands import jrsr
 from tests.helpers.other_images import an_image, write_file

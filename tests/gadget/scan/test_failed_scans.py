@@ -11,8 +11,8 @@ from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.mrd.errors import BadSamples, UnsupportedScan
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.disk import largest_file
 from tests.helpers.mrd_scans import copied, noise_samples, small_scan

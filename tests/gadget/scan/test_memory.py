@@ -12,11 +12,11 @@ from gadget.server.protocol.memory import MemoryBudget
 from gadget.server.protocol.messages import read_acquisition
 from gadget.server.protocol.wire import WireLimits
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.common.cancellation import Cancelled, watched
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import NOISE, REJECTED, flag_bits
-from jrsr_core.mrd.live import LiveScan
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, REJECTED, flag_bits
+from jrsr_core.mrd.live.live_scan import LiveScan
 from tests.helpers import layouts
 from tests.helpers.mrd_scans import small_scan
 

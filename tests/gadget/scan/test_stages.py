@@ -9,11 +9,11 @@ from gadget.compute.model import make_engine
 from gadget.scan.stages import file_tasks, make_assembler, reconstruct
 from gadget.settings import Settings
 from jrsr_core.calibration import stated_noise
-from jrsr_core.cancellation import Cancelled, watched
+from jrsr_core.common.cancellation import Cancelled, watched
 from jrsr_core.data import Counters
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import plan_source
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.reconstruction.load import load_model
 from tests.gadget.compute.test_engine import slice_number
 from tests.jrsr_core.calibration.test_stated_noise import noisy_scan, with_noise_lines

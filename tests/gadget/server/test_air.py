@@ -6,7 +6,7 @@ import pytest
 
 import jrsr_core
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from tests.helpers import layouts
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.peer import Peer, resident

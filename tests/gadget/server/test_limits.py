@@ -19,12 +19,12 @@ from gadget.server.protocol.memory import MemoryBudget
 from gadget.server.protocol.wire import WireLimits
 from gadget.server.sockets import is_allowed, parse_networks
 from gadget.settings import Settings
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header import MAX_ENCODINGS, parse_header
-from jrsr_core.mrd.lines import NOISE, has_flag, line_bytes
-from jrsr_core.mrd.live import LiveScan
-from jrsr_core.mrd.xml import XmlError, XmlLimits, parse_xml
+from jrsr_core.mrd.header.scan_header import MAX_ENCODINGS, parse_header
+from jrsr_core.mrd.header.xml import XmlError, XmlLimits, parse_xml
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag, line_bytes
+from jrsr_core.mrd.live.live_scan import LiveScan
 from jrsr_core.weights.card import CardError, WeightsCard
 from tests.helpers import layouts
 from tests.helpers.peer import (

@@ -7,9 +7,9 @@ import pytest
 
 from gadget.server import noise_memory
 from gadget.server.noise_memory import NoiseMemory
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import NOISE, has_flag
-from jrsr_core.mrd.noise_data import noise_of_scan
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
+from jrsr_core.mrd.noise.measured import noise_of_scan
 from tests.helpers import layouts
 from tests.helpers.mrd_scans import select
 from tests.helpers.peer import Peer, line_messages, resident

@@ -14,7 +14,7 @@ from gadget.server.progress import Progress, expected_images
 from gadget.server.protocol.messages import response_message
 from gadget.server.session import Outcome
 from gadget.settings import Settings
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from tests.helpers.commands import assert_one_line, jrsr
 from tests.helpers.peer import CHEAP, Peer, resident, wait_until
 from tests.helpers.served_scans import serve

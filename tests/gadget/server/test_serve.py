@@ -10,7 +10,7 @@ import pytest
 from gadget.errors import UsageError
 from gadget.server.serve import serve_until_stopped
 from gadget.settings import Settings
-from jrsr_core.temporaries import PREFIX
+from jrsr_core.common.temporaries import PREFIX
 from tests.helpers import layouts
 from tests.helpers.peer import CHEAP, PATIENCE, Peer, environment, serving, wait_until
 from tests.helpers.processes import run_process

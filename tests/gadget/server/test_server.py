@@ -15,7 +15,7 @@ from gadget.compute.model import make_engine
 from gadget.server.connection import ServerLimits
 from gadget.server.protocol.wire import Stream, WireLimits
 from gadget.settings import Settings
-from jrsr_core.mrd.lines import CALIBRATION, NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import CALIBRATION, NOISE, has_flag
 from tests.helpers import layouts, messages, mrd_scans
 from tests.helpers.layouts import Answer
 from tests.helpers.peer import CHEAP, PATIENCE, Peer, line_messages, resident, wait_until

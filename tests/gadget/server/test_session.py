@@ -14,7 +14,7 @@ from gadget.server.protocol.messages import MESSAGE_BYTES, ForwardedMessage, Tex
 from gadget.server.protocol.wire import Id, PeerDisconnected, ProtocolError, Stream, WireLimits
 from gadget.server.session import Session
 from gadget.settings import Settings
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.common.cancellation import Cancelled
 from tests.helpers import layouts, messages
 from tests.helpers.peer import CHEAP, PATIENCE, Peer, wait_until
 

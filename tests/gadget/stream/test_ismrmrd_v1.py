@@ -14,7 +14,7 @@ import pytest
 from gadget.errors import Exit, UsageError
 from gadget.settings import Settings
 from gadget.stream.run import reconstruct_stream
-from jrsr_core.mrd.live import Task
+from jrsr_core.mrd.live.live_scan import Task
 from tests.helpers import layouts, messages
 from tests.helpers.commands import jrsr
 from tests.helpers.peer import CHEAP, PATIENCE, environment

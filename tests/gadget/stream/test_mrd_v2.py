@@ -14,8 +14,8 @@ from gadget.errors import Exit, UsageError
 from gadget.server.protocol.wire import ProtocolError
 from gadget.settings import Settings
 from gadget.stream.run import reconstruct_stream
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION_AND_IMAGING, has_flag
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import CALIBRATION_AND_IMAGING, has_flag
 from tests.helpers.peer import CHEAP, environment
 
 mrd = pytest.importorskip("mrd", reason="mrd-python (extra 'mrd') is not installed")

@@ -14,7 +14,7 @@ from jrsr_core.calibration.acs_noise import (
 from jrsr_core.calibration.noise import estimate_noise_std
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.metrics.image import psnr
-from jrsr_core.mrd.lines import only_calibrates
+from jrsr_core.mrd.lines.acquired import only_calibrates
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import simulate_scan
 from jrsr_core.reconstruction.load import load_model

@@ -18,7 +18,7 @@ from jrsr_core.calibration.stated_noise import (
 )
 from jrsr_core.data import KSpaceVolume
 from jrsr_core.metrics.image import psnr
-from jrsr_core.mrd.lines import NOISE, has_flag
+from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model

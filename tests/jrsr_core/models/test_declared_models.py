@@ -7,7 +7,7 @@ import ismrmrd
 import pytest
 
 import jrsr_core as jrsr
-from jrsr_core import plugins
+from jrsr_core.common import plugins
 from jrsr_core.models.names import own_networks
 from jrsr_core.weights.save import save_weights
 from tests.helpers.commands import write_small_scan

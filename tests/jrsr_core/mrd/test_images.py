@@ -11,7 +11,7 @@ import torch
 from jrsr_core.data import AcquisitionStamp, Counters, ReconImage, ReconReport, SliceGeometry
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.images import ImageFile
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.images import RESEARCH_USE, to_mrd_image
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from tests.helpers.mrd_scans import geometry_of, small_scan

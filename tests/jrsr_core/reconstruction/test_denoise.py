@@ -21,7 +21,7 @@ from jrsr_core.models.consistency import (
     relative_error,
 )
 from jrsr_core.models.registry import build_model
-from jrsr_core.mrd.header import ScanHeader
+from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.images import image_meta
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.reconstruction.load import load_model

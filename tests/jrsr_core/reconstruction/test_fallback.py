@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jrsr_core.acs import cut_acs
-from jrsr_core.cancellation import Cancelled
+from jrsr_core.common.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.reconstruction import fallback
 from jrsr_core.reconstruction.fallback import fallback_image

@@ -21,11 +21,11 @@ from training.data.acquire import make_scan, undersample
 from training.data.listing import build_manifest
 from training.data.manifest import Acquisition, Entry, Manifest, check_subjects
 from training.data.prepare import get_scan, make_all, open_folder, scan_path
-from training.data.ranges import Variety
 from training.data.scans import collate, unpack_scan
 from training.data.sources import find_sources
 from training.data.testset import find_slices, scan_slice
-from training.data.variety import coarser_pixels, draw_scan, vary_image
+from training.data.variety.ranges import Variety
+from training.data.variety.vary import coarser_pixels, draw_scan, vary_image
 from training.evaluation.export import describe_data, read_manifest
 
 from .test_sources import coil_kspace, write_fastmri, write_modl

@@ -24,7 +24,7 @@ from tests.helpers.disk import largest_file
 from tests.helpers.processes import run_process
 from tests.training.conftest import changed, tiny
 from training.config.former_keys import FORMER_KEYS
-from training.data.batches import validation_scans
+from training.data.loading.batches import validation_scans
 from training.data.manifest import Acquisition, Manifest
 from training.data.prepare import open_folder
 from training.data.scans import TrainingScan
@@ -32,9 +32,9 @@ from training.errors import TrainingDiverged, UsageError
 from training.evaluation.export import export
 from training.runs import adversarial, fit, supervised
 from training.runs.checkpoint import CheckpointError, part, read_checkpoint
-from training.runs.initial_weights import averaged_model, weights_sha256
 from training.runs.log import read_log
-from training.runs.networks import Learner
+from training.runs.networks.initial_weights import averaged_model, weights_sha256
+from training.runs.networks.with_optimizers import Learner
 from training.runs.run import Run
 from training.runs.schedule import learning_rate, phase_at
 from training.runs.update import update

@@ -18,8 +18,8 @@ from training.evaluation.export import export
 from training.runs import fit, run
 from training.runs.budget import Budget, Stopwatch
 from training.runs.checkpoint import read_checkpoint
-from training.runs.initial_weights import averaged_model
 from training.runs.log import read_log
+from training.runs.networks.initial_weights import averaged_model
 from training.runs.schedule import last_phase
 
 

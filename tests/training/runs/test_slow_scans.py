@@ -6,19 +6,20 @@ import threading
 
 import pytest
 
-from jrsr_core.cancellation import Cancelled, checkpoint, watched
+from jrsr_core.common.cancellation import Cancelled, checkpoint, watched
 from tests.training.conftest import tiny
 from tests.training.test_cli import run  # noqa: F401
 from training import runs
-from training.data import acquire, batches, fresh
-from training.data.batches import ScanFolder, open_data
-from training.data.fresh import FreshScans
+from training.data import acquire
+from training.data.loading import batches, fresh
+from training.data.loading.batches import ScanFolder, open_data
+from training.data.loading.fresh import FreshScans
 from training.evaluation.export import export
 from training.runs import fit
 from training.runs.budget import Stopwatch
 from training.runs.checkpoint import read_checkpoint
-from training.runs.initial_weights import averaged_model
 from training.runs.log import read_log
+from training.runs.networks.initial_weights import averaged_model
 from training.runs.process import Stopped
 from training.runs.run import Run
 

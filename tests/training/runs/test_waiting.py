@@ -9,8 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jrsr_core.models.fixed_point import FixedPointSettings, solve_fixed_point
 from jrsr_core.tensors import without_waiting
 from tests.training.conftest import tiny
-from training.runs import fit, networks
+from training.runs import fit
 from training.runs.checkpoint import read_checkpoint
+from training.runs.networks import with_optimizers as networks
 from training.runs.run import Run
 
 READS = {

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import as_tensor
-from jrsr_core.mrd.xml import XmlError, decode_xml, parse_xml
+from jrsr_core.mrd.header.xml import XmlError, decode_xml, parse_xml
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.simulation.protocols import as_magnitude

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from jrsr_core.data import KSpaceVolume
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.scan import ScanFile
 

@@ -12,7 +12,7 @@ from gadget.offline.importing.header import (
     encoding_element,
     header_text,
 )
-from jrsr_core.mrd.header import DEFAULT_NOISE_BANDWIDTH
+from jrsr_core.mrd.header.scan_header import DEFAULT_NOISE_BANDWIDTH
 
 from .protocol import Protocol
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gadget.offline.importing.lazy import LazyLines
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.lines import (
+from jrsr_core.mrd.lines.acquired import (
     CALIBRATION,
     CALIBRATION_AND_IMAGING,
     FIRST_IN_SLICE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gadget.offline.importing.lazy import LazyLines
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.lines.acquired import LineList
 
 from .file import Readouts, read_protocol
 from .header import dwell_us

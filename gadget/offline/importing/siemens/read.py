@@ -9,7 +9,7 @@ from gadget.offline.importing.header import is_image_line
 from gadget.offline.importing.memory import check_memory
 from gadget.offline.importing.scan import ImportedScan, Stated
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.lines import CALIBRATION, LineList, has_flag
+from jrsr_core.mrd.lines.acquired import CALIBRATION, LineList, has_flag
 
 from .file import Readouts, find_measurements, read_protocol, read_readouts, require_twixtools
 from .header import dwell_us, siemens_header

@@ -25,7 +25,7 @@ from gadget.compute.ray.pool import Pool  # noqa: E402
 from gadget.compute.ray.workers import WorkerHandle, reason_of  # noqa: E402
 from gadget.errors import UsageError  # noqa: E402
 from gadget.settings import Settings  # noqa: E402
-from jrsr_core.cancellation import checkpoint  # noqa: E402
+from jrsr_core.common.cancellation import checkpoint  # noqa: E402
 from tests.gadget.compute.test_engine import Fake, slice_number  # noqa: E402
 from tests.helpers.peer import CHEAP, wait_until  # noqa: E402
 

@@ -8,8 +8,8 @@ import pytest
 
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import NOISE, LineList, has_flag
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import simulate_scan
 from tests.helpers.commands import FAST, NO_WEIGHTS, assert_one_line, jrsr

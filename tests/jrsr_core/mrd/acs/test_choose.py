@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import CALIBRATION_AND_IMAGING, flag_bits
 from jrsr_core.reconstruction.load import load_model
 from tests.helpers.mrd_scans import (
     assembled,

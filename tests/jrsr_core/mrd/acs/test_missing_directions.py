@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.geometry import DIRECTIONS, with_directions
+from jrsr_core.mrd.lines.geometry import DIRECTIONS, with_directions
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.mrd_scans import assembled, close, copied, joined
 

@@ -9,10 +9,10 @@ import torch
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.coils import compress_acs, make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.mrd.acs.read import resample_fov
-from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION, LineList, flag_bits
+from jrsr_core.mrd.assembly.acs import resample_fov
+from jrsr_core.mrd.assembly.assemble import Assembler
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import CALIBRATION, LineList, flag_bits
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.physics.fourier import fft2c
 from jrsr_core.reconstruction.load import load_model

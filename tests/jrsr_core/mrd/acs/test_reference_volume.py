@@ -8,11 +8,11 @@ import torch
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.place import Misplaced, place_in_volume
-from jrsr_core.mrd.acs.read import plane_of_volume
-from jrsr_core.mrd.assemble import Assembler
-from jrsr_core.mrd.encoding import Encoding
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import HEAD_DTYPE, LineList
+from jrsr_core.mrd.assembly.acs import plane_of_volume
+from jrsr_core.mrd.assembly.assemble import Assembler
+from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE, LineList
 from jrsr_core.mrd.planning.plan import plan_scan
 from jrsr_core.mrd.simulator.frames import make_frame, reference_volume
 from jrsr_core.mrd.simulator.header import ScanMetadata

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.examination.examine import LINE_TOLERANCE, plan_source
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import NOISE, LineList, has_flag
-from jrsr_core.mrd.live import LiveScan
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag
+from jrsr_core.mrd.live.live_scan import LiveScan
 from jrsr_core.mrd.simulator.request import ScanRequest
 from tests.helpers.live_scans import in_chunks, live, simulated
 from tests.helpers.mrd_scans import (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import LineList
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import LineList
 from jrsr_core.physics.fourier import fft2c
 from tests.helpers.mrd_scans import assembled, close, copied, scan_of_kspace, small_scan
 from tests.helpers.synthetic import coil_profiles

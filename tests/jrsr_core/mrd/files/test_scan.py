@@ -7,7 +7,7 @@ import pytest
 
 from jrsr_core.mrd.errors import BadScan
 from jrsr_core.mrd.files.scan import ScanFile, write_scan
-from jrsr_core.mrd.lines import HEAD_DTYPE
+from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 from tests.helpers.mrd_scans import noise_samples, small_scan
 from tests.helpers.processes import needs, run_process
 

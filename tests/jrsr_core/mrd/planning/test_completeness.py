@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.lines import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.acquired import CALIBRATION, CALIBRATION_AND_IMAGING, flag_bits
 from jrsr_core.mrd.planning.earlier import EarlierImages
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.mrd_scans import joined, select, small_scan

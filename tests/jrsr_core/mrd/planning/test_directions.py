@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from jrsr_core.mrd.acs.axes import acs_keys
-from jrsr_core.mrd.assemble import Assembler
+from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.errors import UnsupportedScan
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.live_scans import assert_same, in_chunks, live, of_the_file
 from tests.helpers.mrd_scans import close, copied, joined, select, small_scan, with_encoding

@@ -7,8 +7,8 @@ import pytest
 
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.files.scan import write_scan
-from jrsr_core.mrd.header import parse_header
-from jrsr_core.mrd.numbering import Numbering
+from jrsr_core.mrd.header.scan_header import parse_header
+from jrsr_core.mrd.lines.numbering import Numbering
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.mrd_scans import (
     assembled,

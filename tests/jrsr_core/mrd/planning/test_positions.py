@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.live_scans import of_the_file
 from tests.helpers.mrd_scans import close, copied, select, small_scan, with_encoding

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jrsr_core.mrd.lines import CALIBRATION, flag_bits
+from jrsr_core.mrd.lines.acquired import CALIBRATION, flag_bits
 from jrsr_core.mrd.planning.plan import plan_scan
 from tests.helpers.live_scans import in_chunks, live, of_the_file
 from tests.helpers.mrd_scans import close, copied, joined, select, small_scan, with_encoding

@@ -3,7 +3,7 @@
 import pytest
 
 from jrsr_core.data import Counters
-from jrsr_core.mrd.encoding import Encoding
+from jrsr_core.mrd.header.encoding import Encoding
 from jrsr_core.mrd.planning.volumes import incomplete_volumes
 
 

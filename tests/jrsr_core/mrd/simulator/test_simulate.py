@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from jrsr_core.common.validation import choices_of, limits
 from jrsr_core.data import Counters
 from jrsr_core.mrd.files.scan import ScanFile
-from jrsr_core.mrd.header import parse_header
+from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.simulator.frames import line_flags, make_frame, partial_fourier
 from jrsr_core.mrd.simulator.header import slice_axes
 from jrsr_core.mrd.simulator.lines import order_frames
 from jrsr_core.mrd.simulator.request import ScanRequest, SimulationError, UnusualHeaders
 from jrsr_core.mrd.simulator.simulate import simulate_scan, write_simulation
-from jrsr_core.validation import choices_of, limits
 
 SMALL = ScanRequest(matrix="64x48", acs=8, n_coils=3, acceleration=2)
 FIELDS = ScanRequest.model_fields

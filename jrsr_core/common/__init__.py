@@ -1,0 +1,1 @@
+"""What all packages share, and no MR is in: files, processes, command lines, plug-ins, texts."""

@@ -1,0 +1,1 @@
+"""Lines -> k-space of slices and volumes."""

@@ -1,0 +1,1 @@
+"""The ISMRMRD header of a scan, parsed and checked."""

@@ -1,0 +1,1 @@
+"""Noise measured by noise lines, and the whitening that follows from it."""

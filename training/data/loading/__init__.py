@@ -1,0 +1,1 @@
+"""Loads scans while a run goes on: batches, pools, worker processes."""

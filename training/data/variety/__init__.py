@@ -1,0 +1,1 @@
+"""The random variety of training scans: objects, ranges, masks."""
