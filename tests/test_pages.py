@@ -256,6 +256,15 @@ def test_the_readme_stays_short():
     assert len(text_of(README).splitlines()) <= 170
 
 
+@pytest.mark.parametrize("package", ["jrsr_core", "gadget", "training"])
+def test_every_room_is_on_the_page_about_the_code(package):
+    page = (ROOT / "jrsr_core/docs/code.md").read_text()
+    table = page.partition(f"| `{package}/` |")[2].partition("\n\n")[0]
+    named = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+)`", table)}
+    rooms = {path.parent.name for path in (ROOT / package).rglob("__init__.py")} - {package}
+    assert sorted(rooms - named - {"mrd"}) == []
+
+
 def test_the_files_of_promises_exist():
     table = TESTS_PAGE.partition("## Promises")[2].partition("## Benchmarks")[0]
     named = re.findall(r"`([\w/]+\.py)`", table)
