@@ -23,11 +23,14 @@ Warn = Callable[[str], object]
 OPENRECON = "openrecon"
 """The name that scanners with OpenRecon send; they take integers only."""
 
-NAMES = ("jrsr", OPENRECON, "default")
+INTEGERS = (OPENRECON, "gadget.openrecon")
+"""Configuration names that stand for the settings of the server with integer pixels."""
+
+NAMES = ("jrsr", "default", "gadget.fire", *INTEGERS)
 """Configuration names, with or without ``.xml``, that stand for the settings of the server."""
 
 MAX_NAME = 64
-"""Characters of the longest property name that is compared with the settings."""
+"""Characters of the longest name that is compared with the known ones."""
 
 MAX_WARNINGS = 10
 """Unknown parameters that are logged by name."""
@@ -35,8 +38,8 @@ MAX_WARNINGS = 10
 FILES = ("spool_dir", "noise_file", "weights")
 """Settings that name files, which peers may not choose; `model` is one if it names a card."""
 
-OF_OTHER_SERVERS = ("config", "customconfig")
-"""Parameters of MRD clients that choose a module of another server."""
+NAMED_BY = ("customconfig", "config")
+"""Parameters of MRD clients that name a configuration; the first one that is not empty counts."""
 
 
 def properties_of(text: bytes, warn: Warn = log.warning) -> dict[str, Any]:
@@ -80,8 +83,10 @@ def _property(element: ET.Element) -> tuple[str, str]:
 def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
     """Return the settings of a JSON text: ``{"parameters": {...}}``, or the inner object.
 
-    Names may be written without their underscores, as OpenRecon requires. An unknown name is left
-    out, and `warn` called with one sentence: scanners send parameters of other software as well.
+    Names may be written without their underscores, as OpenRecon requires. The settings of a
+    configuration that is named come first; the other parameters override them. Whatever has an
+    unknown name is left out, and `warn` called with one sentence: scanners send parameters of other
+    software as well.
 
     Raises
     ------
@@ -98,7 +103,7 @@ def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
     if not isinstance(inner, dict):
         raise UsageError(f"parameters are {type(inner).__name__}, expected a JSON object")
     full = {name.replace("_", ""): name for name in Settings.model_fields}
-    values: dict[str, Any] = {n: v for n, v in inner.items() if n not in OF_OTHER_SERVERS}
+    values: dict[str, Any] = {n: v for n, v in inner.items() if n not in NAMED_BY}
     values = {full.get(name, name): value for name, value in values.items()}
     unknown = [name for name in values if name not in Settings.model_fields]
     for name in unknown[:MAX_WARNINGS]:
@@ -109,7 +114,21 @@ def parameters_of(text: str, warn: Warn = log.warning) -> dict[str, Any]:
     known = {name: value for name, value in values.items() if name in Settings.model_fields}
     for name, value in known.items():
         _check_type(name, value)
-    return known
+    return _of_named_configuration(inner, warn) | known
+
+
+def _of_named_configuration(parameters: dict[str, Any], warn: Warn) -> dict[str, Any]:
+    """Return the settings of the configuration that parameters name, if it is one of ours.
+
+    Other names are modules of a server that hosts us. Whether a module exists is not tried: that
+    would import packages which a peer chooses.
+    """
+    by, name = next(((n, v) for n in NAMED_BY if (v := parameters.get(n))), ("", ""))
+    try:
+        return named_properties(name if isinstance(name, str) else json.dumps(name))
+    except UsageError as error:
+        warn(plain(f"parameter ignored: {by}: {error}"))
+        return {}
 
 
 def _check_length(name: str) -> None:
@@ -138,22 +157,23 @@ def named_properties(name: str) -> dict[str, Any]:
     """Return the settings that a configuration name stands for.
 
     OpenRecon means int16 images, the name of a model means this model, with its set of weights and
-    with ``+dc`` where the name has them.
+    with ``+dc`` where the name has them. The modules for python-ismrmrd-server have names as well.
 
     Raises
     ------
     UsageError
         Unknown name.
     """
-    plain = name.removesuffix(".xml")
-    if plain == OPENRECON:
+    known = name.removesuffix(".xml")
+    if known in INTEGERS:
         return {"output": "int16"}
-    if plain in (*NAMES, ""):
+    if known in (*NAMES, ""):
         return {}
     models = (*MODEL_NAMES, *own_networks())
-    if split_set(plain)[0].removesuffix(CONSISTENT) in models:
-        return {"model": plain}
-    raise UsageError(f"unknown configuration {name!r}{nearest(plain, (*NAMES, *models))}")
+    if split_set(known)[0].removesuffix(CONSISTENT) in models:
+        return {"model": known}
+    hint = nearest(known, (*NAMES, *models)) if len(name) <= MAX_NAME else ""
+    raise UsageError(f"unknown configuration {_shown(name)}{hint}")
 
 
 def refuse_files(properties: dict[str, Any], own: Settings) -> None:

@@ -6,6 +6,7 @@ for data; so that server does not save the data of the scan.
 """
 
 import json
+import logging
 from typing import Any
 
 import ismrmrd
@@ -13,20 +14,28 @@ import ismrmrd
 from gadget.compute.engine import Engine
 from gadget.compute.model import make_engine
 from gadget.configuration import (
+    Warn,
     named_properties,
     parameters_of,
     properties_of,
     refuse_files,
 )
-from gadget.errors import UsageError
+from gadget.server.noise_session import NoiseSession
+from gadget.server.noise_store import CONFIG as NOISE_CONFIG
+from gadget.server.noise_store import NoiseStore
 from gadget.server.protocol.connection import PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.wire import Stream
 from gadget.server.session import Session
 from gadget.settings import Settings
 
+log = logging.getLogger("jrsr")
 
-def process(connection: Any, config: Any, metadata: Any) -> int:
+NOISE = NoiseStore()
+"""Noise measurements of all scans that this process has served."""
+
+
+def process(connection: Any, config: Any, metadata: Any, own: Settings | None = None) -> int:
     """Reconstruct the scan of a connection; return the exit code that `jrsr recon` would have.
 
     Images, the reason of a failure (TEXT) and CLOSE are sent to the client.
@@ -36,23 +45,23 @@ def process(connection: Any, config: Any, metadata: Any) -> int:
     connection
         Connection of that server; its `socket` has been read up to the header.
     config
-        Name of the configuration (``jrsr``, ``openrecon``, a model, or that of this module), or the
-        parameters of the scanner as a dictionary, JSON or XML; they may not name files.
+        Name of a configuration, as `jrsr serve` takes it, or in its place the parameters of the
+        scanner as a dictionary, JSON or XML; they may not name files.
     metadata
         Header, as `ismrmrd.xsd` parses it or as text.
+    own
+        Settings that the configuration overrides; the defaults if none are given.
     """
     peer = PeerConnection(Stream(connection.socket), b"", _xml(metadata), is_gadgetron=False)
     inbox = Inbox(peer)
+    if isinstance(config, str) and config.startswith(NOISE_CONFIG):
+        return int(NoiseSession(peer, inbox, NOISE).receive().code)
 
     def prepare() -> tuple[Settings, Engine]:
-        texts = [text.text for text in inbox.first_texts() if text.text.lstrip().startswith("{")]
-        groups, own = [_properties(config), *map(parameters_of, texts)], Settings()
-        for group in groups:
-            refuse_files(group, own)
-        settings = own.override(*groups)
+        settings = _settings(peer, inbox, config, own or Settings())
         return settings, make_engine(settings)
 
-    return int(Session(peer, inbox).run(prepare).code)
+    return int(Session(peer, inbox, earlier_noise=NOISE.find).run(prepare).code)
 
 
 def _xml(metadata: Any) -> bytes:
@@ -61,7 +70,21 @@ def _xml(metadata: Any) -> bytes:
     return ismrmrd.xsd.ToXML(metadata).encode("utf-8")
 
 
-def _properties(config: Any) -> dict[str, Any]:
+def _settings(peer: PeerConnection, inbox: Inbox, config: Any, own: Settings) -> Settings:
+    """Return the settings of a scan: those of the configuration, then those of texts after it."""
+
+    def warn(text: str) -> None:
+        log.warning("%s", text)
+        peer.send_warning(text)
+
+    texts = [text.text for text in inbox.first_texts() if text.text.lstrip().startswith("{")]
+    groups = [_properties(config, warn), *(parameters_of(text, warn) for text in texts)]
+    for group in groups:
+        refuse_files(group, own)
+    return own.override(*groups)
+
+
+def _properties(config: Any, warn: Warn) -> dict[str, Any]:
     """Return the settings of a configuration: those of its name, or its parameters.
 
     Raises
@@ -69,26 +92,12 @@ def _properties(config: Any) -> dict[str, Any]:
     UsageError
         A name that is unknown, or a text without parameters.
     """
-    text = json.dumps(config) if isinstance(config, dict) else _text(config)
-    if text[:1] not in ("{", "<"):
-        return {} if text == __name__ else named_properties(text)
-    properties = properties_of(text.encode("utf-8"))
-    return _named_in(text) | properties
-
-
-def _text(config: Any) -> str:
-    text = config.decode("utf-8", errors="replace") if isinstance(config, bytes) else config or ""
-    return text.strip("\0 \r\n\t")
-
-
-def _named_in(text: str) -> dict[str, Any]:
-    """Return the settings of the configuration that JSON parameters name, if it is one of ours."""
-    if text[:1] != "{":
+    if config is None:
         return {}
-    value = json.loads(text)
-    inner = value.get("parameters", value)
-    name = inner.get("config") if isinstance(inner, dict) else None
-    try:
-        return named_properties(name) if isinstance(name, str) else {}
-    except UsageError:
-        return {}  # The name of a module of that server.
+    if not isinstance(config, str | bytes):
+        return parameters_of(json.dumps(config), warn)
+    text = config if isinstance(config, bytes) else config.encode("utf-8", errors="replace")
+    text = text.strip(b"\0 \r\n\t")
+    if text[:1] in (b"{", b"<"):
+        return properties_of(text, warn)
+    return named_properties(text.decode("utf-8", errors="replace"))

@@ -18,10 +18,10 @@ def plain(text: str, limit: int = MAX_LINE) -> str:
     Control and format characters (terminal escapes, line breaks, changes of the writing direction)
     appear as their escape sequences, and so do the bytes of file names that are not UTF-8.
     """
-    return "".join(c if c.isprintable() else _escaped(c) for c in shortened(text, limit))
+    return "".join(c if c.isprintable() else _escaped(c) for c in cut_text(text, limit))
 
 
-def shortened(text: str, limit: int) -> str:
+def cut_text(text: str, limit: int) -> str:
     """Return a text of which everything beyond `limit` characters is replaced by its length."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 

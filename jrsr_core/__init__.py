@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .data import KSpaceSlice, KSpaceVolume, ReconImage, SliceGeometry
     from .metrics.image import nmse, psnr, ssim
     from .metrics.resolution import effective_resolution
-    from .models.interfaces import JointModel
+    from .models.interfaces import JointModel, ModelOutput, ReconModel, UpsampleModel
+    from .models.interpolation import BicubicUpsample
     from .models.names import MODEL_NAMES
     from .models.registry import build_model, register_model
-    from .mrd.errors import PartialImage
+    from .mrd.errors import BadScan, PartialImage, UnsupportedScan
     from .mrd.files.scan_slices import read_scan
     from .mrd.header.encoding import Encoding
     from .physics.fourier import FourierOperator
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from .physics.solvers import conjugate_gradient
     from .reconstruction.load import load_model
     from .reconstruction.reconstructor import Reconstructor
-    from .weights.card import WeightsCard
+    from .weights.card import CardError, WeightsCard
     from .weights.load import load_weights
 
 __all__ = [
     "MODEL_NAMES",
+    "BadScan",
+    "BicubicUpsample",
     "CalibrationSettings",
+    "CardError",
     "CoilCompressor",
     "CoilOperator",
     "Encoding",
@@ -45,12 +49,16 @@ __all__ = [
     "KSpaceSlice",
     "KSpaceVolume",
     "LinearOperator",
+    "ModelOutput",
     "PartialImage",
     "ReconImage",
+    "ReconModel",
     "Reconstructor",
     "SamplingOperator",
     "SenseOperator",
     "SliceGeometry",
+    "UnsupportedScan",
+    "UpsampleModel",
     "WeightsCard",
     "build_model",
     "conjugate_gradient",
@@ -69,22 +77,29 @@ __all__ = [
 
 _MODULES = {
     "MODEL_NAMES": "models.names",
+    "BadScan": "mrd.errors",
+    "BicubicUpsample": "models.interpolation",
     "CalibrationSettings": "calibration.settings",
+    "CardError": "weights.card",
     "CoilCompressor": "calibration.compression",
     "CoilOperator": "physics.pointwise",
-    "Encoding": "mrd.encoding",
+    "Encoding": "mrd.header.encoding",
     "FourierOperator": "physics.fourier",
     "JointModel": "models.interfaces",
     "KSpaceCropOperator": "physics.resolution",
     "KSpaceSlice": "data",
     "KSpaceVolume": "data",
     "LinearOperator": "physics.operator",
+    "ModelOutput": "models.interfaces",
     "PartialImage": "mrd.errors",
     "ReconImage": "data",
+    "ReconModel": "models.interfaces",
     "Reconstructor": "reconstruction.reconstructor",
     "SamplingOperator": "physics.pointwise",
     "SenseOperator": "physics.sense",
     "SliceGeometry": "data",
+    "UnsupportedScan": "mrd.errors",
+    "UpsampleModel": "models.interfaces",
     "WeightsCard": "weights.card",
     "build_model": "models.registry",
     "conjugate_gradient": "physics.solvers",
@@ -102,11 +117,17 @@ _MODULES = {
 }
 
 
+__version__: str
+"""Version of the installed distribution, found on first use; "unknown" if it is not installed."""
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module(f"{__name__}.common.version").software_version()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, "__version__"]

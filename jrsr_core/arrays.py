@@ -55,6 +55,11 @@ def as_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
     return samples.to(torch.complex64)
 
 
+def own_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
+    """Return `as_samples`, sharing no memory with a numpy array; a complex64 tensor is returned."""
+    return as_samples(as_own_tensor(x, name), name, axes)
+
+
 def takes_array(method: Callable[[Self, Tensor], Tensor]) -> Callable[[Self, Array], Tensor]:
     """Let a method of one tensor take a numpy array as well."""
 

@@ -53,6 +53,13 @@ def _complex_of_pairs(pairs: np.ndarray) -> np.ndarray:
     return found
 
 
+def checked_flag(name: str, value: object) -> bool:
+    """Return a flag; a `ValueError` for anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {shortened(value)}, expected True or False")
+    return bool(value)
+
+
 def checked_count(name: str, value: object, least: int = 1) -> int:
     """Return a whole number; a `ValueError` for anything else, or less than `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:

@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def describe(x: Tensor) -> str:
+def tensor_repr(x: Tensor) -> str:
     """Return shape, data type and device of an array: ``(4, 64, 48) complex64 on cpu``."""
     return f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')} on {x.device}"

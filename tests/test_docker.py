@@ -86,6 +86,13 @@ def test_what_the_operator_chooses_arrives(openrecon):
     sent = json.dumps({"parameters": {"nvirtualcoils": 8, "maps": "none", "config": "openrecon"}})
     settings = Settings(**parameters_of(sent))
     assert settings.n_virtual_coils == 8 and settings.map_names == []
+    assert settings.output == "int16"
+
+
+def test_the_label_asks_for_integers_by_itself(openrecon):
+    """Hosts that put the parameters in the place of the name have nothing else to go by."""
+    sent = {p["id"]: p["default"] for p in openrecon.metadata()["parameters"]}
+    assert parameters_of(json.dumps({"parameters": sent}))["output"] == "int16"
 
 
 def test_the_parameter_page_is_made_from_the_settings(openrecon):

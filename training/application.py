@@ -1,25 +1,19 @@
-"""The application of `jrsr-train`: shared options, one line per failure, exit codes."""
+"""Runs a command of `jrsr-train`: one line per failure, exit codes."""
 
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-import typer
-from typer.core import TyperGroup
-
-from jrsr_core.common.command_line import is_abort, summaries, usage_line, version_line
+from jrsr_core.common.command_line import is_abort, usage_line
 from jrsr_core.common.interruption import INTERRUPTED
 from jrsr_core.common.os_errors import plain_os_error
-from jrsr_core.common.signatures import with_parameters
 
 from .errors import TrainingDiverged, UsageError
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NAME = "jrsr-train"
 BEGAN = time.monotonic()
@@ -28,69 +22,8 @@ BEGAN = time.monotonic()
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
 
-class CommandGroup(TyperGroup):
-    """Commands whose one-line summaries are printed whole in the help."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Print a table of commands and the first paragraph of their help."""
-        with formatter.section("Commands"):
-            formatter.write_dl(summaries(self.commands))
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(version_line(NAME))
-        raise typer.Exit()
-
-
-Version = Annotated[
-    bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
-]
-
-
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
-
-SHARED = {"version": Version, "quiet": Quiet}
-"""Options of every command."""
-
-
-class Application(typer.Typer):
-    """The commands of `jrsr-train`; -h, --version and --quiet belong to each of them."""
-
-    def __init__(self, summary: str) -> None:
-        super().__init__(
-            name=NAME,
-            help=summary,
-            cls=CommandGroup,
-            context_settings={"help_option_names": ["-h", "--help"]},
-            pretty_exceptions_enable=False,
-            rich_markup_mode=None,
-        )
-        self.callback()(_take_shared)
-
-    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
-        """Return a decorator that adds a function as a command with the shared options."""
-        register = super().command(name, **options)
-
-        def add(function: Function) -> Function:
-            register(with_parameters(function, SHARED, _run))
-            return function
-
-        return add
-
-
-def _take_shared(ctx: typer.Context, version: Version = False, quiet: Quiet = False) -> None:
-    ctx.with_resource(_quietly(quiet))
-
-
-def _run(call: Callable[[], Any], shared: Mapping[str, Any]) -> Any:
-    with _quietly(shared["quiet"]):
-        return call()
-
-
 @contextmanager
-def _quietly(on: bool) -> Iterator[None]:
+def quietly(on: bool) -> Iterator[None]:
     """Send results nowhere; warnings and errors go to stderr."""
     if not on:
         yield

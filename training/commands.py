@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from .application import BEGAN, Application
+from jrsr_core.common.application import Application
+
+from .application import BEGAN, NAME, quietly
 from .errors import UsageError
 from .evaluation_commands import evaluate, figure, table
 from .images_command import images
@@ -18,7 +20,9 @@ from .options import Overwrite, ProtocolName, Slices, check_protocol
 from .own_networks import Networks, run_files
 from .slot_command import slot
 
-app = Application("Train and evaluate the networks of JRSR. Research use only.")
+app = Application(
+    NAME, "Train and evaluate the networks of JRSR. Research use only.", quietly, typer.echo
+)
 
 for command in (images, slot, evaluate, table, figure):
     app.command()(command)

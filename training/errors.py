@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jrsr_core.common.spelling import UnknownName
+
 
 class UsageError(ValueError):
     """A wrong option, recipe or path, named by the message."""
@@ -10,14 +12,14 @@ class UsageError(ValueError):
 
 @contextmanager
 def as_usage() -> Iterator[None]:
-    """Turn the `ValueError` of a name that is looked up into a `UsageError`.
+    """Turn the `ValueError` of a name, or of a file's layout, into a `UsageError`.
 
-    Its subclasses, such as the error of a broken weights card, stay what they are.
+    Its other subclasses, such as the error of a broken weights card, stay what they are.
     """
     try:
         yield
     except ValueError as error:
-        if type(error) is not ValueError:
+        if type(error) not in (ValueError, UnknownName):
             raise
         raise UsageError(str(error)) from error
 

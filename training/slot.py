@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jrsr_core.common.atomic import write_bytes
+from jrsr_core.simulation.protocols import PROTOCOLS
 from training.config import RunConfig, load_recipe
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.export import export
@@ -22,7 +23,6 @@ from training.runs import check_trains, fit
 from training.runs.budget import Stopwatch
 from training.runs.process import Stopped
 
-PROTOCOLS = ("brain-5x", "wall-16x")
 BEST = "best.txt"
 NEW, BEFORE = "new", "before"
 """Labels of the weights in the CSV of a slot."""

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+from gadget.console import print_line, quietly
+from jrsr_core.common.application import Application
+
 from . import completion
-from .application import Application
 
 app = Application(
-    name="jrsr",
-    help="Joint MR image reconstruction and super-resolution. Research use only.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    "jrsr",
+    "Joint MR image reconstruction and super-resolution. Research use only.",
+    quietly,
+    print_line,
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]

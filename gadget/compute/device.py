@@ -104,7 +104,7 @@ class DeviceWorker:
         for task in tasks:
             try:
                 with _limited(task):
-                    calibrated.append(recon.calibrated(task.slice_))
+                    calibrated.append(recon.slices.calibrated(task.slice_))
                 ready.append(task)
             except Exception as error:
                 self._fail(recon, task, error)
@@ -119,7 +119,7 @@ class DeviceWorker:
             return self._compute_on_cpu(tasks)
         try:
             with _limited(*tasks):
-                images = recon.batch([task.slice_ for task in tasks], calibrated)
+                images = recon.slices.batch([task.slice_ for task in tasks], calibrated)
         except Exception as error:
             if len(tasks) == 1:
                 self._fail(recon, tasks[0], error)
@@ -158,7 +158,7 @@ class DeviceWorker:
         while True:
             try:
                 with time_limit(seconds * volume.n_positions):
-                    image = reconstruct_volume(recon, volume, batch_size=size, tick=tick)
+                    image = reconstruct_volume(recon.slices, volume, batch_size=size, tick=tick)
                 return self._with_warning(image)
             except Exception as error:
                 if isinstance(error, OUT_OF_MEMORY) and size > 1:
@@ -173,12 +173,12 @@ class DeviceWorker:
         """Return a conventional reconstruction, made on the CPU if the GPU fails in any way."""
         recon = self.recon
         try:
-            image = fallback_image(recon, data, reason, tick=tick)
+            image = fallback_image(recon.slices, data, reason, tick=tick)
         except Exception as error:
             if recon.device.type == "cpu" or isinstance(error, Cancelled):
                 raise
             self._is_gpu_error(recon, error)
-            image = fallback_image(self._on_cpu(), data, reason, tick=tick)
+            image = fallback_image(self._on_cpu().slices, data, reason, tick=tick)
         return self._with_warning(image)
 
     def _on_cpu(self) -> Reconstructor:

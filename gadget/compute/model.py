@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gadget.errors import UsageError
 from gadget.settings import Settings
+from jrsr_core.common.spelling import UnknownName
 from jrsr_core.models.names import (
     CONSISTENT,
     NEEDS_CONSISTENCY,
@@ -36,7 +37,7 @@ def check_model(settings: Settings) -> None:
     if ".json" not in base:
         try:
             split_name(base)
-        except ValueError:
+        except UnknownName:
             hint = f"{nearest_model(base)} (jrsr models lists all)"
             raise UsageError(f"unknown model {settings.model!r}{hint}") from None
     try:

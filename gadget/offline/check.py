@@ -9,13 +9,14 @@ from typing import Any
 from gadget.compute.model import check_model
 from gadget.console import print_json, print_line, print_warning
 from gadget.errors import Exit, describe, exit_code, most_severe
-from gadget.plain_text import shortened
+from gadget.plain_text import cut_text
 from gadget.scan.inspect import Inspection, SpaceInspection, inspect_scan
 from gadget.settings import Settings
 from jrsr_core.common.spelling import counted
 from jrsr_core.models.names import has_consistency
 from jrsr_core.mrd.assembly.notes import broken_note
 from jrsr_core.mrd.errors import UnsupportedScan
+from jrsr_core.mrd.files.other_groups import OpenScan
 from jrsr_core.mrd.files.other_noise import other_noise
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.lines.acquired import NESTING
@@ -25,7 +26,7 @@ from jrsr_core.reconstruction.warnings import beyond_the_coils, unlike_any
 from jrsr_core.weights.card import CardError
 from jrsr_core.weights.find import system_cards, system_name
 
-from .scans import Found, Scan, open_scan
+from .scans import Found, open_scan
 
 WIDTH = 84
 """Characters of a value per line."""
@@ -96,7 +97,7 @@ def _print(result: Checked) -> None:
     print_line(str(result.path))
     for name, value in result.rows:
         lines = textwrap.wrap(
-            shortened(value, MAX_VALUE), WIDTH, break_long_words=False, break_on_hyphens=False
+            cut_text(value, MAX_VALUE), WIDTH, break_long_words=False, break_on_hyphens=False
         )
         for i, line in enumerate(lines):
             print_line(f"  {'' if i else name:<13} {line}")
@@ -124,11 +125,11 @@ def _as_json(result: Checked) -> dict[str, Any]:
         }
         for space in result.found.spaces
     ]
-    rows = [[name, shortened(value, MAX_VALUE)] for name, value in result.rows]
+    rows = [[name, cut_text(value, MAX_VALUE)] for name, value in result.rows]
     return entry | {"coils": plan.n_coils, "encodings": spaces, "rows": rows}
 
 
-def _dataset_row(scan: Scan) -> list[tuple[str, str]]:
+def _dataset_row(scan: OpenScan) -> list[tuple[str, str]]:
     """Return which of several groups of the file was read."""
     if len(scan.datasets) < 2:
         return []
@@ -203,7 +204,7 @@ def _decisions(plan: ScanPlan) -> list[str]:
     return list(found.values())
 
 
-def _whitening(scan: Scan, plan: ScanPlan, settings: Settings) -> str:
+def _whitening(scan: OpenScan, plan: ScanPlan, settings: Settings) -> str:
     """Return where the noise comes from, and what was decided about it."""
     if not settings.prewhiten:
         return "off"

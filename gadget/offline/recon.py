@@ -31,11 +31,11 @@ from gadget.scan.stages import (
 )
 from gadget.settings import Settings
 from jrsr_core.common.cancellation import checkpoint
-from jrsr_core.mrd.files.other_groups import other_scans_note
+from jrsr_core.mrd.files.other_groups import OpenScan, other_scans_note
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.scan import DATASET
 
-from .scans import Scan, open_scan
+from .scans import open_scan
 from .summary import Summary
 from .targets import (
     Targets,
@@ -108,7 +108,7 @@ class ReconRequest:
         group = "" if self.dataset in ("", DATASET) else f"_{self.dataset.replace('/', '_')}"
         return f"{source.stem}{group}_jrsr"
 
-    def warn_of_other_scans(self, scan: Scan) -> None:
+    def warn_of_other_scans(self, scan: OpenScan) -> None:
         """Print a warning if the file holds scans in other groups, and none was chosen."""
         if not self.dataset and (note := other_scans_note(scan)):
             print_warning(f"{scan.path.name}: warning: {note}")
@@ -190,7 +190,7 @@ def _engine(request: ReconRequest) -> Iterator[tuple[Callable[[], Engine], int]]
 
 
 def reconstruct_scan(
-    scan: Scan,
+    scan: OpenScan,
     settings: Settings,
     paths: dict[str, Path],
     get_engine: Callable[[], Engine],

@@ -5,15 +5,14 @@ from typing import NamedTuple
 
 from gadget.errors import UsageError
 from jrsr_core.mrd.files.foreign import foreign_kind
+from jrsr_core.mrd.files.other_groups import OpenScan
 from jrsr_core.mrd.files.sandbox import Sandbox, SandboxedScan
 from jrsr_core.mrd.files.sandbox_process import SandboxLimits
 from jrsr_core.mrd.files.scan import ScanFile
+from jrsr_core.mrd.files.suffixes import HDF5_SUFFIXES
 
-SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 LOOK_SECONDS = 20.0
 """Time limit for finding out whether a file holds acquisitions."""
-
-Scan = ScanFile | SandboxedScan
 
 
 class Found(NamedTuple):
@@ -23,7 +22,7 @@ class Found(NamedTuple):
     sandboxed: frozenset[Path]
 
 
-def open_scan(path: Path, sandbox: Sandbox | None = None, *, dataset: str = "") -> Scan:
+def open_scan(path: Path, sandbox: Sandbox | None = None, *, dataset: str = "") -> OpenScan:
     """Open a scan, in a subprocess of the sandbox where there is one; raises as either class.
 
     `dataset` is the group to read; empty for ``dataset``, or the only one.
@@ -36,7 +35,7 @@ def open_scan(path: Path, sandbox: Sandbox | None = None, *, dataset: str = "") 
 def find_scans(inputs: list[Path], *, untrusted: bool = False) -> Found:
     """Return the scan files named directly or held by the named folders, each once.
 
-    In a folder, a file with one of `SUFFIXES` is a scan if it contains acquisitions, or if it
+    In a folder, a file with one of `HDF5_SUFFIXES` is a scan if it contains acquisitions, or if it
     cannot be read: the error is then reported when the scan is opened. Files of a folder are read
     in a sandboxed subprocess; files named directly are if `untrusted` is set.
 
@@ -57,7 +56,7 @@ def find_scans(inputs: list[Path], *, untrusted: bool = False) -> Found:
                 named.add(path)
                 found[path] = None
                 continue
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in HDF5_SUFFIXES)
             scans = [p for p in files if sandbox.holds_acquisitions(p)]
             if not scans:
                 raise UsageError(f"{path}: no ISMRMRD scans in this folder{_foreign_files(path)}")

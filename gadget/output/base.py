@@ -13,6 +13,7 @@ from gadget.compute.engine import Engine
 from gadget.settings import Settings
 from jrsr_core.common.atomic import check_target, write_bytes
 from jrsr_core.data import ReconImage
+from jrsr_core.data.origin import VOLUME_COUNTERS
 from jrsr_core.mrd.assembly.assemble import Assembler
 from jrsr_core.mrd.planning.plan import ScanPlan
 
@@ -43,14 +44,17 @@ class Result:
         return bool(self.image.report.fallback)
 
     @property
-    def caption(self) -> str:
-        """Slice or volume, counters that are not zero, and FALLBACK."""
+    def name(self) -> str:
+        """Name of the image: slice or volume, and counters that are not zero."""
         counters = self.image.counters
         kind = "slice" if self.image.image.ndim == 2 else "volume"
-        names = ("contrast", "phase", "repetition", "set")
-        further = [f"{name} {n}" for name in names if (n := getattr(counters, name))]
-        text = ", ".join([f"{kind} {counters.slice}", *further])
-        return f"{text}: FALLBACK" if self.is_fallback else text
+        further = [f"{name} {n}" for name in VOLUME_COUNTERS if (n := getattr(counters, name))]
+        return ", ".join([f"{kind} {counters.slice}", *further])
+
+    @property
+    def caption(self) -> str:
+        """Name of the image, and FALLBACK."""
+        return f"{self.name}: FALLBACK" if self.is_fallback else self.name
 
 
 @dataclass(frozen=True, eq=False)

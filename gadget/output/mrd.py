@@ -5,7 +5,7 @@ from pathlib import Path
 from jrsr_core.mrd.files.image_writer import ImageWriter
 
 from .base import Result, ScanJob, Writer
-from .grey_values import GreyValues
+from .common_scale import CommonScale
 
 
 class MrdWriter(Writer):
@@ -15,15 +15,15 @@ class MrdWriter(Writer):
         super().__init__(path)
         writer = ImageWriter(path, job.header_xml, overwrite=overwrite)
         self._images = self._on_exit.enter_context(writer)
-        self._grey_values = GreyValues(job.settings.output)
-        self._on_exit.callback(self._grey_values.close)
+        self._scale = CommonScale(job.settings.output)
+        self._on_exit.callback(self._scale.close)
 
     def add(self, result: Result) -> None:
         """Add one image or map."""
-        for image in self._grey_values.add(result.mrd):
+        for image in self._scale.add(result.mrd):
             self._images.write(image)
 
     def save(self) -> None:
         """Write the images that waited for their scale."""
-        for image in self._grey_values.finish():
+        for image in self._scale.finish():
             self._images.write(image)

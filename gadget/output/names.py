@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gadget.errors import UsageError
+from jrsr_core.mrd.files.suffixes import HDF5_SUFFIXES
 
 ENDINGS = {
     "mrd": ".h5",
@@ -15,10 +16,7 @@ ENDINGS = {
 """Format -> what the name of its target ends with, if the name is not given."""
 
 EXTENSIONS = {
-    ".h5": "mrd",
-    ".hdf5": "mrd",
-    ".mrd": "mrd",
-    ".ismrmrd": "mrd",
+    **dict.fromkeys(HDF5_SUFFIXES, "mrd"),
     ".nii.gz": "nifti",
     ".nii": "nifti",
     ".png": "png",

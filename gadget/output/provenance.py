@@ -4,32 +4,21 @@ A picture has no header and is taken as one without fallback images; picture and
 maker.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import ismrmrd
-from pydicom import dcmread
 
 from gadget.compute.maker import Maker
 from jrsr_core.mrd.files.images import ImageFile
 
+from .dicom.marks import made_by as maker_of_dicom
+from .dicom.writer import further_files as further_dicom
 from .further import FurtherFiles
-from .names import extension_of
 from .nifti.marks import made_by as maker_of_nifti
-
-FURTHER = r"_series\d+\w*"
-"""What stands between the name of an output and the ending of files beside it."""
-
-SERIES = re.compile(r"JRSR, \d+ of \d+ FALLBACK images")
-PAGE = re.compile(r">\d+ of \d+ are fallback images<")
-"""Marks of a DICOM series and of a report."""
-
-DERIVATION = re.compile(
-    r" by JRSR [^:]+: (?P<model>.+?)(, weights sha256 (?P<weights>\S+))?; acquired matrix "
-)
-"""Model and weights in the derivation description of DICOM."""
+from .nifti.writer import further_files as further_nifti
+from .report.marks import has_fallback_images
 
 
 class Provenance(NamedTuple):
@@ -49,16 +38,15 @@ def provenance(name: str, path: Path) -> Provenance:
     """
     if name not in READERS:
         return Provenance()
-    found = [READERS[name](file) for file in _files(path)]
+    found = [READERS[name](file) for file in _files(name, path)]
     makers = frozenset[Maker]().union(*(one.makers for one in found))
     return Provenance(any(one.has_fallback_images for one in found), makers)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(name: str, path: Path) -> list[Path]:
     if path.is_dir():
         return list(path.iterdir())
-    ending = path.name[-len(extension_of(path)) :]
-    return [path, *FurtherFiles(path, ending, FURTHER, lambda file: False).existing()]
+    return [path, *(FURTHER[name](path).existing() if name in FURTHER else ())]
 
 
 def _mrd(path: Path) -> Provenance:
@@ -77,24 +65,19 @@ def _mrd(path: Path) -> Provenance:
 
 
 def _dicom(path: Path) -> Provenance:
-    tags = ["SeriesDescription", "DerivationDescription"]
-    ds = dcmread(path, stop_before_pixels=True, specific_tags=tags)
-    has_fallback = bool(SERIES.search(str(ds.get("SeriesDescription", ""))))
-    text = str(ds.get("DerivationDescription", ""))
-    found = None if "FALLBACK IMAGE" in text else DERIVATION.search(text)
-    if found is None:
-        return Provenance(has_fallback)
-    maker = Maker(found["model"], found["weights"] or "")
-    return Provenance(has_fallback, frozenset({maker}))
+    return _stated(*maker_of_dicom(path))
 
 
 def _nifti(path: Path) -> Provenance:
-    has_fallback, maker = maker_of_nifti(path)
+    return _stated(*maker_of_nifti(path))
+
+
+def _stated(has_fallback: bool, maker: tuple[str, str] | None) -> Provenance:
     return Provenance(has_fallback, frozenset({Maker(*maker)} if maker else ()))
 
 
 def _report(path: Path) -> Provenance:
-    return Provenance(bool(PAGE.search(path.read_text(encoding="utf-8"))))
+    return Provenance(has_fallback_images(path))
 
 
 READERS: dict[str, Callable[[Path], Provenance]] = {
@@ -105,3 +88,9 @@ READERS: dict[str, Callable[[Path], Provenance]] = {
     "report": _report,
 }
 """Format -> reader of one of its files."""
+
+FURTHER: dict[str, Callable[[Path], FurtherFiles]] = {
+    "enhanced": further_dicom,
+    "nifti": further_nifti,
+}
+"""Format -> numbered files beside its target, if that is one file."""

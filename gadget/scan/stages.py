@@ -18,7 +18,7 @@ from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.common.cancellation import Cancelled, checkpoint
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
 from jrsr_core.mrd.assembly.assemble import Assembler
-from jrsr_core.mrd.assembly.memory import ScanMemory
+from jrsr_core.mrd.assembly.shared import SharedState
 from jrsr_core.mrd.errors import PartialImage, UnsupportedScan
 from jrsr_core.mrd.files.other_noise import noise_of_file, other_noise
 from jrsr_core.mrd.header.scan_header import ScanHeader
@@ -71,10 +71,10 @@ def live_scan(
     is_read = settings.prewhiten and settings.noise_file
     of_file = noise_of_file(settings.noise_file) if is_read else None
 
-    def make(source: LineSource, plan: ScanPlan, memory: ScanMemory | None = None) -> Assembler:
+    def make(source: LineSource, plan: ScanPlan, shared: SharedState | None = None) -> Assembler:
         used = of_file or (None if len(plan.noise) else noise)
         used = used and used.in_order(plan.header.coil_names)
-        return _assembler(source, plan, settings, used, memory)
+        return _assembler(source, plan, settings, used, shared)
 
     return LiveScan(header, settings.trigger, make, is_cropped=is_cropped)
 
@@ -84,7 +84,7 @@ def _assembler(
     plan: ScanPlan,
     settings: Settings,
     noise: NoiseData | None,
-    memory: ScanMemory | None = None,
+    shared: SharedState | None = None,
 ) -> Assembler:
     return Assembler(
         source,
@@ -92,7 +92,7 @@ def _assembler(
         prewhiten=settings.prewhiten,
         noise=noise,
         n_virtual_coils=settings.n_virtual_coils,
-        memory=memory,
+        shared=shared,
     )
 
 

@@ -45,6 +45,7 @@ from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.other_groups import other_scans_note
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.header.xml import parse_xml
+from jrsr_core.mrd.images import is_fallback
 from jrsr_core.mrd.lines.acquired import HEAD_DTYPE
 
 CONNECT_SECONDS = 10.0
@@ -205,8 +206,8 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         where = f"{request.host} port {request.port}"
         for item in receive_messages(Stream(sock), where, request.timeout):
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
-                image = _image(item, scan.path.name)
-                n_fallback += bool(image.meta.get("JRSR_fallback", ""))
+                image = received_image(item, scan.path.name)
+                n_fallback += is_fallback(image)
                 n_images += 1
                 writer.write(image)
                 tick()
@@ -219,7 +220,8 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
     return n_images, n_fallback
 
 
-def _image(message: ForwardedMessage, name: str) -> ismrmrd.Image:
+def received_image(message: ForwardedMessage, name: str) -> ismrmrd.Image:
+    """Return the image of a message; raises `ServerFailure` with `name` if it cannot be read."""
     try:
         _check_attributes(message.payload)
         return ismrmrd.Image.deserialize_from(BytesIO(message.payload).read)

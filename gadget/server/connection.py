@@ -18,7 +18,7 @@ from gadget.plain_text import plain
 from gadget.server.protocol.connection import Handshake, PeerConnection
 from gadget.server.protocol.inbox import Inbox
 from gadget.server.protocol.memory import MemoryBudget
-from gadget.server.protocol.messages import Query, read_query, response_message, text_message
+from gadget.server.protocol.messages import Query, read_query, response_message
 from gadget.server.protocol.wire import (
     UINT16,
     Id,
@@ -31,9 +31,9 @@ from gadget.server.protocol.wire import (
 from gadget.settings import Settings
 
 from .health import ScanState
-from .noise_memory import CONFIG as NOISE_CONFIG
-from .noise_memory import NoiseMemory
 from .noise_session import NoiseSession
+from .noise_store import CONFIG as NOISE_CONFIG
+from .noise_store import NoiseStore
 from .session import Outcome, Session
 from .sockets import REFUSAL_SECONDS, first_id, refuse
 
@@ -94,7 +94,7 @@ class ServedConnection:
         engines: EngineCache,
         answer: Callable[[str], str],
         limits: ServerLimits,
-        noise: NoiseMemory,
+        noise: NoiseStore,
     ) -> None:
         self.name = name
         self._sock = sock
@@ -107,11 +107,6 @@ class ServedConnection:
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
         self._was_queried = False
         self._session: Session | None = None
-
-    @property
-    def has_scan(self) -> bool:
-        """Whether the handshake is complete."""
-        return self._session is not None
 
     @property
     def is_query(self) -> bool:
@@ -189,8 +184,7 @@ class ServedConnection:
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
         def warn(text: str) -> None:
             log.warning("%s: %s", self.name, text)
-            if not peer.is_gadgetron:
-                self._stream.write(text_message(f"WARNING {text}"))
+            peer.send_warning(text)
 
         groups = [properties_of(peer.config, warn)]
         if peer.config_name is not None:

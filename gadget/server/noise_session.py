@@ -14,18 +14,18 @@ from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag, line_bytes
 from jrsr_core.mrd.noise.measured import noise_of_scan
 
-from .noise_memory import NoiseMemory
+from .noise_store import NoiseStore
 from .session import Outcome, Session
 
 log = logging.getLogger("jrsr")
 
 
 class NoiseSession(Session):
-    """Receives a noise measurement and keeps it in `memory`."""
+    """Receives a noise measurement and keeps it in `store`."""
 
-    def __init__(self, connection: PeerConnection, inbox: Inbox, memory: NoiseMemory) -> None:
+    def __init__(self, connection: PeerConnection, inbox: Inbox, store: NoiseStore) -> None:
         super().__init__(connection, inbox)
-        self._memory = memory
+        self._store = store
 
     def receive(self) -> Outcome:
         """Serve the peer to its end; every error becomes the outcome."""
@@ -53,5 +53,5 @@ class NoiseSession(Session):
         noise = noise_of_scan(header, LineList(np.concatenate(heads), data)) if heads else None
         if noise is None:
             raise BadScan(f"noise measurement has no noise lines among {self.outcome.n_lines}")
-        self._memory.keep(header, noise)
+        self._store.keep(header, noise)
         log.info("noise of measurement kept: %d lines, %d channels", len(heads), len(noise.samples))

@@ -64,7 +64,7 @@ class Progress:
             level,
             "image %s (%s): %s%.2f s, %d slices waiting%s",
             self._count(),
-            result.caption.removesuffix(": FALLBACK"),
+            result.name,
             note,
             seconds,
             engine.n_waiting,

@@ -12,13 +12,15 @@ from gadget.server.protocol.messages import (
 )
 from gadget.server.protocol.wire import UINT16, Id, Stream
 from gadget.settings import Settings
+from jrsr_core.mrd.images import is_fallback
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import simulate_scan
 
-from .client import ServerFailure, connect, receive_messages
+from .client import ServerFailure, connect, receive_messages, received_image
 from .server import Server
 
 SCAN = ScanRequest(matrix="192x192", n_coils=4, acs=24)
+WHERE = "the server of the self test"
 
 
 def reconstruct_over_socket(settings: Settings, seconds: float) -> tuple[int, int]:
@@ -50,12 +52,12 @@ def _exchange(port: int, seconds: float) -> tuple[int, int]:
             stream.write(UINT16.pack(Id.ACQUISITION) + message)
         stream.write(CLOSE)
         n_images = n_fallback = 0
-        for item in receive_messages(stream, "the server of the self test", seconds):
+        for item in receive_messages(stream, WHERE, seconds):
             if isinstance(item, Text):
                 raise ServerFailure(item.text.removeprefix("ERROR "))
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 n_images += 1
-                n_fallback += b"FALLBACK" in item.payload
+                n_fallback += is_fallback(received_image(item, WHERE))
     if n_images != 1:
         raise ServerFailure(f"{n_images} images came back, expected 1")
     return len(heads), n_fallback

@@ -19,7 +19,7 @@ from gadget.settings import Settings
 from .connection import ServedConnection, ServerLimits
 from .counts import Health
 from .health import HealthReport, answer_to, health_line
-from .noise_memory import NoiseMemory
+from .noise_store import NoiseStore
 from .sockets import Network, is_allowed, listen
 
 log = logging.getLogger("jrsr")
@@ -74,7 +74,7 @@ class Server:
         self.grace = grace
         self._allow = tuple(allow)
         self._limits = limits or ServerLimits()
-        self._noise = NoiseMemory()
+        self._noise = NoiseStore()
         self._sockets = listen(host, port)
         self._wake, self._woken = socket.socketpair()
         self._open: dict[threading.Thread, ServedConnection] = {}
@@ -114,10 +114,12 @@ class Server:
                 selector.register(sock, selectors.EVENT_READ, sock)
             while True:
                 ready = [key.data for key, _ in selector.select()]
+                # Also of the last round: the kernel has accepted these peers before us.
+                for sock in ready:
+                    if sock is not self._woken:
+                        self._accept(sock)
                 if self._woken in ready:
                     break
-                for listening in ready:
-                    self._accept(listening)
         self._finish()
 
     def stop(self) -> None:

@@ -7,17 +7,13 @@ nothing          the peer has disconnected: the computation stops at its next it
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.errors import Exit, UsageError, describe, exit_code
 from gadget.output.base import Result
-from gadget.output.grey_values import GreyValues
 from gadget.plain_text import plain
 from gadget.scan.memory import MemoryCheck
 from gadget.scan.stages import live_scan, reconstruct, to_results
@@ -41,6 +37,7 @@ from jrsr_core.mrd.planning.kinds import check_header
 
 from .forwarded import Forwarded
 from .progress import Progress
+from .result_sender import ResultSender
 
 log = logging.getLogger("jrsr")
 
@@ -161,7 +158,7 @@ class Session:
             self._inbox.set_held(scan.n_bytes)
             memory.check_acs(scan.n_acs_bytes)
 
-        with self._grey_values(settings) as grey_values:
+        with ResultSender(self._connection, settings.output) as sender:
             for tasks in self._tasks(scan, memory):
                 at_once = memory.images_at_once(min(engine.slices_at_once, len(tasks)))
                 with self._inbox.memory.image(memory.largest.of(at_once)):
@@ -169,19 +166,11 @@ class Session:
                         tasks, engine, settings, at_once=at_once, failures=failures
                     )
                     for result in to_results(images, header, settings, numbering):
-                        self._send(result, engine, grey_values)
+                        sender.send(result)
+                        self._count(result, engine)
                         check()
         self.outcome.n_lines = scan.n_lines
-        seconds = time.perf_counter() - start
-        log.info(
-            "%d lines -> %d images, %d of them fallback images, in %.1f s",
-            scan.n_lines,
-            self.outcome.n_images,
-            self.outcome.n_fallback,
-            seconds,
-        )
-        for note in dict.fromkeys(scan.volume_notes.values()):
-            log.warning("%s", note)
+        self._log(scan, time.perf_counter() - start)
         self._forwarded.check(scan.n_lines)
         if failures:
             raise _ImagesLeftOut(failures) if self.outcome.n_images else failures[0]
@@ -191,28 +180,21 @@ class Session:
                 f"trigger={settings.trigger} and are not in it; trigger=measurement waits for all"
             )
 
-    def _send(self, result: Result, engine: Engine, grey_values: GreyValues) -> None:
-        self._send_all(grey_values.add(result.mrd))
+    def _log(self, scan: LiveScan, seconds: float) -> None:
+        log.info(
+            "%d lines -> %d images, %d of them fallback images, in %.1f s",
+            scan.n_lines,
+            self.outcome.n_images,
+            self.outcome.n_fallback,
+            seconds,
+        )
+        for note in dict.fromkeys(scan.volume_notes.values()):
+            log.warning("%s", note)
+
+    def _count(self, result: Result, engine: Engine) -> None:
         self.outcome.n_images += 1
         self.outcome.n_fallback += result.is_fallback
         self.progress.add(result, engine)
-
-    def _send_all(self, images: Iterable[ismrmrd.Image]) -> None:
-        for image in images:
-            self._connection.send(image)
-
-    @contextmanager
-    def _grey_values(self, settings: Settings) -> Iterator[GreyValues]:
-        """Yield what converts the images; those it holds back leave at the end of any scan."""
-        with closing(GreyValues(settings.output)) as grey_values:
-            try:
-                yield grey_values
-            except (PeerDisconnected, Cancelled):
-                raise
-            except Exception:
-                self._send_all(grey_values.finish())
-                raise
-            self._send_all(grey_values.finish())
 
     def _expect(self, n_bytes: int) -> None:
         """Keep room for an image of this size, instead of the one expected so far."""

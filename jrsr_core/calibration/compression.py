@@ -24,7 +24,7 @@ from jrsr_core.arrays import Array, as_samples
 from jrsr_core.numeric import checked_count
 from jrsr_core.physics.fourier import fft, ifft
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.reprs import describe
+from jrsr_core.reprs import tensor_repr
 from jrsr_core.tensors import is_finite
 
 GCC_WINDOW = 5
@@ -91,7 +91,7 @@ class CoilCompressor:
 
     def __repr__(self) -> str:
         kind = "geometric" if self.is_geometric else "single"
-        return f"CoilCompressor({kind}, matrices {describe(self.matrices)})"
+        return f"CoilCompressor({kind}, matrices {tensor_repr(self.matrices)})"
 
     @property
     def n_coils(self) -> int:

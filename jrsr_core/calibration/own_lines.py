@@ -22,6 +22,7 @@ from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import crop_or_pad, decimate
 from jrsr_core.tensors import hann
 
+from .acs_noise import is_own_centre
 from .coils import CoilCalibration, calibrate_coils, compress_acs
 from .noise import noise_std_of
 from .settings import CalibrationSettings
@@ -60,10 +61,7 @@ def other_acs(slice_: KSpaceSlice, kernel_width: int) -> Tensor | None:
     own = own_acs(slice_, kernel_width)
     if own is None or not slice_.acs.numel():
         return own
-    shape = [min(a, b) for a, b in zip(own.shape[-2:], slice_.acs.shape[-2:], strict=True)]
-    a, b = (crop_or_pad(x, (shape[0], shape[1])) for x in (own, slice_.acs))
-    is_same = bool((a - b).abs().amax() <= 1e-4 * a.abs().amax())
-    return None if is_same else own
+    return None if is_own_centre(slice_) else own
 
 
 def unexplained(acs: Tensor, slice_: KSpaceSlice, coils: CoilCalibration) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Hints for misspelt names, and numbers with their noun."""
+"""Unknown names and hints about their spelling; numbers with their noun."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,6 +7,10 @@ MAX_LISTED = 10
 """Known names that a message lists; of more it lists the most similar ones."""
 
 N_NEAREST = 3
+
+
+class UnknownName(ValueError):
+    """A name that nothing has, such as that of a model; one line with the likely spelling."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

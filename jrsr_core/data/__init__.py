@@ -5,7 +5,7 @@ ms; directions are unit vectors in DICOM patient coordinates (L, P, S), as in IS
 this package does not import torch.
 """
 
-from .geometry import SliceGeometry, Vector, orthonormal_axes
+from .geometry import SliceGeometry, Vector, nifti_affine
 from .image import MAP_ALARM, MAP_MEANING, UNITLESS_MAPS, ReconImage, ReconReport
 from .kspace import KSpaceSlice
 from .origin import AcquisitionStamp, Counters, ScanOrigin
@@ -24,5 +24,5 @@ __all__ = [
     "ScanOrigin",
     "SliceGeometry",
     "Vector",
-    "orthonormal_axes",
+    "nifti_affine",
 ]

@@ -10,18 +10,13 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from jrsr_core.arrays import Array, as_own_tensor, as_samples, as_tensor
+from jrsr_core.arrays import Array, as_tensor, own_samples
 from jrsr_core.centers import center_notes
 from jrsr_core.echo import measured_part, note_on_ends
 from jrsr_core.image_arrays import image_notes, strongest
 from jrsr_core.numeric import checked_count
 
 from .geometry import SliceGeometry
-
-
-def own_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:
-    """Return `as_samples`, sharing no memory with a numpy array; a tensor itself is returned."""
-    return as_samples(as_own_tensor(x, name), name, axes)
 
 
 def filled_samples(x: Array, name: str, axes: Sequence[str]) -> Tensor:

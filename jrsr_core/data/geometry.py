@@ -63,9 +63,11 @@ class SliceGeometry:
         if not all(0 < mm < np.inf for mm in self.fov_mm):
             fov_mm = given["fov_mm"]
             raise ValueError(f"fov_mm is {fov_mm}, expected (z, y, x) in mm, above 0 and finite")
-        self._axes()
+        _ = self.axes  # Raises an error for directions with faults.
 
-    def _axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read, phase and slice direction, orthonormal, float64."""
         return orthonormal_axes(*map(np.array, (self.read_dir, self.phase_dir, self.slice_dir)))
 
     @classmethod
@@ -84,7 +86,7 @@ class SliceGeometry:
 
         Its image has the volume's slice direction along x and its phase direction along y.
         """
-        read, phase, through = self._axes()
+        read, phase, through = self.axes
         depth, height, width = self.fov_mm
         position = np.array(self.position_mm) + (x - n // 2) * width / n * read
         return replace(
@@ -95,6 +97,20 @@ class SliceGeometry:
             slice_dir=_vector(read),
             fov_mm=(width / n, height, depth),
         )
+
+    def voxel_mm(self, shape: tuple[int, ...]) -> Vector:
+        """Return the size of a voxel ``(z, y, x)`` of an image with the matrix ``([z,] y, x)``."""
+        depth, height, width = self.fov_mm
+        nz, ny, nx = _matrix(shape)
+        return (depth / nz, height / ny, width / nx)
+
+    def first_voxel(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the centre of the first voxel of an image with the matrix ``([z,] y, x)``."""
+        nz, ny, nx = _matrix(shape)
+        dz, dy, dx = self.voxel_mm(shape)
+        read, phase, through = self.axes
+        first = np.array(self.position_mm) - (nx // 2) * dx * read
+        return first - (ny // 2) * dy * phase - (nz // 2) * dz * through
 
     def affine(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the matrix from voxel to mm, as NIfTI stores it.
@@ -107,14 +123,34 @@ class SliceGeometry:
         Returns
         -------
         ndarray
-            float64 ``(4, 4)``, from the voxel ``(x, y, z)`` to NIfTI's coordinates (R, A, S).
+            float64 ``(4, 4)``, see `nifti_affine`.
         """
-        sizes = np.array((1, *shape)[-3:][::-1])
-        steps = np.array(self.fov_mm[::-1]) / sizes
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.stack(self._axes(), axis=1) * steps
-        matrix[:3, 3] = np.array(self.position_mm) - matrix[:3, :3] @ (sizes // 2)
-        return np.diag((-1.0, -1.0, 1.0, 1.0)) @ matrix
+        dz, dy, dx = self.voxel_mm(shape)
+        read, phase, through = self.axes
+        return nifti_affine(dx * read, dy * phase, dz * through, self.first_voxel(shape))
+
+
+def nifti_affine(
+    along_x: np.ndarray, along_y: np.ndarray, along_z: np.ndarray, first: np.ndarray
+) -> np.ndarray:
+    """Return the matrix from voxel ``(x, y, z)`` to mm in NIfTI's coordinates (R, A, S).
+
+    Parameters
+    ----------
+    along_x, along_y, along_z
+        Vectors in mm from one voxel to the next, (L, P, S).
+    first
+        Centre of the first voxel in mm, (L, P, S).
+    """
+    matrix = np.eye(4)
+    matrix[:3] = np.stack((along_x, along_y, along_z, first), axis=1)
+    return np.diag((-1.0, -1.0, 1.0, 1.0)) @ matrix
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the matrix ``(z, y, x)`` of an image ``([z,] y, x)``."""
+    nz, ny, nx = (1, *shape)[-3:]
+    return (nz, ny, nx)
 
 
 def _vector(values: Sequence[float] | np.ndarray) -> Vector:

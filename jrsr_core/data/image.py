@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jrsr_core.common.plugins import VIEWERS, find_plugin, writer_of
-from jrsr_core.reprs import describe
+from jrsr_core.reprs import tensor_repr
 
 from .geometry import SliceGeometry
 from .origin import AcquisitionStamp, Counters, ScanOrigin
@@ -19,16 +19,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReconReport:
-    """Figures and warnings of the reconstruction of one image.
+    """Figures and warnings of the reconstruction of one image; NaN where a figure does not exist.
 
-    `n_readout` counts the samples of a readout, which may be more than the LR grid has.
-    `expected_residual` is the k-space residual that noise alone explains; `taken_back` and
-    `unmeasured` are the sizes of the maps relative to the image (`quality`), `folded` that of
-    signal from outside the field of view (`calibration.fold_over`); `denoise` is how far the noise
-    of what was measured was removed, 0 where it was kept; `noise_stated` is True where `noise_std`
-    was stated with the samples, as by noise lines, and False where it was estimated from them;
-    `fallback` is the reason why the image is a fallback reconstruction, empty for the model's;
-    `seconds` by step.
+    Attributes
+    ----------
+    model, weights_sha256
+        Name of the model; the hashes of its weights, joined by "+", empty for a model without.
+    iterations, fixed_point_residual
+        Steps of its iteration, and how far the returned iterate is from the fixed point, relative.
+    kspace_residual, expected_residual
+        |A x - b| / |b| over the measured samples, and what noise alone explains of it.
+    taken_back, unmeasured
+        Size of these maps relative to the image (`quality`).
+    folded
+        Size of signal from outside the field of view, relative to the image
+        (`calibration.fold_over`).
+    denoise
+        How far the measured noise was removed, from 0 (kept) to 1.
+    snr_db
+        Mean power of the LR reconstruction over that of the noise of one sample [dB].
+    noise_std, noise_stated
+        sqrt(E|n|^2) of one k-space sample in the units of the scan; whether it was stated with the
+        samples, as by noise lines, or estimated from them.
+    scale
+        Intensity of the scan that the model sees as 1, in the units of the scan.
+    acceleration
+        Grid points over measured points, the calibration lines counted.
+    acs_shape
+        Calibration lines ``(ay, ax)``.
+    n_readout, n_virtual_coils
+        Samples of a readout, which may be more than the LR grid has; coils after compression.
+    seconds
+        Wall-clock time by step, and "total" [s].
+    fallback
+        Why the image is a fallback reconstruction; empty for the image of the model.
+    warnings
+        What makes the image suspect, one sentence each.
     """
 
     model: str
@@ -163,4 +189,4 @@ class ReconImage:
     def __repr__(self) -> str:
         report, maps = self.report, "".join(f", map {name}" for name in self.maps)
         mark = ", FALLBACK" if report.fallback else ""
-        return f"ReconImage({describe(self.image)}, {report.model}{mark}{maps})"
+        return f"ReconImage({tensor_repr(self.image)}, {report.model}{mark}{maps})"

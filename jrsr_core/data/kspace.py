@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jrsr_core.acs import find_acs
-from jrsr_core.reprs import describe
+from jrsr_core.reprs import tensor_repr
 
 from .acceleration import acceleration_of
 from .geometry import SliceGeometry
@@ -73,13 +73,14 @@ class KSpaceSlice:
         made again wherever one of its fields is replaced.
         """
         # Deferred: importing this module does not import torch.
+        from jrsr_core.arrays import own_samples
+
         from .convert import (
             checked_geometry,
             checked_noise,
             checked_readout,
             filled_samples,
             mask_of,
-            own_samples,
         )
 
         kspace = filled_samples(self.kspace, "kspace", ("coil", "ky", "kx"))
@@ -181,7 +182,7 @@ class KSpaceSlice:
     def __repr__(self) -> str:
         ay, ax = self.acs.shape[-2:]
         return (
-            f"KSpaceSlice(kspace {describe(self.kspace)}, {self.acceleration:.3g}x, "
+            f"KSpaceSlice(kspace {tensor_repr(self.kspace)}, {self.acceleration:.3g}x, "
             f"acs {ay} x {ax})"
         )
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from .geometry import Vector
 
+VOLUME_COUNTERS = ("contrast", "phase", "repetition", "set")
+"""Counters that the slices of one volume have in common, in the order in which texts name them."""
+
 
 @dataclass(frozen=True)
 class Counters:

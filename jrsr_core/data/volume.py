@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jrsr_core.acs import MAX_LINES, find_acs
-from jrsr_core.reprs import describe
+from jrsr_core.reprs import tensor_repr
 
 from .acceleration import acceleration_of
 from .geometry import SliceGeometry
@@ -61,13 +61,9 @@ class KSpaceVolume:
     def __post_init__(self) -> None:
         """Convert arrays; refuse those that do not belong together."""
         # Deferred: importing this module does not import torch.
-        from .convert import (
-            checked_geometry,
-            checked_noise,
-            filled_samples,
-            mask_of,
-            own_samples,
-        )
+        from jrsr_core.arrays import own_samples
+
+        from .convert import checked_geometry, checked_noise, filled_samples, mask_of
 
         hybrid = filled_samples(self.hybrid, "hybrid", ("x", "coil", "ky", "kz"))
         acs = own_samples(self.acs, "acs", ("x", "coil", "ay", "az"))
@@ -177,7 +173,7 @@ class KSpaceVolume:
     def __repr__(self) -> str:
         ay, az = self.acs.shape[-2:]
         return (
-            f"KSpaceVolume(hybrid {describe(self.hybrid)}, {self.acceleration:.3g}x, "
+            f"KSpaceVolume(hybrid {tensor_repr(self.hybrid)}, {self.acceleration:.3g}x, "
             f"acs {ay} x {az})"
         )
 

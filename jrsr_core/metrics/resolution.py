@@ -49,12 +49,8 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
     ValueError
         As `metrics.image.psnr`.
     """
-    return _correlation(*magnitudes(image, target))
-
-
-def _correlation(image: Tensor, target: Tensor) -> Tensor:
-    """Return the correlation of every ring of two magnitudes."""
-    x, t = (fft2c(v - v.mean((-2, -1), keepdim=True)) for v in (image, target))
+    pair = magnitudes(image, target)
+    x, t = (fft2c(v - v.mean((-2, -1), keepdim=True)) for v in pair)
     ring = _ring_of(x.shape[-2], x.shape[-1]).to(x.device)
     cross = _sums((x * t.conj()).real, ring)
     power_x, power_t = _sums(x.abs().square(), ring), _sums(t.abs().square(), ring)
@@ -75,7 +71,7 @@ def effective_resolution(image: Image, target: Image) -> Tensor:
     """
     x, t = magnitudes(image, target)
     occupied = occupied_rings(t.shape[-2], t.shape[-1]).to(t.device)
-    correlation = _correlation(x, t)[..., occupied]
+    correlation = fourier_ring_correlation(x, t)[..., occupied]
     frequency = ring_frequencies().to(correlation.device)[occupied]
     below = correlation < THRESHOLD
     found = below.to(torch.int8).argmax(-1)

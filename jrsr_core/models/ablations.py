@@ -14,13 +14,12 @@ Each is a value of `AblationConfig`.
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels
 
-from .fixed_point import FixedPointSettings
 from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .rec import AVERAGING, HR_AVERAGING, RecConfig, RecModule
 from .sr import SrConfig, SrModule
@@ -55,6 +54,15 @@ class Ablation(JointModel):
         self.rec = RecModule(config.rec, averaging) if config.rec is not None else None
         self.sr = SrModule(config.sr) if config.sr is not None else None
         self.end_to_end = config.end_to_end
+        self.takes_start = self.rec is not None
+
+    def parts(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """Return Rec and SR."""
+        return self.rec, self.sr
+
+    def fixed_points(self, output: ModelOutput) -> Tensor:
+        """Return x_rec, on the HR grid without SR: the LR grid would lose all beyond its band."""
+        return output.image if self.sr is None else output.low_resolution
 
     def forward(
         self,
@@ -63,27 +71,24 @@ class Ablation(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the HR image, complex without an SR module; `noise_std` is not used.
 
-        `x0` and `settings` are those of the fixed point; `recon` takes x0 on either grid.
+        `x0` is the start of the fixed point; `recon` takes it on either grid.
         """
         clock = Clock()
         lr_kspace, lr_sense = at_low_resolution(kspace, sense)
         if self.sr is None:
             assert self.rec is not None  # AblationConfig requires one of them.
             start = None if x0 is None else sinc_interpolate(x0, sense.image_shape)
-            x, report = self.rec(sense.adjoint(kspace), sense, x0=start, settings=settings)
+            x, report = self.rec(sense.adjoint(kspace), sense, x0=start)
             clock.lap("rec")
             lr_shape = (lr_kspace.shape[-2], lr_kspace.shape[-1])
             image, low_resolution = x, sinc_interpolate(x, lr_shape)
         else:
             low_resolution, report = lr_sense.adjoint(lr_kspace), None
             if self.rec is not None:
-                low_resolution, report = self.rec(
-                    low_resolution, lr_sense, x0=x0, settings=settings
-                )
+                low_resolution, report = self.rec(low_resolution, lr_sense, x0=x0)
             clock.lap("rec")
             seen = low_resolution if self.end_to_end else low_resolution.detach()
             condition = to_channels(seen) if self.sr.conv_condition is not None else None

@@ -127,6 +127,14 @@ class DataConsistency(nn.Module):
         )
 
 
+def default_weight(noise_std: Tensor) -> Tensor:
+    """Return mu ``(batch, 1, 1)`` for a system that has no data consistency.
+
+    It is that of a `DataConsistency` before training, in an image that keeps what was measured.
+    """
+    return DataConsistency().eval().to(noise_std.device).mu(noise_std)
+
+
 def relative_error(prior: Tensor) -> Tensor:
     """Return how large the squared error of x_SR is by place, relative to its mean.
 
@@ -151,7 +159,7 @@ def check_denoise(model: nn.Module, denoise: float) -> None:
     ValueError
         Not from 0 to 1, or above 0 for a system without data consistency.
     """
-    if not isinstance(denoise, Real) or not 0 <= denoise <= 1:
+    if isinstance(denoise, bool) or not isinstance(denoise, Real) or not 0 <= denoise <= 1:
         raise ValueError(f"denoise is {denoise!r}, expected a number from 0 to 1")
     if denoise and not any(isinstance(m, DataConsistency) for m in model.modules()):
         raise ValueError(f"denoise is {denoise:g}, but only {NEEDS_CONSISTENCY}")

@@ -8,12 +8,11 @@ a complex image. Without training, mu has the initial values of `DataConsistency
 
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from jrsr_core.physics.sense import SenseOperator
 
 from .consistency import DataConsistency
-from .fixed_point import FixedPointSettings
 from .interfaces import Clock, JointModel, ModelOutput
 from .phase import smooth_phase
 
@@ -26,18 +25,30 @@ class Consistent(JointModel):
         self.model = model
         self.consistency = DataConsistency()
         self.n_maps = model.n_maps
+        self.takes_start = model.takes_start
+
+    def parts(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """Return those of the system."""
+        return self.model.parts()
+
+    def fixed_points(self, output: ModelOutput) -> Tensor:
+        """Return those of the system, whose HR image is the prior of this one."""
+        image = output.image if output.prior is None else output.prior
+        return self.model.fixed_points(replace(output, image=image))
 
     def forward(
         self,
         kspace: Tensor,
         sense: SenseOperator,
         noise_std: Tensor | None = None,
-        **solver: Tensor | FixedPointSettings | None,
+        *,
+        x0: Tensor | None = None,
     ) -> ModelOutput:
-        """Return the complex consistent image; `solver` goes to the model."""
+        """Return the complex consistent image; `x0` is a start for the iteration of the system."""
         if noise_std is None:
             raise ValueError("+dc needs noise_std, the noise of one k-space sample")
-        output = self.model(kspace, sense, noise_std, **solver)
+        start = {} if x0 is None else {"x0": x0}
+        output = self.model(kspace, sense, noise_std, **start)
         clock = Clock()
         image, sense = output.image, sense.single_map()
         if not image.is_complex():

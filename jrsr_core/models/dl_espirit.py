@@ -18,7 +18,7 @@ from torch.nn import functional
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels, to_complex
 
-from .interfaces import ReconModel
+from .interfaces import ReconModel, check_batch
 from .layers import conv3, zero_init
 
 
@@ -78,6 +78,7 @@ class DlEspirit(ReconModel):
 
         Map sets that `sense` lacks count as zero; `noise_std` is not used.
         """
+        check_batch(kspace)
         sense = sense.with_maps(self.n_maps)
         zero_filled = sense.adjoint(kspace)
         x = zero_filled

@@ -1,8 +1,8 @@
 """The interfaces of all systems.
 
-k-space is ``(*batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| =
-1; `sense` maps an image to that k-space and defines the part of it on the LR grid. Models use no
-FFT, header or file.
+k-space is ``(batch, coil, ky, kx)`` on the acquired grid, scaled to max |zero-filled LR image| = 1;
+`sense` maps an image to that k-space and defines the part of it on the LR grid. Models use no FFT,
+header or file.
 """
 
 import time
@@ -22,9 +22,9 @@ class ModelOutput:
     Attributes
     ----------
     image
-        HR image ``(*batch, y, x)``: complex64, or float32 if the system works on magnitudes.
+        HR image ``(batch, y, x)``: complex64, or float32 if the system works on magnitudes.
     low_resolution
-        complex64 ``(*batch, y, x)``, the reconstruction on the LR grid.
+        complex64 ``(batch, y, x)``, the reconstruction on the LR grid.
     iterations, residual
         Of the iterative part: applications done, and the relative residual of the returned iterate
         per sample.
@@ -66,8 +66,18 @@ class Clock:
         self._last = now
 
 
+def check_batch(kspace: Tensor) -> None:
+    """Raise a `ValueError` of one line unless k-space has exactly one batch axis."""
+    if kspace.ndim != 4:
+        raise ValueError(
+            f"kspace is {tuple(kspace.shape)}, expected (batch, coil, ky, kx): kspace[None] is a "
+            "batch of one"
+        )
+
+
 def at_low_resolution(kspace: Tensor, sense: SenseOperator) -> tuple[Tensor, SenseOperator]:
-    """Return the k-space of the LR grid and its operator."""
+    """Return the k-space of the LR grid and its operator; raises as `check_batch`."""
+    check_batch(kspace)
     return sense.low_resolution_kspace(kspace), sense.at_low_resolution()
 
 
@@ -104,9 +114,9 @@ class ReconModel(nn.Module):
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> Tensor:
-        """Return the complex image ``(*batch, y, x)``.
+        """Return the complex image ``(batch, y, x)``.
 
-        `noise_std` ``(*batch,)`` is sqrt(E|n|^2) of one k-space sample, in the units of `kspace`.
+        `noise_std` ``(batch,)`` is sqrt(E|n|^2) of one k-space sample, in the units of `kspace`.
         """
         raise NotImplementedError
 
@@ -115,21 +125,41 @@ class UpsampleModel(nn.Module):
     """Image on the LR grid -> HR image."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return ``(*batch, 2 y, 2 x)`` for an image ``(*batch, y, x)``."""
+        """Return ``(batch, 2 y, 2 x)`` for an image ``(batch, y, x)``."""
         raise NotImplementedError
 
 
 class JointModel(nn.Module):
-    """k-space and the operator on the HR grid -> HR image and LR reconstruction."""
+    """k-space and the operator on the HR grid -> HR image and LR reconstruction.
+
+    `n_maps` and `explains_measurement` are as in `ReconModel`. `takes_start` is True where
+    `forward` takes the keyword `x0`, a start of the iteration ``(batch, y, x)``. Training uses it,
+    `parts` and `fixed_points`.
+    """
 
     n_maps = 1
     explains_measurement = True
+    takes_start = False
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> ModelOutput:
         """Return a `ModelOutput`; `sense.image_shape` is the HR grid."""
         raise NotImplementedError
+
+    def parts(self) -> tuple[nn.Module | None, nn.Module | None]:
+        """Return the modules of reconstruction and upsampling, None for one that it lacks.
+
+        A system that cannot be divided is both.
+        """
+        return self, self
+
+    def fixed_points(self, output: ModelOutput) -> Tensor:
+        """Return the fixed points behind an output of this model, on the grid of their iteration.
+
+        A start `x0` on that grid goes on where the iteration stopped.
+        """
+        return output.low_resolution
 
 
 class TwoStage(JointModel):
@@ -141,6 +171,10 @@ class TwoStage(JointModel):
         self.upsample = upsample
         self.n_maps = recon.n_maps
         self.explains_measurement = recon.explains_measurement
+
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """Return both stages."""
+        return self.recon, self.upsample
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None

@@ -18,7 +18,7 @@ class SincUpsample(UpsampleModel):
     """Zero-padding of k-space by a factor of two, complex or real."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return ``(*batch, 2y, 2x)``."""
+        """Return ``(batch, 2y, 2x)``."""
         ny, nx = image.shape[-2:]
         return sinc_interpolate(image, (2 * ny, 2 * nx))
 
@@ -54,7 +54,7 @@ class BicubicUpsample(UpsampleModel):
         self.aligned = aligned
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the magnitude ``(*batch, 2y, 2x)``."""
+        """Return the magnitude ``(batch, 2y, 2x)``."""
         magnitude = image.abs() if image.is_complex() else image
         ny, nx = magnitude.shape[-2:]
         rows = bicubic_matrix(ny, aligned=self.aligned).to(magnitude)

@@ -11,15 +11,14 @@ smooth phase of the object removed before the SR module and restored after it, d
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels, to_complex
 
 from .consistency import DataConsistency
-from .fixed_point import FixedPointSettings
-from .interfaces import Clock, JointModel, ModelOutput
+from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .phase import smooth_phase
 from .rec import RecConfig, RecModule, condition_maps
 from .sr import SrConfig, SrModule
@@ -36,10 +35,16 @@ class JrsrConfig:
 class Jrsr(JointModel):
     """The proposed network of the paper: magnitude SR, x_rec enters through SFT only."""
 
+    takes_start = True
+
     def __init__(self, config: JrsrConfig) -> None:
         super().__init__()
         self.rec = RecModule(config.rec)
         self.sr = SrModule(config.sr)
+
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """Return Rec and SR."""
+        return self.rec, self.sr
 
     def forward(
         self,
@@ -48,13 +53,12 @@ class Jrsr(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the HR magnitude and x_rec; `noise_std` is not used by this model."""
         clock = Clock()
-        lr_sense = sense.at_low_resolution()
-        zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
-        x_rec, report = self.rec(zero_filled, lr_sense, x0=x0, settings=settings)
+        lr_kspace, lr_sense = at_low_resolution(kspace, sense)
+        zero_filled = lr_sense.adjoint(lr_kspace)
+        x_rec, report = self.rec(zero_filled, lr_sense, x0=x0)
         clock.lap("rec")
         image = self.sr(zero_filled.abs()[:, None], to_channels(x_rec))[:, 0]
         clock.lap("sr")
@@ -70,11 +74,17 @@ class Jrsr(JointModel):
 class JrsrDc(JointModel):
     """Complex, conditioned, consistent with the measurement on the HR grid."""
 
+    takes_start = True
+
     def __init__(self, config: JrsrConfig) -> None:
         super().__init__()
         self.rec = RecModule(config.rec)
         self.sr = SrModule(config.sr)
         self.consistency = DataConsistency()
+
+    def parts(self) -> tuple[nn.Module, nn.Module]:
+        """Return Rec and SR."""
+        return self.rec, self.sr
 
     def super_resolve(
         self, x_rec: Tensor, zero_filled: Tensor, conditions: Tensor, hr_shape: tuple[int, int]
@@ -93,17 +103,16 @@ class JrsrDc(JointModel):
         noise_std: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings: FixedPointSettings | None = None,
     ) -> ModelOutput:
         """Return the consistent HR image; `noise_std` ``(batch,)`` in the units of `kspace`."""
         if noise_std is None:
             raise ValueError("jrsr-dc needs noise_std, the noise of one k-space sample")
         clock = Clock()
-        lr_sense = sense.at_low_resolution()
-        zero_filled = lr_sense.adjoint(sense.low_resolution_kspace(kspace))
+        lr_kspace, lr_sense = at_low_resolution(kspace, sense)
+        zero_filled = lr_sense.adjoint(lr_kspace)
         shape = (zero_filled.shape[-2], zero_filled.shape[-1])
         conditions = condition_maps(noise_std, lr_sense, shape)
-        x_rec, report = self.rec(zero_filled, lr_sense, conditions, x0=x0, settings=settings)
+        x_rec, report = self.rec(zero_filled, lr_sense, conditions, x0=x0)
         clock.lap("rec")
         x_sr = self.super_resolve(x_rec, zero_filled, conditions, sense.image_shape)
         clock.lap("sr")

@@ -20,7 +20,7 @@ from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels, to_complex
 
 from .implicit import regularised_solve
-from .interfaces import ReconModel
+from .interfaces import ReconModel, check_batch
 
 LAMBDA = 0.05
 
@@ -72,6 +72,7 @@ class Modl(ReconModel):
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None
     ) -> Tensor:
         """Return the complex image ``(batch, y, x)``; `noise_std` is not used."""
+        check_batch(kspace)
         zero_filled = sense.adjoint(kspace)
         mu = self.log_lambda.exp().expand(zero_filled.shape[0], 1, 1)
         x = zero_filled

@@ -6,7 +6,7 @@ stored on their own as well, under their own names.
 """
 
 from jrsr_core.common.plugins import declared_models
-from jrsr_core.common.spelling import nearest
+from jrsr_core.common.spelling import UnknownName, nearest
 
 PRESETS = ("paper", "compact", "tiny")
 """Sizes of the networks: as published, for a laptop CPU, for tests."""
@@ -62,15 +62,15 @@ def split_name(name: str) -> tuple[str, ...]:
 
     Raises
     ------
-    ValueError
-        Unknown name; the message has the nearest known one, or all.
+    UnknownName
+        The message has the nearest known name, or all.
     """
     if name in JOINTS or name in PARTS or name in own_networks():
         return (name,)
     recon, _, upsample = name.partition("+")
     if recon in recons() and upsample in upsamples():
         return (recon, upsample)
-    raise ValueError(f"unknown model {name!r}{nearest_model(name)}")
+    raise UnknownName(f"unknown model {name!r}{nearest_model(name)}")
 
 
 def nearest_model(name: str) -> str:

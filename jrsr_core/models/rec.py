@@ -224,14 +224,14 @@ class RecModule(nn.Module):
         conditions: Tensor | None = None,
         *,
         x0: Tensor | None = None,
-        settings: FixedPointSettings | None = None,
     ) -> tuple[Tensor, SolverReport]:
         """Return the fixed point ``(batch, y, x)`` from `x0`, `start` where None.
 
+        `training_settings` and `evaluation` define how far it is sought.
         While gradients are on, the solve itself runs without a graph and one application of T at
         its end carries the gradient, as `backward_settings` define.
         """
-        default = self.training_settings if self.training else self.evaluation
+        settings = self.training_settings if self.training else self.evaluation
         support = sense.support()
 
         def step(x: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ class RecModule(nn.Module):
             solving = full_at_the_end(step, NEAR, n_half, zero_filled.device.type)
         with torch.no_grad():
             start = self.start(zero_filled, sense) if x0 is None else x0
-            fixed_point, report = solve_fixed_point(solving, start, settings or default)
+            fixed_point, report = solve_fixed_point(solving, start, settings)
         # Else autocast would reuse the weights it has cast without a graph.
         torch.clear_autocast_cache()
         if torch.is_grad_enabled():

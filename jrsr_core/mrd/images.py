@@ -28,6 +28,9 @@ from .lines.acquired import NESTING
 RESEARCH_USE = "Research use only: image derived by a neural network"
 RESEARCH_USE_CONVENTIONAL = "Research use only: conventional reconstruction"
 
+FALLBACK_IMAGE = "FALLBACK IMAGE, not from the model"
+"""Begins the comment of a fallback image; its reason follows."""
+
 WHITE = 0.2
 """Part of the image's window at which a map is white: maps of all slices can be compared."""
 
@@ -40,6 +43,11 @@ def is_derived_by_network(report: ReconReport) -> bool:
 def research_use(report: ReconReport) -> str:
     """Return the statement of research use, which names a neural network only if one was used."""
     return RESEARCH_USE if is_derived_by_network(report) else RESEARCH_USE_CONVENTIONAL
+
+
+def is_fallback(mrd: ismrmrd.Image) -> bool:
+    """Return whether the meta attributes of an image give the reason of a fallback image."""
+    return bool(mrd.meta.get("JRSR_fallback", ""))
 
 
 def to_mrd_image(
@@ -144,7 +152,7 @@ def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
     if report.denoise:
         comment.append(f"Measured noise removed (denoise {report.denoise:g})")
     if report.fallback:
-        comment = ["FALLBACK IMAGE, not from the model", report.fallback]
+        comment = [FALLBACK_IMAGE, report.fallback]
     series = f"JRSR_{report.model}" + ("_FALLBACK" if report.fallback else "")
     center, width = window(image)
     gadgetron = {
@@ -173,9 +181,14 @@ def image_meta(image: ReconImage, header: ScanHeader, image_index: int) -> dict:
     return {name: value for name, value in meta.items() if value not in ("", None, [])}
 
 
+def white_of(values: np.ndarray) -> float:
+    """Return the magnitude at which windows and pictures are white: the 99.5th percentile."""
+    return float(np.quantile(values, 0.995))
+
+
 def window(image: ReconImage) -> tuple[float, float]:
-    """Return window centre and width from 0 to the 99.5th percentile of the magnitude."""
-    top = float(np.quantile(image.magnitude.detach().cpu().numpy(), 0.995))
+    """Return window centre and width from 0 to `white_of` the magnitude."""
+    top = white_of(image.magnitude.detach().cpu().numpy())
     # Rounded to digits, not decimals: the unit of a scanner may be as small as 1e-12.
     width = float(f"{top:.6g}") or 1e-6
     return width / 2, width

@@ -6,11 +6,12 @@
 Source of C: Pruessmann et al., MRM 1999; several map sets (soft-SENSE): Uecker et al., MRM 2014.
 """
 
+import torch
 from torch import Tensor
 
-from jrsr_core.arrays import Array, as_own_tensor, takes_array
+from jrsr_core.arrays import Array, as_own_tensor, own_samples, takes_array
 from jrsr_core.masks import check_mask_axes
-from jrsr_core.reprs import describe
+from jrsr_core.reprs import tensor_repr
 from jrsr_core.tensors import all_true
 
 from .operator import LinearOperator, check_shape
@@ -22,9 +23,15 @@ class CoilOperator(LinearOperator):
     Parameters
     ----------
     csm
-        complex maps ``(*batch, coil, y, x)``, or ``(*batch, map, coil, y, x)`` with `has_map_axis`.
+        complex maps ``(*batch, coil, y, x)``, or ``(*batch, map, coil, y, x)`` with `has_map_axis`;
+        kept as complex64.
     has_map_axis
         Whether maps and images carry the axis ``map``.
+
+    Raises
+    ------
+    ValueError
+        Maps that are not complex, or have too few axes.
     """
 
     csm: Tensor
@@ -32,10 +39,11 @@ class CoilOperator(LinearOperator):
     def __init__(self, csm: Array, *, has_map_axis: bool = False) -> None:
         super().__init__()
         self.has_map_axis = has_map_axis
-        self.register_buffer("csm", as_own_tensor(csm, "csm"), persistent=False)
+        axes = ("map", "coil", "y", "x") if has_map_axis else ("coil", "y", "x")
+        self.register_buffer("csm", own_samples(csm, "csm", ("...", *axes)), persistent=False)
 
     def _facts(self) -> str:
-        return f"maps {describe(self.csm)}"
+        return f"maps {tensor_repr(self.csm)}"
 
     @takes_array
     def forward(self, x: Tensor) -> Tensor:
@@ -60,8 +68,8 @@ def whole_readouts(mask: Tensor) -> bool:
 class SamplingOperator(LinearOperator):
     """M: k-space with the samples that the 0/1 mask does not mark set to zero.
 
-    `mask` is float ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils; other axes
-    raise a `ValueError`.
+    `mask` is ``(*batch, 1, ky, kx)`` or ``(ky, kx)``, broadcast over the coils, and kept as
+    float32; other axes, or complex values, raise a `ValueError`.
     """
 
     mask: Tensor
@@ -70,10 +78,13 @@ class SamplingOperator(LinearOperator):
         super().__init__()
         mask = as_own_tensor(mask, "mask")
         check_mask_axes(mask.shape)
-        self.register_buffer("mask", mask, persistent=False)
+        if mask.is_complex():
+            kind = str(mask.dtype).removeprefix("torch.")
+            raise ValueError(f"mask is {kind}, expected real numbers or bool: give abs(mask) > 0")
+        self.register_buffer("mask", mask.to(torch.float32), persistent=False)
 
     def _facts(self) -> str:
-        return f"mask {describe(self.mask)}"
+        return f"mask {tensor_repr(self.mask)}"
 
     @takes_array
     def forward(self, x: Tensor) -> Tensor:

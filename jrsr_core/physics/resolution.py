@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import takes_array
+from jrsr_core.numeric import checked_shape
 
 from .fourier import fft, fft2c, ifft, ifft2c
 from .operator import LinearOperator, check_shape
@@ -80,9 +81,9 @@ class KSpaceCropOperator(LinearOperator):
 
     def __init__(self, hr_shape: Shape, lr_shape: Shape) -> None:
         super().__init__()
-        self.hr_shape = tuple(hr_shape)
-        self.lr_shape = tuple(lr_shape)
-        if any(m > n for m, n in zip(lr_shape, hr_shape, strict=True)):
+        self.hr_shape = checked_shape("hr_shape", hr_shape)
+        self.lr_shape = checked_shape("lr_shape", lr_shape)
+        if any(m > n for m, n in zip(self.lr_shape, self.hr_shape, strict=True)):
             raise ValueError(f"LR grid {self.lr_shape} exceeds HR grid {self.hr_shape}")
 
     def _facts(self) -> str:

@@ -11,9 +11,9 @@ centre is the LR grid, and g is that of the LR grid, so that LR and wide k-space
 import torch
 from torch import Tensor
 
-from jrsr_core.arrays import Array, as_own_tensor, takes_array
-from jrsr_core.masks import check_mask_axes
-from jrsr_core.reprs import describe
+from jrsr_core.arrays import Array, takes_array
+from jrsr_core.numeric import checked_shape
+from jrsr_core.reprs import tensor_repr
 
 from .fourier import filter_kspace
 from .gram import FastGram, state
@@ -28,12 +28,12 @@ class SenseOperator(LinearOperator):
     Parameters
     ----------
     csm
-        complex maps ``(*batch, [map,] coil, y, x)`` on the image grid. Numpy arrays are copied;
-        tensors are shared, and the operator follows what is written to them. The same holds for
-        `mask`.
+        complex maps ``(*batch, [map,] coil, y, x)`` on the image grid. A complex64 tensor is
+        shared, and the operator follows what is written to it; anything else is copied.
     mask
-        0 or 1, float ``(ky, kx)`` or ``(*batch, 1, ky, kx)``, on the acquired grid. Other weights
-        w are applied as they are: `forward` and `adjoint` multiply by w, `gram` by w^2.
+        0 or 1, ``(ky, kx)`` or ``(*batch, 1, ky, kx)``, on the acquired grid. A float32 tensor is
+        shared as the maps are. Other weights w are applied as they are: `forward` and `adjoint`
+        multiply by w, `gram` by w^2.
     has_map_axis
         Whether maps and images carry the axis ``map``.
     lr_shape
@@ -42,8 +42,8 @@ class SenseOperator(LinearOperator):
     Raises
     ------
     ValueError
-        If the acquired grid exceeds the image grid, or the LR grid the acquired one; a mask with
-        other axes than those above.
+        If the acquired grid exceeds the image grid, or the LR grid the acquired one; maps or a mask
+        of another kind or with other axes than those above.
     """
 
     def __init__(
@@ -55,23 +55,21 @@ class SenseOperator(LinearOperator):
         lr_shape: Shape | None = None,
     ) -> None:
         super().__init__()
-        csm, mask = as_own_tensor(csm, "csm"), as_own_tensor(mask, "mask")
-        check_mask_axes(mask.shape)
-        self.image_shape: Shape = (csm.shape[-2], csm.shape[-1])
-        self.kspace_shape: Shape = (mask.shape[-2], mask.shape[-1])
-        self.lr_shape: Shape = self.kspace_shape if lr_shape is None else lr_shape
+        self.coils = CoilOperator(csm, has_map_axis=has_map_axis)
+        self.sampling = SamplingOperator(mask)
+        self.image_shape: Shape = (self.csm.shape[-2], self.csm.shape[-1])
+        self.kspace_shape: Shape = (self.mask.shape[-2], self.mask.shape[-1])
+        self.lr_shape: Shape = checked_shape("lr_shape", lr_shape or self.kspace_shape)
         if any(m > n for m, n in zip(self.lr_shape, self.kspace_shape, strict=True)):
             raise ValueError(f"LR grid {self.lr_shape} exceeds acquired grid {self.kspace_shape}")
         self.scale = grid_scale(self.lr_shape, self.image_shape)
-        self.coils = CoilOperator(csm, has_map_axis=has_map_axis)
         self.fourier = CroppedFourierOperator(self.image_shape, self.kspace_shape)
-        self.sampling = SamplingOperator(mask)
         self._chain = self.sampling @ self.fourier @ self.coils
-        self._lines = (state(mask), self._has_lines(mask))
+        self._lines = (state(self.mask), self._has_lines(self.mask))
         self._fast_gram: FastGram | None = None
 
     def _facts(self) -> str:
-        return f"image {self.image_shape}, maps {describe(self.csm)}, mask {self.kspace_shape}"
+        return f"image {self.image_shape}, maps {tensor_repr(self.csm)}, mask {self.kspace_shape}"
 
     @property
     def csm(self) -> Tensor:

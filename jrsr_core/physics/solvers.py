@@ -55,9 +55,17 @@ def conjugate_gradient(
     -------
     x, SolverReport
         A sample that has converged is left as it is while the others go on.
+
+    Raises
+    ------
+    ValueError
+        `rhs` of whole numbers, or `n_iter` that is none.
     """
     checked_count("n_iter", n_iter, least=0)
     rhs = as_tensor(rhs, "rhs")
+    if not (rhs.is_floating_point() or rhs.is_complex()):
+        kind = str(rhs.dtype).removeprefix("torch.")
+        raise ValueError(f"rhs is {kind}, expected float or complex: convert it to complex64")
     x = torch.zeros_like(rhs) if x0 is None else as_tensor(x0, "x0")
     if x0 is None:
         r = rhs

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from jrsr_core.calibration.calibrate import CalibratedSlice
 from jrsr_core.data import MAP_MEANING, UNITLESS_MAPS
-from jrsr_core.models.consistency import CAUTION, LEAST_NOISE, DataConsistency
+from jrsr_core.models.consistency import CAUTION, LEAST_NOISE, default_weight
 from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.physics.sense import SenseOperator
@@ -119,7 +119,7 @@ def hallucination_maps(output: ModelOutput, calibrated: CalibratedSlice) -> dict
     sense = calibrated.sense.single_map()
     if output.prior is None or output.prior_weight is None:
         prior = _with_phase(output.image, output, calibrated)
-        mu = DataConsistency().eval().to(prior.device).mu(calibrated.noise_std)
+        mu = default_weight(calibrated.noise_std)
         residual = sense.adjoint(calibrated.kspace - sense(prior))
         consistent = prior + _solve(sense, mu, residual)
     else:
@@ -147,7 +147,7 @@ def contradicted_detail(output: ModelOutput, calibrated: CalibratedSlice) -> flo
     """
     sense = calibrated.sense.single_map()
     image = _with_phase(output.image, output, calibrated)
-    mu = DataConsistency().eval().to(image.device).mu(calibrated.noise_std)
+    mu = default_weight(calibrated.noise_std)
     taken_back = _solve(sense, mu, sense.adjoint(calibrated.kspace - sense(image)))
     norm = torch.linalg.vector_norm
     fine = norm(outer_band(image, sense.kspace_shape))

@@ -6,11 +6,11 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from jrsr_core.calibration.loud_coils import with_weighted_coils
-from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.common.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
@@ -28,10 +28,23 @@ ON_FAILURE = ("stop", "fallback")
 """Behaviour for an image that the model cannot make: raise the error, or return a fallback."""
 
 
-class Reconstructor(SliceReconstructor):
+class Reconstructor:
     """Callable `KSpaceSlice` or `KSpaceVolume` -> `ReconImage`; `load_model` makes one.
 
-    The keywords are those of `load_model`; `name` and `cards` are those of the model, for reports.
+    Parameters
+    ----------
+    model
+        A joint model; see `SliceReconstructor`.
+    on_failure
+        One of `ON_FAILURE`.
+    options
+        Other keywords of `load_model`, and `name` and `cards` of the model for reports: those of
+        `SliceReconstructor`.
+
+    Attributes
+    ----------
+    slices
+        Reconstructs slices, uncropped and without a fallback.
 
     Raises
     ------
@@ -39,35 +52,32 @@ class Reconstructor(SliceReconstructor):
         An unknown `on_failure`, or an option that is not possible.
     """
 
-    def __init__(
-        self,
-        model: JointModel,
-        *,
-        name: str,
-        cards: tuple[WeightsCard, ...] = (),
-        maps: bool = False,
-        device: str | torch.device = "cpu",
-        calibration: CalibrationSettings | None = None,
-        precision: str = "auto",
-        on_failure: str = "stop",
-        accept_contradictions: bool = False,
-        denoise: float = 0.0,
-    ) -> None:
+    def __init__(self, model: JointModel, *, on_failure: str = "stop", **options: Any) -> None:
         if on_failure not in ON_FAILURE:
             known = ", ".join(ON_FAILURE)
             raise ValueError(f"on_failure is {on_failure!r}, known: {known}")
-        super().__init__(
-            model,
-            name=name,
-            cards=cards,
-            maps=maps,
-            device=device,
-            calibration=calibration,
-            precision=precision,
-            accept_contradictions=accept_contradictions,
-            denoise=denoise,
-        )
         self.on_failure = on_failure
+        self.slices = SliceReconstructor(model, **options)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.slices.name
+
+    @property
+    def cards(self) -> tuple[WeightsCard, ...]:
+        """Cards of its weights: none, one, or one per part."""
+        return self.slices.cards
+
+    @property
+    def model(self) -> JointModel:
+        """The model."""
+        return self.slices.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.slices.device
 
     def copied_to(self, device: str | torch.device) -> "Reconstructor":
         """Return a copy with the same options on a device; this one stays where it is.
@@ -75,7 +85,9 @@ class Reconstructor(SliceReconstructor):
         On the same device both use one model, else the copy has its own.
         """
         copied, device = copy.copy(self), torch.device(device)
-        copied.place(self.model if device == self.device else copy.deepcopy(self.model), device)
+        copied.slices = copy.copy(self.slices)
+        model = self.model if device == self.device else copy.deepcopy(self.model)
+        copied.slices.place(model, device)
         return copied
 
     def __call__(
@@ -117,7 +129,7 @@ class Reconstructor(SliceReconstructor):
                     raise Contradiction("; ".join([str(error), *hints])) from None
                 raise
             reason = " ".join(str(error).split()) or type(error).__name__
-            image = fallback_image(self, data, reason, tick=tick)
+            image = fallback_image(self.slices, data, reason, tick=tick)
         origin = data.origin
         return replace(crop_to_fov(image, origin.recon_fov_mm), origin=origin) if origin else image
 
@@ -125,9 +137,9 @@ class Reconstructor(SliceReconstructor):
         self, data: KSpaceSlice | KSpaceVolume, tick: Callable[[], None] | None
     ) -> ReconImage:
         if isinstance(data, KSpaceVolume):
-            return reconstruct_volume(self, data, tick=tick)
-        return super().__call__(data)
+            return reconstruct_volume(self.slices, data, tick=tick)
+        return self.slices(data)
 
     def __repr__(self) -> str:
-        maps = ", maps" if self.with_maps else ""
+        maps = ", maps" if self.slices.with_maps else ""
         return f"Reconstructor({self.name}, on {self.device}{maps})"

@@ -110,10 +110,7 @@ class ReportFigures:
         first = self._first
         if first is None:
             raise ValueError("no batch was added to the figures of this report")
-        n_coils = first.kspace.shape[1]
         residual, expected = self.residuals()
-        folded = (self._folded / self._imaged) ** 0.5 if self._folded else 0.0
-        snr_db = signal_to_noise_db(self._signal_power, float(first.noise_std[0]))
         return ReconReport(
             model=model,
             weights_sha256="+".join(card.sha256 for card in cards),
@@ -123,31 +120,47 @@ class ReportFigures:
             expected_residual=expected,
             taken_back=_relative_size(maps.get("taken_back"), image),
             unmeasured=_relative_size(maps.get("unmeasured"), image),
-            folded=folded,
+            folded=self._folded_share,
             denoise=self._denoise,
-            snr_db=snr_db,
+            snr_db=self._snr_db(first),
             noise_std=noise_std,
             noise_stated=source.noise_std is not None,
             scale=first.scale,
             acceleration=source.acceleration,
             acs_shape=first.acs_shape,
             n_readout=source.n_readout,
-            n_virtual_coils=n_coils,
+            n_virtual_coils=first.kspace.shape[1],
             seconds=self._seconds | {"total": seconds},
-            warnings=source.notes
-            + tuple(group_warnings((note,) for note in self._notes))
-            + image_warnings(
-                cards,
-                folded=folded,
-                fixed_point_residual=self._fixed_point_residual,
-                residual=self.worst(),
-                n_coils=n_coils,
-                acceleration=sampled_acceleration(source.mask),
-                n_acs=min(first.acs_shape),
-                hr_size=first.sense.image_shape,
-                noise_db=snr_db,
-            ),
+            warnings=self._warnings(first, source, cards),
         )
+
+    def _warnings(
+        self,
+        first: CalibratedSlice,
+        source: KSpaceSlice | KSpaceVolume,
+        cards: tuple[WeightsCard, ...],
+    ) -> tuple[str, ...]:
+        """Return the notes of the source and of its calibration, then `image_warnings`."""
+        notes = source.notes + tuple(group_warnings((note,) for note in self._notes))
+        return notes + image_warnings(
+            cards,
+            folded=self._folded_share,
+            fixed_point_residual=self._fixed_point_residual,
+            residual=self.worst(),
+            n_coils=first.kspace.shape[1],
+            acceleration=sampled_acceleration(source.mask),
+            n_acs=min(first.acs_shape),
+            hr_size=first.sense.image_shape,
+            noise_db=self._snr_db(first),
+        )
+
+    @property
+    def _folded_share(self) -> float:
+        """Size of what was folded onto the image, relative to the image."""
+        return (self._folded / self._imaged) ** 0.5 if self._folded else 0.0
+
+    def _snr_db(self, first: CalibratedSlice) -> float:
+        return signal_to_noise_db(self._signal_power, float(first.noise_std[0]))
 
 
 def _relative_size(part: Tensor | None, image: Tensor) -> float:

@@ -20,6 +20,7 @@ from jrsr_core.models.consistency import check_denoise, denoising
 from jrsr_core.models.evaluation import evaluating
 from jrsr_core.models.interfaces import JointModel, ModelOutput, check_returned
 from jrsr_core.models.precision import networks_in, pick_precision
+from jrsr_core.numeric import checked_flag
 from jrsr_core.tensors import is_finite
 from jrsr_core.weights.card import WeightsCard
 
@@ -72,8 +73,9 @@ class SliceReconstructor:
     ) -> None:
         check_denoise(model, denoise)
         self.denoise = denoise
-        self.with_maps = maps
-        self.accept_contradictions = accept_contradictions or not model.explains_measurement
+        self.with_maps = checked_flag("maps", maps)
+        accepts = checked_flag("accept_contradictions", accept_contradictions)
+        self.accept_contradictions = accepts or not model.explains_measurement
         self.precision = precision
         self.name = name
         self.cards = cards

@@ -6,15 +6,12 @@ in-plane axes are phase encodes; 18 coils, 2-D Poisson disc 4x with a 24 x 24 AC
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from torch import Generator, Tensor
 
-from jrsr_core.arrays import Array, as_tensor
-from jrsr_core.common.spelling import nearest
+from jrsr_core.common.spelling import UnknownName, nearest
 from jrsr_core.matrix import SR_FACTOR
 from jrsr_core.physics.resolution import Shape
 
@@ -31,7 +28,8 @@ class Protocol:
     `mask` is a kind of `MASK_NAMES`; `noise_db` the noise level as defined in `acquisition`;
     `hr_shape` ``(y, x)`` and `pixel_mm` are those of the HR image; `readout_pixel` is the readout
     pixel over the phase-encode pixel, 0.5 for an HR readout; `phase_fov` the field of view along y
-    over that of the image, below 1 for an object that folds over.
+    over that of the image, below 1 for an object that folds over. If `is_3d`, both axes of the
+    image are phase encodes, and the readout is a third axis.
     """
 
     name: str
@@ -44,6 +42,7 @@ class Protocol:
     pixel_mm: float = 0.9
     readout_pixel: float = 1.0
     phase_fov: float = 1.0
+    is_3d: bool = False
 
     def fov_shape(self, hr_shape: tuple[int, ...]) -> Shape:
         """Return the part ``(y, x)`` of an HR matrix inside the field of view, of even height."""
@@ -58,66 +57,15 @@ class Protocol:
 
 PROTOCOLS = {
     "brain-5x": Protocol("brain-5x", n_coils=16, mask="gaussian", acceleration=2.5),
-    "wall-16x": Protocol("wall-16x", n_coils=18, mask="poisson", acceleration=4.0),
+    "wall-16x": Protocol("wall-16x", n_coils=18, mask="poisson", acceleration=4.0, is_3d=True),
 }
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return the protocol of this name; `ValueError` with a hint if there is none."""
+    """Return the protocol of this name; `UnknownName` if there is none."""
     if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}")
+        raise UnknownName(f"unknown protocol {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]
-
-
-def as_magnitude(stored: Array) -> Tensor:
-    """Return the magnitudes of stored pixels, float32 of the same shape.
-
-    Complex values become their magnitude. Negative ones, which no magnitude has, become 0: they
-    come from interpolation or from padding.
-    """
-    pixels = as_tensor(stored)
-    pixels = pixels.abs() if pixels.is_complex() else pixels
-    return pixels.to(torch.float32).clamp_min(0)
-
-
-def load_image(path: str | Path, index: int) -> Tensor:
-    """Read slice `index` of an HDF5 file with a data set ``slices`` (n, readout, phase encode).
-
-    Returns the magnitude of `as_magnitude`, ``(y, x)``: the first stored axis becomes x. A slice
-    with values above 1 is divided by its largest.
-
-    Raises
-    ------
-    ValueError
-        The file has no data set ``slices`` of these axes, too few of them, or is broken.
-    FileNotFoundError, PermissionError
-        No such file, or not readable for this user.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            pixels = as_magnitude(_stack(file, path, index)[index])
-    except (FileNotFoundError, PermissionError):
-        raise
-    except OSError as error:
-        words = " ".join(str(error).split())
-        raise ValueError(
-            f"{path}: HDF5 cannot read it, the file may be cut off ({words})"
-        ) from None
-    image = pixels.T.contiguous()
-    return image / image.max().clamp_min(1.0)
-
-
-def _stack(file: h5py.File, path: str | Path, index: int) -> h5py.Dataset:
-    """Return the data set ``slices``; a `ValueError` unless slice `index` of it is an image."""
-    if "slices" not in file:
-        raise ValueError(f"{path}: no data set 'slices', found {sorted(file)}")
-    stack = file["slices"]
-    shape = getattr(stack, "shape", "no array")
-    if not isinstance(stack, h5py.Dataset) or stack.ndim != 3:
-        raise ValueError(f"{path}: 'slices' is {shape}, expected (n, readout, phase encode)")
-    if not 0 <= index < stack.shape[0]:
-        raise ValueError(f"{path}: slice {index} asked for, the file has {stack.shape[0]}")
-    return stack
 
 
 def scan_image(

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
+from jrsr_core.common.spelling import UnknownName
 from jrsr_core.models.consistent import Consistent
 from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
 from jrsr_core.models.names import CONSISTENT, RECONS, UPSAMPLES, without_consistency
@@ -45,17 +46,19 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CardError(f"{path}: no such weights card")
+        is_name = path.suffix != ".json"
+        hint = ", a file *.json; load_model takes the name of a system" if is_name else ""
+        raise CardError(f"{path}: no such weights card{hint}")
     card = WeightsCard.read(path)
     stated, data_step = _with_data_step(card.architecture)
     try:
         model = build_model(card.model, preset=card.preset, data_step=data_step)
         built = _as_json(architecture(card.model, card.preset, data_step))
+    except UnknownName as error:
+        own = "an own network is registered by register_model, or declared by its package"
+        raise CardError(f"{path.name}: {error} ({own})") from error
     except ValueError as error:
-        is_unknown = "unknown model" in str(error)
-        own = " (an own network is registered by register_model, or declared by its package)"
-        hint = own if is_unknown else ""
-        raise CardError(f"{path.name}: {error}{hint}") from error
+        raise CardError(f"{path.name}: {error}") from error
     if built != stated:
         key = next(k for k in sorted(set(built) | set(stated)) if built.get(k) != stated.get(k))
         raise CardError(

@@ -11,7 +11,7 @@ list.
 
 from pathlib import Path
 
-from jrsr_core.common.spelling import nearest
+from jrsr_core.common.spelling import UnknownName, nearest
 
 from .card import INDEX_SUFFIX, WeightsCard
 
@@ -60,14 +60,14 @@ def set_folders(chosen: str) -> tuple[Path, ...]:
 
     Raises
     ------
-    ValueError
+    UnknownName
         No such set.
     """
     root = shipped_folder()
     if not chosen:
         return (root, root / DEFAULT_SET)
     if chosen not in weight_sets():
-        raise ValueError(f"no set of weights {chosen!r}{nearest(chosen, weight_sets())}")
+        raise UnknownName(f"no set of weights {chosen!r}{nearest(chosen, weight_sets())}")
     return (root / chosen,)
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 from jrsr_core.physics.resolution import crop_or_pad
+from jrsr_core.simulation.image_stack import load_image
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.simulation.protocols import load_image, simulate_protocol
+from jrsr_core.simulation.protocols import simulate_protocol
 from training.data.testset import find_slices
 from training.data.variety.objects import DRAWN, make_object
 

@@ -21,7 +21,8 @@ from jrsr_core.metrics.image import psnr, ssim
 from jrsr_core.metrics.resolution import effective_resolution
 from jrsr_core.physics.resolution import crop_or_pad
 from jrsr_core.reconstruction.load import load_model
-from jrsr_core.simulation.protocols import PROTOCOLS, load_image, simulate_protocol
+from jrsr_core.simulation.image_stack import load_image
+from jrsr_core.simulation.protocols import PROTOCOLS, simulate_protocol
 from training.data.testset import as_kspace_slice, find_slices
 from training.data.variety.vary import coarser_pixels
 from training.evaluation.evaluate import names_by_label

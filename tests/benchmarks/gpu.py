@@ -118,13 +118,13 @@ def slice_rows(bench, options, protocol):
     """Yield name, floor, measured, reach in ms per slice of the parts of one protocol."""
     n_coils, n_iter, reach = PROTOCOLS[protocol]
     recon = make_recon(options, n_coils, n_iter)
-    recon.settings = type(recon.settings)(n_virtual_coils=n_coils)
+    recon.slices.settings = type(recon.slices.settings)(n_virtual_coils=n_coils)
     slices = [
         phantom_slice(protocol, n_coils, options.hr_shape, seed) for seed in range(options.batch)
     ]
     per_slice = 1e3 / options.batch
-    calibrated = [recon.calibrated(s) for s in slices]
-    t_calibration = bench.median(lambda: [recon.calibrated(s) for s in slices])
+    calibrated = [recon.slices.calibrated(s) for s in slices]
+    t_calibration = bench.median(lambda: [recon.slices.calibrated(s) for s in slices])
     maps = calibrated[0].sense.csm
     field_bytes = 8 * maps.numel() * n_coils
     parts = [
@@ -136,7 +136,7 @@ def slice_rows(bench, options, protocol):
         yield f"{work} ({part / total:.0%} of the parts)", floor, part, factor
 
     def whole():
-        recon.batch(slices, [recon.calibrated(s) for s in slices])
+        recon.slices.batch(slices, [recon.slices.calibrated(s) for s in slices])
 
     seconds = bench.median(whole)
     name = f"{protocol}: all of it, reach {reach:g}, paper {PAPER[protocol]:g}"
@@ -254,7 +254,9 @@ def volume_row(bench, options):
     acs = plane.acs.expand(options.slices, -1, -1, -1).contiguous()
     volume = KSpaceVolume(hybrid, plane.mask, acs, GEOMETRY, noise_std=plane.noise_std)
     bench.repeat = 1
-    seconds = bench.median(lambda: reconstruct_volume(recon, volume, batch_size=options.batch))
+    seconds = bench.median(
+        lambda: reconstruct_volume(recon.slices, volume, batch_size=options.batch)
+    )
     yield f"volume of {options.slices} positions (336: 6000)", None, seconds, 1e3
 
 

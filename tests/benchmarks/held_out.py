@@ -63,8 +63,8 @@ def low_resolution_scan(kspace, mask, noise_std):
 
 def explain(recon, scan):
     """Magnitude of a system, and the k-space of all coils that it predicts."""
-    calibrated = recon.calibrated(scan)
-    output = recon.model_output(calibrated)
+    calibrated = recon.slices.calibrated(scan)
+    output = recon.slices.model_output(calibrated)
     image = output.image[0]
     if not image.is_complex():
         image = image * smooth_phase(output.low_resolution, calibrated.sense.image_shape)[1][0]

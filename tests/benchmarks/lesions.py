@@ -197,8 +197,8 @@ def main():
 
 def add_slice(scores, recon, test, in_detail):
     """Put all that is asked of one slice into the scores."""
-    calibrated = recon.calibrated(as_kspace_slice(test.scan))
-    output = recon.model_output(calibrated)
+    calibrated = recon.slices.calibrated(as_kspace_slice(test.scan))
+    output = recon.slices.model_output(calibrated)
     truth = test.scan.truth / calibrated.scale
     inside = truth > OBJECT * truth.max()
     scores.add_planted(recon.model, output, calibrated, inside, test.address.index)

@@ -23,8 +23,8 @@ from jrsr_core.simulation.acquisition import (
 )
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
+from jrsr_core.simulation.image_stack import load_image
 from jrsr_core.simulation.masks import make_mask
-from jrsr_core.simulation.protocols import load_image
 from training.data.testset import find_slices
 
 from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems

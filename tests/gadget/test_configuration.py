@@ -129,13 +129,55 @@ def test_a_wrong_value_is_named(properties, words):
 
 
 def test_names_of_configurations():
-    for name in ("jrsr", "jrsr.xml", "default", ""):
+    for name in ("jrsr", "jrsr.xml", "default", "", "gadget.fire"):
         assert named_properties(name) == {}
-    assert named_properties("openrecon") == {"output": "int16"}
+    for name in ("openrecon", "openrecon.xml", "gadget.openrecon"):
+        assert named_properties(name) == {"output": "int16"}
     for name in ("cg-sense+sinc", "jrsr-dc.xml", "jrsr@wall-16x", "recon+sr+dc@brain-5x.xml"):
         assert named_properties(name) == {"model": name.removesuffix(".xml")}
     with pytest.raises(UsageError, match=r"unknown configuration 'cg-sence\+sinc', did you mean"):
         named_properties("cg-sence+sinc")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"config": "cg-sense+sinc"}, {"model": "cg-sense+sinc"}),
+        ({"config": "cg-sense+sinc", "customconfig": ""}, {"model": "cg-sense+sinc"}),
+        ({"config": "openrecon", "customconfig": "cg-sense+sinc"}, {"model": "cg-sense+sinc"}),
+        ({"config": "openrecon", "customconfig": "gadget.fire"}, {}),
+        ({"config": "openrecon", "output": "complex"}, {"output": "complex"}),
+        ({"config": "jrsr", "crop": 0.5}, {"crop": 0.5}),
+        ({"config": None, "customconfig": None}, {}),
+    ],
+)
+def test_names_in_parameters(parameters, expected, caplog):
+    """As python-ismrmrd-server has it: `customconfig` beats `config`."""
+    assert parameters_of(json.dumps({"parameters": parameters})) == expected
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (
+            {"config": "cg-sense+snic"},
+            "config: unknown configuration 'cg-sense+snic', did you mean 'cg-sense+sinc'?",
+        ),
+        (
+            {"config": "openrecon", "customconfig": "json.tool"},
+            "customconfig: unknown configuration 'json.tool', nearest of",
+        ),
+        ({"config": "x" * 10**6}, "config: unknown configuration 'xxx"),
+        ({"config": ["jrsr"]}, "config: unknown configuration '[\"jrsr\"]', did you mean 'jrsr'?"),
+        ({"config": "a\x1b[2Jb"}, "config: unknown configuration 'a\\x1b[2Jb', nearest of"),
+    ],
+)
+def test_other_names_in_parameters_are_a_warning(parameters, words):
+    heard = []
+    assert parameters_of(json.dumps(parameters | {"crop": 0.5}), heard.append) == {"crop": 0.5}
+    (warning,) = heard
+    assert warning.startswith(f"parameter ignored: {words}") and len(warning) < 300
 
 
 def test_unknown_parameters_of_json_are_a_warning(caplog):

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from gadget.chains import chain_files
+from jrsr_core.mrd.simulator.request import ScanRequest
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.paths import ROOT
 from tests.helpers.peer import closed_port
@@ -41,6 +42,13 @@ def test_a_good_set_up(capfd):
     assert outcome.code == 0, outcome
     assert marks(outcome) == {name: "note" if name == "storage" else "ok" for name in CHECKS}
     assert " lines -> 1 image over a socket in " in line_of(outcome, "self test")
+
+
+def test_a_fallback_image_of_the_self_test_is_named(capfd, monkeypatch):
+    scan = ScanRequest(mask="regular", acceleration=2.0, acs=2, matrix="64x64", n_coils=4)
+    monkeypatch.setattr("gadget.server.self_test.SCAN", scan)
+    outcome = jrsr(capfd, "doctor", *FAST)
+    assert " lines -> a fallback image over a socket in " in line_of(outcome, "self test")
 
 
 def test_as_json(capfd):

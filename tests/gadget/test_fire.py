@@ -5,12 +5,15 @@ import socket
 import threading
 
 import ismrmrd
+import numpy as np
 import pytest
 
+from gadget import fire, openrecon
 from gadget.fire import process
+from gadget.server.noise_store import NoiseStore
 from tests.helpers import layouts
 from tests.helpers.peer import CHEAP, PATIENCE, Peer
-from tests.helpers.served_scans import assert_images, serve
+from tests.helpers.served_scans import apart, assert_images, serve
 
 
 class FireConnection:
@@ -27,7 +30,7 @@ def scan(tmp_path_factory):
     return serve(tmp_path_factory.mktemp("fire"), slices=2)
 
 
-def served(config, metadata, *messages):
+def served(config, metadata, *messages, process=process):
     """The answer to a client that sends this, and the exit code."""
     near, far = socket.socketpair()
     peer = Peer(near)
@@ -86,12 +89,52 @@ def test_the_name_of_a_model_means_this_model(config, scan):
     assert {image.attribute("JRSR_model") for image in answer.images} == {"cg-sense+sinc"}
 
 
-@pytest.mark.parametrize("name", ["openrecon", "OpenRecon"])
+@pytest.mark.parametrize("name", ["openrecon", "gadget.openrecon"])
 def test_openrecon_means_integers(name, scan):
     parameters = {"parameters": CHEAP | {"config": name}}
     answer, code = served(parameters, scan.header.xml, *scan.lines_alone)
-    kinds = {image.pixels.dtype.kind for image in answer.images}
-    assert code == 0 and kinds == ({"i"} if name == "openrecon" else {"f"})
+    assert code == 0 and {image.pixels.dtype for image in answer.images} == {np.dtype("<i2")}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kind"),
+    [({}, "<i2"), ({"config": "jrsr"}, "<i2"), ({"output": "complex"}, "<c8")],
+)
+def test_the_module_for_openrecon_needs_no_name(parameters, kind, scan):
+    """That server puts the parameters in the place of the name."""
+    parameters = {"parameters": CHEAP | parameters}
+    answer, code = served(parameters, scan.header.xml, *scan.lines_alone, process=openrecon.process)
+    assert code == 0 and {image.pixels.dtype for image in answer.images} == {np.dtype(kind)}
+
+
+def test_a_warning_reaches_the_client(scan):
+    parameters = {"parameters": CHEAP | {"config": "OpenRecon", "modle": 1}}
+    answer, code = served(parameters, scan.header.xml, *scan.lines_alone)
+    assert code == 0 and {image.pixels.dtype for image in answer.images} == {np.dtype("<f4")}
+    assert answer.texts == [
+        "WARNING parameter ignored: unknown property 'modle', did you mean 'model'?",
+        "WARNING parameter ignored: config: unknown configuration 'OpenRecon', did you mean "
+        "'openrecon'?",
+    ]
+
+
+@pytest.mark.parametrize("config", [[1], 5, {"parameters": [1]}])
+def test_json_that_is_no_object(config, scan):
+    answer, code = served(config, scan.header.xml, *scan.lines_alone)
+    kind = "int" if config == 5 else "list"
+    assert (code, answer.texts) == (2, [f"ERROR parameters are {kind}, expected a JSON object"])
+
+
+def test_a_noise_measurement_is_kept_for_a_later_scan(scan, monkeypatch):
+    """Its images are those of the file that has the noise lines itself."""
+    monkeypatch.setattr(fire, "NOISE", NoiseStore())
+    noise, image, xml = apart(scan)
+    name, close = "default_measurement_dependencies", layouts.close()
+    answer, code = served(name, ismrmrd.xsd.CreateFromDocument(scan.header.xml), *noise, close)
+    assert (code, answer.ids) == (0, [layouts.CLOSE])
+    answer, code = served(CHEAP, ismrmrd.xsd.CreateFromDocument(xml), *image, close)
+    assert code == 0
+    assert_images(answer.images, scan.expected())
 
 
 def test_an_unknown_name_is_an_error(scan):

@@ -8,16 +8,21 @@ import numpy as np
 
 from gadget.offline.recon import ReconRequest, reconstruct_files
 from gadget.settings import Settings
-from jrsr_core.mrd.header.scan_header import ScanHeader
-from jrsr_core.mrd.lines.acquired import LineList
+from jrsr_core.mrd.header.scan_header import ScanHeader, parse_header
+from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag
 from jrsr_core.mrd.simulator.request import ScanRequest
 from tests.helpers import layouts
 
 from .layouts import Image
 from .live_scans import in_buckets, simulated
 from .messages import some_waveforms
+from .mrd_scans import select
 from .peer import CHEAP, line_messages
 
+DEPENDENCY = (
+    "<measurementDependency><dependencyType>Noise</dependencyType>"
+    "<measurementID>simulator_phantom_1_1</measurementID></measurementDependency>"
+)
 SMALL = {"matrix": "64x72", "n_coils": 4, "acs": 16, "mask": "regular", "acceleration": 2}
 
 
@@ -63,6 +68,17 @@ class Served:
 def serve(folder: Path, **options: object) -> Served:
     header, lines = simulated(ScanRequest(**SMALL | options), folder)
     return Served(folder, header, lines)
+
+
+def apart(scan: Served) -> tuple[list[bytes], list[bytes], str]:
+    """Messages of the noise lines, and of all others; a header that names the measurement."""
+    is_noise = has_flag(scan.lines.heads, NOISE)
+    noise, image = (
+        line_messages(select(scan.lines, np.flatnonzero(w))) for w in (is_noise, ~is_noise)
+    )
+    xml = scan.header.xml.replace("</measurementID>", "</measurementID>" + DEPENDENCY, 1)
+    assert parse_header(xml).noise_measurement_id == "simulator_phantom_1_1"
+    return noise, image, xml
 
 
 def as_in_file(image: Image) -> tuple[bytes, bytes]:

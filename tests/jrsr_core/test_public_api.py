@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import jrsr_core
+from jrsr_core.common.version import software_version
 from jrsr_core.models import names, registry
 
 
@@ -14,6 +15,11 @@ def test_every_name_is_there():
         assert getattr(jrsr_core, name) is not None, name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = jrsr_core.nothing
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert jrsr_core.__version__ == software_version() != ""
+    assert "__version__" in dir(jrsr_core)
 
 
 def test_type_checkers_see_the_same_names():

@@ -177,6 +177,17 @@ def test_images_made_elsewhere_are_judged_beside_the_systems(images, truths, tmp
     assert code != 0 and "rows of mine have weights" in printed.err
 
 
+def test_other_images_have_the_layout_of_an_image_stack(images, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    stack = tmp_path / "mine" / images.name
+    with h5py.File(stack, "w") as file:
+        file["slices"] = np.ones(SIZE)
+    judged = ("--data", images, "--out", tmp_path / "rows.csv", "--slices", 1)
+    code, printed = train(("evaluate", *judged, "--images", tmp_path / "mine"), capsys)
+    expected = f"{stack}: 'slices' is {SIZE}, expected (n, readout, phase encode)"
+    assert (code, printed.err.splitlines()[-1]) == (2, f"jrsr-train: {expected}")
+
+
 def test_images_on_the_scale_of_the_file_are_refused(images, tmp_path, capsys):
     """The file has 0 to 255, the truth a maximum of 1."""
     (tmp_path / "mine").mkdir()

@@ -146,6 +146,24 @@ def test_the_figures_on_a_card_are_those_of_its_weights(run, tmp_path, recipe, i
     assert metrics["brain-5x"]["mine"]["slices"] == 1
 
 
+@pytest.mark.parametrize(("shape", "words"), [((8, 6), "(8, 6)"), ((), "()"), (None, "a group")])
+def test_prepare_and_evaluate_refuse_another_layout_alike(shape, words, run, tmp_path):
+    path = tmp_path / "stack.H5"
+    with h5py.File(path, "w") as file:
+        if shape is None:
+            file.create_group("slices")
+        else:
+            file["slices"] = np.ones(shape)
+    expected = f"jrsr-train: {path}: 'slices' is {words}, expected (n, readout, phase encode)\n"
+    judge = ("evaluate", "--models", "zero-filled+sinc", "--out", tmp_path / "rows.csv", "--data")
+    for command in (
+        ("prepare", path, "-o", tmp_path / "scans"),
+        (*judge, path),
+        (*judge, tmp_path),
+    ):
+        assert run(*command) == (2, "", expected)
+
+
 def test_an_error_in_a_worker_is_one_line(run, tmp_path, recipe):
     path = write_images(tmp_path / "x_train.h5", 2, "aa")
     prepared = tmp_path / "prepared"
@@ -158,7 +176,7 @@ def test_an_error_in_a_worker_is_one_line(run, tmp_path, recipe):
     code, _, err = run("fit", recipe, *keys)
     assert code == 1 and err.count("\n") == 1, err
     assert err.startswith("jrsr-train: x_train.h5: slice ")
-    assert err.endswith("values are NaN or infinite: leave the file out, or repair it\n")
+    assert err.endswith("values are NaN or infinite: leave it out, or repair it\n")
 
 
 def test_a_recipe_that_trains_nothing_exports_nothing(run, tmp_path, fixed_batch):
@@ -229,7 +247,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arg
         (["model=cg-sense+sinc"], "has nothing to train"),
         (["model=t2net", "fixed_point.warm_start=true"], "is for models with a fixed point"),
         (["model=cg-sense+medsrgan", "phases.recon=0.5"], "the reconstruction of cg-sense+med"),
-        (["model=t2net", "phases.recon=0.5"], "T2Net has no reconstruction and upsampling"),
+        (["model=sr", "fixed_point.warm_start=true"], "models with a fixed point, not sr"),
+        (["model=t2net", "phases.recon=0.5"], "t2net has no reconstruction and upsampling"),
+        (["model=t2net+dc", "phases.recon=0.5"], "t2net+dc has no reconstruction and upsampling"),
+        (["model=modl"], "model is modl, a part: train a system, for instance modl+bicubic"),
         (["model=jrsr-dc", "patch.size=24"], "patch.size is for jrsr and t2net"),
         (["patch.size=24", "loss.back=1"], "patch.size is for losses that compare HR images"),
         (["loss.pix=0", "loss.rec=0"], "jrsr has no loss to train its last phase with"),

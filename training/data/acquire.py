@@ -16,8 +16,8 @@ from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import AcquiredSlice, to_low_resolution
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import scan_image
-from jrsr_core.tensors import is_finite
 
+from .finite import check_finite
 from .manifest import Acquisition, Entry, Manifest
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source
@@ -68,20 +68,6 @@ def _fit_kspace(kspace: Tensor, limit: int) -> Tensor:
     ny, nx = kspace.shape[-2:]
     zoom = max(max(ny, nx) / limit, 1.0) if limit else 1.0
     return crop_or_pad(kspace, (hr_length(round(ny / zoom)), hr_length(round(nx / zoom))))
-
-
-def check_finite(data: Tensor) -> None:
-    """Refuse NaN and infinite values: one of them would reach every value of a loss.
-
-    Raises
-    ------
-    ValueError
-        The number of such values.
-    """
-    if not is_finite(data):
-        real = torch.view_as_real(data) if data.is_complex() else data
-        n_bad = int((~torch.isfinite(real)).sum())
-        raise ValueError(f"{n_bad} values are NaN or infinite: leave the file out, or repair it")
 
 
 def scan_seed(manifest: Manifest, entry: Entry) -> int:
@@ -164,15 +150,15 @@ def make_scan(manifest: Manifest, entry: Entry) -> TrainingScan:
     """
     acquisition = manifest.acquisition
     generator = torch.Generator().manual_seed(scan_seed(manifest, entry))
+    name = f"{manifest.sources[entry.source]['name']}: slice {entry.slice}"
     data = source_of(manifest, entry).read(entry.slice)
+    check_finite(data, name)
     # A scan that was drawn and cannot be calibrated is drawn again, with other numbers.
     n_draws = N_DRAWS if acquisition.variety is not None else 1
     try:
-        check_finite(data)
         for _ in range(n_draws - 1):
             with suppress(ValueError):
                 return _calibrated(data, acquisition, generator)
         return _calibrated(data, acquisition, generator)
     except ValueError as error:
-        name = manifest.sources[entry.source]["name"]
-        raise ValueError(f"{name}: slice {entry.slice}: {error}") from error
+        raise ValueError(f"{name}: {error}") from error

@@ -1,11 +1,11 @@
 """From sources to a manifest: chooses the usable slices and assigns subjects to splits."""
 
-import math
 import random
 from collections.abc import Collection, Iterable
 
 from training.errors import UsageError
 
+from .finite import check_finite
 from .manifest import Acquisition, Entry, Manifest
 from .sources import Source
 
@@ -59,13 +59,9 @@ def _usable(source: Source) -> list[int]:
 
 
 def _mean(source: Source, index: int) -> float:
-    mean = float(source.read(index).mean())
-    if not math.isfinite(mean):
-        raise ValueError(
-            f"{source.path.name}: slice {index}: pixels are NaN or infinite: leave the file out, "
-            "or repair it"
-        )
-    return mean
+    image = source.read(index)
+    check_finite(image, f"{source.path.name}: slice {index}")
+    return float(image.mean())
 
 
 def build_manifest(

@@ -6,7 +6,6 @@ centre, so that interpolation by the scanner is undone rather than repeated. A p
 wanted size stays as it is. The 99.95th percentile of the volume becomes white (255).
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.spread import spread
 
+from .finite import check_finite
 from .listing import MIN_MEAN, draw_splits
 from .sources import SourceError
 from .sources.base import SPLITS, named_subject
@@ -209,9 +209,8 @@ def _write(path: Path, volumes: Sequence[Volume], request: StackRequest) -> int:
 
 def _kept(planes: Tensor, path: Path, most: int | None) -> tuple[list[int], np.ndarray]:
     """Return the numbers of the slices with an object in them, and their pixels as uint8."""
+    check_finite(planes, str(path))
     white = float(np.quantile(planes.numpy(), WHITE))
-    if not math.isfinite(white):
-        raise SourceError(f"{path}: pixels are NaN or infinite: leave the file out, or repair it")
     scaled = (planes / max(white, 1e-12)).clamp(0, 1)
     usable = [i for i, plane in enumerate(scaled) if float(plane.mean()) >= MIN_MEAN]
     kept = [usable[i] for i in spread(len(usable), most)]

@@ -1,9 +1,7 @@
 """The slices that systems are judged on: found in files, then scanned by a protocol.
 
-A file is HDF5 with the data set ``slices`` (n, readout, phase encode) of magnitudes of any size and
-optionally ``subject``; without it the file is one subject. Its attribute ``pixel_mm`` is the HR
-pixel. Coils, phase and noise are drawn from the index of the slice in its file; all slices share
-one mask, that of the training.
+A file is an image stack (`simulation.image_stack`). Coils, phase and noise are drawn from the index
+of the slice in its file; all slices share one mask, that of the training.
 """
 
 import hashlib
@@ -12,29 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import numpy as np
 import torch
 from torch import Tensor
 
 from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, SliceGeometry
 from jrsr_core.matrix import hr_length
+from jrsr_core.mrd.files.suffixes import HDF5_SUFFIXES
 from jrsr_core.simulation.acquisition import SimulatedSlice
-from jrsr_core.simulation.protocols import (
-    as_magnitude,
-    find_protocol,
-    load_image,
-    simulate_protocol,
-)
+from jrsr_core.simulation.image_stack import as_magnitude, load_image
+from jrsr_core.simulation.protocols import find_protocol, simulate_protocol
 from jrsr_core.spread import spread
-from jrsr_core.tensors import is_finite
 from training.errors import UsageError
 
 from .acs import fitting_acs
-from .sources.hdf5 import subject_names
-
-SUFFIXES = (".h5", ".hdf5")
+from .finite import check_finite
+from .sources.hdf5 import open_stack
 
 
 @dataclass(frozen=True)
@@ -71,35 +62,17 @@ class ScannedSlice:
 
 
 def _addresses(path: Path) -> list[SliceAddress]:
-    with h5py.File(path, "r") as file:
-        if "slices" not in file:
-            raise UsageError(f"{path}: no data set 'slices', found {sorted(file)}")
-        if file["slices"].ndim != 3:
-            raise UsageError(f"{path}: 'slices' is {file['slices'].shape}, expected (n, x, y)")
-        n_slices = file["slices"].shape[0]
-        subjects = subject_names(file["subject"]) if "subject" in file else [path.stem] * n_slices
-        if len(subjects) != n_slices:
-            raise ValueError(f"{path}: {len(subjects)} subjects, {n_slices} slices")
-        pixel_mm = _pixel_mm(file)
-        found = []
-        for i, subject in enumerate(subjects):
-            pixels = file["slices"][i]
+    found = []
+    with open_stack(path) as stack:
+        pixel_mm = stack.pixel_mm()
+        for i, subject in enumerate(stack.subjects()):
+            pixels = stack.stored(i)
             image = as_magnitude(pixels)
-            if not is_finite(image):
-                raise ValueError(
-                    f"{path}: slice {i}: pixels are NaN or infinite: leave the slice out, "
-                    "or repair it"
-                )
+            check_finite(image, f"{path}: slice {i}")
             if bool(image.any()):  # A slice without signal cannot be judged.
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
-                found.append(SliceAddress(path, i, str(subject), digest, pixel_mm))
+                found.append(SliceAddress(path, i, subject, digest, pixel_mm))
     return found
-
-
-def _pixel_mm(file: h5py.File) -> float | None:
-    pixel = np.asarray(file.attrs.get("pixel_mm", np.nan), dtype=float).ravel()
-    is_square = len(pixel) > 0 and np.all(pixel == pixel[0]) and pixel[0] > 0
-    return float(pixel[0]) if is_square else None
 
 
 def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
@@ -115,9 +88,9 @@ def find_slices(data: Path, n_wanted: int | None = None) -> list[SliceAddress]:
     """
     paths = [data]
     if data.is_dir():
-        paths = sorted(p for p in data.iterdir() if p.suffix.lower() in SUFFIXES)
+        paths = sorted(p for p in data.iterdir() if p.suffix.lower() in HDF5_SUFFIXES)
         if not paths:
-            raise UsageError(f"{data}: no HDF5 files ({', '.join(SUFFIXES)}) in this folder")
+            raise UsageError(f"{data}: no HDF5 files ({', '.join(HDF5_SUFFIXES)}) in this folder")
     elif not data.exists():
         raise FileNotFoundError(f"{data}: no such file or folder")
     found = [address for path in paths for address in _addresses(path)]

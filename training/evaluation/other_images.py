@@ -10,12 +10,13 @@ rescaled. An image on quite another scale is refused.
 import hashlib
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
+from jrsr_core.arrays import as_tensor
 from jrsr_core.data import AcquisitionStamp, Counters, ReconImage, ReconReport
+from training.data.sources.hdf5 import open_stack
 from training.data.testset import ScannedSlice, SliceAddress, as_kspace_slice
 from training.errors import UsageError
 
@@ -92,13 +93,12 @@ class OtherImages:
         if single.is_file():
             values = np.load(single, allow_pickle=False)
         elif stack.is_file():
-            with h5py.File(stack, "r") as file:
-                if "slices" not in file or address.index >= len(file["slices"]):
-                    raise ValueError(f"{self._name(address)}: not in the data set 'slices'")
-                values = file["slices"][address.index].T
+            with open_stack(stack) as images:
+                values = images.stored(address.index).T
         else:
             raise ValueError(f"{self._name(address)}: no {single.name} and no {stack.name}")
-        return torch.from_numpy(np.abs(values).astype(np.float32))
+        pixels = as_tensor(values, self._name(address))
+        return (pixels if pixels.is_complex() else pixels.to(torch.float32)).abs().to(torch.float32)
 
 
 def read_folders(texts: list[str]) -> dict[str, OtherImages]:

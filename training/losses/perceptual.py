@@ -164,7 +164,7 @@ def make_perceptual(loss: Loss) -> Perceptual | None:
     return Perceptual(FeatureLoss(trunk, weights, settings.distance), facts)
 
 
-def describe(facts: dict | None, settings: Settings) -> str:
+def difference_from_recipe(facts: dict | None, settings: Settings) -> str:
     """Return how the loss differs from that of the recipe; empty where it does not."""
     if facts and facts["fallback"]:
         return f"no weights of {facts['wanted']}: the perceptual loss is {facts['used']}"

@@ -28,7 +28,7 @@ from training.data.manifest import Manifest
 from training.data.scans import TrainingScan
 from training.errors import TrainingDiverged
 from training.losses.objective import Pair, detail_terms
-from training.losses.perceptual import describe, make_perceptual
+from training.losses.perceptual import difference_from_recipe, make_perceptual
 
 from . import continuation, record
 from .budget import Budget, Stopwatch, Validations
@@ -135,7 +135,7 @@ class Run:
         self.budget.spent = self.state.elapsed
         self.budget.spent_per_step = self.state.elapsed / max(self.state.step, 1)
         if self.fabric.is_global_zero:
-            if note := describe(used, config.loss.perceptual):
+            if note := difference_from_recipe(used, config.loss.perceptual):
                 sys.stderr.write(f"jrsr-train: {note}; the card will state it\n")
             if note := no_scans(config, self.manifest):
                 sys.stderr.write(f"jrsr-train: {note}\n")
@@ -191,7 +191,7 @@ class Run:
         self.phase, self.rate = self.budget.phase(step, share), self.budget.rate(step, share)
         self.networks.begin_step(self.rate)
         if self.config.phases.recon:
-            select_trainable(self.networks.model, self.phase.name)
+            select_trainable(self.networks.model, self.config, self.phase.name)
 
     def not_waiting(self) -> AbstractContextManager[None]:
         """Return a context in which no solver and no clock waits for a GPU; see `tensors`."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.metrics.image import psnr, ssim
+from jrsr_core.models.interfaces import JointModel
 from training.config import RunConfig
 from training.data.loading.batches import validation_scans
 from training.data.manifest import Manifest
@@ -25,15 +26,15 @@ def no_scans(config: RunConfig, manifest: Manifest) -> str:
     return f"{config.data}: {found}, so log.{asked} has no effect"
 
 
-def predict(model: nn.Module, scan: TrainingScan) -> Tensor:
+def predict(model: JointModel, scan: TrainingScan) -> Tensor:
     """Return the HR magnitude of a scan."""
-    scan = scan if getattr(model, "n_maps", 1) > 1 else scan.with_one_map()
+    scan = scan if model.n_maps > 1 else scan.with_one_map()
     return model(scan.kspace, scan.sense, scan.noise_std).image.abs().float()
 
 
 @torch.no_grad()
 def validate(
-    model: nn.Module,
+    model: JointModel,
     config: RunConfig,
     folder: Path,
     manifest: Manifest,

@@ -19,8 +19,8 @@ REQUIRED = ("axes", "fov", "oversampling")
 
 def array_scan(array: np.ndarray, axes: Sequence[str], stated: Stated) -> ImportedScan:
     """Return the scan of an array; raises `UsageError` as `ordered` and `array_lines`."""
+    check_memory(array.size * np.dtype(np.complex64).itemsize)
     view = ordered(array, axes)
-    check_memory(view.size * np.dtype(np.complex64).itemsize)
     geometry, notes = stated_geometry(stated, view.shape[5])
     lines = array_lines(view, geometry)
     notes += array_notes(view, lines)

@@ -26,6 +26,7 @@ from jrsr_core.mrd.lines.acquired import (
     LineList,
     flag_bits,
 )
+from jrsr_core.numeric import PAIRS, numeric_array
 
 from .header import EncodingFacts
 from .lazy import LazyLines
@@ -85,6 +86,8 @@ def stated_geometry(stated: Stated, n_slices: int) -> tuple[Geometry, list[str]]
 def ordered(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     """Return a view with all of `AXES` in their order; axes that are missing have one element.
 
+    Pairs of real and imaginary part, as MATLAB 7.3 writes them, are copied to complex numbers.
+
     Raises
     ------
     UsageError
@@ -103,6 +106,8 @@ def ordered(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     needed = ("y",) if "z" in axes else ("y", "x")
     if missing := [name for name in needed if name not in axes]:
         raise UsageError(f"--axes is {','.join(axes)}: {' and '.join(missing)} missing")
+    if set(array.dtype.names or ()) in PAIRS:
+        array = numeric_array(array, "the array")
     if array.dtype.kind != "c":
         raise UsageError(f"values are {array.dtype}, expected complex k-space")
     for name, n in zip(axes, array.shape, strict=True):

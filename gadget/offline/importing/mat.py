@@ -4,6 +4,7 @@ The axes are those of MATLAB, in its order; HDF5 stores them in the opposite one
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -24,7 +25,7 @@ LONGEST = 16
 
 
 def read_mat(path: Path, stated: Stated) -> ImportedScan:
-    """Read the array `stated.variable`, or the only one with as many axes as are stated.
+    """Read the array `stated.variable`, or the only one that can be meant.
 
     Raises
     ------
@@ -37,7 +38,8 @@ def read_mat(path: Path, stated: Stated) -> ImportedScan:
     stated.require("a MATLAB file", REQUIRED)
     axes = stated.axes or ()
     read = _read_7_3 if h5py.is_hdf5(path) else _read_7
-    return array_scan(read(path, stated.variable, len(axes)), axes, stated)
+    array = _with_dropped_axes(read(path, stated.variable, len(axes)), axes)
+    return array_scan(array, axes, stated)
 
 
 def _read_7(path: Path, wanted: str | None, n_axes: int) -> np.ndarray:
@@ -62,32 +64,51 @@ def _read_7_3(path: Path, wanted: str | None, n_axes: int) -> np.ndarray:
         arrays = {
             name: data
             for name, data in file.items()
-            if isinstance(data, h5py.Dataset) and (data.dtype.names or data.dtype.kind in "fiu")
+            if isinstance(data, h5py.Dataset) and _is_numbers(data)
         }
         name = choose_array({k: v.shape[::-1] for k, v in arrays.items()}, wanted, n_axes)
         check_memory(LONGEST * arrays[name].size)
-        values = arrays[name][()]
-    if values.dtype.names:
-        if set(values.dtype.names) != {"real", "imag"}:
-            raise UsageError(f"{name} holds {values.dtype}, expected complex k-space")
-        values = values["real"] + 1j * values["imag"]
-    return np.asarray(values).T
+        return np.asarray(arrays[name][()]).T
+
+
+def _is_numbers(data: h5py.Dataset) -> bool:
+    """Return whether this holds numbers; texts and truth values are stored as integers too."""
+    kind = data.attrs.get("MATLAB_class")
+    is_other = isinstance(kind, bytes) and kind.decode("ascii", "replace") not in NUMBERS
+    return bool(data.dtype.names or data.dtype.kind in "fiu") and not is_other
+
+
+def _with_dropped_axes(array: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Return the array with the last axes of one element, which MATLAB does not store.
+
+    An image has several samples along x and y: if one of them is missing, the axes are wrong, and
+    the array is returned as it is.
+    """
+    dropped = axes[array.ndim :]
+    if {"x", "y"} & {*dropped}:
+        return array
+    return array.reshape(*array.shape, *(1 for _ in dropped))
 
 
 def choose_array(shapes: dict[str, tuple[int, ...]], wanted: str | None, n_axes: int) -> str:
-    """Return the name of the array to read.
+    """Return the name of the array to read: `wanted`, or the only one that can be meant.
+
+    Those of `n_axes` axes come before all others; a single number is never meant.
 
     Raises
     ------
     UsageError
-        `wanted` is not there; without it, none or several have `n_axes` axes.
+        `wanted` is not there; without it, none or several can be meant.
     """
     found = ", ".join(f"{k} ({' x '.join(map(str, s))})" for k, s in shapes.items()) or "none"
     if wanted is not None:
         if wanted not in shapes:
             raise UsageError(f"--variable: no array {wanted!r} in the file, found: {found}")
         return wanted
-    fitting = [name for name, shape in shapes.items() if len(shape) == n_axes]
-    if len(fitting) != 1:
+    arrays = [name for name, shape in shapes.items() if math.prod(shape) > 1]
+    fitting = [name for name in arrays if len(shapes[name]) == n_axes] or arrays
+    if not fitting:
+        raise UsageError(f"no array of numbers in the file, found: {found}")
+    if len(fitting) > 1:
         raise UsageError(f"choose one of the arrays with --variable, found: {found}")
     return fitting[0]

@@ -101,4 +101,5 @@ def _kind(source: Path) -> str:
         return kind
     if words := foreign_words(source):
         raise UnsupportedScan(words)
-    raise BadScan("no raw data of a known format (TWIX, fastMRI, .cfl, .npy, .mat)")
+    known = "TWIX, fastMRI, .cfl, .npy, .mat of version 5 and newer"
+    raise BadScan(f"no raw data of a known format ({known})")

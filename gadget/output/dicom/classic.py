@@ -15,10 +15,10 @@ from pydicom.valuerep import DSfloat
 from gadget.output.labels import Labels
 from gadget.output.series.attributes import texts_of
 from gadget.output.series.planes import Plane
-from jrsr_core.common.version import software_version
 
 from .identifiers import make_uid
-from .modules import SharedAttributes, decimal, new_data_set, research_text
+from .marks import derivation
+from .modules import SharedAttributes, decimal, new_data_set
 
 
 def classic_image(plane: Plane, shared: SharedAttributes, labels: Labels) -> Dataset:
@@ -51,28 +51,6 @@ def put_times(ds: Dataset, plane: Plane, shared: SharedAttributes) -> None:
     if content_time := time or shared.clock.start:
         ds.ContentTime = content_time
         ds.ContentDate = date or shared.clock.date
-
-
-def derivation(plane: Plane) -> str:
-    """Return how the image was made, in at most 1024 characters."""
-    meta = plane.meta
-    size = " x ".join(texts_of(meta.get("JRSR_acquired_matrix")))
-    made = meta.get("JRSR_model", "unknown system")
-    if weights := meta.get("JRSR_weights_sha256"):
-        made += f", weights sha256 {weights}"
-    if "JRSR_model" not in meta:
-        return f"Converted from ISMRMRD by JRSR {software_version()}"
-    is_joint = "neural network" in research_text(plane)
-    how = "Joint reconstruction and super-resolution" if is_joint else "Reconstruction"
-    text = f"{how} by JRSR {software_version()}: {made}; "
-    acceleration, denoise = (meta.get(f"JRSR_{name}") for name in ("acceleration", "denoise"))
-    shown = "?" if acceleration is None else f"{acceleration:.4g}"
-    text += f"acquired matrix {size}, acceleration {shown}. "
-    if denoise:
-        text += f"Noise of the measured samples removed (denoise {denoise:g}). "
-    if plane.is_fallback:
-        text += f"FALLBACK IMAGE, not from the model: {meta['JRSR_fallback']}. "
-    return (text + f"{research_text(plane)}.")[:1024]
 
 
 def _put_image(ds: Dataset, plane: Plane) -> None:

@@ -20,10 +20,11 @@ from gadget.output.labels import Labels
 from gadget.output.series.planes import Plane, typical
 from gadget.output.series.stacks import divided
 
-from .classic import derivation, put_bandwidth, put_times
+from .classic import put_bandwidth, put_times
 from .frame_comments import frame_comments
 from .frames import frame_groups, groups, item
 from .identifiers import make_uid
+from .marks import derivation
 from .modules import SharedAttributes, decimal, new_data_set, slice_distance
 
 UNKNOWN = "unknown"

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from gadget.output.series.attributes import texts_of
 from gadget.output.series.planes import Plane
+from jrsr_core.mrd.images import FALLBACK_IMAGE
 
 from .classic import comments, warnings
-from .modules import research_text
+from .marks import research_text
 
 MAX_NUMBERS = 20
 """Frames that are listed for one reason."""
@@ -30,10 +31,7 @@ def _fallback_texts(planes: Sequence[Plane]) -> list[str]:
     for number, plane in enumerate(planes, 1):
         if plane.is_fallback:
             frames[plane.meta["JRSR_fallback"]].append(number)
-    return [
-        f"FALLBACK IMAGE, not from the model: {_listed(numbers)}: {reason}"
-        for reason, numbers in frames.items()
-    ]
+    return [f"{FALLBACK_IMAGE}: {_listed(numbers)}: {reason}" for reason, numbers in frames.items()]
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -13,9 +13,9 @@ from gadget.output.labels import Labels
 from gadget.output.series.planes import Plane, typical
 from gadget.output.series.store import PlaneStore, Series
 from jrsr_core.common.version import software_version
-from jrsr_core.mrd.images import RESEARCH_USE_CONVENTIONAL
 
 from .identifiers import digest, make_uid, scan_number, study_and_frame
+from .marks import MAX_DESCRIPTION, series_mark
 from .order import temporal_positions
 from .stored import StoredValues, stored_values
 from .times import Clock
@@ -24,9 +24,6 @@ SERIES_PER_SCAN = 1000
 """Series numbers of the images of a scan begin at this multiple of its own series number."""
 
 MAX_SCAN_NUMBER = 1_000_000
-
-MAX_DESCRIPTION = 64
-"""Characters of a DICOM long string."""
 
 TEXTS = (
     ("ProtocolName", "measurementInformation/protocolName", 64),
@@ -131,32 +128,14 @@ def _series_description(series: Series, labels: Labels) -> str:
     """Return the name of the scan, cut so that the mark of the images follows it in full."""
     names = ("seriesDescription", "protocolName")
     named = (labels.text(f"measurementInformation/{name}") for name in names)
-    mark = _mark(series)
+    mark = series_mark(series)
     name = next(filter(None, named), "")[: max(MAX_DESCRIPTION - len(mark) - 1, 0)]
     return f"{name.strip()} {mark}".strip()
-
-
-def _mark(series: Series) -> str:
-    """Return how the images of a series were made, and what is wrong with them."""
-    first, meta = series.planes[0], series.planes[0].meta
-    part = "" if first.part == "MAGNITUDE" else f", {first.part.lower()}"
-    if "JRSR_model" in meta:
-        text = f"JRSR {meta['JRSR_model']} {meta.get('JRSR_map', '')}".strip() + part
-    else:
-        text = f"ISMRMRD series {first.series}{part}"
-    if n := sum(plane.is_fallback for plane in series.planes):
-        text = f"JRSR, {n} of {len(series.planes)} FALLBACK images{part}"
-    return (text[:48] + ", INCOMPLETE" if series.is_incomplete else text)[:MAX_DESCRIPTION]
 
 
 def decimal(value: float) -> DSfloat:
     """Return a number as a DICOM decimal string of at most 16 characters."""
     return DSfloat(float(value), auto_format=True)
-
-
-def research_text(plane: Plane) -> str:
-    """Return the statement of research use of an image of JRSR."""
-    return str(plane.meta.get("JRSR_research_use") or RESEARCH_USE_CONVENTIONAL)
 
 
 def new_data_set(

@@ -48,7 +48,7 @@ class DicomWriter(PlaneWriter):
         overwrite = options.overwrite
         self._is_file = self.may_be_file and path.suffix.lower() == SUFFIX
         check_target(path, overwrite=overwrite, is_ours=None if self._is_file else is_own_file)
-        self._further = FurtherFiles(path, path.suffix, r"_series\d{3,}(_\d+)?", is_own_file)
+        self._further = further_files(path)
         if self._is_file:
             self._further.check(overwrite=overwrite)
         self._study = options.study or Study()
@@ -112,6 +112,11 @@ class EnhancedWriter(DicomWriter):
         for number, planes in enumerate(stacks(list(self.store.planes(series))), 1):
             ds = enhanced_image(planes, number, shared, self.labels)
             yield f"_{number}" if number > 1 else "", ds
+
+
+def further_files(path: Path) -> FurtherFiles:
+    """Return the numbered files beside an Enhanced MR image that is named as a file."""
+    return FurtherFiles(path, path.suffix, r"_series\d{3,}(_\d+)?", is_own_file)
 
 
 def is_own_file(path: Path) -> bool:

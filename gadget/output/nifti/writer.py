@@ -66,7 +66,7 @@ class NiftiWriter(PlaneWriter):
         require_nibabel()
         self._ending = _ending(path)
         self._stem = path.name.removesuffix(self._ending)
-        self._further = _further(path)
+        self._further = further_files(path)
         check_target(path, overwrite=overwrite)
         self._further.check(overwrite=overwrite)
         self._labels = _readable_labels(header_xml)
@@ -133,11 +133,11 @@ class NiftiWriter(PlaneWriter):
 
 def missing_gradients(path: Path) -> list[Path]:
     """Return the weightings that JRSR wrote beside an image and its further ones, and are gone."""
-    own = filter(has_own_gradients, (path, *_further(path).existing()))
+    own = filter(has_own_gradients, (path, *further_files(path).existing()))
     return [file for image in own for file in gradient_files(image) if not file.exists()]
 
 
-def _further(path: Path) -> FurtherFiles:
+def further_files(path: Path) -> FurtherFiles:
     """Return the numbered files beside an image."""
     return FurtherFiles(path, _ending(path), MARKS, is_own_file)
 
@@ -187,9 +187,11 @@ def save(
         )
     image = nibabel.Nifti1Image(values, None)
     image.set_sform(stack.affine, SCANNER)
-    axes = stack.affine[:3, :3] / np.linalg.norm(stack.affine[:3, :3], axis=0)
+    sizes = np.linalg.norm(stack.affine[:3, :3], axis=0)
+    axes = stack.affine[:3, :3] / sizes
     is_sheared = not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3)
     image.set_qform(None if is_sheared else stack.affine, 0 if is_sheared else SCANNER)
+    image.header["pixdim"][1:4] = sizes  # Without a qform nothing else states the voxel size.
     image.header.set_xyzt_units("mm", None if seconds is None else "sec")
     if seconds is not None:
         image.header["pixdim"][4] = seconds

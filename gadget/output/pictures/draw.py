@@ -20,14 +20,13 @@ NEAREST = Image.Resampling.NEAREST
 Caption = Sequence[str]
 
 
-def to_grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
-    """Map 0..top to 0..255, uint8; `top` is the 99.5th percentile if not given."""
+def to_grey(values: np.ndarray, top: float) -> np.ndarray:
+    """Map 0..top to 0..255, uint8."""
     exact = np.nan_to_num(np.asarray(values, np.float64))
-    top = float(np.quantile(exact, 0.995)) if top is None else top
     return (np.clip(exact / (top if top > 0 else 1.0), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def grey_picture(values: np.ndarray, top: float | None = None) -> Image.Image:
+def grey_picture(values: np.ndarray, top: float) -> Image.Image:
     """Return the grey picture of magnitudes ``(y, x)`` from 0 to `top`."""
     return Image.fromarray(to_grey(values, top))
 

@@ -10,6 +10,7 @@ from gadget.output.options import DEFAULTS, OutputOptions
 from gadget.output.series.planes import Plane
 from gadget.output.series.store import PlaneWriter, Series
 from jrsr_core.common.atomic import check_target, write_bytes
+from jrsr_core.mrd.images import white_of
 
 from .draw import Caption, encode_png, grey_picture, montage
 from .png import in_proportion
@@ -40,7 +41,7 @@ class PlanesPngWriter(PlaneWriter):
 
     def _top(self, series: Series) -> float:
         """Return the grey level of white of a series."""
-        return max(float(np.quantile(np.abs(p.pixels), 0.995)) for p in self.store.planes(series))
+        return max(white_of(np.abs(p.pixels)) for p in self.store.planes(series))
 
 
 def _noun(planes: Sequence[Plane]) -> str:

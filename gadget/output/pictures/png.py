@@ -8,6 +8,7 @@ from PIL import Image
 
 from gadget.output.base import Result, ScanJob, ScanWriter
 from jrsr_core.data import ReconImage
+from jrsr_core.mrd.images import white_of
 
 from .draw import Caption, encode_png, grey_picture, montage
 from .shown import Shown
@@ -40,7 +41,7 @@ class PngWriter(ScanWriter):
 
 def draw_tiles(tiles: Sequence[Tile], footer: str) -> Image.Image:
     """Return a montage of tiles on one grey scale, of volumes three in a row."""
-    top = float(np.quantile(np.concatenate([values.ravel() for values, *_ in tiles]), 0.995))
+    top = white_of(np.concatenate([values.ravel() for values, *_ in tiles]))
     pictures = [
         (in_proportion(grey_picture(values, top), pixel), lines) for values, pixel, lines in tiles
     ]

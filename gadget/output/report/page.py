@@ -19,14 +19,15 @@ from gadget.output.pictures.draw import (
     indexed_picture,
     to_grey,
 )
-from gadget.plain_text import plain, shortened
+from gadget.plain_text import cut_text, plain
 from jrsr_core.common.spelling import counted
 from jrsr_core.common.version import software_version
 from jrsr_core.data import MAP_ALARM, UNITLESS_MAPS, ReconReport
-from jrsr_core.mrd.images import WHITE
+from jrsr_core.mrd.images import WHITE, white_of
 from jrsr_core.reconstruction.warnings import FIGURES, group_warnings, training_ranges
 
 from .chart import Chart, line_chart
+from .marks import fallback_mark
 from .views import View
 
 MAX_FALLBACK_NOTES = 20
@@ -93,8 +94,8 @@ class ScanPage:
         header, n, cards = self.job.plan.header, len(self.reports), self.job.engine.model.cards
         weights = " + ".join(f"{c.model} {c.preset} {c.sha256[:8]}" for c in cards)
         facts = [
-            shortened(header.protocol_name, MAX_NAME),
-            shortened(header.system, MAX_NAME),
+            cut_text(header.protocol_name, MAX_NAME),
+            cut_text(header.system, MAX_NAME),
             f"{header.field_strength_t:g} T" if header.field_strength_t else "",
             f"{counted(n, 'image')} of {' x '.join(map(str, self.hr_shape))}",
             weights or self.reports[0].model,
@@ -126,7 +127,7 @@ class ScanPage:
     @cached_property
     def top(self) -> float:
         """Value at which all images are white."""
-        return float(np.quantile(np.concatenate([s.view.image.ravel() for s in self.shown]), 0.998))
+        return white_of(np.concatenate([s.view.image.ravel() for s in self.shown]))
 
     @property
     def has_maps(self) -> bool:
@@ -244,6 +245,7 @@ class ScanPage:
         environment.filters |= {"grey": self._grey, "heat": self._heat, "size": _size}
         return environment.get_template("report.html.j2").render(
             page=self,
+            fallback_mark=fallback_mark(self.n_fallback, len(self.reports)),
             coverage=_data_uri(
                 indexed_picture(self.coverage, np.array([color for _, color in COVERAGE]))
             ),

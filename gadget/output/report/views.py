@@ -62,7 +62,7 @@ def make_view(
         Encoding of the image.
     """
     slice_ = plane_of(made)
-    plain = fallback_image(recon, slice_, "")
+    plain = fallback_image(recon.slices, slice_, "")
     measured = ifft2c(crop_or_pad(slice_.kspace, slice_.lr_shape)).abs().square().sum(0).sqrt()
     size = hr_shape(slice_.lr_shape)
     fov = image.geometry.fov_mm

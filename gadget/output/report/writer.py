@@ -63,7 +63,7 @@ class ReportWriter(ScanWriter):
             self._coverage = coverage(plane)
             self._acceleration = sampled_acceleration(plane.mask)
             try:
-                self._coils = coil_magnitudes(job.engine.model.calibrated(plane))
+                self._coils = coil_magnitudes(job.engine.model.slices.calibrated(plane))
             except Exception:
                 # Whatever made this image a fallback image; it has no coil maps to show.
                 self._coils = []

@@ -7,12 +7,12 @@ image of an incomplete volume would move all later ones, so such images form a s
 from collections import defaultdict
 from collections.abc import Sequence
 
-from jrsr_core.mrd.planning.volumes import incomplete as incomplete_volumes
+from jrsr_core.mrd.planning.volumes import incomplete
 
 from .planes import Plane
 
 
-def incomplete(planes: Sequence[Plane]) -> list[int]:
+def in_incomplete_volumes(planes: Sequence[Plane]) -> list[int]:
     """Return the indices of the planes that belong to incomplete volumes.
 
     A volume has the planes of one grid, moment and contrast.
@@ -23,5 +23,5 @@ def incomplete(planes: Sequence[Plane]) -> list[int]:
     found: list[int] = []
     for volumes in kinds.values():
         places = {key: {planes[i].place for i in volume} for key, volume in volumes.items()}
-        found += [i for key in incomplete_volumes(places) for i in volumes[key]]
+        found += [i for key in incomplete(places) for i in volumes[key]]
     return sorted(found)

@@ -1,12 +1,7 @@
 """Turns MRD images into planes in space, from which DICOM and NIfTI are written.
 
-Where an image lies is taken from its own header alone. The `position` is the centre of the field of
-view, which the FFT convention puts on index n//2 of every axis; so the centre of the first voxel is
-
-    first = position - (nx//2) dx read - (ny//2) dy phase - (nz//2) dz slice
-
-and plane z of a volume lies z dz further along the slice direction. Lengths in mm, directions are
-unit vectors in DICOM patient coordinates (L, P, S).
+Where an image lies is taken from its own header alone, as `SliceGeometry` places it. Lengths in
+mm, directions are unit vectors in DICOM patient coordinates (L, P, S).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +10,7 @@ from dataclasses import dataclass, replace
 import ismrmrd
 import numpy as np
 
-from jrsr_core.data import orthonormal_axes
+from jrsr_core.data import SliceGeometry
 from jrsr_core.mrd.grey_values import meta_of, values_of
 
 from .attributes import usable_attributes
@@ -147,18 +142,11 @@ def planes_of(mrd: ismrmrd.Image, group: str = "", *, with_phase: bool = False) 
     """
     head = mrd.getHead()
     volume = _volume(mrd)
-    for name in ("field_of_view", "position", "read_dir", "phase_dir", "slice_dir"):
-        if not np.isfinite(values := list(getattr(head, name))).all():
-            raise ValueError(f"image {head.image_index}: {name} is {values}")
-    nz, ny, nx = volume.shape
-    fov = [float(v) for v in head.field_of_view]
-    if min(fov) <= 0:
-        raise ValueError(f"image {head.image_index}: field of view is {fov} mm")
-    dx, dy, dz = fov[0] / nx, fov[1] / ny, fov[2] / nz
-    read, phase, through = _axes(head)
-    is_complex = np.iscomplexobj(mrd.data)
-    first = np.array([float(v) for v in head.position])
-    first = first - (nx // 2) * dx * read - (ny // 2) * dy * phase - (nz // 2) * dz * through
+    geometry = _geometry(head)
+    dz, dy, dx = geometry.voxel_mm(volume.shape)
+    read, phase, through = geometry.axes
+    first = geometry.first_voxel(volume.shape)
+    nz, is_complex = len(volume), np.iscomplexobj(mrd.data)
     plane = Plane(
         pixels=volume[0],
         part="MAGNITUDE" if is_complex else PARTS.get(head.image_type, "MAGNITUDE"),
@@ -217,13 +205,14 @@ def _volume(mrd: ismrmrd.Image) -> np.ndarray:
     return volume
 
 
-def _axes(head: ismrmrd.ImageHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return read, phase and slice direction, orthonormal, float64."""
-    read, phase, through = (
-        np.array([float(v) for v in getattr(head, name)])
-        for name in ("read_dir", "phase_dir", "slice_dir")
-    )
+def _geometry(head: ismrmrd.ImageHeader) -> SliceGeometry:
     try:
-        return orthonormal_axes(read, phase, through)
+        return SliceGeometry(
+            position_mm=tuple(head.position),
+            read_dir=tuple(head.read_dir),
+            phase_dir=tuple(head.phase_dir),
+            slice_dir=tuple(head.slice_dir),
+            fov_mm=tuple(reversed(head.field_of_view)),
+        )
     except ValueError as error:
         raise ValueError(f"image {head.image_index}: {error}") from None

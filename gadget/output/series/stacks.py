@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jrsr_core.data import nifti_affine
+
 from .even_runs import even_runs, step_of
 from .layers import layers
 from .planes import Plane
@@ -52,9 +54,7 @@ class Stack:
         """Matrix ``(4, 4)`` from voxel ``(x, y, z)`` to mm in NIfTI's coordinates (R, A, S)."""
         plane = self.frames[0][0]
         dy, dx = plane.spacing
-        matrix = np.eye(4)
-        matrix[:3] = np.stack((dx * plane.row, dy * plane.column, self.step, plane.first), axis=1)
-        return np.diag((-1.0, -1.0, 1.0, 1.0)) @ matrix
+        return nifti_affine(dx * plane.row, dy * plane.column, self.step, plane.first)
 
     @property
     def is_even(self) -> bool:

@@ -21,7 +21,7 @@ from jrsr_core.mrd.files.scan import DATASET
 from jrsr_core.mrd.lines.time_stamps import first_time_stamp
 
 from .attributes import number_of
-from .completeness import incomplete
+from .completeness import in_incomplete_volumes
 from .planes import PARTS, Plane, planes_of
 from .unique_numbers import unique_numbers
 
@@ -231,7 +231,7 @@ class PlaneWriter(Writer):
 
 def _by_completeness(series: Series) -> list[Series]:
     """Return the series, or its complete and its incomplete volumes as two."""
-    lacking = set(incomplete(series.planes))
+    lacking = set(in_incomplete_volumes(series.planes))
     if not lacking:
         return [series]
     parts = []

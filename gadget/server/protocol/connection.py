@@ -129,6 +129,11 @@ class PeerConnection:
         """Send that everything was sent; raises as `Stream.write`."""
         self.stream.write(CLOSE)
 
+    def send_warning(self, text: str) -> None:
+        """Send a warning to an MRD client; Gadgetron takes none. Raises as `Stream.write`."""
+        if not self.is_gadgetron:
+            self.stream.write(text_message(f"WARNING {text}"))
+
     def error(self, text: str) -> bytes:
         """Return the message that tells the peer of a failure; empty if it takes none."""
         if self.is_gadgetron:

@@ -68,11 +68,6 @@ class Inbox:
         Thread(target=self._read, name="inbox", daemon=True).start()
 
     @property
-    def n_unread(self) -> int:
-        """Number of messages that were read from the socket and not taken yet."""
-        return len(self._items)
-
-    @property
     def idle_since(self) -> float | None:
         """When the scan began to wait for the peer, which sends nothing; None if it does not."""
         since = self._waiting_since

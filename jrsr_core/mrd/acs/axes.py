@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jrsr_core.data import Counters
+from jrsr_core.data.geometry import AXIAL
 from jrsr_core.mrd.lines.distinct import distinct_rows
 from jrsr_core.mrd.lines.geometry import MIN_COSINE
-
-_AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
 class AcsKey(NamedTuple):
@@ -48,7 +47,7 @@ def acs_keys(
     firsts = heads[[lines[0] for lines in groups.values()]]
     directions = np.stack([firsts["read_dir"], firsts["phase_dir"]], axis=1).astype(np.float64)
     is_given = np.all(directions.any(axis=2), axis=1)
-    directions[~is_given] = _AXIAL
+    directions[~is_given] = AXIAL[:2]
     table = [firsts["encoding_space_ref"], firsts["idx"]["slice"], *directions.reshape(-1, 6).T]
     rows, member, _ = distinct_rows(table)
     numbers = [

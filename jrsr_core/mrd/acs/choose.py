@@ -7,6 +7,7 @@ can give one: a scan that is still going on cannot wait for the others.
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,11 +70,16 @@ def choose_calibration_lines(
     for key in sorted(slices):
         space = key.encoding
         others, scan = images[space], scans[space]
+        found, reason = None, ""
         try:
             found = scan.lines_for(first_line[key], others)
         except Misplaced as error:
-            found, rejected[str(error)] = None, len(reference)
-        chosen[key] = found or _of_frames(sizes, layouts[space], slices[key])
+            reason = str(error)
+            rejected[reason] = len(reference)
+        if found is None:
+            own = _of_frames(sizes, layouts[space], slices[key])
+            found = replace(own, unused_reference=reason)
+        chosen[key] = found
     return chosen, rejected
 
 

@@ -41,6 +41,8 @@ class CalibrationLines:
         Encoding of the images that they calibrate.
     offset
         Place ``(z, y, x)`` of the centre of the image in a reference, in fields of view of it.
+    unused_reference
+        What is wrong with a reference scan that these lines replace; empty if there is none.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class CalibrationLines:
     grid: PhaseEncodeGrid
     image: Encoding
     offset: Vector = (0.0, 0.0, 0.0)
+    unused_reference: str = ""
 
     @classmethod
     def of_images(cls, kind: str, lines: np.ndarray, layout: LineLayout) -> "CalibrationLines":

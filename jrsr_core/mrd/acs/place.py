@@ -13,7 +13,8 @@ import numpy as np
 from jrsr_core.data import Vector
 from jrsr_core.mrd.header.encoding import Encoding
 
-DIRECTIONS = ("slice_dir", "phase_dir", "read_dir")
+ZYX_DIRECTIONS = ("slice_dir", "phase_dir", "read_dir")
+"""Directions of the axes ``(z, y, x)`` of an image; `data.geometry.DIRECTIONS` begin with x."""
 
 MAX_ANGLE_DEG = 1.0
 """Difference of orientation up to which axes count as parallel."""
@@ -84,7 +85,7 @@ def offset_of(reference: np.void, image: np.void, fov_mm: Vector) -> Vector:
     """
     if not (has_axes(reference) and has_axes(image)):
         return (0.0, 0.0, 0.0)
-    offset = _offset(reference, image, [reference[name] for name in DIRECTIONS], fov_mm)
+    offset = _offset(reference, image, [reference[name] for name in ZYX_DIRECTIONS], fov_mm)
     if max(map(abs, offset)) > 0.5:
         raise Misplaced("reference that does not reach every slice")
     return offset
@@ -105,7 +106,7 @@ def place_in_volume(reference: np.void, encoding: Encoding, image: np.void) -> V
     # Simulated files may leave the directions empty; both scans then lie on the same axes.
     axes = [np.eye(3)[i] for i in (2, 1, 0)]
     if has_axes(reference) and has_axes(image):
-        axes = [reference[name] for name in DIRECTIONS]
+        axes = [reference[name] for name in ZYX_DIRECTIONS]
     offset = _offset(reference, image, axes, encoding.acquired_fov_mm)
     if max(map(abs, offset)) > 0.5:
         raise Misplaced("reference volume that does not reach every slice")
@@ -120,14 +121,14 @@ def _offset(reference: np.void, image: np.void, axes: list[np.ndarray], fov_mm: 
 
 def are_parallel(heads: np.ndarray | np.void, image: np.void) -> np.ndarray:
     """Return a boolean per line: whether its axes are those of the line `image`, or not known."""
-    cosines = [heads[name].astype(np.float64) @ image[name] for name in DIRECTIONS]
+    cosines = [heads[name].astype(np.float64) @ image[name] for name in ZYX_DIRECTIONS]
     parallel = np.min(cosines, axis=0) >= math.cos(math.radians(MAX_ANGLE_DEG))
     return parallel | ~has_axes(heads) | ~has_axes(image)
 
 
 def has_axes(heads: np.ndarray | np.void) -> np.ndarray:
     """Return a boolean per line: whether its directions are filled in."""
-    return np.all([np.any(heads[name], axis=-1) for name in DIRECTIONS], axis=0)
+    return np.all([np.any(heads[name], axis=-1) for name in ZYX_DIRECTIONS], axis=0)
 
 
 def _differ(places: np.ndarray) -> bool:

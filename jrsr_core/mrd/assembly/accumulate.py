@@ -16,6 +16,7 @@ from torch import Tensor
 from jrsr_core.calibration.whitening import whiten
 from jrsr_core.mrd.header.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.lines.acquired import LINES_AT_ONCE, LineSource
+from jrsr_core.mrd.lines.broken import broken_channels
 from jrsr_core.mrd.lines.grid import line_places
 from jrsr_core.mrd.lines.readout import LineLayout, Readout, plan_readout, readout_kinds
 from jrsr_core.mrd.noise.whitening import Whitening
@@ -122,7 +123,7 @@ class LineReader:
         Raises
         ------
         BrokenCoils
-            Channels of which half of the lines are not finite, while others are.
+            There are `broken_channels`.
         """
         heads = self.source.heads[lines]
         places = line_places(heads, grid)
@@ -180,13 +181,10 @@ class LineReader:
         self._check_coils(n_bad, len(wanted))
 
     def _check_coils(self, n_bad: Tensor | None, n_lines: int) -> None:
-        """Raise `BrokenCoils` for the channels of which most lines are not finite."""
-        if n_bad is None:
-            return
-        broken = n_bad >= n_lines / 2
-        if not broken.all() and broken.any():
+        """Raise `BrokenCoils` for `broken_channels`."""
+        if n_bad is not None and (broken := broken_channels(n_bad.numpy(), n_lines)):
             channels = self.channels or list(range(len(n_bad)))
-            raise BrokenCoils([channels[i] for i in broken.nonzero().flatten().tolist()])
+            raise BrokenCoils([channels[i] for i in broken])
 
 
 def on_grid(readout: Readout, samples: Tensor) -> Tensor:

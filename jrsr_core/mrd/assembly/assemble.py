@@ -13,6 +13,7 @@ from torch import Tensor
 from jrsr_core.calibration.loud_coils import weighted
 from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
+from jrsr_core.data.origin import VOLUME_COUNTERS
 from jrsr_core.mrd.acs.choose import MAX_REPETITIONS
 from jrsr_core.mrd.acs.lines import MIN_LINES
 from jrsr_core.mrd.errors import BadSamples, ContradictoryLines, IncompleteImage
@@ -30,8 +31,8 @@ from .averages import AveragedLines, sum_averages
 from .hybrid import read_hybrid
 from .image_notes import image_notes
 from .line_sums import LineSums
-from .memory import ScanMemory
 from .sampling import with_sampling
+from .shared import SharedState
 from .shared_acs import SharedAcs
 
 
@@ -46,7 +47,7 @@ class Assembler:
         Noise of an earlier scan, used instead of the scan's own.
     n_virtual_coils
         Number of coils to which a 3-D scan is compressed while it is read.
-    memory
+    shared
         Memory of an earlier assembler of the same scan, whose plan covered earlier lines.
 
     Attributes
@@ -63,45 +64,45 @@ class Assembler:
         prewhiten: bool = True,
         noise: NoiseData | None = None,
         n_virtual_coils: int = CalibrationSettings.n_virtual_coils,
-        memory: ScanMemory | None = None,
+        shared: SharedState | None = None,
     ) -> None:
         self.source = source
         self.plan = plan
-        self._memory = memory or ScanMemory()
+        self._shared = shared or SharedState()
         self._prewhiten, self._earlier_noise = prewhiten, noise
         self.n_virtual_coils = n_virtual_coils
         self._leave_out(plan.broken_coils)
 
     def _leave_out(self, coils: frozenset[int]) -> None:
         """Leave out broken channels, those known before as well, and prepare to read the others."""
-        memory = self._memory
-        if coils - memory.broken_coils:
-            memory.broken_coils |= coils
-            memory.is_whitening_known = False
-            for known in (memory.acs, memory.weights, memory.hybrid):
+        shared = self._shared
+        if coils - shared.broken_coils:
+            shared.broken_coils |= coils
+            shared.is_whitening_known = False
+            for known in (shared.acs, shared.weights, shared.hybrid):
                 known.clear()
-        if not memory.is_whitening_known:
+        if not shared.is_whitening_known:
             if self._prewhiten:
                 self._find_whitening()
-            memory.is_whitening_known = True
-        self.whitening = memory.whitening
-        channels = memory.channels(self.plan.n_coils) if memory.broken_coils else None
+            shared.is_whitening_known = True
+        self.whitening = shared.whitening
+        channels = shared.channels(self.plan.n_coils) if shared.broken_coils else None
         self.reader = LineReader(self.source, self.whitening, channels)
         # Noise data tell the coils apart; without them the loud ones are found in the ACS.
         weigh = self._prewhiten and self.whitening is None
-        self._acs = SharedAcs(self.reader, self.plan, memory, weigh=weigh)
+        self._acs = SharedAcs(self.reader, self.plan, shared, weigh=weigh)
 
     def _find_whitening(self) -> None:
         """Find the whitening for the dwell time of the first image line."""
-        plan, memory = self.plan, self._memory
-        noise, memory.noise_note = noise_for_whitening(
-            self.source, plan, memory.broken_coils, self._earlier_noise
+        plan, shared = self.plan, self._shared
+        noise, shared.noise_note = noise_for_whitening(
+            self.source, plan, shared.broken_coils, self._earlier_noise
         )
-        memory.whitening = None
+        shared.whitening = None
         if noise is not None:
             first_image = next(iter(plan.groups.values()))[0]
             dwell_us = float(self.source.heads["sample_time_us"][first_image])
-            memory.whitening = make_whitening(noise, dwell_us)
+            shared.whitening = make_whitening(noise, dwell_us)
 
     def __len__(self) -> int:
         return len(self.plan.groups)
@@ -120,7 +121,7 @@ class Assembler:
         """Whether later lines cannot change what calibrates this image."""
         key = self.plan.acs_keys[counters]
         chosen = self.plan.calibration[key]
-        if key in self._memory.acs or chosen.is_reference:
+        if key in self._shared.acs or chosen.is_reference:
             return True
         if chosen.image.has_reference_scan:
             return False
@@ -220,13 +221,13 @@ class Assembler:
             "is_acs_shared": self._is_acs_shared(counters),
             "is_assembled": True,
             "stamp": with_sampling(stamp, used, heads[[nearest]], layout),
-            "notes": image_notes(self.plan, self._memory, counters, averaged),
+            "notes": image_notes(self.plan, self._shared, counters, averaged),
         }
 
     def _is_acs_shared(self, counters: Counters) -> bool:
         """Whether there are, or will be, other images of the slice, which use the same maps."""
         maxima = self.plan.encoding_of(counters).counter_maxima
-        if any(maxima.get(name) for name in ("contrast", "phase", "repetition", "set")):
+        if any(maxima.get(name) for name in VOLUME_COUNTERS):
             return True
         return sum(c.slice_key == counters.slice_key for c in self.plan.groups) > 1
 

@@ -6,15 +6,17 @@ from jrsr_core.data.convert import empty_note
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .averages import AveragedLines
-from .memory import ScanMemory
 from .notes import broken_note, dependent_note, silent_note
+from .shared import SharedState
 
 
 def image_notes(
-    plan: ScanPlan, memory: ScanMemory, counters: Counters, averaged: AveragedLines
+    plan: ScanPlan, shared: SharedState, counters: Counters, averaged: AveragedLines
 ) -> tuple[str, ...]:
     """Return the notes on an image, `averaged` are its lines."""
-    notes = [*plan.notes.get(counters.encoding, ()), *_channel_notes(plan, memory, counters)]
+    notes = [*plan.notes.get(counters.encoding, ()), *_channel_notes(plan, shared, counters)]
+    if reason := plan.calibration[plan.acs_keys[counters]].unused_reference:
+        notes.append(f"the image is calibrated by its own lines: {reason}")
     if counters in plan.volume_notes:
         notes.append(plan.volume_notes[counters])
     if averaged.note:
@@ -24,19 +26,19 @@ def image_notes(
     return tuple(notes)
 
 
-def _channel_notes(plan: ScanPlan, memory: ScanMemory, counters: Counters) -> list[str]:
+def _channel_notes(plan: ScanPlan, shared: SharedState, counters: Counters) -> list[str]:
     """Return the notes on channels and on the noise lines, which whiten them."""
-    notes, channels = list[str](), memory.channels(plan.n_coils)
-    if memory.broken_coils:
-        notes.append(broken_note(memory.broken_coils))
-    if memory.noise_note:
-        notes.append(memory.noise_note)
-    if memory.whitening is not None:
-        if silent := memory.whitening.silent:
+    notes, channels = list[str](), shared.channels(plan.n_coils)
+    if shared.broken_coils:
+        notes.append(broken_note(shared.broken_coils))
+    if shared.noise_note:
+        notes.append(shared.noise_note)
+    if shared.whitening is not None:
+        if silent := shared.whitening.silent:
             notes.append(silent_note(channels[i] for i in silent))
-        if dependent := memory.whitening.dependent:
+        if dependent := shared.whitening.dependent:
             notes.append(dependent_note(channels[i] for i in dependent))
-    weights = memory.weights.get(plan.acs_keys[counters])
+    weights = shared.weights.get(plan.acs_keys[counters])
     if weights is not None:
         notes.append(loud_note(channels, weights.tolist()))
     return notes

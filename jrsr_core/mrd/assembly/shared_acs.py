@@ -12,7 +12,7 @@ from jrsr_core.mrd.planning.plan import ScanPlan
 from .accumulate import LineReader
 from .acs import acs_of_block, read_block
 from .hybrid import hybrid_acs
-from .memory import ScanMemory
+from .shared import SharedState
 
 
 class SharedAcs:
@@ -20,16 +20,16 @@ class SharedAcs:
 
     Parameters
     ----------
-    memory
+    shared
         Keeps what was read.
     weigh
         Whether loud coils are given less weight.
     """
 
     def __init__(
-        self, reader: LineReader, plan: ScanPlan, memory: ScanMemory, *, weigh: bool
+        self, reader: LineReader, plan: ScanPlan, shared: SharedState, *, weigh: bool
     ) -> None:
-        self._reader, self._plan, self._memory = reader, plan, memory
+        self._reader, self._plan, self._shared = reader, plan, shared
         self._weigh = weigh
         self._block: tuple[tuple, Tensor] | None = None
 
@@ -39,7 +39,7 @@ class SharedAcs:
         Lines that turn out to be broken may leave less of it than the headers promise. It then
         comes from the next image of the slice that has one, and the images before it have none.
         """
-        plan, known = self._plan, self._memory.acs
+        plan, known = self._plan, self._shared.acs
         key = plan.acs_keys[counters]
         if key in known:
             return known[key]
@@ -58,24 +58,24 @@ class SharedAcs:
 
     def hybrid(self, counters: Counters, n_virtual: int) -> tuple[Tensor, CoilCompressor | None]:
         """Return the ACS in hybrid space and its compression, one for all volumes of a slab."""
-        key, known = self._plan.acs_keys[counters], self._memory.hybrid
+        key, known = self._plan.acs_keys[counters], self._shared.hybrid
         if key in known:
             return known[key]
         made = hybrid_acs(self.of(counters), n_virtual)
-        if key in self._memory.acs:
+        if key in self._shared.acs:
             known[key] = made
         return made
 
     def weights(self, counters: Counters) -> Tensor | None:
         """Return the weights of the coils by which the ACS was multiplied; None for none."""
-        return self._memory.weights.get(self._plan.acs_keys[counters])
+        return self._shared.weights.get(self._plan.acs_keys[counters])
 
     def _with_weights(self, key: AcsKey, acs: Tensor) -> Tensor:
         """Give loud coils less weight, and keep the weights."""
         if self._weigh and acs.numel():
             # Of a 3-D scan the central partition.
             weights = coil_weights(acs if acs.ndim == 3 else acs[:, :, acs.shape[2] // 2])
-            self._memory.weights[key], acs = weights, weighted(acs, weights)
+            self._shared.weights[key], acs = weights, weighted(acs, weights)
         return acs
 
     def _read_block(self, chosen: CalibrationLines) -> Tensor:

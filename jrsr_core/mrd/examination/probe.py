@@ -7,11 +7,13 @@ import numpy as np
 
 from jrsr_core.mrd.header.encoding import PhaseEncodeGrid
 from jrsr_core.mrd.lines.acquired import LineSource
+from jrsr_core.mrd.lines.broken import broken_channels
 from jrsr_core.mrd.lines.distinct import distinct_rows
 from jrsr_core.mrd.lines.grid import line_offsets
 from jrsr_core.mrd.lines.readout import readout_kinds
 
-LINES_AT_ONCE = 64
+PROBED_AT_ONCE = 64
+"""Lines that are read at a time."""
 STRIP = 2
 """Of a volume only lines within so many of the supposed centre of either axis are read."""
 
@@ -36,9 +38,8 @@ class Probe:
 
     @property
     def broken_coils(self) -> frozenset[int]:
-        """Channels that are not finite in half of the lines, while others are."""
-        bad = (~self.finite).mean(0) >= 0.5
-        return frozenset() if bad.all() else frozenset(np.flatnonzero(bad).tolist())
+        """The `broken_channels` of these lines."""
+        return frozenset(broken_channels((~self.finite).sum(0), len(self.lines)))
 
 
 def near_lines(heads: np.ndarray, grid: PhaseEncodeGrid) -> PhaseEncodeGrid:
@@ -89,7 +90,7 @@ def read_probe(source: LineSource, lines: np.ndarray) -> Probe:
 def read_alike(source: LineSource, lines: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions in `lines` and their samples ``(line, coil, sample)``, one size at a time."""
     for of_kind in readout_kinds(source.heads[lines]).values():
-        for start in range(0, len(of_kind), LINES_AT_ONCE):
-            members = of_kind[start : start + LINES_AT_ONCE]
+        for start in range(0, len(of_kind), PROBED_AT_ONCE):
+            members = of_kind[start : start + PROBED_AT_ONCE]
             with np.errstate(all="ignore"):
                 yield members, source.samples(lines[members])

@@ -9,14 +9,15 @@ from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from .sandbox import SandboxedScan
 from .scan import ScanFile
 
-Scan = ScanFile | SandboxedScan
+OpenScan = ScanFile | SandboxedScan
+"""A scan that is read here, or in a sandboxed subprocess."""
 
 MAX_NAMED = 5
 """Groups that are named; each has to be opened, which takes its time."""
 
 
 @contextmanager
-def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
+def noise_scan(scan: OpenScan, n_coils: int) -> Iterator[OpenScan | None]:
     """Open the noise scan that another group of the file holds; None where there is none.
 
     It is the first group of nothing but noise lines of as many channels.
@@ -35,7 +36,7 @@ def noise_scan(scan: Scan, n_coils: int) -> Iterator[Scan | None]:
     yield None
 
 
-def other_scans_note(scan: Scan) -> str:
+def other_scans_note(scan: OpenScan) -> str:
     """Return a sentence on the other groups that hold scans, empty if there are none.
 
     A group of noise lines alone is none, and neither is one that cannot be read.
@@ -52,12 +53,12 @@ def other_scans_note(scan: Scan) -> str:
     return f"group {scan.dataset} is read, further scans (--dataset): {others}" if found else ""
 
 
-def _opened(scan: Scan, name: str) -> Scan:
+def _opened(scan: OpenScan, name: str) -> OpenScan:
     try:
         return scan.other(name)
     except BadScan as error:
         raise BadScan(f"group {name}: {error}") from None
 
 
-def _other_groups(scan: Scan) -> list[str]:
+def _other_groups(scan: OpenScan) -> list[str]:
     return [name for name in scan.datasets if name != scan.dataset]

@@ -22,7 +22,7 @@ from .stored_rows import MAX_ROWS
 MAX_NAMES, MAX_HEADER = 2**20, 2**24
 """Bytes of the names of all groups, and of the XML header."""
 
-AT_ONCE, LINES_AT_ONCE = 2**26, 4096
+ANSWER_BYTES, ANSWER_LINES = 2**26, 4096
 """Bytes of samples, and lines, that one answer holds unless a single line is larger."""
 
 
@@ -116,7 +116,7 @@ class SandboxedScan(Closing):
         """Return complex64 ``(line, coil, sample)``; raises as `ScanFile.samples`."""
         first = self.heads[indices[0]]
         shape = int(first["active_channels"]), int(first["number_of_samples"])
-        at_once = max(1, min(LINES_AT_ONCE, AT_ONCE // max(8 * shape[0] * shape[1], 1)))
+        at_once = max(1, min(ANSWER_LINES, ANSWER_BYTES // max(8 * shape[0] * shape[1], 1)))
         parts = [
             self._samples(indices[start : start + at_once], shape)
             for start in range(0, len(indices), at_once)

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from jrsr_core.data import Vector
 
+LARGEST_MM = 1e6
+"""Largest position, and largest length of a field of view; its smallest is the reciprocal."""
+
 HR_READOUT = 0.75
 """Readout pixel over phase-encode pixel up to which a 2-D readout counts as acquired at HR."""
 

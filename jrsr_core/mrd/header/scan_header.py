@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from jrsr_core.data import Vector
 from jrsr_core.mrd.errors import BadScan
 
-from .encoding import Encoding
+from .encoding import LARGEST_MM, Encoding
 from .stated_fov import read_as_meant
 from .xml import XmlError, declared_as_utf8, decode_xml, parse_xml
 
@@ -32,8 +32,6 @@ SMALLEST_FOV_MM = 1.0
 
 MAX_INTEGER = 2**31 - 1
 """Largest magnitude of a whole number."""
-LARGEST_MM = 1e6
-"""Largest length of a field of view; the smallest is its reciprocal."""
 
 LIMITED_COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 
@@ -77,6 +75,11 @@ class ScanHeader:
     noise_bandwidth_note: str = ""
     coil_names: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
+
+    def check_space(self, number: int) -> None:
+        """Raise `BadScan` unless this is the number of an encoding space of the header."""
+        if number >= (n := len(self.encodings)):
+            raise BadScan(f"lines refer to encoding {number}, the header has {n}")
 
     def is_of_same_device(self, device: tuple[str, ...]) -> bool:
         """Return whether nothing that this header and another one state of the scanner differs."""

@@ -136,6 +136,15 @@ def only_calibrates(heads: np.ndarray) -> np.ndarray:
     return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
 
 
+def kept_samples(heads: np.ndarray) -> np.ndarray:
+    """Return the number of samples of every line that are not to be discarded, int64.
+
+    It is negative where more are to be discarded than there are.
+    """
+    n_kept = heads["number_of_samples"].astype(np.int64)
+    return n_kept - heads["discard_pre"] - heads["discard_post"]
+
+
 def flag_bits(*flags: int) -> int:
     """Return the value of the field ``flags`` with these flags set."""
     return sum(1 << (flag - 1) for flag in flags)
@@ -163,9 +172,7 @@ def sort_lines(heads: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, int
         keep &= ~hit
         if flag != NOISE and hit.any():
             rejected[name] = int(hit.sum())
-    n_kept = heads["number_of_samples"].astype(np.int64)
-    n_kept -= heads["discard_pre"].astype(np.int64) + heads["discard_post"]
-    if (empty := keep & (n_kept <= 0)).any():
+    if (empty := keep & (kept_samples(heads) <= 0)).any():
         keep &= ~empty
         rejected["without samples"] = int(empty.sum())
     noise = has_flag(heads, NOISE)

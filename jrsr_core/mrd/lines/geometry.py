@@ -5,12 +5,16 @@ import math
 import numpy as np
 
 from jrsr_core.common.spelling import counted
-from jrsr_core.data import AcquisitionStamp, SliceGeometry, Vector
-from jrsr_core.data.geometry import DIRECTIONS, faults_of_axes, filled_axes, from_others
+from jrsr_core.data import AcquisitionStamp, SliceGeometry
+from jrsr_core.data.geometry import (
+    DIRECTIONS,
+    faults_of_axes,
+    filled_axes,
+    from_others,
+    three_numbers,
+)
 from jrsr_core.mrd.errors import BadScan
-from jrsr_core.mrd.header.encoding import Encoding
-
-LARGEST_MM = 1e6
+from jrsr_core.mrd.header.encoding import LARGEST_MM, Encoding
 
 MAX_ANGLE_DEG = 10.0
 """Rotation that motion correction may apply to the lines and images of one slice."""
@@ -27,12 +31,14 @@ def slice_geometry(head: np.void, encoding: Encoding) -> SliceGeometry:
     read_dir, phase_dir, slice_dir = filled_axes([head[name] for name in DIRECTIONS])
     z, y, x = encoding.acquired_fov_mm
     return SliceGeometry(
-        position_mm=_vector(head["position"]),
+        position_mm=three_numbers("position", head["position"]),
         read_dir=read_dir,
         phase_dir=phase_dir,
         slice_dir=slice_dir,
         fov_mm=(z if encoding.is_3d else encoding.recon_fov_mm[0], y, x),
-        patient_table_position_mm=_vector(head["patient_table_position"]),
+        patient_table_position_mm=three_numbers(
+            "patient_table_position", head["patient_table_position"]
+        ),
     )
 
 
@@ -103,8 +109,3 @@ def acquisition_stamp(head: np.void, first_stamp: int) -> AcquisitionStamp:
         user_float=tuple(float(v) for v in head["user_float"]),
         first_time_stamp=first_stamp,
     )
-
-
-def _vector(values: np.ndarray) -> Vector:
-    x, y, z = (float(v) for v in values)
-    return (x, y, z)

@@ -19,7 +19,7 @@ import numpy as np
 from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header.encoding import Encoding
 
-from .acquired import REVERSE, has_flag
+from .acquired import REVERSE, has_flag, kept_samples
 from .distinct import distinct_rows
 
 EchoKey = tuple[int, int, bool]
@@ -44,9 +44,7 @@ class LineLayout:
         cls, encoding: Encoding, heads: np.ndarray, echoes: Mapping[EchoKey, int]
     ) -> "LineLayout":
         """Return the layout of these lines: oversampled if one is longer than the image needs."""
-        n_kept = heads["number_of_samples"].astype(np.int64)
-        n_kept -= heads["discard_pre"].astype(np.int64) + heads["discard_post"]
-        return cls(encoding, bool((n_kept > encoding.readout_size).any()), echoes)
+        return cls(encoding, bool((kept_samples(heads) > encoding.readout_size).any()), echoes)
 
 
 @dataclass(frozen=True)

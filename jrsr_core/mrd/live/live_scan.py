@@ -12,8 +12,7 @@ import numpy as np
 
 from jrsr_core.data import Counters, KSpaceSlice, KSpaceVolume
 from jrsr_core.mrd.assembly.assemble import Assembler
-from jrsr_core.mrd.assembly.memory import ScanMemory
-from jrsr_core.mrd.errors import BadScan
+from jrsr_core.mrd.assembly.shared import SharedState
 from jrsr_core.mrd.examination.examine import ScanRecord, plan_source
 from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.lines.acquired import (
@@ -65,7 +64,7 @@ class LiveScan:
     rule
         Rule of the `Trigger`.
     make_assembler
-        ``(source, plan, memory=...) -> Assembler``, with the settings of the scan.
+        ``(source, plan, shared=...) -> Assembler``, with the settings of the scan.
     is_cropped
         As in `plan_source`.
 
@@ -94,7 +93,7 @@ class LiveScan:
         self._record = ScanRecord(earlier=EarlierImages(is_running=True))
         self.n_lines = self.n_late = self._line_bytes = 0
         self._make_assembler = make_assembler
-        self._memory = ScanMemory()
+        self._shared = SharedState()
         self._trigger = Trigger(rule, header.encodings)
         self._has_reference = any(e.has_reference_scan for e in header.encodings)
         self._heads: list[np.ndarray] = []
@@ -113,7 +112,7 @@ class LiveScan:
     @property
     def n_acs_bytes(self) -> int:
         """Memory of the ACS of the slices so far, which is kept until the scan ends."""
-        return self._memory.n_bytes
+        return self._shared.n_bytes
 
     @property
     def volume_notes(self) -> dict[Counters, str]:
@@ -158,8 +157,7 @@ class LiveScan:
         self.n_lines += 1
         flags, space, unit = int(head["flags"]), int(head["encoding_space_ref"]), None
         if self._is_image(flags, space):
-            if space >= (n := len(self.header.encodings)):
-                raise BadScan(f"lines refer to encoding {space}, the header has {n}")
+            self.header.check_space(space)
             if self._trigger.is_late(head):
                 self.n_late += 1
                 return
@@ -203,7 +201,7 @@ class LiveScan:
         self._has_news = False
         source, indices = self._source()
         plan = self._plan(source)
-        assembler = self._make_assembler(source, plan, memory=self._memory)
+        assembler = self._make_assembler(source, plan, shared=self._shared)
         # Images of one unit leave together: their lines are dropped with it.
         open_units = {
             _unit(plan, counters)

@@ -14,7 +14,7 @@ from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.axes import AcsKey, acs_keys
 from jrsr_core.mrd.acs.choose import choose_calibration_lines
 from jrsr_core.mrd.acs.lines import CalibrationLines
-from jrsr_core.mrd.errors import BadScan, UnsupportedScan
+from jrsr_core.mrd.errors import UnsupportedScan
 from jrsr_core.mrd.header.encoding import Encoding
 from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.lines.acquired import NESTING, sort_lines
@@ -136,7 +136,7 @@ def plan_scan(
             f"no image lines among {len(heads)} acquisitions ({len(noise)} noise lines"
             + (f", {counts})" if counts else ")")
         )
-    _check_spaces(header, heads[lines])
+    header.check_space(int(heads["encoding_space_ref"][lines].max()))
     check_places(heads[lines])
     heads, earlier = with_directions(heads), earlier or EarlierImages()
     lines, n_coils, of_others, general = of_the_receiver(header, heads, lines)
@@ -209,12 +209,6 @@ def _notes(
         examined = findings.spaces[space].notes if space in findings.spaces else ()
         notes[space] = (*general, *header.encodings[space].notes, *own, *examined)
     return notes
-
-
-def _check_spaces(header: ScanHeader, heads: np.ndarray) -> None:
-    missing = int(heads["encoding_space_ref"].max())
-    if missing >= len(header.encodings):
-        raise BadScan(f"lines refer to encoding {missing}, the header has {len(header.encodings)}")
 
 
 def _layouts(

@@ -12,10 +12,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 from jrsr_core.data import Counters
+from jrsr_core.data.origin import VOLUME_COUNTERS
 from jrsr_core.mrd.header.encoding import Encoding
-
-VOLUME = ("contrast", "phase", "repetition", "set")
-"""Counters that the slices of one volume have in common."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -70,11 +68,11 @@ def _of_space(images: list[Counters]) -> dict[Counters, str]:
     differ = [len(set(values)) > 1 for values in zip(*volumes, strict=True)]
     notes = {}
     for key, (n, n_all) in incomplete(volumes).items():
-        named = zip(VOLUME, key, differ, strict=True)
+        named = zip(VOLUME_COUNTERS, key, differ, strict=True)
         name = ", ".join(f"{counter} {value}" for counter, value, is_named in named if is_named)
         notes[key] = f"{name} is incomplete: {n} of {n_all} slices or slabs were measured"
     return {image: notes[key] for image in images if (key := _volume(image)) in notes}
 
 
 def _volume(image: Counters) -> tuple[int, ...]:
-    return tuple(getattr(image, name) for name in VOLUME)
+    return tuple(getattr(image, name) for name in VOLUME_COUNTERS)

@@ -27,9 +27,10 @@ from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import encode, noise_std_for
 from jrsr_core.simulation.coils import random_coils
 from jrsr_core.simulation.fields import random_phase
+from jrsr_core.simulation.image_stack import load_image
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.phantoms import brain_phantom
-from jrsr_core.simulation.protocols import Protocol, load_image, simulate_protocol
+from jrsr_core.simulation.protocols import Protocol, simulate_protocol
 
 from .request import REFERENCES, ScanRequest, SimulationError
 

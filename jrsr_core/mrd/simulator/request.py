@@ -29,8 +29,6 @@ class UnusualHeaders(BaseModel):
         use_attribute_docstrings=True,
     )
 
-    deaf_coils: int = Field(0, ge=0)
-    """Further coils that receive nothing but noise."""
     noise_scans: int = Field(1, ge=1)
     """Number of noise scans."""
     noise_dwell: float = Field(1.0, ge=0.01, le=100)

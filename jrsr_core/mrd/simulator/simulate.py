@@ -72,10 +72,8 @@ def simulate_scan(request: ScanRequest) -> SimulatedScan:
     try:
         protocol = adapted(request, find_protocol(request.protocol))
         _check_calibration(request, protocol)
-        if request.protocol == "wall-16x":
-            clean = noiseless_volume(request, protocol)
-        else:
-            clean = noiseless_slices(request, protocol)
+        make = noiseless_volume if protocol.is_3d else noiseless_slices
+        clean = make(request, protocol)
     except SimulationError:
         raise
     except ValueError as error:
@@ -108,13 +106,13 @@ def write_simulation(
 
 
 def _check_calibration(request: ScanRequest, protocol: Protocol) -> None:
-    mode, is_3d = request.calibration, request.protocol == "wall-16x"
-    if mode == "volume" and is_3d:
-        raise SimulationError("calibration volume is for 2-D slices, wall-16x is a 3-D scan")
+    mode = request.calibration
+    if mode in ("volume", "interleaved") and protocol.is_3d:
+        raise SimulationError(
+            f"calibration {mode} is for 2-D slices, {protocol.name} is a 3-D scan"
+        )
     if mode == "volume" and request.slices < 2:
         raise SimulationError(f"calibration volume needs at least 2 slices, not {request.slices}")
-    if mode == "interleaved" and is_3d:
-        raise SimulationError("calibration interleaved is for 2-D slices, wall-16x is a 3-D scan")
     if mode == "interleaved" and request.repetitions < whole_acceleration(request, protocol):
         factor = int(protocol.acceleration)
         raise SimulationError(
@@ -129,7 +127,7 @@ def _measure(request: ScanRequest, protocol: Protocol, clean: NoiselessScan) -> 
     frames, truth = [], []
     for counters in _frame_counters(request):
         key = (counters.slice, counters.contrast)
-        kspace = _with_deaf_coils(clean.kspace[key], request.deaf_coils)
+        kspace = clean.kspace[key]
         noisy = kspace + white_noise(tuple(kspace.shape), clean.noise_std, generator)
         is_embedded = request.calibration == "embedded"
         frames.append(make_frame(counters, noisy, clean.lines, flagged=is_embedded))
@@ -176,11 +174,6 @@ def _frame_counters(request: ScanRequest) -> list[Counters]:
         Counters(**dict(zip(FRAME_COUNTERS, values, strict=True)))
         for values in itertools.product(*sizes)
     ]
-
-
-def _with_deaf_coils(kspace: Tensor, n: int) -> Tensor:
-    """Add `n` coils without signal to ``(coil, ...)``."""
-    return torch.cat([kspace, kspace.new_zeros((n, *kspace.shape[1:]))])
 
 
 def _with_calibration(frames: list[Frame], request: ScanRequest, protocol: Protocol) -> list[Frame]:

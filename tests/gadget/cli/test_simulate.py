@@ -88,8 +88,8 @@ def test_options_are_the_fields_of_a_request_that_scanners_use(tmp_path, capfd):
         name = {"acceleration": "accel", "n_coils": "coils"}.get(field, field)
         option = f"--{name.replace('_', '-')} "
         assert (option in shown) == (field not in UnusualHeaders.model_fields), option
-    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "s.h5", "--deaf-coils", "1")
-    assert_one_line(outcome, 2, "No such option: --deaf-coils")
+    outcome = jrsr(capfd, "simulate", "-o", tmp_path / "s.h5", "--spare-lines")
+    assert_one_line(outcome, 2, "No such option: --spare-lines")
 
 
 def test_image_of_a_file(tmp_path, capfd):
@@ -132,6 +132,7 @@ def cut_off(path):
         (lambda path: path.write_text("text"), " is no HDF5 file, expected an image stack"),
         (cut_off, ": HDF5 cannot read it, the file may be cut off (Unable"),
         (lambda path: write_stack(path, np.ones((64, 48))), ": 'slices' is (64, 48), expected (n,"),
+        (lambda path: write_stack(path, 1.0), ": 'slices' is (), expected (n, readout"),
     ],
 )
 def test_a_file_that_is_no_image_stack_is_named(write, words, tmp_path, capfd):

@@ -26,7 +26,7 @@ TURN = 0.005
 
 
 class Fake:
-    """Stands for the `Reconstructor` of a device: an image has the value of its slice.
+    """Stands for the `Reconstructor` of a device, and its `slices`: an image has the slice's value.
 
     `room` is the largest batch that fits, `spoilt` maps slices to errors, `hold` is waited for.
     """
@@ -42,6 +42,7 @@ class Fake:
         self.hold.set()
         self.batches: list[list[int]] = []
         self.users = self.n_checks = 0
+        self.slices = self
 
     def calibrated(self, slice_: KSpaceSlice) -> int:
         return slice_.counters.slice

@@ -14,7 +14,7 @@ from gadget.compute import device as device_module
 from gadget.compute.local import LocalEngine
 from gadget.compute.model import make_reconstructor
 from gadget.settings import Settings
-from jrsr_core.reconstruction.reconstructor import Reconstructor
+from jrsr_core.reconstruction.slices import SliceReconstructor
 from tests.helpers import layouts
 from tests.helpers.commands import FAST, jrsr
 from tests.helpers.peer import Peer, resident
@@ -36,9 +36,12 @@ def scan(tmp_path_factory):
 
 @dataclass
 class FakeGpu:
-    """Says it is on a GPU, and fails from call `after` on, of its model or its calibration."""
+    """A reconstructor, and its `slices`, that says it is on a GPU.
 
-    recon: Reconstructor
+    It fails from call `after` on, of its model or its calibration.
+    """
+
+    recon: SliceReconstructor
     error: Exception
     after: int
     where: str
@@ -46,6 +49,7 @@ class FakeGpu:
 
     def __post_init__(self):
         self.device = torch.device("cuda:0")
+        self.slices = self
 
     def __getattr__(self, name):
         return getattr(self.recon, name)
@@ -79,7 +83,7 @@ def engine_maker(error: str, *, after=0, where: str = "batch", devices=("cuda:0"
             recon = make_reconstructor(settings, "cpu", **options)
             if name == "cpu":
                 return recon
-            gpus[name] = FakeGpu(recon, ERRORS[error], after[name], where)
+            gpus[name] = FakeGpu(recon.slices, ERRORS[error], after[name], where)
             return gpus[name]
 
         return LocalEngine(load, list(devices), batch_size=size)

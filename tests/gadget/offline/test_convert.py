@@ -111,17 +111,24 @@ def test_attributes_of_another_kind(tmp_path, capfd, attributes, words):
     assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
 
 
-@pytest.mark.parametrize("name", ["field_of_view", "position", "read_dir", "slice_dir"])
-def test_images_that_lie_nowhere(tmp_path, capfd, name):
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("field_of_view", "fov_mm"),
+        ("position", "position_mm"),
+        ("read_dir", "read_dir"),
+        ("slice_dir", "slice_dir"),
+    ],
+)
+def test_images_that_lie_nowhere(tmp_path, capfd, name, shown):
     path = tmp_path / "images.h5"
     _write_image(path, "")
     with h5py.File(path, "r+") as file:
         heads = file["dataset/image_0/header"][()]
         heads[name] = np.nan
         file["dataset/image_0/header"][...] = heads
-    assert_one_line(
-        jrsr(capfd, "convert", path, "--format", "nifti"), 1, f"{name} is [nan, nan, nan]"
-    )
+    words = f"image 0: {shown} is (nan, nan, nan), expected "
+    assert_one_line(jrsr(capfd, "convert", path, "--format", "nifti"), 1, words)
     assert {p.name for p in tmp_path.iterdir()} == {"images.h5"}
 
 

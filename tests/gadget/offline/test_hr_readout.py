@@ -85,7 +85,7 @@ def wide(tmp_path_factory):
 def test_outer_samples_are_explained_and_improve_the_image(wide):
     made, slice_ = wide
     recon = make_reconstructor(DEFAULT)
-    calibrated = recon.calibrated(slice_)
+    calibrated = recon.slices.calibrated(slice_)
     ours, ignoring = recon(slice_), recon(narrowed(slice_))
     assert ours.image.shape == ignoring.image.shape == made.truth[0].shape
     assert outer_residual(ours, calibrated) < 0.8 * outer_residual(ignoring, calibrated)
@@ -115,11 +115,13 @@ def test_noise_is_estimated_in_the_units_of_the_lr_grid(tmp_path):
 def test_fallback_images_have_the_same_grid(wide):
     made, slice_ = wide
     recon = make_reconstructor(DEFAULT)
-    image = fallback_image(recon, slice_, "why not")
-    plain = fallback_image(recon, narrowed(slice_), "why not")
+    image = fallback_image(recon.slices, slice_, "why not")
+    plain = fallback_image(recon.slices, narrowed(slice_), "why not")
     assert image.report.model == "cg-sense+sinc" and image.image.shape == made.truth[0].shape
     assert (image.magnitude - plain.magnitude).norm() < 1e-3 * plain.magnitude.norm()
-    uncalibrated = fallback_image(recon, replace(slice_, acs=slice_.acs[:, :0, :0]), "no ACS")
+    uncalibrated = fallback_image(
+        recon.slices, replace(slice_, acs=slice_.acs[:, :0, :0]), "no ACS"
+    )
     assert uncalibrated.report.model == "zero-filled+sinc"
     assert uncalibrated.image.shape == made.truth[0].shape
 

@@ -205,9 +205,8 @@ def test_a_phase_that_is_left_out_is_none(tmp_path, capfd):
     assert_one_line(jrsr(capfd, *command), 2, words)
     source.unlink()
     write_file(source, several[1])
-    assert_one_line(
-        jrsr(capfd, *command), 1, "others.h5: image 2: field of view is [0.0, 0.0, 0.0]"
-    )
+    words = "others.h5: image 2: fov_mm is (0.0, 0.0, 0.0), expected (z, y, x) in mm, above 0"
+    assert_one_line(jrsr(capfd, *command), 1, words)
 
 
 def test_images_without_a_phase(folder, tmp_path, capfd):

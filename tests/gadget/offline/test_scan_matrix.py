@@ -139,7 +139,7 @@ def cell_3d(cell, folder):
         request.partial_echo == 1.0 or not request.oversampling
     )
     for image, truth in zip(images, made.truth, strict=True):
-        oracle = reconstruct_volume(recon, volume_oracle(made, request, image.counters))
+        oracle = reconstruct_volume(recon.slices, volume_oracle(made, request, image.counters))
         cropped = (crop_to_fov(i, made.recon_fov_mm) for i in (image, oracle))
         yield *cropped, truth, is_exact
 

@@ -59,7 +59,7 @@ def test_one_subprocess_serves_many_files_each_with_its_own_limits(tmp_path, mon
 def test_a_scan_is_read_in_answers_of_limited_size(tmp_path, monkeypatch):
     path = tmp_path / "scan.h5"
     write_small_scan(path)
-    monkeypatch.setattr(sandboxes, "AT_ONCE", 3 * 8 * 4 * 128)
+    monkeypatch.setattr(sandboxes, "ANSWER_BYTES", 3 * 8 * 4 * 128)
     with ScanFile(path) as plain, Sandbox() as sandbox, SandboxedScan(path, sandbox) as sandboxed:
         indices = np.arange(len(plain.heads))
         asked = []

@@ -585,7 +585,8 @@ def test_an_image_without_a_place_is_left_out(tmp_path, capfd, layout):
     write_file(tmp_path / "images.h5", *images)
     made = jrsr(capfd, "convert", tmp_path / "images.h5", "--format", layout)
     assert made.code == 3
-    assert "1 of 3 images left out, first reason: image 2: position is [nan, 0.0, 0.0]" in made.err
+    reason = "image 2: position_mm is (nan, 0.0, 0.0), expected three finite numbers"
+    assert f"1 of 3 images left out, first reason: {reason}" in made.err
     if layout == "dicom":
         assert [ds.InstanceNumber for ds in read_folder(tmp_path / "images_dicom")] == [1, 3]
 

@@ -1,15 +1,20 @@
 """The report of a scan: complete by itself, true, small."""
 
+import base64
+import io
 import re
 from html import escape
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gadget.output.report.chart import nice_top
 from gadget.output.report.page import _noise_words as noise_words
 from jrsr_core.models.registry import build_model
+from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.weights.card import WeightsCard
 from jrsr_core.weights.find import find_card
@@ -83,6 +88,18 @@ def test_pictures_do_not_depend_on_the_scale_of_the_scanner(tmp_path, capfd):
         pictures.append([a["src"] for tag, a in Page(out.read_text()).tags if tag == "img"])
     assert pictures[0] == pictures[1]
     assert len(set(pictures[0])) > 4
+
+
+def test_white_is_where_the_window_of_the_image_ends(tmp_path, capfd):
+    write_small_scan(tmp_path / "s.h5")
+    command = ("recon", tmp_path / "s.h5", "-o", tmp_path / "out.h5", "--report", *FAST)
+    assert jrsr(capfd, *command).code == 0
+    (image,) = ImageFile(tmp_path / "out.h5")
+    tags = Page((tmp_path / "out.html").read_text()).tags
+    source = next(a["src"] for tag, a in tags if tag == "img" and a["class"] == "main")
+    shown = np.array(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
+    exact = 255 * image.data[0, 0] / float(image.meta["WindowWidth"])
+    np.testing.assert_allclose(shown, np.clip(exact, 0, 255), atol=0.51)
 
 
 def test_it_says_what_happened(report):

@@ -76,7 +76,7 @@ def test_kept_also_when_the_model_fails(tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr("jrsr_core.reconstruction.reconstructor.Reconstructor.batch", fails)
+    monkeypatch.setattr("jrsr_core.reconstruction.slices.SliceReconstructor.batch", fails)
     with pytest.raises(UnsupportedScan, match="slice 0: RuntimeError: no"):
         list(images(spool_dir=str(tmp_path), on_failure="stop"))
     assert len(list(tmp_path.iterdir())) == 1

@@ -170,7 +170,7 @@ def test_a_patient_peer_waits_longer_than_the_time_limit_of_silence(scan, monkey
         if not closes:
             assert was_silent.wait(PATIENCE)
             peer.send(*lines[-5:])
-        wait_until(lambda: all(c.has_scan for c in server.connections), "header")
+        wait_until(lambda: all(c.scan_state for c in server.connections), "header")
         goes_on.set()
         answer = peer.finish()
         assert len(answer.images) == 2 and answer.is_closed and not answer.errors

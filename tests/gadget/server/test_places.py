@@ -29,7 +29,7 @@ def fill(server, *messages):
         peers.append(Peer.to(server.port).send(*messages))
         wait_until(lambda n=n: len(server.connections) == n + 1)
         if messages:
-            wait_until(lambda: all(c.has_scan for c in server.connections), "headers")
+            wait_until(lambda: all(c.scan_state for c in server.connections), "headers")
     return peers
 
 
@@ -98,7 +98,7 @@ def test_a_scan_whose_images_are_computed_is_not_idle(scan, monkeypatch):
 
     with resident(max_connections=1, make=make) as server:
         peer = Peer.to(server.port).send(*opening(scan), *scan.lines_alone)
-        wait_until(lambda: any(c.has_scan for c in server.connections))
+        wait_until(lambda: any(c.scan_state for c in server.connections))
         refused = Peer.to(server.port).send(*opening(scan), layouts.close()).finish()
         assert refused.errors == ["1 connections are served already"]
         goes_on.set()

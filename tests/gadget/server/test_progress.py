@@ -49,7 +49,7 @@ def test_warnings_and_the_queue_are_in_the_line(caplog):
     caplog.set_level(logging.INFO, "jrsr")
     report = SimpleNamespace(warnings=("SNR 12 dB", "3 coils"), seconds={"total": 1.234})
     result = SimpleNamespace(
-        map_name="", is_fallback=False, caption="slice 4", image=SimpleNamespace(report=report)
+        map_name="", is_fallback=False, name="slice 4", image=SimpleNamespace(report=report)
     )
     Progress().add(result, SimpleNamespace(n_waiting=5))
     line = "image 1 (slice 4): 1.23 s, 5 slices waiting; warning: SNR 12 dB; 3 coils"

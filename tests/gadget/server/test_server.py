@@ -14,6 +14,7 @@ import pytest
 from gadget.compute.model import make_engine
 from gadget.server.connection import ServerLimits
 from gadget.server.protocol.wire import Stream, WireLimits
+from gadget.server.server import Server
 from gadget.settings import Settings
 from jrsr_core.mrd.lines.acquired import CALIBRATION, NOISE, has_flag
 from tests.helpers import layouts, messages, mrd_scans
@@ -101,6 +102,15 @@ def test_parameters_of_an_mrd_client(server, scan):
     opening = layouts.config_file("jrsr") + sent + layouts.header(scan.header.xml)
     peer.send_meanwhile(opening, *scan.lines_alone)
     assert {i.pixels.dtype for i in peer.finish().images} == {np.dtype("<c8")}
+
+
+def test_a_name_in_the_parameters_adds_to_that_of_the_client(server, scan):
+    for name, parameters in (("cg-sense+sinc", "openrecon"), ("openrecon", "cg-sense+sinc")):
+        sent = layouts.text(json.dumps({"parameters": {"config": parameters}}))
+        answer = client(server, scan, sent, name=name)
+        assert {image.pixels.dtype for image in answer.images} == {np.dtype("<i2")}
+        assert {image.attribute("JRSR_model") for image in answer.images} == {"cg-sense+sinc"}
+        assert len(answer.images) == 6 and not answer.texts
 
 
 def test_a_configuration_text_of_an_mrd_client(server, scan):
@@ -448,12 +458,27 @@ def refused(port: int) -> bool:
     return False
 
 
+def test_a_peer_that_the_system_accepted_before_the_stop_is_served(scan):
+    server = Server(Settings(**CHEAP), make_engine, port=0)
+    server.port = server.addresses[0][1]
+    peer = Peer.to(server.port)
+    server.stop()
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    peer.send_meanwhile(
+        layouts.config_file("jrsr"), layouts.header(scan.header.xml), *scan.lines_alone
+    )
+    assert_images(peer.finish().images, scan.expected())
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 def test_stopping_twice_ends_what_is_going_on(scan, caplog):
     caplog.set_level(logging.INFO, "jrsr")
     with resident(grace=1000.0) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: any(c.has_scan for c in server.connections))
+        wait_until(lambda: any(c.scan_state for c in server.connections))
         server.stop()
         server.stop()
         peer.finish()
@@ -466,7 +491,7 @@ def test_grace_has_an_end(scan):
     with resident(grace=0.1) as server:
         peer = Peer.to(server.port)
         peer.send(layouts.config(GADGETRON), layouts.header(scan.header.xml))
-        wait_until(lambda: any(c.has_scan for c in server.connections))
+        wait_until(lambda: any(c.scan_state for c in server.connections))
         server.stop()
         peer.finish()
         assert peer.answer.errors == ["the server was stopped"] and peer.answer.is_closed

@@ -214,13 +214,13 @@ def test_slices_with_and_without_share_a_batch():
     assert calibrated[0].folded is not None and calibrated[1].folded is None
     together = stack_slices(calibrated)
     assert together.folded.shape == (2, *HR) and not together.folded[1].any()
-    for one, slice_ in zip(recon.batch(slices, calibrated), slices, strict=True):
+    for one, slice_ in zip(recon.slices.batch(slices, calibrated), slices, strict=True):
         close(one.image, recon(slice_).image, atol=1e-3 * float(one.magnitude.max()))
 
 
 def test_the_fallback_image_is_whole():
     slice_, truth = scan(coil_images(8, 168), 2)
-    image = fallback_image(load_model("zero-filled+sinc"), slice_, "asked for")
+    image = fallback_image(load_model("zero-filled+sinc").slices, slice_, "asked for")
     assert image.report.model == "cg-sense+sinc"
     assert relative_error(image.magnitude, truth) < 0.06
 
@@ -231,7 +231,7 @@ def test_a_slab_that_is_folded_over(tall):
     planes = torch.stack([slice_.kspace, 0.5 * slice_.kspace])
     acs = torch.stack([slice_.acs, 0.5 * slice_.acs])
     volume = KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
-    made = reconstruct_volume(load_model("cg-sense+sinc"), volume)
+    made = reconstruct_volume(load_model("cg-sense+sinc").slices, volume)
     assert (made.report.folded > 0) == (tall > HR[0])
     assert any("exceeds" in w for w in made.report.warnings) == (tall > HR[0])
     plane = made.magnitude.permute(2, 1, 0)[0]

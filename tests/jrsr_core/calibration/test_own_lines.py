@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jrsr_core.acs import cut_acs
+from jrsr_core.calibration.acs_noise import is_own_centre
 from jrsr_core.calibration.coils import calibrate_coils
 from jrsr_core.calibration.own_lines import (
     LIMIT,
@@ -94,6 +95,17 @@ def test_only_lines_of_its_own_count():
     sparse = torch.zeros(SHAPE)
     sparse[1::2] = 1
     assert own_acs(dataclasses.replace(slice_, mask=sparse), 6) is None
+
+
+def test_one_rule_says_whose_lines_an_acs_holds():
+    """One sample off by 3e-4 of the largest is rounding; another object is another scan."""
+    image, _ = phantom(SHAPE)
+    slice_ = frame(image)
+    rounded = slice_.acs.clone()
+    rounded[0, 0, 0] += 3e-4 * rounded.abs().max()
+    for acs, is_own in ((rounded, True), (frame(left_half(image)).acs, False)):
+        given = dataclasses.replace(slice_, acs=acs)
+        assert is_own_centre(given) == (other_acs(given, 6) is None) == is_own
 
 
 def brain_frame(image):

@@ -128,7 +128,7 @@ def test_a_volume_is_judged_by_its_strongest_position(scan):
     assert numbers(image.report.warnings[0])[1] == pytest.approx(70, rel=0.15)
     difference = torch.linalg.vector_norm(image.magnitude - good.magnitude)
     assert float(difference / torch.linalg.vector_norm(good.magnitude)) < 0.02
-    fallback = fallback_image(recon, volume_of(scan[1], 70.0), "because").report
+    fallback = fallback_image(recon.slices, volume_of(scan[1], 70.0), "because").report
     assert fallback.model == "cg-sense+sinc" and fallback.expected_residual < 0.2
     assert "noise level" in fallback.warnings[0]
 

@@ -15,7 +15,7 @@ from tests.helpers.peer import environment
 WRITER = """
 import sys
 from pathlib import Path
-from jrsr_core.atomic import whole_file
+from jrsr_core.common.atomic import whole_file
 with whole_file(Path(sys.argv[1]), overwrite=True) as temporary:
     temporary.write_bytes(b"half")
     print("open", flush=True)

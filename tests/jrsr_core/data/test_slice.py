@@ -281,3 +281,16 @@ def test_lines_outside_the_mask_hold_no_samples():
     lines = np.arange(12) != 4
     made = from_array(kspace, lines)
     assert not made.mask[:, 0].any() and made.mask[:, 1:].sum() == 11 * 9
+
+
+@pytest.mark.parametrize("shape", [(12, 10), (11, 9), (5, 12, 9)])
+def test_the_centre_of_the_field_of_view_is_voxel_half_n(shape):
+    """Counted from the first voxel along the axes, in its header and in the matrix of NIfTI."""
+    axes = {"read_dir": (0.6, 0.8, 0), "phase_dir": (-0.8, 0.6, 0), "slice_dir": (0, 0, -1)}
+    geometry = placed(**axes, position_mm=(10, -20, 30))
+    half = [n // 2 for n in reversed(shape)]
+    steps = np.multiply(half, geometry.voxel_mm(shape)[::-1][: len(half)])
+    there = geometry.first_voxel(shape) + steps @ np.array([*axes.values()])[: len(half)]
+    np.testing.assert_allclose(there, (10, -20, 30), atol=1e-12)
+    voxel = (*[*half, 0][:3], 1)
+    np.testing.assert_allclose(geometry.affine(shape) @ voxel, (-10, 20, 30, 1), atol=1e-12)

@@ -119,9 +119,9 @@ def test_rec_from_its_start_ends_where_it_does_from_the_adjoint():
     sense = SenseOperator(csm[None], mask)
     zero_filled = sense.adjoint((kspace * mask)[None])
     rec = RecModule(RecConfig(8, 4)).eval()
-    settings = FixedPointSettings(tolerance=1e-5, n_iter=100, memory=8)
+    rec.evaluation = FixedPointSettings(tolerance=1e-5, n_iter=100, memory=8)
     with torch.no_grad():
-        near, report = rec(zero_filled, sense, settings=settings)
-        far, far_report = rec(zero_filled, sense, x0=zero_filled, settings=settings)
+        near, report = rec(zero_filled, sense)
+        far, far_report = rec(zero_filled, sense, x0=zero_filled)
     assert report.iterations < far_report.iterations
     assert_close(near, far, 2e-3)

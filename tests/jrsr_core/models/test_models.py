@@ -1,5 +1,8 @@
 """Laws of the models: shapes, gradients, determinism, published sizes, odd matrices."""
 
+import re
+
+import numpy as np
 import pytest
 import scipy.signal
 import torch
@@ -30,9 +33,12 @@ from jrsr_core.simulation.protocols import simulate_protocol
 FEW = FixedPointSettings("picard", n_iter=3)
 
 
-def solver(model, settings):
-    """The settings, for models that have a fixed point."""
-    return {"settings": settings} if getattr(model, "rec", None) is not None else {}
+def seeking(model, settings):
+    """Return the model; a fixed point in it is sought as the settings say."""
+    for module in model.modules():
+        if isinstance(module, RecModule):
+            module.evaluation = module.training_settings = settings
+    return model
 
 
 def scan(hr_shape=(48, 64), **changes):
@@ -69,11 +75,31 @@ def test_shapes_on_even_and_odd_matrices(name, lr_shape):
     assert torch.isfinite(output.image.abs()).all()
 
 
+@pytest.mark.parametrize("name", [*MODEL_NAMES, "jrsr+dc", "modl", "dl-espirit"])
+def test_k_space_without_one_batch_axis_is_refused(name):
+    kspace, sense, noise, *_ = scan()
+    model = build_model(name, preset="tiny").eval()
+    for wrong in (kspace[0], kspace[None]):
+        text = f"kspace is {tuple(wrong.shape)}, expected (batch, coil, ky, kx): kspace[None] is a "
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}batch of one$"):
+            model(wrong, sense, noise)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float64])
+def test_a_mask_of_any_kind_gives_the_same_image(kind):
+    kspace, sense, noise, *_ = scan()
+    model = awake(build_model("jrsr-dc", preset="tiny")).eval()
+    other = SenseOperator(sense.csm, sense.mask.numpy().astype(kind))
+    with torch.no_grad():
+        expected, image = (model(kspace, s, noise).image for s in (sense, other))
+    assert torch.equal(image, expected)
+
+
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_gradient_reaches_every_parameter(name):
     kspace, sense, noise, *_ = scan()
-    model = awake(build_model(name, preset="tiny")).train()
-    output = model(kspace, sense, noise, **solver(model, FEW))
+    model = seeking(awake(build_model(name, preset="tiny")), FEW).train()
+    output = model(kspace, sense, noise)
     (output.image.abs().sum() + output.low_resolution.abs().sum()).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
@@ -92,14 +118,12 @@ def test_deterministic_in_evaluation(name):
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_a_batch_gives_what_its_samples_give(name):
     a, b = scan(seed=1), scan(seed=2)
-    model = awake(build_model(name, preset="tiny")).eval()
     settings = FixedPointSettings("anderson", n_iter=4, tolerance=0.0)
+    model = seeking(awake(build_model(name, preset="tiny")), settings).eval()
     both = SenseOperator(torch.cat((a[1].csm, b[1].csm)), a[1].mask)
     with torch.no_grad():
-        batch = model(
-            torch.cat((a[0], b[0])), both, torch.cat((a[2], b[2])), **solver(model, settings)
-        ).image
-        single = model(a[0], a[1], a[2], **solver(model, settings)).image
+        batch = model(torch.cat((a[0], b[0])), both, torch.cat((a[2], b[2]))).image
+        single = model(a[0], a[1], a[2]).image
     assert torch.allclose(batch[:1], single, atol=2e-5)
 
 
@@ -143,10 +167,10 @@ def test_untrained_equilibrium_is_the_tikhonov_solution():
     # x = a (x - A^H (A x - b)), or (A^H A + (1 - a)/a) x = A^H b: CG-SENSE with lambda = 3/97.
     kspace, sense, *_ = scan()
     lr = sense.at_low_resolution()
-    rec = RecModule(RecConfig(8, 4)).eval()
+    settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
+    rec = seeking(RecModule(RecConfig(8, 4)), settings).eval()
     with torch.no_grad():
-        settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
-        x, report = rec(lr.adjoint(kspace), lr, settings=settings)
+        x, report = rec(lr.adjoint(kspace), lr)
     expected = CgSense(regularisation=3 / 97, n_iter=60)(kspace, lr)
     assert report.stopped_by == "tolerance"
     assert torch.allclose(x, expected, atol=5e-4)
@@ -156,10 +180,10 @@ def test_untrained_implicit_equilibrium_is_a_weaker_tikhonov_solution():
     # D(s) = c s, so (A^H A + lambda (1 - c) / (1 + c lambda)) x = A^H b with eta = 1.
     kspace, sense, *_ = scan()
     lr = sense.at_low_resolution()
-    rec = RecModule(RecConfig(8, 4, data_step="implicit")).eval()
+    settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
+    rec = seeking(RecModule(RecConfig(8, 4, data_step="implicit")), settings).eval()
     with torch.no_grad():
-        settings = FixedPointSettings("anderson", n_iter=100, tolerance=1e-5)
-        x, report = rec(lr.adjoint(kspace), lr, settings=settings)
+        x, report = rec(lr.adjoint(kspace), lr)
     weight = 3 / 97
     expected = CgSense(regularisation=weight * 0.1 / (1 + 0.9 * weight), n_iter=200)(kspace, lr)
     assert report.stopped_by == "tolerance"
@@ -176,9 +200,9 @@ def test_both_data_steps_have_one_equilibrium():
     gradient = RecModule(RecConfig(8, 4)).eval()
     gradient.load_state_dict(implicit.state_dict())
     gradient.prox.identity = implicit.prox.identity
-    settings = FixedPointSettings("anderson", n_iter=200, tolerance=1e-5, memory=8)
+    seeking(implicit, FixedPointSettings("anderson", n_iter=200, tolerance=1e-5, memory=8))
     with torch.no_grad():
-        x, report = implicit(zero_filled, lr, settings=settings)
+        x, report = implicit(zero_filled, lr)
         stepped = gradient.step(x, zero_filled, lr, None)
     assert report.stopped_by == "tolerance"
     # A gradient step leaves it where it is: by 1 - a of what is missing, and less.

@@ -129,11 +129,14 @@ class TestMapSets:
             noise_std=simulated.noise_std,
         )
         recon = Reconstructor(build_model("dl-espirit+sinc", preset="tiny"), name="dl-espirit+sinc")
-        calibrated = recon.calibrated(slice_)
+        calibrated = recon.slices.calibrated(slice_)
         assert calibrated.sense.coils.has_map_axis == (n_coils > 1)
         plain = Reconstructor(build_model("cg-sense+sinc"), name="cg-sense+sinc")
-        assert calibrated.scale == pytest.approx(plain.calibrated(slice_).scale, rel=1e-4)
+        assert calibrated.scale == pytest.approx(plain.slices.calibrated(slice_).scale, rel=1e-4)
         image = recon(slice_)
         assert float(psnr(image.magnitude, simulated.truth)) > 20
         assert 0 < image.report.kspace_residual < 0.5
-        assert float(psnr(fallback_image(recon, slice_, "because").magnitude, simulated.truth)) > 20
+        assert (
+            float(psnr(fallback_image(recon.slices, slice_, "because").magnitude, simulated.truth))
+            > 20
+        )

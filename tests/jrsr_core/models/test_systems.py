@@ -12,7 +12,7 @@ from jrsr_core.models.names import MODEL_NAMES, PARTS, PRESETS, RECONS
 from jrsr_core.models.registry import build_model
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import sinc_interpolate
-from tests.jrsr_core.models.test_models import awake, count_parameters, scan
+from tests.jrsr_core.models.test_models import awake, count_parameters, scan, seeking
 
 TRAINED_PARTS = ("modl", "dl-espirit", "medsrgan", "bebygan")
 TRAINED_JOINTS = ("jrsr", "jrsr-dc", "sr", "recon", "recon-sr", "recon+sr", "recon+sr-sft", "t2net")
@@ -101,11 +101,12 @@ class TestOverfitting:
         hr_truth = simulated.truth[None] / scale
         lr_truth = low.coils.adjoint(ifft2c(simulated.fully_sampled[None] / scale))
         zero_filled = low.adjoint(kspace)
-        model = build_model(name, preset="tiny").train()
+        few = FixedPointSettings("anderson", n_iter=5, tolerance=1e-3)
+        model = seeking(build_model(name, preset="tiny"), few).train()
         truth = lr_truth if isinstance(model, ReconModel) else hr_truth
         bar = float(psnr(sinc_interpolate(zero_filled, truth.shape[-2:]).abs(), truth.abs()))
         optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-        warm = {"x0": None, "settings": FixedPointSettings("anderson", n_iter=5, tolerance=1e-3)}
+        warm = {"x0": None}
         for step in range(700):
             loss = 0.0
             if isinstance(model, ReconModel):
@@ -113,10 +114,9 @@ class TestOverfitting:
             elif isinstance(model, UpsampleModel):
                 image = model(zero_filled)
             else:
-                options = warm if getattr(model, "rec", None) is not None else {}
-                output = model(kspace, sense, noise, **options)
+                output = model(kspace, sense, noise, **(warm if model.takes_start else {}))
                 image = output.image
-                warm["x0"] = (image if name == "recon" else output.low_resolution).detach()
+                warm["x0"] = model.fixed_points(output).detach()
                 if output.residual is not None and name != "recon":
                     loss = (output.low_resolution - lr_truth).abs().square().mean()
             score = float(psnr(image.detach().abs(), truth.abs()))

@@ -12,7 +12,7 @@ from jrsr_core.data import AcquisitionStamp, Counters, ReconImage, ReconReport, 
 from jrsr_core.mrd.files.image_writer import ImageWriter
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.header.scan_header import parse_header
-from jrsr_core.mrd.images import RESEARCH_USE, to_mrd_image
+from jrsr_core.mrd.images import RESEARCH_USE, is_fallback, to_mrd_image
 from jrsr_core.reconstruction.field_of_view import crop_to_fov
 from tests.helpers.mrd_scans import geometry_of, small_scan
 
@@ -114,7 +114,9 @@ def test_meta_in_every_dialect(header):
 
 
 def test_fallback_is_marked_everywhere(header):
-    meta = to_mrd_image(made(fallback="acs is 2 x 2"), header).meta
+    mrd = to_mrd_image(made(fallback="acs is 2 x 2"), header)
+    assert is_fallback(mrd) and not is_fallback(to_mrd_image(made(), header))
+    meta = mrd.meta
     assert meta["JRSR_fallback"] == "acs is 2 x 2"
     assert "FALLBACK" in meta["GADGETRON_SeqDescription"]
     assert "FALLBACK" in meta["SequenceDescriptionAdditional"]

@@ -227,6 +227,50 @@ def test_masks_with_other_axes_are_refused(shape, hint):
         find_acs(mask)
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.float64])
+def test_a_mask_of_any_real_kind_means_the_same(kind):
+    csm, mask = _csm((16, 12), (), 0), _mask((8, 6), ())
+    plain = SenseOperator(csm, mask)
+    other = SenseOperator(csm.to(torch.complex128), mask.numpy().astype(kind))
+    x, y = random_complex(16, 12, seed=1), random_complex(COILS, 8, 6, seed=2)
+    for ours, theirs in ((other(x), plain(x)), (other.adjoint(y), plain.adjoint(y))):
+        assert ours.dtype == torch.complex64 and torch.equal(ours, theirs)
+    assert torch.equal(other.gram(x), plain.gram(x))
+    assert torch.equal(other.mask, mask) and other.mask.dtype == torch.float32
+
+
+def test_operators_share_the_tensors_of_their_kind():
+    csm, mask = _csm((12, 10), (), 0), _mask((12, 10), ())
+    sense = SenseOperator(csm, mask)
+    assert sense.csm is csm and sense.mask is mask
+
+
+@pytest.mark.parametrize(
+    ("csm", "with_map_axis", "text"),
+    [
+        (np.ones((12, 10), np.complex64), False, "(12, 10), expected complex (..., coil, y, x)"),
+        (np.ones((3, 12, 10)), False, "float64, expected complex (..., coil, y, x)"),
+        (np.ones((3, 12, 10), int), False, "int64, expected complex (..., coil, y, x)"),
+        (
+            np.ones((3, 12, 10), complex),
+            True,
+            "(3, 12, 10), expected complex (..., map, coil, y, x)",
+        ),
+    ],
+)
+def test_maps_of_another_kind_or_without_coils_are_refused(csm, with_map_axis, text):
+    mask = np.ones((12, 10))
+    for make in (CoilOperator, lambda csm, **axes: SenseOperator(csm, mask, **axes)):
+        with pytest.raises(ValueError, match=f"^csm is {re.escape(text)}$"):
+            make(csm, has_map_axis=with_map_axis)
+
+
+def test_a_complex_mask_is_refused():
+    text = r"^mask is complex128, expected real numbers or bool: give abs\(mask\) > 0$"
+    with pytest.raises(ValueError, match=text):
+        SamplingOperator(np.ones((12, 10), complex))
+
+
 @pytest.mark.parametrize(
     "write", [lambda m: np.repeat(m[:, None], 10, 1), lambda m: np.outer(m, np.ones(10))[None]]
 )
@@ -261,6 +305,11 @@ def test_errors_name_both_sides():
         coils((16, 12), ())[0](random_complex(8, 8))
     with pytest.raises(ValueError, match=r"\(16, 16\) exceeds HR grid \(8, 8\)"):
         KSpaceCropOperator((8, 8), (16, 16))
+    shape = r"^lr_shape is \(40, 48, 3\), expected \(y, x\), whole numbers of at least 1$"
+    with pytest.raises(ValueError, match=shape):
+        KSpaceCropOperator((80, 96), (40, 48, 3))
+    with pytest.raises(ValueError, match=shape):
+        SenseOperator(_csm((80, 96), (), 0), np.ones((40, 48)), lr_shape=(40, 48, 3))
 
 
 @pytest.mark.parametrize("shape", SIZES, ids=str)

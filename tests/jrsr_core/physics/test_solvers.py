@@ -1,5 +1,6 @@
 """Conjugate gradient and power iteration against dense linear algebra."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,6 +90,12 @@ def test_exact_start_takes_no_iteration_and_zero_rhs_gives_zero():
 def test_negative_iterations_are_an_error():
     with pytest.raises(ValueError, match="n_iter is -1"):
         conjugate_gradient(lambda x: x, torch.ones(2, 2), n_iter=-1)
+
+
+def test_a_right_hand_side_of_whole_numbers_is_refused():
+    text = r"^rhs is int64, expected float or complex: convert it to complex64$"
+    with pytest.raises(ValueError, match=text):
+        conjugate_gradient(lambda x: x, np.ones((2, 2), int))
 
 
 def test_map_sets_are_one_sample():

@@ -86,11 +86,11 @@ def test_the_fallback_shows_the_whole_object_and_says_that_maps_contradict(full)
     scan, slice_ = full
     recon = load_model("jrsr-dc")
 
-    image = fallback_image(recon, with_other_maps(slice_), "because")
+    image = fallback_image(recon.slices, with_other_maps(slice_), "because")
     assert image.report.model == "zero-filled+sinc" and image.report.fallback == "because"
     assert "cg-sense+sinc: image contradicts the measurement" in image.report.warnings[0]
 
-    good = fallback_image(recon, slice_, "because")
+    good = fallback_image(recon.slices, slice_, "because")
     assert good.report.model == "cg-sense+sinc" and not good.report.warnings
     assert good.report.kspace_residual < 2 * good.report.expected_residual
     assert scan.truth.shape == good.magnitude.shape
@@ -104,11 +104,13 @@ def volume_of(slice_):
 
 def test_volumes_obey_the_same_rule(full, monkeypatch):
     recon = load_model("cg-sense+sinc")
-    right = reconstruct_volume(recon, volume_of(full[1]))
+    right = reconstruct_volume(recon.slices, volume_of(full[1]))
     with pytest.raises(Contradiction, match="contradicts the measurement"):
-        reconstruct_volume(recon, volume_of(with_other_maps(full[1])))
+        reconstruct_volume(recon.slices, volume_of(with_other_maps(full[1])))
     monkeypatch.setattr(own_lines, "LIMIT", 2.0)
-    image = reconstruct_volume(recon, volume_of(with_other_maps(full[1], own_lines_too=True)))
+    image = reconstruct_volume(
+        recon.slices, volume_of(with_other_maps(full[1], own_lines_too=True))
+    )
     assert torch.allclose(image.image, right.image, atol=1e-4 * float(right.magnitude.max()))
     assert "contradicted the measurement" in image.report.warnings[0]
 
@@ -127,9 +129,9 @@ def volume_with_one_bad_plane(slice_, weight=1.0, n=20, bad=7):
 def test_one_bad_plane_of_many_is_a_contradiction(full):
     volume = volume_with_one_bad_plane(full[1])
     with pytest.raises(Contradiction, match=r"residual 0\.\d* at readout position 7, noise"):
-        reconstruct_volume(load_model("cg-sense+sinc"), volume)
+        reconstruct_volume(load_model("cg-sense+sinc").slices, volume)
     accepting = load_model("cg-sense+sinc", accept_contradictions=True)
-    image = reconstruct_volume(accepting, volume)
+    image = reconstruct_volume(accepting.slices, volume)
     report = image.report
     assert not Residual(report.kspace_residual, report.expected_residual).contradicts
     assert any("at readout position 7" in warning for warning in image.report.warnings)
@@ -146,13 +148,15 @@ def test_the_worst_position_is_that_of_the_largest_share():
 
 
 def test_a_plane_of_little_signal_does_not_cost_the_volume(full):
-    image = reconstruct_volume(load_model("cg-sense+sinc"), volume_with_one_bad_plane(full[1], 0.1))
+    image = reconstruct_volume(
+        load_model("cg-sense+sinc").slices, volume_with_one_bad_plane(full[1], 0.1)
+    )
     assert not image.report.fallback
 
 
 def test_the_fallback_of_a_volume_is_of_one_method(full):
     volume = volume_with_one_bad_plane(full[1])
-    image = fallback_image(load_model("cg-sense+sinc"), volume, "because")
+    image = fallback_image(load_model("cg-sense+sinc").slices, volume, "because")
     assert image.report.model == "zero-filled+sinc" and image.report.fallback == "because"
     assert any("zero-filled coil images are combined" in w for w in image.report.warnings)
     scales = image.magnitude.square().sum((0, 1)).sqrt()
@@ -164,6 +168,6 @@ def test_the_fallback_of_a_good_volume_has_its_figures(full):
     weights = torch.tensor([1.0, 0.5, 0.0])
     planes, acs = (torch.stack([w * x for w in weights]) for x in (slice_.kspace, slice_.acs))
     volume = KSpaceVolume(planes, slice_.mask, acs, GEOMETRY, noise_std=slice_.noise_std)
-    report = fallback_image(load_model("cg-sense+sinc"), volume, "because").report
+    report = fallback_image(load_model("cg-sense+sinc").slices, volume, "because").report
     assert report.model == "cg-sense+sinc" and report.n_readout == 3 and not report.warnings
     assert report.kspace_residual < 2 * report.expected_residual < 0.5

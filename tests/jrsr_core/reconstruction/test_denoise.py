@@ -17,6 +17,7 @@ from jrsr_core.models.consistency import (
     WINDOW,
     DataConsistency,
     check_denoise,
+    default_weight,
     denoising,
     relative_error,
 )
@@ -50,6 +51,15 @@ def test_the_weight_of_the_networks_goes_from_caution_to_that_of_the_training():
     assert torch.allclose(block.mu(noise, 0.0) * CAUTION**2, trained)
     assert torch.allclose(block.mu(noise, 1.0) * CAUTION, trained)
     assert torch.allclose(block.mu(noise, 0.5) ** 2, block.mu(noise, 0.0) * block.mu(noise, 1.0))
+
+
+def test_a_system_without_consistency_has_the_weight_of_the_untrained_one():
+    noise = torch.tensor([0.003, 0.03])
+    tau2 = 0.03**2 + (0.5 * noise) ** 2
+    expected = (noise**2 / (CAUTION**2 * tau2))[:, None, None]
+    torch.testing.assert_close(default_weight(noise), expected)
+    with denoising(0.5):
+        assert torch.equal(default_weight(noise), build_model("sr+dc").eval().consistency.mu(noise))
 
 
 def test_the_error_of_an_image_is_expected_where_it_has_detail():
@@ -165,6 +175,8 @@ def test_systems_that_cannot_are_named():
         check_denoise(build_model("jrsr-dc", preset="tiny"), -1)
     with pytest.raises(ValueError, match=r"denoise is '0\.5', expected a number from 0 to 1"):
         check_denoise(build_model("jrsr-dc", preset="tiny"), "0.5")
+    with pytest.raises(ValueError, match=r"^denoise is True, expected a number from 0 to 1$"):
+        check_denoise(build_model("jrsr-dc", preset="tiny"), True)
 
 
 def test_training_has_no_denoise():

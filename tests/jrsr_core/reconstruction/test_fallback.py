@@ -62,7 +62,7 @@ def test_any_failure_ends_in_the_zero_filled_image(error, recon, measured, monke
         raise error
 
     monkeypatch.setattr(fallback, "_cg_sense", fail)
-    image = fallback_image(recon, measured, "the first reason")
+    image = fallback_image(recon.slices, measured, "the first reason")
     assert (image.report.model, image.report.fallback) == ("zero-filled+sinc", "the first reason")
     np.testing.assert_allclose(
         image.low_resolution.real, root_sum_of_squares(measured), rtol=1e-6, atol=1e-7
@@ -75,7 +75,7 @@ def test_any_failure_ends_in_the_zero_filled_image(error, recon, measured, monke
 def test_an_image_that_is_not_finite_is_not_delivered(recon, measured, monkeypatch):
     nothing = torch.full((48, 56), torch.nan, dtype=torch.complex64)
     monkeypatch.setattr(fallback, "_cg_sense", lambda *_: (nothing, nothing))
-    image = fallback_image(recon, measured, "why")
+    image = fallback_image(recon.slices, measured, "why")
     assert image.report.model == "zero-filled+sinc" and torch.isfinite(image.magnitude).all()
 
 
@@ -85,13 +85,15 @@ def test_a_peer_that_has_gone_gets_no_image(recon, measured, monkeypatch):
 
     monkeypatch.setattr(fallback, "_cg_sense", gone)
     with pytest.raises(Cancelled):
-        fallback_image(recon, measured, "why")
+        fallback_image(recon.slices, measured, "why")
 
 
 @pytest.mark.parametrize("factor", [1e-42, 1e-30, 1e-20, 1e-10, 1e10, 1e18, 1e22, 1e30, 1e36])
 def test_samples_of_any_size(factor, recon, measured):
-    image = fallback_image(recon, scaled(measured, factor), "why").magnitude.double() / factor
-    plain = fallback_image(recon, measured, "why").magnitude
+    image = (
+        fallback_image(recon.slices, scaled(measured, factor), "why").magnitude.double() / factor
+    )
+    plain = fallback_image(recon.slices, measured, "why").magnitude
     assert torch.isfinite(image).all()
     # The last resort has another shading than CG-SENSE; both show the same object.
     both = torch.stack([image.flatten(), plain.double().flatten()])
@@ -103,7 +105,7 @@ def test_samples_of_any_size(factor, recon, measured):
 def test_samples_at_the_ends_of_the_range(size, recon, measured):
     kspace = torch.full_like(measured.kspace, complex(size, -size))
     extreme = dataclasses.replace(measured, kspace=kspace, acs=cut_acs(kspace, measured.mask))
-    image = fallback_image(recon, extreme, "why")
+    image = fallback_image(recon.slices, extreme, "why")
     assert torch.isfinite(torch.view_as_real(image.image)).all()
     assert torch.isfinite(image.magnitude).all()
     if size == 0:
@@ -112,7 +114,9 @@ def test_samples_at_the_ends_of_the_range(size, recon, measured):
 
 def test_every_sample_damaged(recon, measured):
     kspace = torch.full_like(measured.kspace, torch.nan)
-    image = fallback_image(recon, dataclasses.replace(measured, kspace=kspace, acs=kspace), "why")
+    image = fallback_image(
+        recon.slices, dataclasses.replace(measured, kspace=kspace, acs=kspace), "why"
+    )
     assert not image.magnitude.any()
 
 
@@ -126,7 +130,7 @@ def test_a_sample_damaged_in_one_coil_counts_as_not_measured(part, recon, measur
     rest = fallback._without_bad_samples(damaged)
     assert torch.equal(rest.mask, mask) and rest.kspace[2, y, x] == 0
     # The samples of the other coils contradict nothing: the image is that of the others.
-    ours = fallback_image(recon, damaged, "why")
+    ours = fallback_image(recon.slices, damaged, "why")
     never = dataclasses.replace(measured, kspace=mask * measured.kspace, mask=mask)
     assert ours.report.model == "cg-sense+sinc" and not ours.report.warnings
-    assert torch.equal(ours.image, fallback_image(recon, never, "why").image)
+    assert torch.equal(ours.image, fallback_image(recon.slices, never, "why").image)

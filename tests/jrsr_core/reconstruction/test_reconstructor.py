@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from jrsr_core.reconstruction.fallback import fallback_image
 from jrsr_core.reconstruction.load import load_model, pick_device
 from jrsr_core.reconstruction.quality import expected_residual
 from jrsr_core.reconstruction.reconstructor import Reconstructor
+from jrsr_core.reconstruction.slices import SliceReconstructor
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 
@@ -140,7 +142,7 @@ def test_every_calibration_setting_changes_the_image():
 
 def test_fallback_is_marked_and_looks_like_the_object():
     scan, slice_ = make_slice()
-    image = fallback_image(load_model("jrsr-dc"), slice_, "because")
+    image = fallback_image(load_model("jrsr-dc").slices, slice_, "because")
     assert image.report.fallback == "because"
     assert float(psnr(image.magnitude, scan.truth)) > 20
 
@@ -156,7 +158,7 @@ def test_fallback_without_acs_and_with_bad_samples():
     recon = load_model("jrsr-dc")
     with pytest.raises(ValueError, match="not finite"):
         recon(broken)
-    image = fallback_image(recon, broken, "broken")
+    image = fallback_image(recon.slices, broken, "broken")
     assert torch.isfinite(image.magnitude).all()
     assert image.report.model == "zero-filled+sinc"
 
@@ -223,14 +225,24 @@ def test_a_copy_on_another_device_has_all_options():
     assert same.model is recon.model
     own = {"device", "model", "_shared"}
     for copied in (moved, same):
-        assert vars(copied).keys() == vars(recon).keys()
-        for name in vars(recon).keys() - own:
-            assert getattr(copied, name) == getattr(recon, name), name
-        assert copied._shared is not recon._shared
+        assert vars(copied).keys() == vars(recon).keys() == {"on_failure", "slices"}
+        assert copied.on_failure == recon.on_failure
+        before, after = vars(recon.slices), vars(copied.slices)
+        assert {k: v for k, v in after.items() if k not in own} == {
+            k: v for k, v in before.items() if k not in own
+        }
+        assert after["_shared"] is not before["_shared"]
+
+
+def test_a_reconstructor_shows_no_step_of_its_own():
+    shown = {name for name in dir(load_model("cg-sense+sinc")) if not name.startswith("_")}
+    assert shown == {"cards", "copied_to", "device", "model", "name", "on_failure", "slices"}
 
 
 def test_a_reconstructor_has_the_options_of_load_model():
-    own = inspect.signature(Reconstructor).parameters
+    own = dict(inspect.signature(Reconstructor).parameters)
+    assert own.pop("options").kind == inspect.Parameter.VAR_KEYWORD
+    own |= inspect.signature(SliceReconstructor).parameters
     loaded = inspect.signature(load_model).parameters
     assert loaded.keys() - own.keys() == {"preset", "weights"}
     assert own.keys() - loaded.keys() == {"name", "cards"}
@@ -242,6 +254,14 @@ def test_a_reconstructor_has_the_options_of_load_model():
 def test_settings_of_the_calibration_are_no_dictionary(given):
     with pytest.raises(ValueError, match=r"^calibration is .*, expected CalibrationSettings: "):
         load_model("cg-sense+sinc", calibration=given)
+
+
+@pytest.mark.parametrize("given", ["none", "all", ["hallucination"], 1, None])
+@pytest.mark.parametrize("name", ["maps", "accept_contradictions"])
+def test_a_flag_is_true_or_false(name, given):
+    text = f"{name} is {given!r}, expected True or False"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        load_model("cg-sense+sinc", **{name: given})
 
 
 def test_precision_is_chosen_by_the_device():

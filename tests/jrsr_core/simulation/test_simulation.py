@@ -170,6 +170,7 @@ def test_protocols_are_those_of_the_paper():
     assert scan.kspace.shape == (16, 116, 128)
     assert scan.truth.shape == (232, 256)
     assert PROTOCOLS["wall-16x"].n_coils == 18
+    assert [p.is_3d for p in PROTOCOLS.values()] == [False, True]
 
 
 def test_options_change_the_scan():

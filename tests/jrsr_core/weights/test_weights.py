@@ -1,6 +1,7 @@
 """Cards and weights: round trip, and refusal of everything that does not match."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -61,6 +62,25 @@ def test_a_card_that_does_not_match_is_refused(card, changes, message):
     edit(card, **changes)
     with pytest.raises(CardError, match=message):
         load_weights(card)
+
+
+def test_only_a_card_of_an_unknown_model_names_the_registration_of_own_networks(card):
+    own = "(an own network is registered by register_model, or declared by its package)"
+    for changes, is_own in (({"model": "resnet"}, True), ({"preset": "unknown model"}, False)):
+        edit(card, **changes)
+        with pytest.raises(CardError, match=r"^jrsr-dc_tiny\.json: unknown ") as caught:
+            load_weights(card)
+        assert str(caught.value).endswith(own) == is_own
+        edit(card, model="jrsr-dc")
+
+
+def test_the_name_of_a_system_is_no_card(tmp_path):
+    text = "jrsr-dc: no such weights card, a file *.json; load_model takes the name of a system"
+    with pytest.raises(CardError, match=f"^{re.escape(text)}$"):
+        load_weights("jrsr-dc")
+    path = tmp_path / "none.json"
+    with pytest.raises(CardError, match=f"^{re.escape(str(path))}: no such weights card$"):
+        load_weights(path)
 
 
 def test_a_card_without_a_data_step_means_the_gradient(card):

@@ -425,7 +425,7 @@ def test_kspace_that_is_not_finite_is_refused_by_name(value, tmp_path):
         assert torch.isfinite(torch.view_as_real(tensor) if tensor.is_complex() else tensor).all()
     folder = tmp_path / "out"
     folder.mkdir()
-    words = "scan_train.h5: slice 1: . values are NaN or infinite: leave the file out, or repair it"
+    words = "scan_train.h5: slice 1: values are NaN or infinite: leave it out, or repair it"
     with pytest.raises(ValueError, match=words):
         list(make_all(folder, manifest))
     assert scan_path(folder, good).exists() and not scan_path(folder, bad).exists()
@@ -438,5 +438,5 @@ def test_images_that_are_not_finite_are_refused_by_name(tmp_path):
         slices[3, 5, 5] = np.nan
         del file["slices"]
         file["slices"] = slices
-    with pytest.raises(ValueError, match=r"train\.h5: slice 3: pixels are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"train\.h5: slice 3: values are NaN or infinite"):
         manifest_of(path)

@@ -14,7 +14,7 @@ import torch
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.physics.fourier import fft, fft2c, ifft2c
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.simulation.protocols import load_image
+from jrsr_core.simulation.image_stack import load_image
 from tests.helpers.mrd_scans import small_scan
 from tests.training.conftest import write_images
 from training.data.sources import SourceError, find_sources, open_source
@@ -181,6 +181,28 @@ def test_modl(tmp_path):
     source = open_source(path)
     assert (source.kind, source.splits) == ("modl", ["", "", "", "test"])
     assert torch.allclose(source.read(1), fft2c((csm[1] * image[1]).mT), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("kspace", None, "a group, expected (slice, coil, readout, phase encode)"),
+        ("kspace", (4, 8, 8), "(4, 8, 8), expected (slice, coil, readout, phase encode)"),
+        ("trnOrg", (), "(), expected (n, readout, phase encode)"),
+        ("trnCsm", (3, 24, 20), "(3, 24, 20), expected (n, coil, readout, phase encode)"),
+    ],
+)
+def test_a_data_set_of_other_axes_is_named(name, content, words, tmp_path):
+    path = tmp_path / "dataset.hdf5"
+    write_modl(path)
+    with h5py.File(path, "a") as file:
+        file.pop(name, None)
+        if content is None:
+            file.create_group(name)
+        else:
+            file[name] = np.ones(content)
+    with pytest.raises(UsageError, match=rf"^{path}: '{name}' is {re.escape(words)}$"):
+        open_source(path)
 
 
 def test_ismrmrd(tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from jrsr_core.models.names import has_weights
 from jrsr_core.models.registry import build_model
 from jrsr_core.simulation.phantoms import brain_phantom
+from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.save import save_weights
 from tests.helpers.paths import ROOT
 from training.data.sources import open_source
@@ -200,6 +201,8 @@ def test_one_table_of_the_paper_per_kind_and_protocol(table_rows):
         paper_tables([paths[1], table_rows], "all", None)
     with pytest.raises(ValueError, match="protocol is 'knee', the paper's tables are of"):
         table_number("knee", "ablation")
+    numbers = [table_number(p, kind) for kind in ("ablation", "comparison") for p in PROTOCOLS]
+    assert numbers == [1, 2, 3, 4]
 
 
 def test_rows_of_several_sets_stand_side_by_side(tmp_path):
@@ -441,7 +444,7 @@ class TestFindingSlices:
     def test_pixels_that_are_not_finite_are_named_before_any_work(self, tmp_path, value):
         path = write_images(tmp_path / "a.h5", (40, 44), 2)
         change_pixels(path, lambda slices: slices.__setitem__((1, 3, 3), value))
-        with pytest.raises(ValueError, match=r"a\.h5: slice 1: pixels are NaN or infinite"):
+        with pytest.raises(ValueError, match=r"a\.h5: slice 1: values are NaN or infinite"):
             find_slices(path)
 
     def test_complex_and_negative_pixels_are_what_they_are_in_training(self, tmp_path):
@@ -472,7 +475,10 @@ class TestFindingSlices:
         ("change", "message"),
         [
             (lambda f: f.pop("slices"), "no data set 'slices', found"),
-            (lambda f: f.__setitem__("subject", [b"x"]), "1 subjects, 2 slices"),
+            (
+                lambda f: f.__setitem__("subject", [b"x"]),
+                r"'subject' is \(1,\), expected \(2,\): one per slice",
+            ),
             (lambda f: f["slices"].__setitem__(slice(None), 0), "no slice with signal"),
         ],
     )

@@ -22,7 +22,7 @@ from training.config.groups import (
 from training.losses.best_buddy import best_buddies, best_buddy_loss, random_crop
 from training.losses.discriminators import build_discriminator
 from training.losses.objective import Pair, adversarial_terms, reconstruction_terms
-from training.losses.perceptual import DEEPEST, describe, make_perceptual
+from training.losses.perceptual import DEEPEST, difference_from_recipe, make_perceptual
 from training.losses.pixel import (
     back_projection_loss,
     discriminator_loss,
@@ -213,9 +213,9 @@ def test_layers_of_another_network_give_way_to_the_deepest_of_this(tmp_path):
     image, target = torch.rand(1, 32, 32), torch.rand(1, 32, 32)
     assert torch.equal(foreign.loss(image, target), own.loss(image, target))
     assert foreign.facts == own.facts | {"layers": {"fire9": 1.0}}
-    stated = describe(foreign.facts, Perceptual(layers={"conv5_4": 1.0}))
+    stated = difference_from_recipe(foreign.facts, Perceptual(layers={"conv5_4": 1.0}))
     assert stated == "squeezenet has no conv5_4: the perceptual loss takes fire9"
-    assert describe(own.facts, Perceptual()) == ""
+    assert difference_from_recipe(own.facts, Perceptual()) == ""
     with pytest.raises(TrunkError, match="conv5_9"):
         made(conv5_9=1.0)
     with pytest.raises(TrunkError, match="conv5_4"):

@@ -279,6 +279,10 @@ def test_fixed_points_that_do_not_settle_raise_the_alarm(scans, tmp_path, capsys
         ({"loss__pix": 0.0, "loss__rec": 0.0}, "jrsr has no loss to train .* loss.pix 0, loss.r"),
         ({"loss__pix": 0.0, "loss__rec": 1.0, "model": "sr"}, "sr has no loss .* loss.rec 1"),
         (
+            {"loss__pix": 0.0, "loss__rec": 1.0, "model": "cg-sense+medsrgan+dc"},
+            r"cg-sense\+medsrgan\+dc has no loss .* loss.rec 1",
+        ),
+        (
             {"loss__pix": 0.0, "loss__rec": 1.0, "phases__recon": 0.5},
             "jrsr has no loss to train its last phase with: loss.pix 0, loss.rec 1, loss.per 0",
         ),
@@ -313,6 +317,19 @@ def test_reconstruction_of_another_run_is_taken_and_frozen(scans, tmp_path):
     assert same >= {k for k in b if k.startswith("rec.")}
     assert "sr.conv_up.weight" not in same
     assert [r["phase"] for r in read_log(tmp_path / "b")] == ["full"] * 4
+
+
+@pytest.mark.parametrize("model", ["recon+sr+dc", "modl+medsrgan+dc"])
+def test_a_system_with_consistency_trains_its_parts_in_turn(scans, tmp_path, model):
+    """A reconstruction of another run with +dc is taken, and frozen after its phase."""
+    fit(tiny(scans, tmp_path / "a", model=model, steps=2, phases__recon=1.0))
+    start = {"phases__recon": 0.5, "start__recon_from": str(tmp_path / "a")}
+    fit(tiny(scans, tmp_path / "b", model=model, optimizer__learning_rate=1e-2, **start))
+    a, b = (part(weights(tmp_path / name), "average") for name in "ab")
+    same = {key.split(".")[1] for key, value in b.items() if torch.equal(value, a[key])}
+    moved = {key.split(".")[1] for key, value in b.items() if not torch.equal(value, a[key])}
+    recon, upsample = ("rec", "sr") if model.startswith("recon") else ("recon", "upsample")
+    assert recon in same - moved and moved == {upsample, "log_tau0", "log_tau1"}
 
 
 def test_a_run_goes_on_without_what_it_started_from(scans, tmp_path):
@@ -375,7 +392,7 @@ def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
     assert (facts["protocol"], facts["scans.n_coils"]) == ("wall-16x", 4)
 
 
-@pytest.mark.parametrize("model", ["recon", "jrsr"])
+@pytest.mark.parametrize("model", ["recon", "jrsr", "recon+dc", "jrsr+dc"])
 def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
     # Nothing learns, so every visit goes on where the last one stopped.
     changes = {
@@ -385,7 +402,8 @@ def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
     }
     run = Run(tiny(scans, tmp_path, model=model, steps=1, **changes))
     torch.manual_seed(3)
-    for parameter in run.networks.model.rec.prox.conv_out.parameters():
+    rec, _ = run.networks.model.parts()
+    for parameter in rec.prox.conv_out.parameters():
         parameter.data.normal_(std=0.02)
     ((names, scan),) = run.batches()
     residuals = [float(run.predict(names, scan)[0].residual.max().detach()) for _ in range(6)]
@@ -563,6 +581,7 @@ def test_validation_is_the_mean_over_its_scans(scans, tmp_path, monkeypatch):
     def model(*_):
         return ModelOutput(next(shown), torch.zeros(()))
 
+    model.n_maps = 1
     device = torch.device("cpu")
     found, _ = validate(model, tiny(scans, tmp_path), scans, Manifest.read(scans), device)
     figures = [judge(i[0], t[0]) for i, t in zip(images, truths, strict=True)]

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-Scan = dict[str, Tensor]
+ScanTensors = dict[str, Tensor]
 
 
 @dataclass(eq=False)
 class _Pooled:
     name: str
-    scan: Scan
+    scan: ScanTensors
     visits: int = 0
 
 
-def shape_of(scan: Scan) -> tuple[int, ...]:
+def shape_of(scan: ScanTensors) -> tuple[int, ...]:
     """Return what scans of one batch have in common: coils and matrices."""
     return (*scan["kspace"].shape[1:4], *scan["target"].shape[1:3])
 
@@ -55,7 +55,7 @@ class ScanPool:
         """Return whether a scan can come in: there is space, or one that was visited gives way."""
         return len(self) < self.capacity or self._most_visited() is not None
 
-    def add(self, name: str, scan: Scan) -> None:
+    def add(self, name: str, scan: ScanTensors) -> None:
         """Take a fresh scan; in a full pool the most visited one gives way."""
         if len(self) >= self.capacity and (shape := self._most_visited()) is not None:
             bucket = self._buckets[shape]
@@ -63,7 +63,7 @@ class ScanPool:
         self._buckets.setdefault(shape_of(scan), []).append(_Pooled(name, scan))
         self.made += 1
 
-    def take(self) -> list[tuple[str, Scan]] | None:
+    def take(self) -> list[tuple[str, ScanTensors]] | None:
         """Return the names and scans of a batch of one shape; None where no bucket has enough.
 
         The bucket is drawn by the visits that its scans have left, the scans are those with the

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jrsr_core.mrd.files.foreign import hdf5_words, without_reason
+from jrsr_core.mrd.files.suffixes import HDF5_SUFFIXES
 from training.errors import UsageError
 
 from .base import Source, SourceError, words_of
@@ -10,9 +11,7 @@ from .hdf5 import FastMri, ImageStack, Modl, open_hdf5
 from .raw import IsmrmrdScan
 from .volumes import DicomFolder, Nifti, is_dicom
 
-HDF5_SUFFIXES = (".h5", ".hdf5", ".mrd", ".ismrmrd")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-SUFFIXES = HDF5_SUFFIXES + NIFTI_SUFFIXES
 AS_STACK = (
     "images are read from the data set 'slices' (n, readout, phase encode) of an HDF5 file: write "
     "their pixels into one"
@@ -39,6 +38,10 @@ def _open_hdf5_source(path: Path) -> Source:
     )
 
 
+def _is_named_as_source(path: Path) -> bool:
+    return path.suffix.lower() in HDF5_SUFFIXES or path.name.endswith(NIFTI_SUFFIXES)
+
+
 def open_source(path: Path) -> Source:
     """Return the reader of a file, or of a folder of DICOM slices.
 
@@ -54,7 +57,7 @@ def open_source(path: Path) -> Source:
         source: Source = DicomFolder(path)
     elif path.name.endswith(NIFTI_SUFFIXES):
         source = Nifti(path)
-    elif path.suffix in HDF5_SUFFIXES:
+    elif path.suffix.lower() in HDF5_SUFFIXES:
         source = _open_hdf5_source(path)
     elif not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -96,11 +99,11 @@ def _sources_at(path: Path) -> list[Source]:
         return [open_source(path)]
     # A link to a file that is not there is opened, so that its reader names it.
     inside = sorted(p for p in path.iterdir() if not p.is_dir())
-    found = [open_source(p) for p in inside if p.name.endswith(SUFFIXES)]
-    if any(is_dicom(p) for p in inside if p.is_file() and not p.name.endswith(SUFFIXES)):
+    found = [open_source(p) for p in inside if _is_named_as_source(p)]
+    if any(is_dicom(p) for p in inside if p.is_file() and not _is_named_as_source(p)):
         found.append(open_source(path))
     if not found:
-        deeper = (p.parent for p in sorted(path.rglob("*")) if p.name.endswith(SUFFIXES))
+        deeper = (p.parent for p in sorted(path.rglob("*")) if _is_named_as_source(p))
         example = next(deeper, None)
         remedy = f"; name those below it, such as {example}" if example else ""
         raise UsageError(f"{path}: no HDF5, NIfTI or DICOM file in this folder{remedy}")

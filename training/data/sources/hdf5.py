@@ -1,6 +1,6 @@
 """HDF5: stacks of magnitude images, fastMRI's multi-coil files, MoDL's data set.
 
-Image stack  `slices` (n, readout, phase encode), `subject` (n); own format.
+Image stack  own format, see `simulation.image_stack`.
 fastMRI      `kspace` (slice, coil, readout, phase encode), `ismrmrd_header` (XML), attribute
              `patient_id` (Zbontar et al., arXiv 1811.08839); readout oversampling is removed. Of
              files with the phase encode first the encoded matrix of the header says so, or `mask`,
@@ -10,6 +10,8 @@ MoDL         `trnOrg` (n, 256, 232) complex, `trnCsm` (n, 12, 256, 232), and `ts
              (Aggarwal et al., TMI 2019); four subjects of 90 slices to train, one to test.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -20,11 +22,13 @@ from jrsr_core.arrays import as_tensor
 from jrsr_core.mrd.header.xml import XmlError, decode_xml, parse_xml
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.simulation.protocols import as_magnitude
+from jrsr_core.simulation.image_stack import AXES, StackFile, checked_dataset
+from training.errors import as_usage
 
 from .base import Source, SourceError, anonymous, normalised, own_split, words_of
 
 MODL_SLICES_PER_SUBJECT = 90
+KSPACE_AXES = ("slice", "coil", "readout", "phase encode")
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -39,6 +43,23 @@ def open_hdf5(path: Path) -> h5py.File:
         raise SourceError(f"{path.name}: not an HDF5 file, {found}") from error
 
 
+@contextmanager
+def open_stack(path: Path) -> Iterator[StackFile]:
+    """Open an image stack.
+
+    Raises
+    ------
+    SourceError
+        Not an HDF5 file.
+    UsageError
+        A file of another layout.
+    """
+    with open_hdf5(path) as file:
+        with as_usage():
+            stack = StackFile(file)
+        yield stack
+
+
 class ImageStack(Source):
     """Magnitude images; coils, phase and noise have to be simulated."""
 
@@ -46,28 +67,14 @@ class ImageStack(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with open_hdf5(path) as file:
-            n = file["slices"].shape[0]
-            if file["slices"].ndim != 3:
-                raise SourceError(f"{path.name}: slices has shape {file['slices'].shape}, not 3-D")
-            if "subject" in file:
-                names = subject_names(file["subject"])
-            else:
-                names = [path.stem] * n
-        if len(names) != n:
-            raise SourceError(f"{path.name}: {n} slices, but {len(names)} subjects")
-        self.subjects, self.splits = names, [own_split(path)] * n
+        with open_stack(path) as stack, as_usage():
+            self.subjects = stack.subjects()
+        self.splits = [own_split(path)] * len(self)
 
     def read(self, index: int) -> Tensor:
-        """Return image `index`; the stored first axis is the readout."""
-        with open_hdf5(self.path) as file:
-            stored = as_magnitude(file["slices"][index])
-        return normalised(stored.T.contiguous())
-
-
-def subject_names(stored: h5py.Dataset) -> list[str]:
-    """Return the subjects of a stack; numbers are names as well."""
-    return [s.decode() if isinstance(s, bytes) else str(s) for s in stored[:]]
+        """Return image `index`."""
+        with open_stack(self.path) as stack:
+            return normalised(stack.read(index))
 
 
 class FastMri(Source):
@@ -78,9 +85,8 @@ class FastMri(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with open_hdf5(path) as file:
-            shape = file["kspace"].shape
-            if len(shape) != 4:
-                raise SourceError(f"{path.name}: kspace has shape {shape}, not multi-coil (4-D)")
+            with as_usage():
+                shape = checked_dataset(file, "kspace", KSPACE_AXES).shape
             patient = file.attrs.get("patient_id", "")
             try:
                 self.is_transposed = _is_transposed(file, shape[2], shape[3])
@@ -174,11 +180,12 @@ class Modl(Source):
             for prefix, split in (("trn", "train"), ("tst", "test")):
                 if f"{prefix}Org" not in file:
                     continue
-                n, *shape = file[f"{prefix}Org"].shape
-                csm = file[f"{prefix}Csm"].shape if f"{prefix}Csm" in file else None
-                if csm is None or csm[0] != n or list(csm[2:]) != shape:
-                    found = "missing" if csm is None else csm
-                    raise SourceError(f"{path.name}: {prefix}Csm is {found}, {prefix}Org has {n}")
+                with as_usage():
+                    shape = checked_dataset(file, f"{prefix}Org", AXES).shape
+                    csm = checked_dataset(file, f"{prefix}Csm", (AXES[0], "coil", *AXES[1:])).shape
+                n = shape[0]
+                if (n, *csm[2:]) != shape:
+                    raise SourceError(f"{path.name}: {prefix}Csm is {csm}, {prefix}Org is {shape}")
                 self._where += [(prefix, i) for i in range(n)]
                 subjects = [f"{prefix}-{i // MODL_SLICES_PER_SUBJECT}" for i in range(n)]
                 self.subjects += subjects if prefix == "trn" else ["tst-0"] * n

@@ -6,7 +6,6 @@ weights at a fraction of the cost. So a few hundred scans visited ten times serv
 thousands visited once, whose points would never be near the equilibrium.
 """
 
-import inspect
 import math
 from collections import OrderedDict
 
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from jrsr_core.models.fixed_point import BackwardSettings, FixedPointSettings
-from jrsr_core.models.interfaces import ModelOutput
 from jrsr_core.models.rec import RecModule
 from jrsr_core.physics.resolution import Shape, sinc_interpolate
 from jrsr_core.tensors import waits
@@ -24,11 +22,6 @@ from training.data.scans import TrainingScan
 TOLERANCE = 1e-3
 MAX_MAGNITUDE = 10.0  # of scaled images; beyond it an iteration has diverged
 MEMORY = 0.95  # of the running residual
-
-
-def takes_start(model: nn.Module) -> bool:
-    """Return whether the model's iteration can be started from a given image."""
-    return "x0" in inspect.signature(model.forward).parameters
 
 
 def rec_modules(model: nn.Module) -> list[RecModule]:
@@ -46,14 +39,6 @@ def set_backward(model: nn.Module, method: str) -> None:
     """Set how fixed points are differentiated."""
     for module in rec_modules(model):
         module.backward_settings = BackwardSettings(method)
-
-
-def fixed_points_of(model: nn.Module, output: ModelOutput) -> Tensor:
-    """Return the fixed points behind an output, on the grid where they were sought.
-
-    Rec alone (`recon`) works on the HR grid; a point on the LR grid would lose all beyond its band.
-    """
-    return output.image if getattr(model, "sr", model) is None else output.low_resolution
 
 
 class FixedPoints:

@@ -2,53 +2,46 @@
 
 from torch import Generator, Tensor, nn
 
-from jrsr_core.models.interfaces import ModelOutput, UpsampleModel
+from jrsr_core.models.interfaces import JointModel, ModelOutput, ReconModel, UpsampleModel
 from jrsr_core.models.rec import ProximalNetwork
 from jrsr_core.models.sr import SrModule
 from training.config import RunConfig
 from training.data.scans import TrainingScan
 from training.errors import UsageError
 
-from .fixed_points import fixed_points_of
 from .patches import patch_output
-
-PARTS = (("recon", "upsample"), ("rec", "sr"))
-"""Names of the reconstruction and the upsampling in sequences, and in joint models."""
 
 NETWORKS = (ProximalNetwork, SrModule, UpsampleModel)
 """Modules without FFT and solvers, which torch.compile takes."""
 
 
-def split_parts(model: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the reconstruction and the upsampling of a model that has both.
+def split_parts(model: JointModel, name: str) -> tuple[nn.Module, nn.Module]:
+    """Return the reconstruction and the upsampling of a model that has both; `name` is its name.
 
     Raises
     ------
     UsageError
         It has no such parts.
     """
-    for names in PARTS:
-        recon, upsample = (getattr(model, name, None) for name in names)
-        if recon is not None and upsample is not None:
-            return recon, upsample
-    raise UsageError(
-        f"{type(model).__name__} has no reconstruction and upsampling to train in turn"
-    )
+    recon, upsample = model.parts()
+    if recon is None or upsample is None or recon is upsample:
+        raise UsageError(f"{name} has no reconstruction and upsampling to train in turn")
+    return recon, upsample
 
 
-def learns_reconstruction(model: nn.Module, config: RunConfig) -> bool:
+def learns_reconstruction(model: JointModel, config: RunConfig) -> bool:
     """Return whether the LR reconstruction of a model is trained to the last step."""
-    recon = getattr(model, "recon", getattr(model, "rec", model))
+    recon, _ = model.parts()
     trained = recon is not None and any(p.requires_grad for p in recon.parameters())
     return trained and not config.phases.recon
 
 
-def select_trainable(model: nn.Module, phase: str) -> None:
+def select_trainable(model: JointModel, config: RunConfig, phase: str) -> None:
     """Train the reconstruction alone in the phase `recon`, everything else afterwards.
 
     What is not trained is in evaluation mode, so that its running statistics stay as they are.
     """
-    recon, _ = split_parts(model)
+    recon, _ = split_parts(model, config.model)
     of_recon = {id(p) for p in recon.parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_((id(parameter) in of_recon) == (phase == "recon"))
@@ -66,7 +59,7 @@ def compile_networks(model: nn.Module, discriminator: nn.Module | None, backend:
 
 
 def run_generator(
-    model: nn.Module,
+    model: JointModel,
     scan: TrainingScan,
     config: RunConfig,
     phase: str,
@@ -91,10 +84,10 @@ def run_generator(
     """
     if config.patch.size:
         return patch_output(model, scan, config.patch, rng, x0=x0)
-    if phase == "recon" and hasattr(model, "recon"):
-        recon, _ = split_parts(model)
+    recon, _ = model.parts()
+    if phase == "recon" and isinstance(recon, ReconModel):
         image = recon(scan.kspace, scan.sense.at_low_resolution(), scan.noise_std)
         return ModelOutput(image, image), scan, image
     start = {} if x0 is None else {"x0": x0}
     output = model(scan.kspace, scan.sense, scan.noise_std, **start)
-    return output, scan, fixed_points_of(model, output)
+    return output, scan, model.fixed_points(output)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from jrsr_core.models.interfaces import JointModel
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import build_model
@@ -20,7 +21,7 @@ from training.runs.checkpoint import NAME as CHECKPOINT
 from training.runs.checkpoint import CheckpointError, RunState, load_matching, part, read_checkpoint
 from training.runs.record import read_record, recorded_data_step
 
-from .generator import PARTS, split_parts
+from .generator import split_parts
 from .growth import GrowthError, grow
 
 SOURCES = ("init", "grow_from", "recon_from")
@@ -79,7 +80,7 @@ def recorded_start(record: dict[str, Any]) -> dict[str, str]:
     return {name: record[name] for name in names if name in record}
 
 
-def load_start(model: nn.Module, config: RunConfig) -> None:
+def load_start(model: JointModel, config: RunConfig) -> None:
     """Give a model the weights that its recipe starts from.
 
     Raises
@@ -96,9 +97,11 @@ def load_start(model: nn.Module, config: RunConfig) -> None:
             raise CheckpointError(f"{source}: {error}") from None
     if source := config.start.recon_from:
         # The reconstruction of another system, or one that has weights of its own.
-        tensors = _source_model(source, model).state_dict()
-        whole = next((part(tensors, name) for name, _ in PARTS if part(tensors, name)), tensors)
-        load_matching(split_parts(model)[0], whole, source)
+        found = _source_model(source, model)
+        recon = found.parts()[0] if isinstance(found, JointModel) else found
+        if recon is None:
+            raise CheckpointError(f"{source}: start.recon_from is a model without reconstruction")
+        load_matching(split_parts(model, config.model)[0], recon.state_dict(), source)
 
 
 def mix_with_start(model: nn.Module, record: dict[str, Any], share: float) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from jrsr_core.models.interfaces import JointModel
 from jrsr_core.models.registry import build_model
+from jrsr_core.weights.find import example_of_system
 from training.config import RunConfig
 from training.errors import UsageError, as_usage
 from training.losses.discriminators import build_discriminator
@@ -18,7 +20,7 @@ from training.runs.checkpoint import (
     part,
 )
 
-from .fixed_points import set_backward, set_iterations, takes_start
+from .fixed_points import set_backward, set_iterations
 from .generator import compile_networks, split_parts
 from .initial_weights import load_start
 from .patches import check_patches
@@ -61,21 +63,17 @@ class Learner:
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """Generator, its moving average, and the discriminator or None."""
+    """The model that is trained, its optimizer, its moving average, the discriminator or None."""
 
+    model: JointModel
     generator: Learner
-    average: nn.Module
+    average: JointModel
     discriminator: Learner | None = None
-
-    @property
-    def model(self) -> nn.Module:
-        """The network of the generator."""
-        return self.generator.network
 
     @property
     def n_maps(self) -> int:
         """Number of coil map sets that the generator uses."""
-        return getattr(self.model, "n_maps", 1)
+        return self.model.n_maps
 
     def _learners(self) -> list[Learner]:
         return [x for x in (self.generator, self.discriminator) if x is not None]
@@ -120,12 +118,12 @@ class Networks:
             average.copy_(current)
 
 
-def _check(model: nn.Module, config: RunConfig) -> None:
+def _check(model: JointModel, config: RunConfig) -> None:
     """Refuse a recipe that the model cannot follow; raises as `build_networks`."""
     warm_start = config.fixed_point.warm_start
     if not any(p.requires_grad for p in model.parameters()):
         raise UsageError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
-    if warm_start and not takes_start(model):
+    if warm_start and not model.takes_start:
         raise UsageError(
             f"fixed_point.warm_start is for models with a fixed point, not {config.model}"
         )
@@ -133,7 +131,7 @@ def _check(model: nn.Module, config: RunConfig) -> None:
         raise UsageError(
             "fixed_point.warm_start keeps fixed points in one process: use machine.devices=1"
         )
-    if config.phases.recon and not list(split_parts(model)[0].parameters()):
+    if config.phases.recon and not list(split_parts(model, config.model)[0].parameters()):
         raise UsageError(
             f"phases.recon is {config.phases.recon}, but the reconstruction of {config.model} "
             "has nothing to train"
@@ -157,6 +155,9 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
     data_step = config.fixed_point.data_step or None
     with as_usage():
         model = build_model(config.model, preset=config.preset, data_step=data_step)
+    if not isinstance(model, JointModel):
+        example = example_of_system(config.model, config.model)
+        raise UsageError(f"model is {config.model}, a part: train a system, for instance {example}")
     _check(model, config)
     if with_start:
         load_start(model, config)
@@ -175,7 +176,7 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
     if config.machine.compile:
         other = None if discriminator is None else discriminator.network
         compile_networks(model, other, config.machine.compile)
-    return Networks(generator, average, discriminator)
+    return Networks(model, generator, average, discriminator)
 
 
 def _adam(network: nn.Module, config: RunConfig) -> torch.optim.Adam:

@@ -214,6 +214,57 @@ def test_matlab_variables(run, tmp_path):
     assert again.code == 0, again
 
 
+@pytest.mark.parametrize("kind", ["7", "7.3"])
+def test_axes_of_one_element_that_matlab_drops(run, tmp_path, kind):
+    """90x101x5 is 90x101x5x1: the only array is meant, whatever numbers and texts are beside it."""
+    kspace = K[0].transpose(2, 1, 0)
+    if kind == "7":
+        beside = {"n": 3.0, "note": "text", "empty": np.zeros((0, 3))}
+        scipy.io.savemat(tmp_path / "k.mat", {"k": kspace} | beside)
+    else:
+        write_mat_7_3(tmp_path / "k.mat", "k", kspace)
+        with h5py.File(tmp_path / "k.mat", "a") as file:
+            file["n"] = np.ones((1, 1))
+            file["note"] = np.frombuffer(b"t\0e\0x\0t\0", "<u2")[:, None]
+            file["note"].attrs["MATLAB_class"] = np.bytes_("char")
+    for axes in ("x,y,coil,slice", "x,y,coil,slice,repetition", "x,y,coil"):
+        outcome = run("--axes", axes, *SIZE, "--overwrite", name="k.mat")
+        assert outcome.code == 0, outcome
+        with ScanFile(tmp_path / "made.h5") as scan:
+            samples = scan.samples(np.arange(len(scan.heads)))
+        np.testing.assert_array_equal(samples, K[0].swapaxes(0, 1))
+    words = ("--axes names 4 axes", "the array has 3 (16 x 12 x 3)")
+    for axes in ("coil,slice,y,x", "slice,x,coil,y"):
+        assert_one_line(run("--axes", axes, *SIZE, "--overwrite", name="k.mat"), 2, *words)
+    words = ("--axes names 2 axes", "the array has 3 (16 x 12 x 3)")
+    assert_one_line(run("--axes", "x,y", *SIZE, "--overwrite", name="k.mat"), 2, *words)
+
+
+def test_a_matlab_file_without_an_array(run, tmp_path):
+    scipy.io.savemat(tmp_path / "k.mat", {"n": 3.0, "note": "text"})
+    words = ("no array of numbers in the file", "found: n (1 x 1)")
+    assert_one_line(run(*NPY, name="k.mat"), 2, *words)
+    assert_one_line(run(*NPY, "--variable", "n", name="k.mat"), 2, "the array has 2 (1 x 1)")
+
+
+@pytest.mark.parametrize("names", [("real", "imag"), ("r", "i"), ("imag", "real")])
+@pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", "<i2"])
+def test_pairs_of_real_and_imaginary_part(run, tmp_path, names, kind):
+    values = np.round(100 * K)
+    pairs = np.empty(K.shape, [(name, kind) for name in names])
+    pairs[max(names)], pairs[min(names)] = values.real, values.imag
+    np.save(tmp_path / "k.npy", pairs)
+    assert run(*NPY).code == 0
+    with ScanFile(tmp_path / "made.h5") as scan:
+        samples = scan.samples(np.arange(24)).reshape(2, 12, 3, 16)
+    np.testing.assert_array_equal(samples, values.swapaxes(1, 2))
+
+
+def test_pairs_of_something_else(run, tmp_path):
+    np.save(tmp_path / "k.npy", np.zeros(K.shape, [("x", "<f4"), ("y", "<f4")]))
+    assert_one_line(run(*NPY), 2, "k.npy: values are [('x', '<f4'), ('y', '<f4')]")
+
+
 def test_broken_files(run, tmp_path):
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file" + b"\xff" * 400)
     assert_one_line(run(*NPY, name="a.mat"), 1, "a.mat: SciPy cannot read it")
@@ -231,6 +282,8 @@ def test_broken_files(run, tmp_path):
     assert_one_line(run(*SIZE, name="a.cfl"), 2, "a.hdr: no such file")
     (tmp_path / "text").write_text("text")
     assert_one_line(run(*SIZE, name="text"), 1, "text: no raw data of a known format")
+    scipy.io.savemat(tmp_path / "old.mat", {"k": K[0, 0]}, format="4")
+    assert_one_line(run(*SIZE, name="old.mat"), 1, "known format", ".mat of version 5 and newer")
     assert_one_line(run(name="nothing"), 2, "nothing: no such file")
     assert_one_line(run(name="."), 2, "is a folder")
 

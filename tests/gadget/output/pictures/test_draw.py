@@ -39,7 +39,7 @@ def written(monkeypatch):
 
 def test_grey_scale():
     np.testing.assert_array_equal(to_grey(np.array([-1.0, 0, 1, 2, 4]), 2.0), [0, 0, 128, 255, 255])
-    assert not to_grey(np.zeros((3, 3))).any()
+    assert not to_grey(np.zeros((3, 3)), 0.0).any()
 
 
 def test_png_round_trip():
@@ -69,7 +69,7 @@ def test_small_tiles_are_enlarged_by_whole_pixels():
 
 
 def test_a_long_caption_is_not_cut():
-    tile = grey_picture(np.ones((40, 40)))
+    tile = grey_picture(np.ones((40, 40)), 1.0)
     short, long = (
         montage([(tile, ("a",))]),
         montage([(tile, ("a name longer than its tile " * 3,))]),
@@ -78,7 +78,7 @@ def test_a_long_caption_is_not_cut():
 
 
 def test_pixels_keep_their_proportion():
-    tile = grey_picture(np.ones((10, 20)))
+    tile = grey_picture(np.ones((10, 20)), 1.0)
     assert in_proportion(tile, (2.0, 1.0)).size == (20, 20)
     assert in_proportion(tile, (1.0, 1.5)).size == (30, 10)
     assert in_proportion(tile, (1.0, 1.0)) is tile
@@ -172,7 +172,7 @@ def test_a_volume_shows_its_three_planes(written, tmp_path, capfd):
 
 
 def test_a_footer_longer_than_the_tiles_is_whole():
-    tile = (grey_picture(np.ones((16, 16))), ("name",))
+    tile = (grey_picture(np.ones((16, 16)), 1.0), ("name",))
     short, long = (np.asarray(montage([tile], footer="word " * n)) for n in (2, 30))
     assert short.shape[1] == np.asarray(montage([tile])).shape[1] < long.shape[1]
     written = np.flatnonzero((long[-30:] > BACKGROUND).any(0))

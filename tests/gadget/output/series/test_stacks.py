@@ -218,3 +218,14 @@ def test_repetitions_have_their_distance_in_time(tmp_path, stamps, counter, vend
 def test_a_header_that_is_none_keeps_no_image_from_its_file(tmp_path):
     (image,) = written(tmp_path, slices_at([0, 5]), "no XML")
     assert z_of(image) == [0, 5]
+
+
+@pytest.mark.parametrize("stagger", [0.0, 0.002, 0.006, 2.0])
+def test_voxel_sizes_are_stated_however_slices_are_staggered(tmp_path, stagger):
+    images = slices_at([0, 5, 10])
+    for i, image in enumerate(images):
+        image.position = (i * stagger, *tuple(image.position)[1:])
+    (made,) = written(tmp_path, images)
+    sizes = made.header.get_zooms()[:3]
+    np.testing.assert_allclose(sizes, [20, 20, np.hypot(stagger, 5)], rtol=1e-6)
+    np.testing.assert_allclose(nibabel.affines.voxel_sizes(made.affine), sizes, rtol=1e-6)

@@ -237,6 +237,9 @@ def test_a_reference_on_other_axes_is_set_aside_with_the_reason(turned):
         reference.heads[name] *= -1
     expected = ({"shared"}, {"reference of another orientation": 16})
     assert sources(header, joined(reference, thin)) == expected
+    (slice_,) = assembled(header, joined(reference, thin))
+    reason = "reference of another orientation"
+    assert f"the image is calibrated by its own lines: {reason}" in slice_.notes
 
 
 def test_a_reference_far_off_is_set_aside_with_the_reason():

@@ -140,7 +140,7 @@ def test_planes_are_2d_slices():
     volume = replace(assembled(*scan(kspace, mask)), noise_std=0.01)
     recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     ticks = []
-    image = reconstruct_volume(recon, volume, batch_size=4, tick=lambda: ticks.append(1))
+    image = reconstruct_volume(recon.slices, volume, batch_size=4, tick=lambda: ticks.append(1))
     assert len(ticks) == 6 and image.image.shape == (48, 56, 6)
     for x in range(6):
         plane = recon(volume.position(x)).image
@@ -152,8 +152,8 @@ def test_the_batch_size_does_not_matter(batch_size):
     kspace, mask = volume_kspace((24, 28, 6)), make_mask("random", (28, 24), 2, n_acs=12).mT
     volume = assembled(*scan(kspace, mask))
     recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
-    one = reconstruct_volume(recon, volume, batch_size=3).image
-    close(reconstruct_volume(recon, volume, batch_size=batch_size).image, one)
+    one = reconstruct_volume(recon.slices, volume, batch_size=3).image
+    close(reconstruct_volume(recon.slices, volume, batch_size=batch_size).image, one)
 
 
 def test_air_takes_the_maps_of_its_nearest_neighbour():
@@ -173,7 +173,7 @@ def test_positions_without_signal_stay_zero():
     volume = assembled(*scan(fft(kspace, -1), torch.ones(24, 28), ScanRequest(oversampling=False)))
     volume = replace(volume, noise_std=0.01)
     image = reconstruct_volume(
-        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
+        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)).slices, volume
     ).image
     assert image[..., :2].abs().max() < 1e-6 * image[..., 2:].abs().max()
 
@@ -185,8 +185,8 @@ def test_without_acs_every_plane_is_a_fallback():
     volume = assembled(*scan(kspace, mask))
     recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
     with pytest.raises(ValueError, match="ACS"):
-        reconstruct_volume(recon, volume)
-    image = fallback_image(recon, volume, "because")
+        reconstruct_volume(recon.slices, volume)
+    image = fallback_image(recon.slices, volume, "because")
     assert image.report.fallback == "because" and image.image.shape == (48, 56, 6)
     assert image.report.n_readout == 6
     assert torch.isfinite(image.magnitude).all() and image.magnitude.max() > 0
@@ -199,7 +199,7 @@ def test_slice_oversampling_is_cropped_and_the_header_follows():
     )
     header = parse_header(xml)
     recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
-    image = reconstruct_volume(recon, assembled(xml, lines))
+    image = reconstruct_volume(recon.slices, assembled(xml, lines))
     cropped = crop_to_fov(image, header.encodings[0].recon_fov_mm)
     assert cropped.image.shape == (36, 42, 6)
     assert torch.equal(cropped.image[18, 21], image.image[24, 28])
@@ -214,7 +214,7 @@ def test_the_report_tells_the_time_of_the_whole_volume():
     volume = assembled(*scan(volume_kspace(), torch.ones(20, 24)))
     start = time.perf_counter()
     seconds = reconstruct_volume(
-        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)), volume
+        load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4)).slices, volume
     ).report.seconds
     assert 0 < seconds["calibration"] < seconds["total"] < time.perf_counter() - start
 
@@ -251,10 +251,10 @@ def test_contrasts_share_the_maps_of_every_position(max_bytes, monkeypatch):
     monkeypatch.setattr(pipeline, "calibrate_coils", lambda *a: calls.append(1) or real(*a))
     monkeypatch.setattr(coils, "MAX_CACHE_BYTES", max_bytes)
     recon = load_model("cg-sense+sinc", calibration=CalibrationSettings(kernel_width=4))
-    first = reconstruct_volume(recon, one)
+    first = reconstruct_volume(recon.slices, one)
     n_first = len(calls)
-    second = reconstruct_volume(recon, two)
-    alone = reconstruct_volume(recon, replace(two, is_acs_shared=False))
+    second = reconstruct_volume(recon.slices, two)
+    alone = reconstruct_volume(recon.slices, replace(two, is_acs_shared=False))
     # Every volume also calibrates the position of the most signal, for its intensity scale.
     n_again = len(calls) - 2 * n_first - 1
     close(second.image, 2 * first.image, atol=1e-3)

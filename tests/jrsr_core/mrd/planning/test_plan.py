@@ -21,7 +21,7 @@ from tests.helpers.mrd_scans import (
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import run_process
 
-MODULES = ("trigger", "planning.plan", "files.scan", "files.sandbox_child")
+MODULES = ("live.trigger", "planning.plan", "files.scan", "files.sandbox_child")
 
 
 @pytest.mark.parametrize("oversampling", [True, False])

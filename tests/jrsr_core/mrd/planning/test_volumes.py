@@ -3,12 +3,18 @@
 import pytest
 
 from jrsr_core.data import Counters
+from jrsr_core.data.origin import VOLUME_COUNTERS
 from jrsr_core.mrd.header.encoding import Encoding
+from jrsr_core.mrd.lines.acquired import IMAGE_COUNTERS
 from jrsr_core.mrd.planning.volumes import incomplete_volumes
 
 
 def volume(slices, **counters):
     return [Counters(slice=s, **counters) for s in slices]
+
+
+def test_a_volume_has_one_image_of_every_slice():
+    assert sorted(VOLUME_COUNTERS) == sorted(IMAGE_COUNTERS)
 
 
 def test_the_last_repetition_of_an_aborted_scan_is_incomplete():

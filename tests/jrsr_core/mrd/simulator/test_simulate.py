@@ -22,7 +22,6 @@ FIELDS = ScanRequest.model_fields
 LIMITED = [name for name, field in FIELDS.items() if limits(field)[0] is not None]
 NAMED = [name for name, field in FIELDS.items() if choices_of(field)]
 UNUSUAL = {
-    "deaf_coils": 2,
     "noise_scans": 2,
     "noise_dwell": 2.0,
     "segments": 3,
@@ -101,9 +100,9 @@ def test_the_file_holds_the_scan(more, tmp_path):
 
 
 def test_truth_and_frames_of_a_request():
-    made = simulate_scan(SMALL.override(contrasts=2, slices=2, deaf_coils=2))
+    made = simulate_scan(SMALL.override(contrasts=2, slices=2))
     assert made.truth.shape == (4, 64, 48)
-    assert made.frames[0].kspace.shape == (5, 1, 32, 24)
+    assert made.frames[0].kspace.shape == (3, 1, 32, 24)
     torch.testing.assert_close(made.truth[2], made.truth[0] ** 1.5)
 
 

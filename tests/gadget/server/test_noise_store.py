@@ -5,21 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gadget.server import noise_memory
-from gadget.server.noise_memory import NoiseMemory
-from jrsr_core.mrd.header.scan_header import parse_header
+from gadget.server import noise_store
+from gadget.server.noise_store import NoiseStore
 from jrsr_core.mrd.lines.acquired import NOISE, has_flag
 from jrsr_core.mrd.noise.measured import noise_of_scan
 from tests.helpers import layouts
 from tests.helpers.mrd_scans import select
-from tests.helpers.peer import Peer, line_messages, resident
-from tests.helpers.served_scans import assert_images, serve
+from tests.helpers.peer import Peer, resident
+from tests.helpers.served_scans import apart, assert_images, serve
 
 NAME = "default_measurement_dependencies"
-DEPENDENCY = (
-    "<measurementDependency><dependencyType>Noise</dependencyType>"
-    "<measurementID>simulator_phantom_1_1</measurementID></measurementDependency>"
-)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +24,7 @@ def scan(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(scan):
-    """Messages of the noise lines, and of all others; the header that names the measurement."""
-    is_noise = has_flag(scan.lines.heads, NOISE)
-    noise, image = (
-        line_messages(select(scan.lines, np.flatnonzero(w))) for w in (is_noise, ~is_noise)
-    )
-    xml = scan.header.xml.replace("</measurementID>", "</measurementID>" + DEPENDENCY, 1)
-    assert parse_header(xml).noise_measurement_id == "simulator_phantom_1_1"
-    return noise, image, xml
+    return apart(scan)
 
 
 def exchange(port, config, xml, messages):
@@ -62,7 +50,7 @@ def test_own_noise_lines_come_first(scan, parts):
     noise, image, xml = parts
     other = [layouts.acquisition(h, 3 * d) for h, d in zip(*noise_of(scan), strict=True)]
     with resident() as server:
-        exchange(server.port, noise_memory.CONFIG, scan.header.xml, other)
+        exchange(server.port, noise_store.CONFIG, scan.header.xml, other)
         answer = exchange(server.port, "jrsr", xml, noise + image)
     assert_images(answer.images, scan.expected())
 
@@ -77,7 +65,7 @@ def test_noise_that_is_missing_or_of_other_coils_is_a_warning(scan, parts, caplo
     renamed = xml.replace(">C1<", ">X1<")
     with resident() as server:
         missing = exchange(server.port, "jrsr", xml, image)
-        exchange(server.port, noise_memory.CONFIG, scan.header.xml, noise)
+        exchange(server.port, noise_store.CONFIG, scan.header.xml, noise)
         other = exchange(server.port, "jrsr", renamed, image)
     assert len(missing.images) == len(other.images) == 2
     assert "simulator_phantom_1_1 was not received and is not used" in caplog.text
@@ -88,19 +76,19 @@ def test_a_noise_measurement_without_noise_or_name_is_an_error(scan, parts):
     noise, image, _ = parts
     nameless = scan.header.xml.replace("simulator_phantom_1_1", "")
     with resident() as server:
-        answer = exchange(server.port, noise_memory.CONFIG, scan.header.xml, image)
+        answer = exchange(server.port, noise_store.CONFIG, scan.header.xml, image)
         assert answer.texts == [f"ERROR noise measurement has no noise lines among {len(image)}"]
-        answer = exchange(server.port, noise_memory.CONFIG, nameless, noise)
+        answer = exchange(server.port, noise_store.CONFIG, nameless, noise)
     assert "measurementID is missing" in answer.texts[0] and answer.is_closed
 
 
 def test_the_oldest_noise_is_dropped(scan, monkeypatch):
     noise = noise_of_scan(scan.header, scan.lines)
-    memory = NoiseMemory()
-    monkeypatch.setattr(noise_memory, "MAX_BYTES", 2 * noise.samples.nbytes)
+    store = NoiseStore()
+    monkeypatch.setattr(noise_store, "MAX_BYTES", 2 * noise.samples.nbytes)
     for name in "abca":
-        memory.keep(replace(scan.header, measurement_id=name), noise)
-    found = [memory.find(replace(scan.header, noise_measurement_id=n)) for n in "abc"]
+        store.keep(replace(scan.header, measurement_id=name), noise)
+    found = [store.find(replace(scan.header, noise_measurement_id=n)) for n in "abc"]
     assert [f is not None for f in found] == [True, False, True]
 
 
@@ -117,10 +105,10 @@ def test_noise_is_that_of_the_same_scanner(scan, caplog):
         )
         for name in "abc"
     }
-    memory = NoiseMemory()
-    memory.keep(headers["a"], noise)
-    memory.keep(headers["b"], louder)
-    assert memory.find(headers["a"]) is noise and memory.find(headers["b"]) is louder
-    assert memory.find(replace(headers["a"], device=())) is louder, "the latest of this number"
-    assert memory.find(headers["c"]) is None
+    store = NoiseStore()
+    store.keep(headers["a"], noise)
+    store.keep(headers["b"], louder)
+    assert store.find(headers["a"]) is noise and store.find(headers["b"]) is louder
+    assert store.find(replace(headers["a"], device=())) is louder, "the latest of this number"
+    assert store.find(headers["c"]) is None
     assert "noise measurement 1 is of another scanner and is not used" in caplog.text

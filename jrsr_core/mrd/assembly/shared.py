@@ -10,7 +10,7 @@ from jrsr_core.mrd.noise.whitening import Whitening
 
 
 @dataclass
-class ScanMemory:
+class SharedState:
     """Whitening and ACS that the images of a scan share; it outlives the plans of a live scan.
 
     `whitening` is None where the scan has no noise data, and until `is_whitening_known`; ACS and

@@ -4,7 +4,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from gadget.output.grey_values import GreyValues
+from gadget.output.common_scale import CommonScale
 from jrsr_core.mrd.grey_values import GREATEST, meta_of, scale_of, values_of
 
 
@@ -17,10 +17,10 @@ def image(values: np.ndarray, index: int = 1, **meta: str) -> ismrmrd.Image:
 
 
 def integers(kind: str, *images: ismrmrd.Image) -> list[ismrmrd.Image]:
-    grey_values = GreyValues(kind)
-    assert [list(grey_values.add(i)) for i in images] == [[]] * len(images)
-    made = list(grey_values.finish())
-    grey_values.close()
+    common_scale = CommonScale(kind)
+    assert [list(common_scale.add(i)) for i in images] == [[]] * len(images)
+    made = list(common_scale.finish())
+    common_scale.close()
     return made
 
 
@@ -63,9 +63,9 @@ def test_an_image_without_signal_is_0():
 
 @pytest.mark.parametrize("kind", ["magnitude", "complex"])
 def test_other_images_pass_at_once(kind):
-    grey_values = GreyValues(kind)
+    common_scale = CommonScale(kind)
     given = image(np.ones((1, 1, 2, 2)))
-    assert list(grey_values.add(given)) == [given] and list(grey_values.finish()) == []
+    assert list(common_scale.add(given)) == [given] and list(common_scale.finish()) == []
 
 
 @pytest.mark.parametrize("text", ["nan", "-1", "0", "x", "inf"])

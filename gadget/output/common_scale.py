@@ -15,7 +15,7 @@ IN_MEMORY = 2**26
 """Bytes of images that are held back in memory; a file without a name holds more."""
 
 
-class GreyValues:
+class CommonScale:
     """Holds the images of a measurement back, then returns them as integers with one scale.
 
     Parameters

@@ -22,7 +22,7 @@ MAX_BYTES = 2**28
 """Memory of all that is kept; the oldest are dropped."""
 
 
-class NoiseMemory:
+class NoiseStore:
     """Keeps noise by measurement id and scanner; for all connections of a server."""
 
     def __init__(self) -> None:
