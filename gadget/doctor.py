@@ -137,7 +137,7 @@ def _storage(address: str) -> Finding:
     except (OSError, ValueError) as error:
         cause = getattr(error, "reason", error)
         why = reason(cause) if isinstance(cause, BaseException) else str(cause)
-        hint = "start mrd_storage_server, or use jrsr_raw.xml"
+        hint = "start mrd-storage-server, or use jrsr_raw.xml"
         return Finding("storage", "FAILED", f"{url} does not answer ({why}): {hint}")
 
 

@@ -6,30 +6,21 @@ for data; so that server does not save the data of the scan.
 """
 
 import json
-import logging
 from typing import Any
 
 import ismrmrd
 
 from gadget.compute.engine import Engine
 from gadget.compute.model import make_engine
-from gadget.configuration import (
-    Warn,
-    named_properties,
-    parameters_of,
-    properties_of,
-    refuse_files,
-)
-from gadget.server.noise_session import NoiseSession
-from gadget.server.noise_store import CONFIG as NOISE_CONFIG
+from gadget.server.noise_session import NoiseSession, is_noise_measurement
 from gadget.server.noise_store import NoiseStore
+from gadget.server.peer_settings import requested_settings
 from gadget.server.protocol.connection import PeerConnection
 from gadget.server.protocol.inbox import Inbox
+from gadget.server.protocol.messages import Text
 from gadget.server.protocol.wire import Stream
 from gadget.server.session import Session
 from gadget.settings import Settings
-
-log = logging.getLogger("jrsr")
 
 NOISE = NoiseStore()
 """Noise measurements of all scans that this process has served."""
@@ -52,13 +43,13 @@ def process(connection: Any, config: Any, metadata: Any, own: Settings | None = 
     own
         Settings that the configuration overrides; the defaults if none are given.
     """
-    peer = PeerConnection(Stream(connection.socket), b"", _xml(metadata), is_gadgetron=False)
+    peer = _peer(Stream(connection.socket), config, _xml(metadata))
     inbox = Inbox(peer)
-    if isinstance(config, str) and config.startswith(NOISE_CONFIG):
+    if is_noise_measurement(peer):
         return int(NoiseSession(peer, inbox, NOISE).receive().code)
 
     def prepare() -> tuple[Settings, Engine]:
-        settings = _settings(peer, inbox, config, own or Settings())
+        settings = requested_settings(peer, inbox, own or Settings(), may_name_files=False)
         return settings, make_engine(settings)
 
     return int(Session(peer, inbox, earlier_noise=NOISE.find).run(prepare).code)
@@ -70,34 +61,16 @@ def _xml(metadata: Any) -> bytes:
     return ismrmrd.xsd.ToXML(metadata).encode("utf-8")
 
 
-def _settings(peer: PeerConnection, inbox: Inbox, config: Any, own: Settings) -> Settings:
-    """Return the settings of a scan: those of the configuration, then those of texts after it."""
-
-    def warn(text: str) -> None:
-        log.warning("%s", text)
-        peer.send_warning(text)
-
-    texts = [text.text for text in inbox.first_texts() if text.text.lstrip().startswith("{")]
-    groups = [_properties(config, warn), *(parameters_of(text, warn) for text in texts)]
-    for group in groups:
-        refuse_files(group, own)
-    return own.override(*groups)
-
-
-def _properties(config: Any, warn: Warn) -> dict[str, Any]:
-    """Return the settings of a configuration: those of its name, or its parameters.
-
-    Raises
-    ------
-    UsageError
-        A name that is unknown, or a text without parameters.
-    """
-    if config is None:
-        return {}
-    if not isinstance(config, str | bytes):
-        return parameters_of(json.dumps(config), warn)
-    text = config if isinstance(config, bytes) else config.encode("utf-8", errors="replace")
+def _peer(stream: Stream, config: Any, header: bytes) -> PeerConnection:
+    """Return the connection to a client that has sent its configuration as a name or as a text."""
+    peer = PeerConnection(stream, b"", header, is_gadgetron=False)
+    if not isinstance(config, str | bytes | None):
+        peer.parameters = [Text(json.dumps(config))]
+        return peer
+    text = config.encode("utf-8", errors="replace") if isinstance(config, str) else config or b""
     text = text.strip(b"\0 \r\n\t")
     if text[:1] in (b"{", b"<"):
-        return properties_of(text, warn)
-    return named_properties(text.decode("utf-8", errors="replace"))
+        peer.config = text
+    else:
+        peer.config_name = text.decode("utf-8", errors="replace")
+    return peer

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 GRACE = 0.5
@@ -107,15 +108,10 @@ def _exit_soon() -> None:
 def _send_error(sock: socket.socket, text: str) -> None:
     """Send ERROR and CLOSE without any module that may be missing."""
     data = text.encode("utf-8")
-    try:
-        sock.sendall(struct.pack("<HQ", 8, len(data)) + data)
+    with suppress(OSError):
+        # As `Session._fail`: Gadgetron can take an error when its client has nothing left to send.
         sock.settimeout(2.0)
-        # Gadgetron does not read while it is sending.
         while sock.recv(2**16):
             pass
-    except OSError:
-        pass
-    try:
-        sock.sendall(struct.pack("<H", 4))
-    except OSError:
-        pass
+    with suppress(OSError):
+        sock.sendall(struct.pack("<HQ", 8, len(data)) + data + struct.pack("<H", 4))

@@ -6,6 +6,7 @@ the test, so a new one is a decision; the rooms are listed from the ground up.
 """
 
 import ast
+import re
 import sys
 from functools import cache
 
@@ -26,14 +27,14 @@ ARROWS = {
     "jrsr_core.spread": "",
     "jrsr_core.echo": "",
     "jrsr_core.centers": "",
-    "jrsr_core.image_arrays": "",
+    "jrsr_core.image_arrays": "centers",
     "jrsr_core.tensors": "",
     "jrsr_core.acs": "masks numeric",
     "jrsr_core.physics": "common tensors arrays numeric masks reprs",
-    "jrsr_core.data": "common reprs arrays numeric acs centers image_arrays echo physics",
+    "jrsr_core.data": "common reprs arrays numeric acs image_arrays echo physics",
     "jrsr_core.metrics": "data arrays physics",
     "jrsr_core.calibration": "data tensors arrays numeric reprs acs matrix physics",
-    "jrsr_core.simulation": "common arrays matrix physics",
+    "jrsr_core.simulation": "common tensors arrays matrix physics",
     "jrsr_core.models": "common tensors physics",
     "jrsr_core.weights": "common models",
     "jrsr_core.reconstruction": (
@@ -98,7 +99,7 @@ ARROWS = {
     ),
     "gadget.stream": "server server.protocol compute settings inputs errors plain_text",
     "gadget.doctor": "server compute chains settings errors",
-    "gadget.fire": "server server.protocol compute configuration settings",
+    "gadget.fire": "server server.protocol compute settings",
     "gadget.openrecon": "fire configuration settings",
     "gadget.handler": "server server.protocol compute configuration settings plain_text",
     "gadget.cli": (
@@ -343,6 +344,34 @@ def test_temporary_files_are_made_in_one_place():
         for path in modules(package):
             if path.name != "atomic.py":
                 assert "tempfile" not in {t.split(".")[0] for t in imports(path)}, path
+
+
+@cache
+def sources():
+    """Dotted name of a module -> its text."""
+    return {name_of(p): p.read_text("utf-8") for top in (*PACKAGES, "tests") for p in modules(top)}
+
+
+def is_in_the_code(name):
+    """Whether a dotted name is a module, written from any room on, or stands in one."""
+
+    def found(ending):
+        return [text for module, text in sources().items() if f".{module}".endswith(f".{ending}")]
+
+    module, _, attribute = name.rpartition(".")
+    return bool(found(name)) or any(re.search(rf"\b{attribute}\b", text) for text in found(module))
+
+
+def test_modules_named_in_docstrings_and_comments_exist():
+    rooms = {name.rpartition(".")[2] for name in ARROWS} | {*PACKAGES, "tests"}
+    wrong = []
+    for module, text in sources().items():
+        variables = {getattr(n, "arg", getattr(n, "id", "")) for n in ast.walk(ast.parse(text))}
+        for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", text):
+            is_meant = name.partition(".")[0] in rooms - variables
+            if is_meant and not name.endswith(".json") and not is_in_the_code(name):
+                wrong.append(f"{module}: {name}")
+    assert wrong == []
 
 
 def test_every_test_folder_is_a_package():

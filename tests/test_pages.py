@@ -260,9 +260,13 @@ def test_the_readme_stays_short():
 def test_every_room_is_on_the_page_about_the_code(package):
     page = (ROOT / "jrsr_core/docs/code.md").read_text()
     table = page.partition(f"| `{package}/` |")[2].partition("\n\n")[0]
-    named = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+)`", table)}
-    rooms = {path.parent.name for path in (ROOT / package).rglob("__init__.py")} - {package}
-    assert sorted(rooms - named - {"mrd"}) == []
+    cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    named = [name for cell in cells for name in re.findall(r"`([\w/]+)`", cell)]
+    top = ROOT / package
+    packages = {str(path.parent.relative_to(top)) for path in top.rglob("__init__.py")} - {"."}
+    modules = {path.stem for path in top.glob("*.py") if not path.stem.startswith("__")}
+    assert sorted((packages | modules) - {*named}) == []
+    assert [n for n in named if not (top / n).is_dir() and not (top / f"{n}.py").exists()] == []
 
 
 def test_the_files_of_promises_exist():

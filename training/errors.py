@@ -12,7 +12,7 @@ class UsageError(ValueError):
 
 @contextmanager
 def as_usage() -> Iterator[None]:
-    """Turn the `ValueError` of a name, or of a file's layout, into a `UsageError`.
+    """Turn the `ValueError` of a name into a `UsageError`.
 
     Its other subclasses, such as the error of a broken weights card, stay what they are.
     """

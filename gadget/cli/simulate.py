@@ -26,6 +26,7 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
     """Write a simulated ISMRMRD scan as a scanner would, 2-D or 3-D."""
     # Imported here: the command line has to start without torch.
     from jrsr_core.mrd.simulator.simulate import write_simulation
+    from jrsr_core.simulation.image_stack import StackLayoutError
 
     outputs = [output, *([truth] if truth else [])]
     for path in outputs:
@@ -36,7 +37,7 @@ def simulate(output: Path, truth: Path | None, overwrite: bool, **request: Any) 
         raise UsageError(f"{output} is named for the scan and for its truth")
     try:
         made = write_simulation(ScanRequest(**request), output, truth, overwrite=overwrite)
-    except SimulationError as error:
+    except (SimulationError, StackLayoutError) as error:
         raise UsageError(str(error)) from None
     image = next(f for f in made.frames if not f.reference)
     n_coils, *matrix = image.kspace.shape

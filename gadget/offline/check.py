@@ -183,7 +183,10 @@ def _space_rows(
 
 def _acceleration(space: SpaceInspection, plan: ScanPlan, settings: Settings) -> str:
     warnings = beyond_the_coils(_n_virtual_coils(plan, settings), space.sampled_acceleration)
-    return "; ".join((f"{space.acceleration:.2f}", *warnings))
+    figure = f"{space.acceleration:.2f}"
+    if space.sampled_acceleration < space.acceleration:
+        figure += f" ({space.sampled_acceleration:.2f} without what one end of k-space lacks)"
+    return "; ".join((figure, *warnings))
 
 
 def _n_virtual_coils(plan: ScanPlan, settings: Settings) -> int:

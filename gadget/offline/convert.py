@@ -18,6 +18,7 @@ from jrsr_core.mrd.files.images import ImageFile, Images
 from jrsr_core.mrd.files.sandbox import Sandbox
 from jrsr_core.mrd.files.sandboxed_images import SandboxedImages
 from jrsr_core.mrd.files.scan import holds_acquisitions
+from jrsr_core.mrd.images import is_fallback
 from jrsr_core.mrd.lines.geometry import direction_note
 
 from .targets import output_folder
@@ -112,7 +113,7 @@ def _convert(
             ]
             for group, image in images.with_groups():
                 n_images += 1
-                n_fallback += bool(image.meta.get("JRSR_fallback"))
+                n_fallback += is_fallback(image.meta)
                 for writer in writers:
                     is_complete &= writer.write(image, group)
             if not n_images:

@@ -30,6 +30,7 @@ from jrsr_core.mrd.examination.examine import plan_source
 from jrsr_core.mrd.files.images import ImageFile
 from jrsr_core.mrd.files.scan import ScanFile
 from jrsr_core.mrd.grey_values import values_of
+from jrsr_core.mrd.images import is_fallback
 from jrsr_core.mrd.simulator.request import ScanRequest
 from jrsr_core.mrd.simulator.simulate import write_simulation
 from jrsr_core.physics.fourier import ifft2c
@@ -107,7 +108,7 @@ def _delivered(path: Path, model: str) -> Entry:
     """Return the image that was written, which may be a fallback image."""
     with ImageFile(path) as images:
         image = next(i for _, i in images.with_groups() if not i.meta.get("JRSR_map"))
-    name = "FALLBACK" if image.meta.get("JRSR_fallback") else model
+    name = "FALLBACK" if is_fallback(image.meta) else model
     magnitude = np.abs(values_of(image)[0, 0]).astype(np.float32)
     return Entry(name, torch.from_numpy(magnitude), number_of(image.meta.get("JRSR_seconds_total")))
 

@@ -12,6 +12,7 @@ import ismrmrd
 
 from gadget.compute.maker import Maker
 from jrsr_core.mrd.files.images import ImageFile
+from jrsr_core.mrd.images import is_fallback
 
 from .dicom.marks import made_by as maker_of_dicom
 from .dicom.writer import further_files as further_dicom
@@ -54,7 +55,7 @@ def _mrd(path: Path) -> Provenance:
         texts = [text for series in images.series for text in series.attributes]
     # Only of a text that holds the name is more than the name to be read.
     marked = (text for text in texts if "JRSR_fallback" in text)
-    has_fallback = any(ismrmrd.Meta.deserialize(text).get("JRSR_fallback") for text in marked)
+    has_fallback = any(is_fallback(ismrmrd.Meta.deserialize(text)) for text in marked)
     own = (text for text in texts if "JRSR_model" in text and "JRSR_fallback" not in text)
     # One run wrote the whole file.
     meta = ismrmrd.Meta.deserialize(next(own, "<ismrmrdMeta/>"))

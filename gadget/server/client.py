@@ -158,6 +158,11 @@ def _config(request: SendRequest) -> bytes:
     name = request.config.encode("utf-8")
     if len(name) >= CONFIG_FILE_BYTES:
         raise UsageError(f"config name has {len(name)} bytes, at most {CONFIG_FILE_BYTES - 1}")
+    if request.parameters and request.config.endswith(".xml"):
+        print_warning(
+            f"warning: if the server is a Gadgetron, {request.config} does not get the settings: "
+            "send the chain itself with --chain"
+        )
     return UINT16.pack(Id.CONFIG_FILE) + name.ljust(CONFIG_FILE_BYTES, b"\0")
 
 
@@ -207,7 +212,7 @@ def _receive(sock: socket.socket, scan: ScanFile, request: SendRequest) -> tuple
         for item in receive_messages(Stream(sock), where, request.timeout):
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 image = received_image(item, scan.path.name)
-                n_fallback += is_fallback(image)
+                n_fallback += is_fallback(image.meta)
                 n_images += 1
                 writer.write(image)
                 tick()

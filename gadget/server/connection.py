@@ -7,12 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gadget.compute.engine import Engine, EngineCache
-from gadget.configuration import (
-    named_properties,
-    parameters_of,
-    properties_of,
-    refuse_files,
-)
 from gadget.errors import Exit, UsageError, describe
 from gadget.plain_text import plain
 from gadget.server.protocol.connection import Handshake, PeerConnection
@@ -31,9 +25,9 @@ from gadget.server.protocol.wire import (
 from gadget.settings import Settings
 
 from .health import ScanState
-from .noise_session import NoiseSession
-from .noise_store import CONFIG as NOISE_CONFIG
+from .noise_session import NoiseSession, is_noise_measurement
 from .noise_store import NoiseStore
+from .peer_settings import requested_settings
 from .session import Outcome, Session
 from .sockets import REFUSAL_SECONDS, first_id, refuse
 
@@ -165,7 +159,7 @@ class ServedConnection:
         log.info("%s: %s", self.name, "Gadgetron" if peer.is_gadgetron else "MRD client")
         inbox = Inbox(peer, keeps_open=peer.is_gadgetron, memory=self._limits.memory)
         noise = self._noise
-        if (peer.config_name or "").startswith(NOISE_CONFIG):
+        if is_noise_measurement(peer):
             self._session = NoiseSession(peer, inbox, noise)
             return self._session.receive()
         self._session = Session(peer, inbox, answer=self._answer, earlier_noise=noise.find)
@@ -182,21 +176,11 @@ class ServedConnection:
         self._stream.write(response_message(query.correlation, self._answer_to(query.text)))
 
     def _prepare(self, peer: PeerConnection, inbox: Inbox) -> tuple[Settings, Engine]:
-        def warn(text: str) -> None:
-            log.warning("%s: %s", self.name, text)
-            peer.send_warning(text)
-
-        groups = [properties_of(peer.config, warn)]
-        if peer.config_name is not None:
-            groups.append(named_properties(peer.config_name))
-        # MRD clients send their parameters after the header; Gadgetron never sends a text.
-        later = [] if peer.is_gadgetron else inbox.first_texts()
-        texts = peer.parameters + [text for text in later if text.text.lstrip().startswith("{")]
-        groups += [parameters_of(text.text, warn) for text in texts]
-        if not self._limits.peer_files:
-            for group in groups:
-                refuse_files(group, self._settings)
-        settings = _with_own_devices(self._settings.override(*groups), self._settings)
+        own, may_name_files = self._settings, self._limits.peer_files
+        settings = requested_settings(
+            peer, inbox, own, name=self.name, may_name_files=may_name_files
+        )
+        settings = _with_own_devices(settings, own)
         return settings, self._engines.get(settings)
 
 

@@ -14,10 +14,15 @@ from jrsr_core.mrd.header.scan_header import ScanHeader
 from jrsr_core.mrd.lines.acquired import NOISE, LineList, has_flag, line_bytes
 from jrsr_core.mrd.noise.measured import noise_of_scan
 
-from .noise_store import NoiseStore
+from .noise_store import CONFIG, NoiseStore
 from .session import Outcome, Session
 
 log = logging.getLogger("jrsr")
+
+
+def is_noise_measurement(peer: PeerConnection) -> bool:
+    """Return whether the name of the configuration is that of a noise measurement."""
+    return (peer.config_name or "").startswith(CONFIG)
 
 
 class NoiseSession(Session):

@@ -57,7 +57,7 @@ def _exchange(port: int, seconds: float) -> tuple[int, int]:
                 raise ServerFailure(item.text.removeprefix("ERROR "))
             if isinstance(item, ForwardedMessage) and item.id == Id.IMAGE:
                 n_images += 1
-                n_fallback += is_fallback(received_image(item, WHERE))
+                n_fallback += is_fallback(received_image(item, WHERE).meta)
     if n_images != 1:
         raise ServerFailure(f"{n_images} images came back, expected 1")
     return len(heads), n_fallback

@@ -45,7 +45,10 @@ ABORT_SECONDS = 1.0
 """How long an error may take to be sent when the server stops."""
 
 DRAIN_SECONDS = 600.0
-"""How long a peer may go on sending after an error was sent to it."""
+"""How long a peer may go on sending after its scan has failed."""
+
+SETTLE_SECONDS = 0.2
+"""How long Gadgetron needs after CLOSE before it can take an error; see `Session._fail`."""
 
 MAX_LOGGED_TEXTS = 100
 """Texts of a peer that are logged."""
@@ -243,9 +246,12 @@ class Session:
             self._answer(item)
 
     def abort(self, reason: str) -> None:
-        """End the session from another thread: send the reason, then disconnect."""
+        """End the session from another thread: send the reason, then disconnect.
+
+        A peer whose scan has failed, and which was not told yet, receives that reason.
+        """
         try:
-            message = self._connection.error(reason) + CLOSE
+            message = self._connection.error(self.outcome.error or reason) + CLOSE
             self._connection.stream.write_within(message, ABORT_SECONDS)
         except PeerDisconnected as error:
             log.error("peer disconnected before the error was sent: %s", error)
@@ -254,13 +260,19 @@ class Session:
     def _fail(self, text: str, *, is_complete: bool = False) -> None:
         """Send the error, let the peer finish, close.
 
-        A stream, which takes no errors, gets CLOSE only if all images were sent that there are.
+        Gadgetron is told after its scan: an error that comes while its client is sending makes it
+        reset that connection, so that the text is lost, and one that comes while it handles its own
+        CLOSE can crash it (4.7.2). A stream, which takes no errors, gets CLOSE only if all images
+        were sent that there are.
         """
         message = self._connection.error(text)
         if not message and not is_complete:
             return
         try:
             if message:
+                if self._connection.is_gadgetron:
+                    self._inbox.drain(DRAIN_SECONDS)
+                    time.sleep(SETTLE_SECONDS)
                 self._connection.stream.write(message)
                 self._inbox.drain(DRAIN_SECONDS)
             self._inbox.mark_answered()

@@ -12,7 +12,7 @@ from ismrmrd import xsd
 
 
 def header_xml(header: Any) -> bytes:
-    """Return a `mrd.Header` as the XML text of ISMRMRD v1; fields that v1 lacks are left out."""
+    """Return a header of MRD v2 as the XML of ISMRMRD v1; fields that v1 lacks are left out."""
     return xsd.ToXML(_record(header, xsd.ismrmrdHeader), encoding="utf-8").encode("utf-8")
 
 

@@ -1,7 +1,7 @@
 """How many grid points of k-space there are to a measured one: in all, and in the sampled part.
 
-Partial Fourier, an asymmetric echo and a matrix that is larger than what was measured leave out the
-ends of k-space. That folds nothing, so it is not part of the acceleration that coils have to undo.
+Partial Fourier and an asymmetric echo leave out one end of k-space. The other end holds the same
+frequencies, so this folds nothing, and is not part of the acceleration that coils have to undo.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def acceleration_of(mask: Tensor | np.ndarray) -> float:
 def sampled_acceleration(mask: Tensor | np.ndarray) -> float:
     """Return `acceleration_of` the part of a mask ``(ky, kx)`` that was sampled.
 
-    Along each axis the part leaves out an end that is wider than every gap between samples; a
-    narrower one belongs to the pattern of the undersampling.
+    Along each axis it leaves out what one end lacks beyond the other, if that is more than twice
+    as wide as every gap between samples; a narrower end belongs to the pattern of the
+    undersampling.
     """
     return _extent(mask.any(1)) * _extent(mask.any(0)) / _n_measured(mask)
 
@@ -39,4 +40,5 @@ def _extent(is_sampled: Any) -> int:
     if not places:
         return 0
     widest = max((b - a - 1 for a, b in pairwise(places)), default=0)
-    return n - sum(end for end in (places[0], n - 1 - places[-1]) if end > widest)
+    missing = abs(places[0] - (n - 1 - places[-1]))
+    return n - missing if missing > 2 * widest else n

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from jrsr_core.arrays import Array, as_tensor, own_samples
-from jrsr_core.centers import center_notes
 from jrsr_core.echo import measured_part, note_on_ends
-from jrsr_core.image_arrays import image_notes, strongest
+from jrsr_core.image_arrays import kspace_notes, strongest
 from jrsr_core.numeric import checked_count
 
 from .geometry import SliceGeometry
@@ -105,13 +104,13 @@ def sampling_of(mask: Array | None, samples: Tensor) -> tuple[Tensor, tuple[str,
     return sampled & lines[:, None], notes + note_on_lines
 
 
-def notes_on_center(samples: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
-    """Return notes on k-space ``(coil, *axes)``: an image, or axes that peak far from n // 2."""
+def notes_on_array(samples: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
+    """Return `kspace_notes` on k-space ``(coil, *axes)``."""
     samples = samples.detach()
     root = torch.linalg.vector_norm(samples, dim=0, dtype=torch.complex128)
     energy = root.square().cpu().numpy()
     plane = samples if len(axes) == 2 else samples[:, strongest(energy)]
-    return image_notes(plane.cpu().numpy(), axes[-2:]) or center_notes(energy, axes)
+    return kspace_notes(energy, plane.cpu().numpy(), axes)
 
 
 def checked_noise(noise_std: object) -> float | None:

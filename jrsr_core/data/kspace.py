@@ -149,7 +149,7 @@ class KSpaceSlice:
         from .convert import (
             checked_readout,
             filled_samples,
-            notes_on_center,
+            notes_on_array,
             only_sampled,
             sampling_of,
         )
@@ -159,7 +159,7 @@ class KSpaceSlice:
         lr_readout = checked_readout(lr_readout)
         ny, nx = sampled.shape
         samples = only_sampled(samples, sampled)
-        notes += notes_on_center(samples, ("ky", "kx"))
+        notes += notes_on_array(samples, ("ky", "kx"))
         if acs is not None:
             block = as_samples(acs, "acs", ("coil", "ay", "ax")).clone()
         elif sampled[ny // 2, nx // 2]:

@@ -130,7 +130,7 @@ class KSpaceVolume:
             checked_noise,
             filled_samples,
             measured_readout,
-            notes_on_center,
+            notes_on_array,
             only_sampled,
             sampled_places,
             without_empty_lines,
@@ -146,7 +146,7 @@ class KSpaceVolume:
         sampled, note_on_lines = without_empty_lines(sampled, has_samples)
         along_x, note_on_ends = measured_readout(samples[:, sampled], "kx")
         samples = only_sampled(samples, sampled[..., None])
-        notes = note_on_ends + note_on_lines + notes_on_center(samples, ("ky", "kz", "kx"))
+        notes = note_on_ends + note_on_lines + notes_on_array(samples, ("ky", "kz", "kx"))
         hybrid = ifft(samples, -1).permute(3, 0, 1, 2).contiguous()
         block = hybrid[:, :, :0, :0]
         if acs is not None:

@@ -1,1 +1,1 @@
-"""The systems of the paper behind two interfaces: `ReconModel` and `UpsampleModel`."""
+"""The systems of the paper behind three interfaces: `ReconModel`, `UpsampleModel`, `JointModel`."""

@@ -150,9 +150,9 @@ class JointModel(nn.Module):
     def parts(self) -> tuple[nn.Module | None, nn.Module | None]:
         """Return the modules of reconstruction and upsampling, None for one that it lacks.
 
-        A system that cannot be divided is both.
+        A system that cannot be divided is its reconstruction.
         """
-        return self, self
+        return self, None
 
     def fixed_points(self, output: ModelOutput) -> Tensor:
         """Return the fixed points behind an output of this model, on the grid of their iteration.

@@ -6,7 +6,9 @@ Gadgetron's and FIRE's names, and those of JRSR under ``JRSR_``. Maps of an imag
 their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import ismrmrd
 import numpy as np
@@ -45,9 +47,9 @@ def research_use(report: ReconReport) -> str:
     return RESEARCH_USE if is_derived_by_network(report) else RESEARCH_USE_CONVENTIONAL
 
 
-def is_fallback(mrd: ismrmrd.Image) -> bool:
+def is_fallback(meta: Mapping[str, Any]) -> bool:
     """Return whether the meta attributes of an image give the reason of a fallback image."""
-    return bool(mrd.meta.get("JRSR_fallback", ""))
+    return bool(meta.get("JRSR_fallback"))
 
 
 def to_mrd_image(

@@ -59,7 +59,8 @@ class SenseOperator(LinearOperator):
         self.sampling = SamplingOperator(mask)
         self.image_shape: Shape = (self.csm.shape[-2], self.csm.shape[-1])
         self.kspace_shape: Shape = (self.mask.shape[-2], self.mask.shape[-1])
-        self.lr_shape: Shape = checked_shape("lr_shape", lr_shape or self.kspace_shape)
+        lr_shape = self.kspace_shape if lr_shape is None else lr_shape
+        self.lr_shape: Shape = checked_shape("lr_shape", lr_shape)
         if any(m > n for m, n in zip(self.lr_shape, self.kspace_shape, strict=True)):
             raise ValueError(f"LR grid {self.lr_shape} exceeds acquired grid {self.kspace_shape}")
         self.scale = grid_scale(self.lr_shape, self.image_shape)

@@ -6,11 +6,11 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from jrsr_core.calibration.loud_coils import with_weighted_coils
+from jrsr_core.calibration.settings import CalibrationSettings
 from jrsr_core.calibration.stated_noise import without_excessive_noise
 from jrsr_core.common.cancellation import Cancelled
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, ReconImage
@@ -34,12 +34,9 @@ class Reconstructor:
     Parameters
     ----------
     model
-        A joint model; see `SliceReconstructor`.
+        A joint model; this and the other parameters are those of `SliceReconstructor`.
     on_failure
         One of `ON_FAILURE`.
-    options
-        Other keywords of `load_model`, and `name` and `cards` of the model for reports: those of
-        `SliceReconstructor`.
 
     Attributes
     ----------
@@ -52,12 +49,35 @@ class Reconstructor:
         An unknown `on_failure`, or an option that is not possible.
     """
 
-    def __init__(self, model: JointModel, *, on_failure: str = "stop", **options: Any) -> None:
+    def __init__(
+        self,
+        model: JointModel,
+        *,
+        name: str,
+        cards: tuple[WeightsCard, ...] = (),
+        maps: bool = False,
+        device: str | torch.device = "cpu",
+        calibration: CalibrationSettings | None = None,
+        precision: str = "auto",
+        on_failure: str = "stop",
+        accept_contradictions: bool = False,
+        denoise: float = 0.0,
+    ) -> None:
         if on_failure not in ON_FAILURE:
             known = ", ".join(ON_FAILURE)
             raise ValueError(f"on_failure is {on_failure!r}, known: {known}")
         self.on_failure = on_failure
-        self.slices = SliceReconstructor(model, **options)
+        self.slices = SliceReconstructor(
+            model,
+            name=name,
+            cards=cards,
+            maps=maps,
+            device=device,
+            calibration=calibration,
+            precision=precision,
+            accept_contradictions=accept_contradictions,
+            denoise=denoise,
+        )
 
     @property
     def name(self) -> str:

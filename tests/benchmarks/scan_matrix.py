@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.scan_matrix
 
-The cells of `tests.gadget.test_scan_matrix`; prints the largest difference of PSNR to the oracle
-and of the images themselves, apart for cells that have to agree exactly and for the others
+The cells of `tests.gadget.offline.test_scan_matrix`; prints the largest difference of PSNR to the
+oracle and of the images themselves, apart for cells that have to agree exactly and for the others
 (partial echo on an oversampled readout, external reference of a volume).
 """
 

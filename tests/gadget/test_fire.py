@@ -125,11 +125,12 @@ def test_json_that_is_no_object(config, scan):
     assert (code, answer.texts) == (2, [f"ERROR parameters are {kind}, expected a JSON object"])
 
 
-def test_a_noise_measurement_is_kept_for_a_later_scan(scan, monkeypatch):
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_a_noise_measurement_is_kept_for_a_later_scan(kind, scan, monkeypatch):
     """Its images are those of the file that has the noise lines itself."""
     monkeypatch.setattr(fire, "NOISE", NoiseStore())
     noise, image, xml = apart(scan)
-    name, close = "default_measurement_dependencies", layouts.close()
+    name, close = kind("default_measurement_dependencies"), layouts.close()
     answer, code = served(name, ismrmrd.xsd.CreateFromDocument(scan.header.xml), *noise, close)
     assert (code, answer.ids) == (0, [layouts.CLOSE])
     answer, code = served(CHEAP, ismrmrd.xsd.CreateFromDocument(xml), *image, close)

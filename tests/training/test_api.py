@@ -19,6 +19,7 @@ from training.application import run_command
 from training.commands import app
 from training.data.testset import find_slices
 from training.evaluation.evaluate import scan_slice
+from training.evaluation.other_images import OtherImages
 from training.evaluation.rows import read_rows
 
 OWN = f"""{SCALED}
@@ -175,6 +176,15 @@ def test_images_made_elsewhere_are_judged_beside_the_systems(images, truths, tmp
     np.save(arrays / "more.npy", np.zeros(2))
     code, printed = train(("evaluate", *judged, *given), capsys)
     assert code != 0 and "rows of mine have weights" in printed.err
+
+
+@pytest.mark.parametrize("factor", [-1, 1j])
+def test_the_image_of_another_program_is_judged_by_its_magnitude(factor, truths, tmp_path):
+    """Like the image of a system, whose values below zero do not become 0."""
+    address, truth = next(iter(truths.items()))
+    np.save(tmp_path / f"{address.file}_{address.index}.npy", factor * truth)
+    image = OtherImages("mine", tmp_path)(scan_slice(address, "brain-5x"))
+    assert np.array_equal(image.magnitude.numpy(), truth)
 
 
 def test_other_images_have_the_layout_of_an_image_stack(images, tmp_path, capsys):

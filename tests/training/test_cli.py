@@ -11,6 +11,8 @@ import torch
 import training
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.weights.load import load_weights
+from tests.helpers.commands import assert_one_line, jrsr
+from tests.helpers.image_stacks import write_damaged_stack
 from training import commands
 from training.cli import main
 from training.data.manifest import Acquisition
@@ -21,6 +23,8 @@ from training.errors import TrainingDiverged, UsageError
 from .conftest import write_images
 
 RECIPE = Path(training.__file__).parent / "recipes" / "brain-5x-jrsr.yaml"
+AXES = "expected (n, readout, phase encode)"
+ONE_SLICE = np.ones((1, 64, 48))
 
 
 @pytest.fixture
@@ -146,22 +150,51 @@ def test_the_figures_on_a_card_are_those_of_its_weights(run, tmp_path, recipe, i
     assert metrics["brain-5x"]["mine"]["slices"] == 1
 
 
-@pytest.mark.parametrize(("shape", "words"), [((8, 6), "(8, 6)"), ((), "()"), (None, "a group")])
-def test_prepare_and_evaluate_refuse_another_layout_alike(shape, words, run, tmp_path):
+def data_sets(**content):
+    """Return a function that writes an HDF5 file of these data sets; None is a group."""
+
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for name, values in content.items():
+                if values is None:
+                    file.create_group(name)
+                else:
+                    file[name] = values
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "code", "words"),
+    [
+        (data_sets(slices=np.ones((8, 6))), 2, f"'slices' is (8, 6), {AXES}"),
+        (data_sets(slices=1.0), 2, f"'slices' is (), {AXES}"),
+        (data_sets(slices=None), 2, f"'slices' is a group, {AXES}"),
+        (
+            data_sets(slices=ONE_SLICE, subject=[b"a", b"b"]),
+            2,
+            "'subject' is (2,), expected (1,): one per slice",
+        ),
+        (data_sets(images=ONE_SLICE), 2, "no data set 'slices'"),
+        (write_damaged_stack, 1, "HDF5 cannot read it, the file may be cut off ("),
+        (data_sets(slices=np.nan * ONE_SLICE), 1, "slice 0: values are NaN or infinite: leave it"),
+    ],
+)
+def test_every_command_refuses_an_image_stack_alike(write, code, words, run, tmp_path, capsys):
     path = tmp_path / "stack.H5"
-    with h5py.File(path, "w") as file:
-        if shape is None:
-            file.create_group("slices")
-        else:
-            file["slices"] = np.ones(shape)
-    expected = f"jrsr-train: {path}: 'slices' is {words}, expected (n, readout, phase encode)\n"
+    write(path)
     judge = ("evaluate", "--models", "zero-filled+sinc", "--out", tmp_path / "rows.csv", "--data")
     for command in (
         ("prepare", path, "-o", tmp_path / "scans"),
         (*judge, path),
         (*judge, tmp_path),
     ):
-        assert run(*command) == (2, "", expected)
+        found, out, err = run(*command)
+        assert (found, out, err.count("\n")) == (code, "", 1)
+        assert err.startswith(f"jrsr-train: {path}: {words}"), err
+    simulated = jrsr(capsys, "simulate", "-o", tmp_path / "scan.h5", "--image", f"{path}:0")
+    assert_one_line(simulated, code, f"jrsr: {path}: {words}")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_error_in_a_worker_is_one_line(run, tmp_path, recipe):
@@ -175,7 +208,7 @@ def test_an_error_in_a_worker_is_one_line(run, tmp_path, recipe):
     keys = (f"data={prepared}", f"out={tmp_path / 'run'}", "machine.workers=1")
     code, _, err = run("fit", recipe, *keys)
     assert code == 1 and err.count("\n") == 1, err
-    assert err.startswith("jrsr-train: x_train.h5: slice ")
+    assert err.startswith(f"jrsr-train: {path}: slice ")
     assert err.endswith("values are NaN or infinite: leave it out, or repair it\n")
 
 
@@ -245,9 +278,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run, tmp_path, monkeypatch, arg
     [
         (["model=jrss"], "unknown model 'jrss'"),
         (["model=cg-sense+sinc"], "has nothing to train"),
-        (["model=t2net", "fixed_point.warm_start=true"], "is for models with a fixed point"),
+        (
+            ["model=t2net", "fixed_point.warm_start=true"],
+            "models that state takes_start, t2net does not",
+        ),
         (["model=cg-sense+medsrgan", "phases.recon=0.5"], "the reconstruction of cg-sense+med"),
-        (["model=sr", "fixed_point.warm_start=true"], "models with a fixed point, not sr"),
+        (["model=sr", "fixed_point.warm_start=true"], "models that state takes_start, sr does not"),
         (["model=t2net", "phases.recon=0.5"], "t2net has no reconstruction and upsampling"),
         (["model=t2net+dc", "phases.recon=0.5"], "t2net+dc has no reconstruction and upsampling"),
         (["model=modl"], "model is modl, a part: train a system, for instance modl+bicubic"),

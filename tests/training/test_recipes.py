@@ -18,7 +18,7 @@ from training.config.recipe import parse_changes
 from training.errors import UsageError
 from training.runs import fit
 from training.runs.log import read_log
-from training.runs.networks.with_optimizers import build_networks
+from training.runs.networks.build import build_networks
 
 FOLDER = Path(training.__file__).parent / "recipes"
 WEIGHTS = shipped_folder()

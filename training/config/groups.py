@@ -64,8 +64,8 @@ class Scans(Group):
     truth_maps: Literal["acs", "full"] = "full"
     hr_limit: Size = 0  # longest side of the HR image [pixel]; 0: not limited
     n_coils: Size = 0  # simulated coils; 0: those of the protocol
-    vary: bool = False  # varied scans of a few shapes, made while training; see `data.fresh`
-    variety: Literal["brain", "wide"] = "brain"  # ranges of `vary`; see `data.ranges`
+    vary: bool = False  # varied scans of a few shapes, made while training: `data.loading.fresh`
+    variety: Literal["brain", "wide"] = "brain"  # ranges of `vary`; see `data.variety.ranges`
     objects: dict[str, Share] = {}  # shares of made objects with `vary`; empty: of the ranges
     max_visits: Count = 8  # with `vary`, visits of a scan before a fresh one is waited for
 
@@ -140,7 +140,7 @@ class FixedPoint(Group):
 
 
 class Patch(Group):
-    """Gradients on a patch of the image instead of the whole; see `runs.patches`."""
+    """Gradients on a patch of the image instead of the whole; see `runs.networks.patches`."""
 
     size: Size = 0  # LR pixels; 0: whole images
     margin: Size = 8  # LR pixels at each border that the loss leaves out

@@ -14,10 +14,10 @@ from jrsr_core.matrix import hr_length, lr_shape
 from jrsr_core.physics.fourier import ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
 from jrsr_core.simulation.acquisition import AcquiredSlice, to_low_resolution
+from jrsr_core.simulation.image_stack import check_finite
 from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import scan_image
 
-from .finite import check_finite
 from .manifest import Acquisition, Entry, Manifest
 from .scans import TrainingScan, calibrate_scan
 from .sources import Source, SourceError, open_source

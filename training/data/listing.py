@@ -3,9 +3,9 @@
 import random
 from collections.abc import Collection, Iterable
 
+from jrsr_core.simulation.image_stack import check_finite
 from training.errors import UsageError
 
-from .finite import check_finite
 from .manifest import Acquisition, Entry, Manifest
 from .sources import Source
 

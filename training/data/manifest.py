@@ -20,7 +20,7 @@ from jrsr_core.physics.resolution import Shape
 from jrsr_core.simulation.protocols import PROTOCOLS, Protocol
 from training.data.sources.base import SPLITS
 
-from .acs import fitting_acs
+from .n_acs import fitting_acs
 from .variety.ranges import Variety, without_neutral
 
 NAME = "manifest.json"

@@ -3,19 +3,16 @@
 An interrupted preparation continues where it stopped; several processes may share one folder.
 """
 
-import signal
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from multiprocessing import active_children, get_context
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from training.errors import UsageError
 
@@ -24,6 +21,7 @@ from .listing import build_manifest
 from .manifest import NAME, Acquisition, Entry, Manifest
 from .scans import save_scan
 from .sources import find_sources
+from .workers import load
 
 
 def scan_path(folder: Path, entry: Entry) -> Path:
@@ -98,55 +96,37 @@ def _difference(found: Manifest, wanted: Manifest) -> str:
     return f"{len(found.scans)} scans, wanted {len(wanted.scans)}"
 
 
-def _make(folder: Path, manifest: Manifest, entry: Entry) -> None:
-    torch.set_num_threads(1)
-    save_scan(scan_path(folder, entry), make_scan(manifest, entry))
+@dataclass(frozen=True)
+class MissingScans(Dataset):
+    """Scans that are to be made: the item of an entry is its index, once its scan is on disk."""
+
+    folder: Path
+    manifest: Manifest
+    entries: list[Entry]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> int:
+        torch.set_num_threads(1)  # In this process as in a worker.
+        entry = self.entries[index]
+        save_scan(scan_path(self.folder, entry), make_scan(self.manifest, entry))
+        return index
 
 
 def make_all(folder: Path, manifest: Manifest, *, workers: int = 0) -> Generator[Entry]:
-    """Make the missing scans of training and validation; yield every entry that is on disk."""
-    entries = manifest.split("train") + manifest.split("val")
+    """Make the missing scans of training and validation; yield every entry that is on disk.
+
+    Workers end with the generator. Scans in hand are lost then; a file is there as a whole or not
+    at all.
+    """
     missing = []
-    for entry in entries:
+    for entry in manifest.split("train") + manifest.split("val"):
         if is_made(scan_path(folder, entry)):
             yield entry
         else:
             missing.append(entry)
-    make = partial(_make, folder, manifest)
-    if workers < 1:
-        for entry in missing:
-            make(entry)
-            yield entry
-        return
-    yield from _made_by_workers(make, missing, workers)
-
-
-def _made_by_workers(
-    make: Callable[[Entry], None], missing: list[Entry], workers: int
-) -> Iterator[Entry]:
-    """Make scans in other processes; they end at once if this generator ends before its last scan.
-
-    Scans in hand are lost then; a file is there as a whole or not at all.
-    """
-    others = set(active_children())
-    # spawn: a forked process would inherit the threads of the parent's libraries.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            with _ctrl_c_blocked():
-                made = pool.map(make, missing, chunksize=4)
-            for entry, _ in zip(missing, made, strict=True):
-                yield entry
-        except BaseException:
-            for worker in set(active_children()) - others:
-                worker.kill()
-            raise
-
-
-@contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Start processes that Ctrl-C, which a terminal sends to all of them, does not reach."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    scans = MissingScans(folder, manifest, missing)
+    with closing(load(scans, workers, batch_size=None)) as made:
+        for index in made:
+            yield missing[index]

@@ -20,9 +20,9 @@ from torch import Tensor
 from jrsr_core.common.atomic import check_target, whole_file
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import Shape, crop_or_pad
+from jrsr_core.simulation.image_stack import check_finite
 from jrsr_core.spread import spread
 
-from .finite import check_finite
 from .listing import MIN_MEAN, draw_splits
 from .sources import SourceError
 from .sources.base import SPLITS, named_subject

@@ -23,8 +23,7 @@ from jrsr_core.simulation.protocols import find_protocol, simulate_protocol
 from jrsr_core.spread import spread
 from training.errors import UsageError
 
-from .acs import fitting_acs
-from .finite import check_finite
+from .n_acs import fitting_acs
 from .sources.hdf5 import open_stack
 
 
@@ -67,8 +66,7 @@ def _addresses(path: Path) -> list[SliceAddress]:
         pixel_mm = stack.pixel_mm()
         for i, subject in enumerate(stack.subjects()):
             pixels = stack.stored(i)
-            image = as_magnitude(pixels)
-            check_finite(image, f"{path}: slice {i}")
+            image = as_magnitude(pixels, f"{path}: slice {i}")
             if bool(image.any()):  # A slice without signal cannot be judged.
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()[:12]
                 found.append(SliceAddress(path, i, subject, digest, pixel_mm))

@@ -98,7 +98,9 @@ class OtherImages:
         else:
             raise ValueError(f"{self._name(address)}: no {single.name} and no {stack.name}")
         pixels = as_tensor(values, self._name(address))
-        return (pixels if pixels.is_complex() else pixels.to(torch.float32)).abs().to(torch.float32)
+        # |x| as of every system (`ReconImage.magnitude`): below zero, a result is not padding.
+        pixels = pixels if pixels.is_complex() else pixels.to(torch.float32)
+        return pixels.abs().to(torch.float32)
 
 
 def read_folders(texts: list[str]) -> dict[str, OtherImages]:

@@ -37,10 +37,10 @@ from .checkpoint import RunState, part, read_checkpoint, write_checkpoint
 from .feed import Feed
 from .figures import StepFigures, of_whole_batches
 from .log import Row, RunLog, take_row
+from .networks.build import Learner, build_networks
 from .networks.fixed_points import FixedPoints, set_iterations
 from .networks.generator import run_generator, select_trainable
 from .networks.initial_weights import recorded_start, start_facts
-from .networks.with_optimizers import Learner, build_networks
 from .parallel import any_process, from_first, make_fabric
 from .process import Stopped, StopSignal, lock_folder
 from .update import update

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from jrsr_core.models.interfaces import Clock
 
-from .networks.with_optimizers import Learner
+from .networks.build import Learner
 from .parallel import average_gradients, average_statistics
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ from itertools import product
 import numpy as np
 
 from gadget.errors import UsageError
-from jrsr_core.centers import center_notes
 from jrsr_core.common.spelling import nearest
 from jrsr_core.data import Vector
 from jrsr_core.echo import measured_part, note_on_ends
-from jrsr_core.image_arrays import image_notes, strongest
+from jrsr_core.image_arrays import kspace_notes, strongest
 from jrsr_core.mrd.lines.acquired import (
     FIRST_IN_SLICE,
     FRAME_COUNTERS,
@@ -172,7 +171,7 @@ def array_notes(array: np.ndarray, lines: LineList) -> list[str]:
     head = lines.heads[0]
     before, after = (int(head[name]) for name in ("discard_pre", "discard_post"))
     ends = note_on_ends("x", before, after, int(head["number_of_samples"]))
-    return [*ends, *_notes_on_center(array)]
+    return [*ends, *_notes_on_array(array)]
 
 
 def array_encoding(array: np.ndarray, lines: LineList, geometry: Geometry) -> EncodingFacts:
@@ -204,15 +203,15 @@ def _measured(array: np.ndarray) -> tuple[np.ndarray, slice]:
     return np.array(places, np.int64).reshape(-1, len(AXES) - 2), measured_part(columns)
 
 
-def _notes_on_center(array: np.ndarray) -> list[str]:
-    """Return a sentence if the middle frame is an image, or on axes that peak far from n // 2."""
+def _notes_on_array(array: np.ndarray) -> list[str]:
+    """Return `kspace_notes` on the middle frame."""
     frame = array[tuple(n // 2 for n in array.shape[: len(FRAME_COUNTERS)])]
     with np.errstate(over="ignore"):
         energy = np.stack(
             [np.square(np.abs(plane), dtype=np.float64).sum(1) for plane in map(np.asarray, frame)]
         )
     plane = np.asarray(frame[strongest(energy)]).swapaxes(0, 1)
-    return list(image_notes(plane, ("y", "x")) or center_notes(energy, ("z", "y", "x")))
+    return list(kspace_notes(energy, plane, ("z", "y", "x")))
 
 
 def _check_pattern(array: np.ndarray, place: np.ndarray) -> None:

@@ -1,9 +1,9 @@
 """Makes one Enhanced MR Image Storage data set (DICOM PS3.3, A.36.2) from the planes of a stack.
 
-A stack has one contrast, and slices on one even grid as those of NIfTI (`output.stacks`): readers
-such as dcm2niix and nibabel take one stack of slices from a file, and one echo time for vendors
-other than Philips. Its frames are indexed by position in the stack and temporal position. Geometry
-and stored integers are those of the classic images.
+A stack has one contrast, and slices on one even grid as those of NIfTI (`output.series.stacks`):
+readers such as dcm2niix and nibabel take one stack of slices from a file, and one echo time for
+vendors other than Philips. Its frames are indexed by position in the stack and temporal position.
+Geometry and stored integers are those of the classic images.
 """
 
 import itertools

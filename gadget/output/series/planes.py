@@ -12,6 +12,7 @@ import numpy as np
 
 from jrsr_core.data import SliceGeometry
 from jrsr_core.mrd.grey_values import meta_of, values_of
+from jrsr_core.mrd.images import is_fallback
 
 from .attributes import usable_attributes
 
@@ -121,7 +122,7 @@ class Plane:
     @property
     def is_fallback(self) -> bool:
         """Whether the image was reconstructed without the model."""
-        return bool(self.meta.get("JRSR_fallback"))
+        return is_fallback(self.meta)
 
 
 def typical(planes: Sequence[Plane]) -> Plane:

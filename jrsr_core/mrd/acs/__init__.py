@@ -1,1 +1,1 @@
-"""Auto-calibration signal (ACS) of every slice: its lines, its place, its k-space."""
+"""Auto-calibration signal (ACS) of every slice: its lines and its place."""

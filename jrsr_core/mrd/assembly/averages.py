@@ -8,10 +8,9 @@ both added up over all places that several lines measured, as shares of the sum 
 is that of the noise data, or at most the power of the weakest place. Of many places it is at least
 the scatter of the weak ones: the noise data may be wrong, and a filter of the raw data leaves
 nearly no noise in the weakest place. Averages that contradict each other are brought to the phase
-of the first one: motion during diffusion encoding changes it, and their sum would cancel. If they
-agree but for a gain of each, their mean is sound. Else only the first line of every place is used,
-of three or more averages that of the one which agrees best with the others: the first one may be
-the one that moved. Ours.
+of the first one: motion during diffusion encoding changes it, and their sum would cancel. If that
+does not help, only the first line of every place is used, of three or more averages that of the one
+which agrees best with the others: the first one may be the one that moved. Ours.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from jrsr_core.mrd.lines.grid import line_places
 from jrsr_core.mrd.lines.readout import measured_share
 
 from .accumulate import LineState, SummedLines, squares
-from .compared_averages import are_complete, average_factors, average_numbers, best_average
+from .compared_averages import average_numbers, average_phases, best_average
 from .line_sums import LineSums
 
 LIMIT = 0.0625
@@ -39,10 +38,6 @@ RATIO, ESTIMATED_RATIO = 2.0, 4.0
 
 SIGNIFICANT = 0.01
 """Share of the power of the whole image above which contradicting lines spoil it."""
-
-MOST_GAIN = 4.0
-"""Amplitude of an average over that of the first one, or its inverse, up to which both may be the
-same image at another receiver gain; a dummy scan has nearly none."""
 
 MANY = 16
 """Places of several lines from which their scatter tells the noise."""
@@ -104,19 +99,13 @@ def sum_averages(sums: LineSums) -> AveragedLines:
     # One sum at a time is in memory.
     states, usable = summed.states, summed.measured
     del summed
-    factors = average_factors(sums, usable)
-    phases = factors.angle()
-    turned = torch.polar(torch.ones_like(phases), -phases).to(torch.complex64)
-    aligned = sums.add(every, turned)
+    phases = average_phases(sums, usable)
+    aligned = sums.add(every, torch.polar(torch.ones_like(phases), -phases).to(torch.complex64))
     if not find_scatter(aligned, sums).contradicts:
         degrees = float(phases.abs().max().rad2deg())
         note = f"averages differ in phase, by up to {degrees:.0f} degrees: the phase is removed"
         return AveragedLines(aligned, f"{scatter} ({note})")
     del aligned
-    if _differ_in_gain(sums, usable, factors):
-        gain = float(factors.abs().max() / factors.abs().min())
-        note = f"averages differ in gain, by up to {gain:.2g}: their mean is used"
-        return AveragedLines(sums.add(every, turned), f"{scatter} ({note})")
     best = best_average(sums, usable)
     chosen = _one_line_each(sums, usable, best)
     alone = sums.add(chosen, None)
@@ -128,19 +117,6 @@ def sum_averages(sums: LineSums) -> AveragedLines:
     return AveragedLines(
         SummedLines(alone.total, alone.power, states), contradiction=f"{scatter}: {use}"
     )
-
-
-def _differ_in_gain(sums: LineSums, usable: np.ndarray, factors: Tensor) -> bool:
-    """Return whether averages are one image, each times a factor, that all of them measured.
-
-    Their mean is this image as well, but for its scale; of lines that some averages lack it is not.
-    """
-    gains = factors.abs()
-    is_moderate = bool(gains.max() < MOST_GAIN) and bool(gains.min() > 1 / MOST_GAIN)
-    if not is_moderate or not are_complete(sums, usable):
-        return False
-    alike = sums.add(np.arange(len(sums.lines)), (1 / factors).to(torch.complex64))
-    return not find_scatter(alike, sums).contradicts
 
 
 def find_scatter(summed: SummedLines, sums: LineSums) -> Scatter:

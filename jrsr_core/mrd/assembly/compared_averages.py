@@ -1,8 +1,7 @@
 """Compares the averages of an image by their lines about k = 0.
 
-With c_i the central lines of average i, its factor against the first one is c_1^H c_i / |c_1|^2,
-and the average that agrees best with the others has the largest mean over j of
-|c_i^H c_j| / (|c_i| |c_j|). Ours.
+With c_i the central lines of average i, its phase is that of c_1^H c_i, and the average that agrees
+best with the others has the largest mean over j of |c_i^H c_j| / (|c_i| |c_j|). Ours.
 """
 
 import numpy as np
@@ -25,28 +24,20 @@ ALIKE = 0.03
 by so much their noise may change it."""
 
 
-def average_factors(sums: LineSums, usable: np.ndarray) -> Tensor:
-    """Return the average of every line over the first one, complex128 ``(line,)``.
+def average_phases(sums: LineSums, usable: np.ndarray) -> Tensor:
+    """Return the phase of the average of every line against the first one, float64 ``(line,)``.
 
-    It is the factor of their central lines, those that are `usable`, by least squares.
+    It is that of the inner product of their central lines, those that are `usable`.
     """
     member = average_numbers(sums)
     numbers = np.unique(member[usable])
-    factors = torch.ones(len(member), dtype=torch.complex128)
+    phases = torch.zeros(len(member), dtype=torch.float64)
     first = _central(sums, usable & (member == numbers[0]))
-    power = float(first.abs().double().square().sum()) or 1.0
     for number in numbers[1:]:
         other = _central(sums, usable & (member == number))
         product = (first.conj() * other).sum(dtype=torch.complex128)
-        factors[torch.from_numpy(member == number)] = product / power
-    return factors
-
-
-def are_complete(sums: LineSums, usable: np.ndarray) -> bool:
-    """Return whether every average measured all samples, each once."""
-    n_averages = len(np.unique(average_numbers(sums)[usable]))
-    counts = sums.counts(sums.heads[usable])
-    return bool((counts[counts > 0] == n_averages).all())
+        phases[torch.from_numpy(member == number)] = product.angle()
+    return phases
 
 
 def _central(sums: LineSums, chosen: np.ndarray) -> Tensor:

@@ -10,8 +10,8 @@ from jrsr_core.mrd.acs.lines import MIN_LINES, CalibrationLines
 from jrsr_core.mrd.planning.plan import ScanPlan
 
 from .accumulate import LineReader
-from .acs import acs_of_block, read_block
 from .hybrid import hybrid_acs
+from .read_acs import acs_of_block, read_block
 from .shared import SharedState
 
 

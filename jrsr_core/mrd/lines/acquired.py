@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from jrsr_core.data.origin import VOLUME_COUNTERS
+
 ENCODE_STEPS = ("kspace_encode_step_1", "kspace_encode_step_2")
 """Counters of the phase encodes of a line, along ky and kz."""
 
@@ -25,7 +27,8 @@ LINE_COUNTERS = (
     "segment",
 )
 
-IMAGE_COUNTERS = ("repetition", "set", "phase", "contrast")
+_CONTRAST, _PHASE, _REPETITION, _SET = VOLUME_COUNTERS
+IMAGE_COUNTERS = (_REPETITION, _SET, _PHASE, _CONTRAST)
 """Counters of the images of one slice, the slowest first."""
 
 NESTING = (*IMAGE_COUNTERS, "slice")

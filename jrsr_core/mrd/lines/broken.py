@@ -1,4 +1,4 @@
-"""Channels without usable samples, of which a scan is reconstructed without."""
+"""Finds channels without usable samples: a scan is reconstructed without them."""
 
 import numpy as np
 

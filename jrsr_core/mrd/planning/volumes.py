@@ -55,8 +55,8 @@ def _gaps(slices: set[int], last: int | None) -> str:
         return ""
     n = len(slices) + len(missing)
     return (
-        f"every volume is incomplete: {len(slices)} of {n} slices or slabs were measured, "
-        f"the first one that is missing is slice {missing[0]}"
+        f"slices before the last one were not measured: {len(slices)} of {n} slices or slabs are "
+        f"there, the first one that is missing is slice {missing[0]}"
     )
 
 

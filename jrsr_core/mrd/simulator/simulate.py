@@ -13,6 +13,7 @@ from jrsr_core.data import Counters, Vector
 from jrsr_core.mrd.files.scan import write_scan
 from jrsr_core.mrd.lines.acquired import FRAME_COUNTERS, LineList
 from jrsr_core.simulation.acquisition import white_noise
+from jrsr_core.simulation.image_stack import StackError
 from jrsr_core.simulation.protocols import Protocol, find_protocol
 
 from .frames import (
@@ -66,15 +67,15 @@ def simulate_scan(request: ScanRequest) -> SimulatedScan:
     ------
     SimulationError
         Options that do not fit each other, or the protocol.
-    FileNotFoundError
-        The file of the image does not exist.
+    StackError, FileNotFoundError, PermissionError
+        As `load_image`.
     """
     try:
         protocol = adapted(request, find_protocol(request.protocol))
         _check_calibration(request, protocol)
         make = noiseless_volume if protocol.is_3d else noiseless_slices
         clean = make(request, protocol)
-    except SimulationError:
+    except (SimulationError, StackError):
         raise
     except ValueError as error:
         raise SimulationError(f"{request.protocol}: {error}") from None

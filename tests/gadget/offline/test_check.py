@@ -133,6 +133,8 @@ def test_partial_fourier_of_one_coil_is_acceleration_that_needs_no_coils(tmp_pat
         return xml, select(lines, np.flatnonzero(lines.heads["idx"]["kspace_encode_step_1"] >= 18))
 
     write_small_scan(tmp_path / "s.h5", without_an_end, n_coils=1)
-    assert rows_of(capfd, tmp_path / "s.h5")["acceleration"] == "1.60"
+    assert rows_of(capfd, tmp_path / "s.h5")["acceleration"] == (
+        "1.60 (1.00 without what one end of k-space lacks)"
+    )
     made = jrsr(capfd, "recon", tmp_path / "s.h5", *FAST)
     assert made.code == 0 and "aliasing" not in made.err, made

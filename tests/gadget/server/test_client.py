@@ -50,6 +50,13 @@ def test_the_file_is_that_of_recon(server, scan, tmp_path, capfd):
     assert send(capfd, scan, tmp_path, server.port, "--overwrite").code == 0
 
 
+def test_a_chain_that_gadgetron_has_gets_no_settings(server, scan, tmp_path, capfd):
+    options = ("--config", "default.xml", "--set", "series_index=9")
+    outcome = send(capfd, scan, tmp_path, server.port, *options)
+    assert outcome.code == 0 and "default.xml does not get the settings" in outcome.err
+    assert "does not get" not in send(capfd, scan, tmp_path, server.port, *options[:2]).err
+
+
 def test_settings_of_the_scan(server, scan, tmp_path, capfd):
     outcome = send(capfd, scan, tmp_path, server.port, "--set", "series_index=9")
     assert outcome.code == 0, outcome.err

@@ -176,13 +176,29 @@ def serve_and_fail(here: Connected, error: Exception):
     return Session(here.connection, here.inbox).run(prepare)
 
 
-def test_a_failure_is_told_while_the_peer_is_still_sending():
+def test_gadgetron_is_told_of_a_failure_when_it_has_nothing_left_to_send(monkeypatch):
+    """An error that comes before makes Gadgetron 4.7.2 reset its client: the text is lost."""
     many = [layouts.image(np.zeros((1, 1, 512, 512), "<f4"))] * 40
     with Connected(max_bytes=1000) as here:
-        sender = here.peer.send_meanwhile(*many, layouts.close())
+        all_sent, was_told = threading.Event(), []
+        write = here.connection.stream.write
+
+        def tell(data):
+            was_told.append(all_sent.is_set())
+            write(data)
+
+        def send():
+            here.peer.send(*many)
+            all_sent.set()
+            here.peer.send(layouts.close())
+
+        monkeypatch.setattr(here.connection.stream, "write", tell)
+        sender = threading.Thread(target=send)
+        sender.start()
         outcome = serve_and_fail(here, RuntimeError("Grüße\nvon innen"))
         sender.join(PATIENCE)
         answer = here.peer.finish()
+        assert was_told == [True, True]
         assert answer.errors == ["RuntimeError: Grüße von innen"] and answer.is_closed
         assert answer.ids == [layouts.ERROR, layouts.CLOSE]
         assert (outcome.code, outcome.n_images) == (1, 0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jrsr_core.data import KSpaceSlice, KSpaceVolume
+from jrsr_core.image_arrays import is_image
 from jrsr_core.reconstruction.contradiction import Contradiction
 from jrsr_core.reconstruction.load import load_model
 from jrsr_core.simulation.phantoms import brain_phantom
@@ -133,6 +134,19 @@ def test_an_image_in_place_of_k_space_is_named(kind, noise):
     assert (
         note.startswith("the array looks like an image, expected k-space") and "ky and kx" in note
     )
+
+
+@pytest.mark.parametrize("n", [32, 64, 96])
+@pytest.mark.parametrize("n_points", [3, 6, 20])
+def test_k_space_of_a_few_points_is_no_image(n, n_points):
+    """As of a phantom of capillaries: it fills its plane, as an image does."""
+    named = 0
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        image = np.zeros((n, n))
+        image[tuple(generator.integers(0, n, (2, n_points)))] = 1
+        named += is_image(np.fft.fftshift(np.fft.fft2(image * coil_profiles(4, (n, n)).numpy())))
+    assert named <= 1
 
 
 def test_a_volume_of_images_is_named():

@@ -115,8 +115,8 @@ def test_meta_in_every_dialect(header):
 
 def test_fallback_is_marked_everywhere(header):
     mrd = to_mrd_image(made(fallback="acs is 2 x 2"), header)
-    assert is_fallback(mrd) and not is_fallback(to_mrd_image(made(), header))
     meta = mrd.meta
+    assert is_fallback(meta) and not is_fallback(to_mrd_image(made(), header).meta)
     assert meta["JRSR_fallback"] == "acs is 2 x 2"
     assert "FALLBACK" in meta["GADGETRON_SeqDescription"]
     assert "FALLBACK" in meta["SequenceDescriptionAdditional"]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from jrsr_core.simulation.image_stack import StackFile, load_image
+from jrsr_core.simulation.image_stack import StackError, StackFile, StackLayoutError, load_image
+from tests.helpers.image_stacks import write_damaged_stack
 
 AXES = "expected (n, readout, phase encode)"
 
@@ -41,7 +42,7 @@ def write(path, slices, subject=None, **attributes):
 )
 def test_other_layouts_are_named(slices, words, path):
     write(path, slices)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(StackLayoutError) as caught:
         load_image(path, 0)
     assert str(caught.value) == f"{path}: {words}"
 
@@ -52,8 +53,8 @@ def test_other_layouts_are_named(slices, words, path):
 )
 def test_subjects_are_one_per_slice(subject, words, path):
     write(path, np.ones((2, 8, 6)), subject)
-    with h5py.File(path) as file, pytest.raises(ValueError) as caught:
-        StackFile(file).subjects()
+    with pytest.raises(StackLayoutError) as caught:
+        load_image(path, 0)
     assert str(caught.value) == f"{path}: 'subject' is {words}, expected (2,): one per slice"
 
 
@@ -75,12 +76,21 @@ def test_a_stack_is_read_as_it_was_written(path):
 
 
 def test_pixels_that_hdf5_cannot_decompress_are_named(path):
-    with h5py.File(path, "w") as file:
-        file.create_dataset("slices", data=np.ones((1, 64, 64)), compression=4)
-        chunk = file["slices"].id.get_chunk_info(0)
-    damaged = bytearray(path.read_bytes())
-    damaged[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
-    path.write_bytes(damaged)
-    with pytest.raises(ValueError, match="HDF5 cannot read it, the file may be cut off") as caught:
+    write_damaged_stack(path)
+    with pytest.raises(StackError, match="HDF5 cannot read it, the file may be cut off") as caught:
         load_image(path, 0)
+    assert not isinstance(caught.value, StackLayoutError)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 1j * np.inf])
+def test_pixels_that_are_not_finite_in_float32_are_named(value, path):
+    """A negative infinity is no small negative value that padding leaves, and not taken for 0."""
+    slices = np.ones((3, 8, 6), np.asarray(value).dtype)
+    slices[1, 2, 3] = value
+    write(path, slices)
+    assert load_image(path, 2).max() == 1
+    with pytest.raises(StackError) as caught:
+        load_image(path, 1)
+    words = "slice 1: values are NaN or infinite: leave it out, or repair it"
+    assert str(caught.value) == f"{path}: {words}"

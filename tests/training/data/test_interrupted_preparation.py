@@ -8,35 +8,38 @@ import threading
 import pytest
 
 from tests.helpers.paths import ROOT
-from tests.helpers.processes import run_process
+from tests.helpers.processes import run_process, wait_until
 from tests.training.conftest import write_images
-from training.data.prepare import _make
+from training.data.prepare import MissingScans
 
 SCRIPT = """
 import signal
-from functools import partial
-from tests.training.data.test_interrupted_preparation import make_one
+from tests.training.data.test_interrupted_preparation import item
 from training.cli import main
-from training.data import prepare
+from training.data.prepare import MissingScans
+
+# Also in the workers, which run this script up to here.
+MissingScans.__getitem__ = lambda scans, index: item(scans, index, {number})
 
 if __name__ == "__main__":
     # A shell lets processes in the background ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    prepare._make = partial(make_one, {number})
     main()
 """
 
+make = MissingScans.__getitem__
 
-def make_one(number, folder, manifest, entry):
-    """Make the first scan; at the second one send a signal as a terminal or a scheduler does."""
-    if not list(folder.glob("*.safetensors")):
-        _make(folder, manifest, entry)
-        return
+
+def item(scans, index, number):
+    """Make the first scan; in place of the others send a signal as a terminal or scheduler does."""
+    if index == 0:
+        return make(scans, index)
+    wait_until(lambda: list(scans.folder.glob("*.safetensors")))
     if number == signal.SIGINT:
         os.killpg(0, number)
     else:
         os.kill(os.getppid(), number)
-    threading.Event().wait()
+    return threading.Event().wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -432,7 +432,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
         open_source(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["frames"] = np.zeros(3)
-    with pytest.raises(SourceError, match=r"none of slices, kspace.*holds frames"):
+    words = r"no data set 'slices', 'kspace' or 'trnOrg' and no raw data, found \['frames'\]$"
+    with pytest.raises(UsageError, match=rf"other\.h5: {words}"):
         open_source(tmp_path / "other.h5")
     (tmp_path / "cut.nii").write_bytes(nifti_bytes(np.zeros((4, 4, 4)))[:-5])
     with pytest.raises(SourceError, match=r"cut.nii: not a NIfTI file, or cut off .*Expected 128"):

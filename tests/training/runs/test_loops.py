@@ -33,8 +33,8 @@ from training.evaluation.export import export
 from training.runs import adversarial, fit, supervised
 from training.runs.checkpoint import CheckpointError, part, read_checkpoint
 from training.runs.log import read_log
+from training.runs.networks.build import Learner
 from training.runs.networks.initial_weights import averaged_model, weights_sha256
-from training.runs.networks.with_optimizers import Learner
 from training.runs.run import Run
 from training.runs.schedule import learning_rate, phase_at
 from training.runs.update import update

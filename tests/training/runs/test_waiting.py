@@ -11,7 +11,7 @@ from jrsr_core.tensors import without_waiting
 from tests.training.conftest import tiny
 from training.runs import fit
 from training.runs.checkpoint import read_checkpoint
-from training.runs.networks import with_optimizers as networks
+from training.runs.networks import build as networks
 from training.runs.run import Run
 
 READS = {

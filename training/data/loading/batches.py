@@ -24,10 +24,10 @@ from training.data.manifest import NAME, Acquisition, Entry, Manifest
 from training.data.prepare import get_scan, open_folder
 from training.data.scans import TrainingScan, collate, unpack_scan
 from training.data.variety.ranges import COIL_COUNTS, SHAPES, WIDE_SHAPES, Variety, find_variety
+from training.data.workers import load
 from training.errors import UsageError
 
 from .packed import PackedBatch, pack
-from .workers import load
 
 PREFETCH = 4
 ACQUIRED = ("truth_maps", "hr_limit", "n_coils")

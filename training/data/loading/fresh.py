@@ -26,10 +26,10 @@ from training.data.acquire import SEED_STRIDE, make_scan
 from training.data.manifest import Entry, Manifest
 from training.data.prepare import get_scan, scan_path
 from training.data.scans import collate, half_precision
+from training.data.workers import load
 
 from .packed import PackedBatch, pack
 from .pool import ScanPool
-from .workers import load
 
 CAPACITY = 32
 """Size of the pool, in batches."""

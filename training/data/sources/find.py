@@ -31,11 +31,9 @@ def _open_hdf5_source(path: Path) -> Source:
     if raw:
         return IsmrmrdScan(path)
     if words := without_reason(hdf5_words(path, names)):
-        raise SourceError(f"{path.name}: it is {words}")
-    found = ", ".join(sorted(names)) or "nothing"
-    raise SourceError(
-        f"{path.name}: none of slices, kspace, trnOrg, raw data in it; it holds {found}"
-    )
+        raise UsageError(f"{path}: it is {words}")
+    known = "data set 'slices', 'kspace' or 'trnOrg' and no raw data"
+    raise UsageError(f"{path}: no {known}, found {sorted(names)}")
 
 
 def _is_named_as_source(path: Path) -> bool:
@@ -47,8 +45,10 @@ def open_source(path: Path) -> Source:
 
     Raises
     ------
+    UsageError
+        An unknown format, or a file of another layout.
     SourceError
-        An unknown format, or no slices.
+        A broken file, or no slices.
     FileNotFoundError
         No such file.
     """
@@ -78,12 +78,10 @@ def find_sources(paths: list[Path]) -> list[Source]:
 
     Raises
     ------
-    SourceError
-        A folder without a readable file.
     UsageError
-        A file or folder twice.
-    FileNotFoundError
-        No such file or folder.
+        A folder without a file of a known format, or a file or folder twice.
+    UsageError, SourceError, FileNotFoundError
+        As `open_source`.
     """
     sources = [source for path in map(Path, paths) for source in _sources_at(path)]
     places = set[Path]()

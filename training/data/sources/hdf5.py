@@ -22,8 +22,8 @@ from jrsr_core.arrays import as_tensor
 from jrsr_core.mrd.header.xml import XmlError, decode_xml, parse_xml
 from jrsr_core.physics.fourier import fft, fft2c, ifft
 from jrsr_core.physics.resolution import crop_or_pad
-from jrsr_core.simulation.image_stack import AXES, StackFile, checked_dataset
-from training.errors import as_usage
+from jrsr_core.simulation.image_stack import AXES, StackFile, StackLayoutError, checked_dataset
+from training.errors import UsageError
 
 from .base import Source, SourceError, anonymous, normalised, own_split, words_of
 
@@ -44,6 +44,15 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 @contextmanager
+def _layout_as_usage() -> Iterator[None]:
+    """Turn the error of a file of another layout into a `UsageError`."""
+    try:
+        yield
+    except StackLayoutError as error:
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
 def open_stack(path: Path) -> Iterator[StackFile]:
     """Open an image stack.
 
@@ -55,7 +64,7 @@ def open_stack(path: Path) -> Iterator[StackFile]:
         A file of another layout.
     """
     with open_hdf5(path) as file:
-        with as_usage():
+        with _layout_as_usage():
             stack = StackFile(file)
         yield stack
 
@@ -67,7 +76,7 @@ class ImageStack(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with open_stack(path) as stack, as_usage():
+        with open_stack(path) as stack:
             self.subjects = stack.subjects()
         self.splits = [own_split(path)] * len(self)
 
@@ -85,7 +94,7 @@ class FastMri(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with open_hdf5(path) as file:
-            with as_usage():
+            with _layout_as_usage():
                 shape = checked_dataset(file, "kspace", KSPACE_AXES).shape
             patient = file.attrs.get("patient_id", "")
             try:
@@ -180,7 +189,7 @@ class Modl(Source):
             for prefix, split in (("trn", "train"), ("tst", "test")):
                 if f"{prefix}Org" not in file:
                     continue
-                with as_usage():
+                with _layout_as_usage():
                     shape = checked_dataset(file, f"{prefix}Org", AXES).shape
                     csm = checked_dataset(file, f"{prefix}Csm", (AXES[0], "coil", *AXES[1:])).shape
                 n = shape[0]

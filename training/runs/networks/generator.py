@@ -24,7 +24,7 @@ def split_parts(model: JointModel, name: str) -> tuple[nn.Module, nn.Module]:
         It has no such parts.
     """
     recon, upsample = model.parts()
-    if recon is None or upsample is None or recon is upsample:
+    if recon is None or upsample is None:
         raise UsageError(f"{name} has no reconstruction and upsampling to train in turn")
     return recon, upsample
 

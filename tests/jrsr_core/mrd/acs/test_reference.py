@@ -9,8 +9,8 @@ import torch
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.coils import compress_acs, make_compressor
 from jrsr_core.calibration.settings import CalibrationSettings
-from jrsr_core.mrd.assembly.acs import resample_fov
 from jrsr_core.mrd.assembly.assemble import Assembler
+from jrsr_core.mrd.assembly.read_acs import resample_fov
 from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.lines.acquired import CALIBRATION, LineList, flag_bits
 from jrsr_core.mrd.planning.plan import plan_scan

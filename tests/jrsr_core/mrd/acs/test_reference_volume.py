@@ -8,8 +8,8 @@ import torch
 
 from jrsr_core.data import Counters
 from jrsr_core.mrd.acs.place import Misplaced, place_in_volume
-from jrsr_core.mrd.assembly.acs import plane_of_volume
 from jrsr_core.mrd.assembly.assemble import Assembler
+from jrsr_core.mrd.assembly.read_acs import plane_of_volume
 from jrsr_core.mrd.header.encoding import Encoding
 from jrsr_core.mrd.header.scan_header import parse_header
 from jrsr_core.mrd.lines.acquired import HEAD_DTYPE, LineList

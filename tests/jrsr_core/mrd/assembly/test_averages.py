@@ -161,28 +161,6 @@ def test_two_scans_in_one_group_are_no_average():
     )
 
 
-@pytest.mark.parametrize("has_noise", [True, False])
-@pytest.mark.parametrize("gain", [0.4, 3.0])
-def test_the_mean_of_averages_of_another_gain_is_sound(gain, has_noise):
-    """The mean is the image at the mean gain; phases differ besides."""
-    made = averages((0.0, 2.0), 0.02, has_noise, changed=lambda kspace: gain * kspace)
-    (made,) = assembled(*made)
-    (sound,) = assembled(*averages((0.0, 0.0), 0.02, has_noise))
-    expected = (1 + gain) / 2 * sound.kspace
-    assert (made.kspace - expected).norm() < 0.08 * expected.norm()
-    assert made.noise_std == sound.noise_std
-    (note,) = made.notes
-    assert f"averages differ in gain, by up to {max(gain, 1 / gain):.2g}: their mean" in note
-
-
-def test_averages_of_another_gain_that_lack_lines_have_no_sound_mean():
-    header, lines = averages((0.0, 0.0), changed=lambda kspace: 3 * kspace)
-    idx = lines.heads["idx"]
-    kept = (idx["average"] == 0) | (idx["kspace_encode_step_1"] > 5)
-    with pytest.raises(ContradictoryLines, match="the first line of every place is used"):
-        assembled(header, select(lines, np.flatnonzero(kept)))
-
-
 def mirrored(kspace):
     return kspace.flip(-1)
 

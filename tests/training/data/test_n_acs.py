@@ -10,8 +10,8 @@ from jrsr_core.simulation.protocols import PROTOCOLS
 from jrsr_core.weights.card import WeightsCard
 from tests.training.conftest import tiny
 from training.data import acquire
-from training.data.acs import fitting_acs
 from training.data.manifest import Acquisition
+from training.data.n_acs import fitting_acs
 from training.data.prepare import make_all, open_folder
 from training.data.testset import scan_test_image
 from training.evaluation.export import describe_data, export

@@ -6,9 +6,9 @@ import signal
 import threading
 import weakref
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,9 @@ from jrsr_core.common.cancellation import SECONDS_BETWEEN_CHECKS, checkpoint
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+IGNORED = (signal.SIGINT, signal.SIGTERM)
+"""Signals that are for the main process alone."""
 
 TIMED_OUT = "DataLoader timed out"
 """Beginning of the error of `torch` where no item comes in time; the loader stays usable."""
@@ -49,11 +52,14 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         timeout=SECONDS_BETWEEN_CHECKS,
         **options,
     )
-    others = _feeders()
     # The iterator waits for its workers when it goes: kept by a name, that is after the pipe ends.
-    items = iter(loader)
-    feeders, kept = _feeders() - others, weakref.ref(items)
+    items: Iterator[Any] = iter(())
+    others, feeders = _feeders(), set[threading.Thread]()
+    kept: weakref.ref[Any] | None = None
     try:
+        with _signals_blocked():
+            items = iter(loader)
+            feeders, kept = _feeders() - others, weakref.ref(items)
         while (taken := _take(items)) is not None:
             yield from taken
             checkpoint()
@@ -67,9 +73,21 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         # `torch` leaves the threads of its queues to themselves. A process that ends while one
         # removes a semaphore may stop it before it records that, and warns of a leak. The traceback
         # of an error keeps the iterator, and so its queues open.
-        if kept() is None:
+        if kept is None or kept() is None:
             for thread in feeders:
                 thread.join()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Let no signal interrupt the start of workers, nor reach them before they ignore it."""
+    # Its start, at the first need, would unblock them.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _take(items: Iterator[Any]) -> list[Any] | None:
@@ -104,7 +122,7 @@ def _feeders() -> set[threading.Thread]:
 def begin_worker(reader: "Connection", _: int) -> None:
     """Let this process have one thread, ignore signals, and end with the pipe of `reader`."""
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(reader,), daemon=True).start()
 

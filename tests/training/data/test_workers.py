@@ -8,8 +8,8 @@ from multiprocessing.queues import Queue
 import pytest
 
 from tests.helpers.processes import PATIENCE, run_process
-from training.data.loading import workers
-from training.data.loading.workers import begin_worker, load
+from training.data import workers
+from training.data.workers import begin_worker, load
 
 
 def _answer(pipe, reader):

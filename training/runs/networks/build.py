@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +26,14 @@ from .generator import compile_networks, split_parts
 from .initial_weights import load_start
 from .patches import check_patches
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 @dataclass(frozen=True, eq=False)
-class Learner:
+class Learner(Generic[Network]):
     """A network, the optimizer that trains it, and their names in a checkpoint."""
 
-    network: nn.Module
+    network: Network
     optimizer: torch.optim.Adam
     name: str
     optimizer_name: str
@@ -63,12 +66,16 @@ class Learner:
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """The model that is trained, its optimizer, its moving average, the discriminator or None."""
+    """The generator and its moving average, and the discriminator of an adversarial run."""
 
-    model: JointModel
-    generator: Learner
+    generator: Learner[JointModel]
     average: JointModel
     discriminator: Learner | None = None
+
+    @property
+    def model(self) -> JointModel:
+        """The model that is trained."""
+        return self.generator.network
 
     @property
     def n_maps(self) -> int:
@@ -125,7 +132,8 @@ def _check(model: JointModel, config: RunConfig) -> None:
         raise UsageError(f"{config.model} has nothing to train (loop=tune chooses its numbers)")
     if warm_start and not model.takes_start:
         raise UsageError(
-            f"fixed_point.warm_start is for models with a fixed point, not {config.model}"
+            f"fixed_point.warm_start is for models that state takes_start, {config.model} does "
+            "not: fixed_point.warm_start=false"
         )
     if warm_start and config.n_processes > 1:
         raise UsageError(
@@ -176,7 +184,7 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
     if config.machine.compile:
         other = None if discriminator is None else discriminator.network
         compile_networks(model, other, config.machine.compile)
-    return Networks(model, generator, average, discriminator)
+    return Networks(generator, average, discriminator)
 
 
 def _adam(network: nn.Module, config: RunConfig) -> torch.optim.Adam:
