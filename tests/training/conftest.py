@@ -1,5 +1,6 @@
 """Small training data, made once: phantom images of three subjects, and scans of them."""
 
+from contextlib import ExitStack
 from functools import cache
 
 import h5py
@@ -12,6 +13,7 @@ from training.config import make_config
 from training.config.keys import flatten
 from training.data.manifest import Acquisition
 from training.data.prepare import make_all, open_folder
+from training.runs.run import Run
 
 SIZE = (64, 72)
 SUBJECTS = ("a", "a", "b", "c", "c", "d")
@@ -72,3 +74,10 @@ def changed(config, **changes):
     """The same run with other settings, named as by `tiny`."""
     changes = {key.replace("__", "."): value for key, value in changes.items()}
     return make_config(flatten(config.model_dump(exclude_unset=True), "run") | changes)
+
+
+@pytest.fixture
+def opened_run():
+    """Open the run of a recipe; it is closed after the test."""
+    with ExitStack() as runs:
+        yield lambda config: runs.enter_context(Run(config))

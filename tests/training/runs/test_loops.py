@@ -227,8 +227,8 @@ def test_one_bad_step_is_stepped_over(scans, tmp_path, monkeypatch):
     assert all(torch.isfinite(v).all() for v in weights(tmp_path).values())
 
 
-def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path):
-    run = Run(tiny(scans, tmp_path))
+def test_full_disk_keeps_the_previous_checkpoint(scans, tmp_path, opened_run):
+    run = opened_run(tiny(scans, tmp_path))
     run.state.step = 1
     run.save()
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
@@ -393,14 +393,14 @@ def test_the_card_says_how_the_scans_were_made(fixed_batch, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["recon", "jrsr", "recon+dc", "jrsr+dc"])
-def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
+def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model, opened_run):
     # Nothing learns, so every visit goes on where the last one stopped.
     changes = {
         "fixed_point__warm_start": True,
         "fixed_point__first_iterations": 3,
         "fixed_point__later_iterations": 3,
     }
-    run = Run(tiny(scans, tmp_path, model=model, steps=1, **changes))
+    run = opened_run(tiny(scans, tmp_path, model=model, steps=1, **changes))
     torch.manual_seed(3)
     rec, _ = run.networks.model.parts()
     for parameter in rec.prox.conv_out.parameters():
@@ -411,8 +411,8 @@ def test_kept_fixed_points_come_closer_at_every_visit(scans, tmp_path, model):
     assert residuals[-1] < 0.1 * residuals[0]
 
 
-def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path):
-    run = Run(tiny(scans, tmp_path, model="recon", steps=1, fixed_point__warm_start=True))
+def test_kept_points_and_new_scans_share_a_batch(scans, tmp_path, opened_run):
+    run = opened_run(tiny(scans, tmp_path, model="recon", steps=1, fixed_point__warm_start=True))
     ((names, scan),) = run.batches()
     run.predict(names, scan)
     kept = run.points.points.pop(names[0])
@@ -460,9 +460,9 @@ def test_a_run_folder_with_the_former_keys_is_exported_and_continued(scans, tmp_
         fit(tiny(scans, tmp_path / "run", steps=2, loss__discriminator__norm="group"))
 
 
-def test_init_starts_from_the_average_of_a_run(scans, tmp_path):
+def test_init_starts_from_the_average_of_a_run(scans, tmp_path, opened_run):
     fit(tiny(scans, tmp_path / "a", steps=3, optimizer__learning_rate=1e-2))
-    run = Run(tiny(scans, tmp_path / "b", start__init=str(tmp_path / "a")))
+    run = opened_run(tiny(scans, tmp_path / "b", start__init=str(tmp_path / "a")))
     name = "sr.conv_in.weight"
     expected = weights(tmp_path / "a")[f"average.{name}"]
     assert torch.equal(run.networks.model.state_dict()[name], expected)
@@ -630,11 +630,13 @@ def note_dtype(monkeypatch, owner, name, seen):
     monkeypatch.setattr(owner, name, noted)
 
 
-def test_bfloat16_reaches_the_networks_and_not_the_physics(scans, tmp_path, monkeypatch):
+def test_bfloat16_reaches_the_networks_and_not_the_physics(
+    scans, tmp_path, monkeypatch, opened_run
+):
     networks, physics = set(), set()
     note_dtype(monkeypatch, ResidualDenseBlock, "forward", networks)
     note_dtype(monkeypatch, SenseOperator, "gram", physics)
-    run = Run(tiny(scans, tmp_path, steps=1, machine__precision="bf16-mixed"))
+    run = opened_run(tiny(scans, tmp_path, steps=1, machine__precision="bf16-mixed"))
     for names, scan in run.batches():
         output, truth = run.predict(names, scan)
         (output.image - truth.target.abs()).abs().mean().backward()

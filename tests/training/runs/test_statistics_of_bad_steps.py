@@ -87,8 +87,8 @@ def test_the_discriminator_is_left_as_it_was_too(scans, tmp_path, monkeypatch, n
     ("saved", "words"),
     [(False, "there is no checkpoint.safetensors yet"), (True, "holds the state of step 1")],
 )
-def test_the_message_says_what_is_on_disk(scans, tmp_path, saved, words):
-    run = Run(tiny(scans, tmp_path, steps=9))
+def test_the_message_says_what_is_on_disk(scans, tmp_path, saved, words, opened_run):
+    run = opened_run(tiny(scans, tmp_path, steps=9))
     if saved:
         run.state.step = 1
         run.save()

@@ -37,10 +37,12 @@ def moved_weights(model):
 
 @pytest.mark.parametrize("model", ["jrsr", "t2net"])
 @pytest.mark.parametrize("shape", [(64, 72), (62, 70)], ids=["even", "odd"])
-def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeypatch, shape, model):
+def test_a_patch_as_large_as_the_image_gives_the_same_gradient(
+    tmp_path, monkeypatch, shape, model, opened_run
+):
     monkeypatch.setattr("tests.training.conftest.SIZE", shape)
     data = prepared(write_images(tmp_path / "stack.h5"), tmp_path / "scans", "brain-5x")
-    run = Run(tiny(data, tmp_path / "run", patch__size=64, model=model))
+    run = opened_run(tiny(data, tmp_path / "run", patch__size=64, model=model))
     moved_weights(run.networks.model)
     whole, patch = gradients(run, False), gradients(run, True)
     assert torch.allclose(whole[0], patch[0], rtol=1e-4)
@@ -49,8 +51,8 @@ def test_a_patch_as_large_as_the_image_gives_the_same_gradient(tmp_path, monkeyp
         assert torch.allclose(gradient, patch[1][name], atol=1e-3 * scale + 1e-8), name
 
 
-def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path):
-    run = Run(tiny(scans, tmp_path, patch__size=26, patch__margin=6))
+def test_patches_give_the_gradient_of_whole_images_on_average(scans, tmp_path, opened_run):
+    run = opened_run(tiny(scans, tmp_path, patch__size=26, patch__margin=6))
     moved_weights(run.networks.model)
     _, whole = gradients(run, False)
     name = "sr.conv_up.weight"
