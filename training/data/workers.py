@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import get_context, resource_tracker
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,16 +64,19 @@ def load(data: Dataset, workers: int, **options: Any) -> Generator[Any]:
         while (taken := _take(items)) is not None:
             yield from taken
             checkpoint()
-    except (ValueError, OSError) as error:
-        raise _plain(error) from None
+    except BaseException as error:
+        # The traceback would keep the iterator, and so its queues open.
+        clear_frames(error.__traceback__)
+        if isinstance(error, ValueError | OSError):
+            raise _plain(error) from None
+        raise
     finally:
         writer.close()
         reader.close()
         atexit.unregister(writer.close)
         del items
         # `torch` leaves the threads of its queues to themselves. A process that ends while one
-        # removes a semaphore may stop it before it records that, and warns of a leak. The traceback
-        # of an error keeps the iterator, and so its queues open.
+        # removes a semaphore may stop it before it records that, and warns of a leak.
         if kept is None or kept() is None:
             for thread in feeders:
                 thread.join()

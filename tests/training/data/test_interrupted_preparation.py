@@ -31,13 +31,13 @@ make = MissingScans.__getitem__
 
 
 def item(scans, index, number):
-    """Make the first scan; in place of the others send a signal as a terminal or scheduler does."""
+    """Make the first scan; in place of the second send a signal as a terminal or scheduler does."""
     if index == 0:
         return make(scans, index)
     wait_until(lambda: list(scans.folder.glob("*.safetensors")))
-    if number == signal.SIGINT:
+    if index == 1 and number == signal.SIGINT:
         os.killpg(0, number)
-    else:
+    elif index == 1:
         os.kill(os.getppid(), number)
     return threading.Event().wait()
 
