@@ -59,12 +59,13 @@ def is_image(samples: np.ndarray) -> bool:
     largest = np.abs(samples).max()
     if not 0 < largest < np.inf:
         return False
-    energy = _energy(samples / largest)
+    samples = samples / largest  # Their squares do not overflow.
+    energy = _energy(samples)
     low, high = (share * energy.size for share in SHARES)
     if not low < _spread(energy) < high:
         return False  # Nearly all k-space ends here, without a transform.
     # One coil at a time: NumPy transforms in double precision.
-    transformed = _energy(np.fft.fft2(plane) for plane in samples / largest)
+    transformed = _energy(np.fft.fft2(plane) for plane in samples)
     return _central_share(transformed) > CONCENTRATED
 
 
