@@ -35,6 +35,8 @@ class ModelOutput:
         that step where the measured noise is kept; None without it.
     denoise
         How far that step removed the measured noise, see `models.consistency`.
+    first
+        HR image of the first pass of a system that has two; None otherwise.
     """
 
     image: Tensor
@@ -45,6 +47,7 @@ class ModelOutput:
     prior: Tensor | None = None
     prior_weight: Tensor | None = None
     denoise: float = 0.0
+    first: Tensor | None = None
 
 
 class Clock:
@@ -140,6 +143,11 @@ class JointModel(nn.Module):
     n_maps = 1
     explains_measurement = True
     takes_start = False
+
+    @property
+    def keeps_first_pass(self) -> bool:
+        """Whether a start `x0` is the image of a pass that is not trained, which is left out."""
+        return False
 
     def forward(
         self, kspace: Tensor, sense: SenseOperator, noise_std: Tensor | None = None

@@ -6,21 +6,24 @@ Jrsr (Xu et al., Bioengineering 2023, 10, 1107):
 JrsrDc (ours): complex output, networks conditioned on the noise level and the undersampling, the
 smooth phase of the object removed before the SR module and restored after it, data consistency:
     x_SR = up(x_rec) + p SR(...),   image = argmin |A x - b|^2 + mu(sigma) |x - x_SR|^2
+With a refinement, both tasks are done a second time, from this image.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
-from jrsr_core.tensors import to_channels, to_complex
+from jrsr_core.tensors import to_channels
 
-from .consistency import DataConsistency
+from .complex_sr import super_resolve
+from .consistency import DataConsistency, denoising
 from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
-from .phase import smooth_phase
-from .rec import RecConfig, RecModule, condition_maps
+from .measurement import Measurement
+from .rec import RecConfig, RecModule
+from .refinement import Refinement
 from .sr import SrConfig, SrModule
 
 
@@ -30,6 +33,13 @@ class JrsrConfig:
 
     rec: RecConfig = field(default_factory=RecConfig)
     sr: SrConfig = field(default_factory=SrConfig)
+
+
+@dataclass(frozen=True)
+class JrsrDcConfig(JrsrConfig):
+    """Sizes of both modules, and whether both tasks are done a second time (`refinement`)."""
+
+    refinement: bool = False
 
 
 class Jrsr(JointModel):
@@ -72,29 +82,44 @@ class Jrsr(JointModel):
 
 
 class JrsrDc(JointModel):
-    """Complex, conditioned, consistent with the measurement on the HR grid."""
+    """Complex, conditioned, consistent with the measurement on the HR grid.
+
+    With a `refinement`, that is what training changes, and the first pass stays as it is.
+    """
 
     takes_start = True
 
-    def __init__(self, config: JrsrConfig) -> None:
+    def __init__(self, config: JrsrDcConfig) -> None:
         super().__init__()
         self.rec = RecModule(config.rec)
         self.sr = SrModule(config.sr)
         self.consistency = DataConsistency()
+        self.refinement: Refinement | None = None
+        if config.refinement:
+            self.requires_grad_(False)
+            self.refinement = Refinement(config.rec, config.sr)
+
+    def train(self, mode: bool = True) -> "JrsrDc":
+        """Set the mode of what is trained; a first pass that is not trained stays in evaluation."""
+        super().train(mode)
+        if self.refinement is not None:
+            for module in (self.rec, self.sr, self.consistency):
+                module.eval()
+        return self
 
     def parts(self) -> tuple[nn.Module, nn.Module]:
-        """Return Rec and SR."""
-        return self.rec, self.sr
+        """Return Rec and SR, those that are trained."""
+        trained = self if self.refinement is None else self.refinement
+        return trained.rec, trained.sr
 
-    def super_resolve(
-        self, x_rec: Tensor, zero_filled: Tensor, conditions: Tensor, hr_shape: tuple[int, int]
-    ) -> Tensor:
-        """Return x_SR, complex ``(batch, 2y, 2x)``: the interpolated x_rec plus what SR adds."""
-        phase, hr_phase = smooth_phase(x_rec, hr_shape)
-        known = to_channels(x_rec * phase.conj())
-        inputs = torch.cat((to_channels(zero_filled * phase.conj()), known, conditions), 1)
-        detail = to_complex(self.sr(inputs, known))
-        return sinc_interpolate(x_rec, hr_shape) + hr_phase * detail
+    @property
+    def keeps_first_pass(self) -> bool:
+        """Whether a start `x0` is the image of the first pass, which is then left out."""
+        return self.refinement is not None
+
+    def fixed_points(self, output: ModelOutput) -> Tensor:
+        """Return x_rec; the HR image of the first pass where that is not trained."""
+        return output.low_resolution if output.first is None else output.first
 
     def forward(
         self,
@@ -105,18 +130,37 @@ class JrsrDc(JointModel):
         x0: Tensor | None = None,
     ) -> ModelOutput:
         """Return the consistent HR image; `noise_std` ``(batch,)`` in the units of `kspace`."""
-        if noise_std is None:
-            raise ValueError("jrsr-dc needs noise_std, the noise of one k-space sample")
         clock = Clock()
-        lr_kspace, lr_sense = at_low_resolution(kspace, sense)
-        zero_filled = lr_sense.adjoint(lr_kspace)
-        shape = (zero_filled.shape[-2], zero_filled.shape[-1])
-        conditions = condition_maps(noise_std, lr_sense, shape)
-        x_rec, report = self.rec(zero_filled, lr_sense, conditions, x0=x0)
+        measured = Measurement.of(kspace, sense, noise_std)
+        if self.refinement is None:
+            return self._first_pass(measured, x0, clock)
+        if x0 is None:
+            with torch.no_grad(), denoising(0.0):
+                first = self._first_pass(measured, None, clock)
+            # Else autocast would reuse the weights it has cast without a graph.
+            torch.clear_autocast_cache()
+        else:
+            first = ModelOutput(sinc_interpolate(x0, measured.hr_shape), x0)
+        refined, low_resolution = self.refinement(first.image, measured)
+        clock.lap("refinement")
+        return replace(
+            first,
+            low_resolution=low_resolution,
+            seconds=clock.laps,
+            first=first.image,
+            **refined,
+        )
+
+    def _first_pass(self, measured: Measurement, x0: Tensor | None, clock: Clock) -> ModelOutput:
+        x_rec, report = self.rec(
+            measured.zero_filled, measured.lr_sense, measured.conditions, x0=x0
+        )
         clock.lap("rec")
-        x_sr = self.super_resolve(x_rec, zero_filled, conditions, sense.image_shape)
+        x_sr = super_resolve(self.sr, x_rec, measured)
         clock.lap("sr")
-        consistent = self.consistency.outcome(x_sr, sense.adjoint(kspace), sense, noise_std)
+        consistent = self.consistency.outcome(
+            x_sr, measured.adjoint, measured.sense, measured.noise_std
+        )
         clock.lap("consistency")
         return ModelOutput(
             low_resolution=x_rec,

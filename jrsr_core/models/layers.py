@@ -50,6 +50,16 @@ def shift_to_grid(up: Tensor, lr_shape: tuple[int, int]) -> Tensor:
     return torch.roll(up, shifts, (-2, -1)) if any(shifts) else up
 
 
+def to_lr_channels(hr: Tensor, lr_shape: tuple[int, int]) -> Tensor:
+    """Return the HR pixels of every LR pixel as channels: ``(batch, 4 n, y, x)`` for n of HR.
+
+    The inverse of a twofold upsampling with `shift_to_grid`.
+    """
+    shifts = [-(size % 2) for size in lr_shape]
+    hr = torch.roll(hr, shifts, (-2, -1)) if any(shifts) else hr
+    return functional.pixel_unshuffle(hr, 2)
+
+
 class ResidualDenseBlock(nn.Module):
     """Five densely connected 3x3 convolutions with a scaled residual."""
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from .ablations import AblationConfig
 from .bebygan import BebyGanConfig
 from .dl_espirit import DlEspiritConfig
-from .jrsr import JrsrConfig
+from .jrsr import JrsrConfig, JrsrDcConfig
 from .medsrgan import MedSrganConfig
 from .modl import ModlConfig
 from .names import PRESETS
@@ -36,11 +36,11 @@ _JRSR = {
 }
 
 
-def _jrsr_dc(preset: str) -> JrsrConfig:
+def _jrsr_dc(preset: str) -> JrsrDcConfig:
     """Condition maps in Rec and SR; zero-filled and x_rec (2 + 2) into SR, complex detail out."""
     rec = replace(_JRSR[preset].rec, n_conditions=2)
     sr = replace(_JRSR[preset].sr, n_in=6, n_out=2, residual_output=True)
-    return JrsrConfig(rec, sr)
+    return JrsrDcConfig(rec, sr)
 
 
 def _sr(preset: str) -> SrConfig:
@@ -94,10 +94,3 @@ CONFIGS: dict[str, Mapping[str, Config]] = {
         "tiny": BebyGanConfig(8, 4, 1),
     },
 }
-
-
-def with_data_step(config: Config, data_step: str | None) -> Config:
-    """Return the sizes with another data step of Rec; unchanged for None or without a Rec."""
-    if data_step is None or not isinstance(config, JrsrConfig | AblationConfig) or not config.rec:
-        return config
-    return replace(config, rec=replace(config.rec, data_step=data_step))

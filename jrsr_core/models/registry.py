@@ -29,8 +29,9 @@ from .names import (
     split_name,
     without_consistency,
 )
-from .presets import CONFIGS, with_data_step
+from .presets import CONFIGS
 from .t2net import T2Net
+from .variants import PRESET, Variant
 
 Model = TypeVar("Model", JointModel, ReconModel, UpsampleModel)
 
@@ -134,7 +135,7 @@ def _register_declared(name: str) -> None:
 
 
 def build_model(
-    name: str, *, preset: str = "compact", data_step: str | None = None
+    name: str, *, preset: str = "compact", data_step: str | None = None, refinement: bool = False
 ) -> JointModel | ReconModel | UpsampleModel:
     """Return a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
 
@@ -146,51 +147,56 @@ def build_model(
         One of `PRESETS`.
     data_step
         Data step of Rec, "gradient" or "implicit"; that of the preset where None.
+    refinement
+        Whether `jrsr-dc` does both tasks a second time, see `models.refinement`.
 
     Raises
     ------
     ValueError
         Unknown name (the message has the nearest known one) or preset; ``+dc`` behind a part; a
-        network of an installed package that cannot be imported.
+        refinement of another system; a network of an installed package that cannot be imported.
     """
+    variant = Variant(data_step, refinement)
     base, consistent = without_consistency(name)
     parts = split_name(base)
     for part in parts:
         _register_declared(part)
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
+    if refinement and base != "jrsr-dc":
+        raise ValueError(f"refinement is for jrsr-dc, not for {name}")
     if base in RECONS or base in UPSAMPLES:
         if consistent:
             raise ValueError(f"{base} is a part, +dc goes behind a whole system")
         if base in RECONS:
-            return _build(RECONS, base, preset, data_step)
-        return _build(UPSAMPLES, base, preset, data_step)
+            return _build(RECONS, base, preset, variant)
+        return _build(UPSAMPLES, base, preset, variant)
     if len(parts) == 1:
-        model = _build(JOINTS, base, preset, data_step)
+        model = _build(JOINTS, base, preset, variant)
     else:
-        recon = _build(RECONS, parts[0], preset, data_step)
-        model = TwoStage(recon, _build(UPSAMPLES, parts[1], preset, data_step))
+        recon = _build(RECONS, parts[0], preset, variant)
+        model = TwoStage(recon, _build(UPSAMPLES, parts[1], preset, variant))
     return Consistent(model) if consistent else model
 
 
 def _build(
-    kind: dict[str, Callable[..., Model]], name: str, preset: str, data_step: str | None
+    kind: dict[str, Callable[..., Model]], name: str, preset: str, variant: Variant
 ) -> Model:
     if name not in CONFIGS:
         return kind[name]()
-    return kind[name](with_data_step(CONFIGS[name][preset], data_step))
+    return kind[name](variant.of(CONFIGS[name][preset]))
 
 
-def architecture(name: str, preset: str, data_step: str | None = None) -> dict[str, Any]:
+def architecture(name: str, preset: str, variant: Variant = PRESET) -> dict[str, Any]:
     """Return every size of a trainable system or part as plain values, for the weights card."""
     if not has_weights(name):
         raise ValueError(f"model {name!r} has no weights, trainable: {', '.join(TRAINABLE)}")
     base, consistent = without_consistency(name)
     parts = split_name(base)
-    sizes = {part: _sizes(part, preset, data_step) for part in parts}
+    sizes = {part: _sizes(part, preset, variant) for part in parts}
     found = sizes[base] if len(parts) == 1 else sizes
     return {"model": found, "consistency": {}} if consistent else found
 
 
-def _sizes(part: str, preset: str, data_step: str | None) -> dict[str, Any]:
-    return asdict(with_data_step(CONFIGS[part][preset], data_step)) if part in CONFIGS else {}
+def _sizes(part: str, preset: str, variant: Variant) -> dict[str, Any]:
+    return asdict(variant.of(CONFIGS[part][preset])) if part in CONFIGS else {}

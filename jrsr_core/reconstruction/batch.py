@@ -50,5 +50,6 @@ def sample_of(output: ModelOutput, index: int) -> ModelOutput:
         residual=None if output.residual is None else output.residual[one],
         prior=None if output.prior is None else output.prior[one],
         prior_weight=None if output.prior_weight is None else output.prior_weight[one],
+        first=None if output.first is None else output.first[one],
         seconds={name: value / n for name, value in output.seconds.items()},
     )

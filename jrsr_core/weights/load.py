@@ -1,7 +1,7 @@
 """Reading weights into models; nothing is unpickled."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from jrsr_core.models.consistent import Consistent
 from jrsr_core.models.interfaces import JointModel, ReconModel, TwoStage, UpsampleModel
 from jrsr_core.models.names import CONSISTENT, RECONS, UPSAMPLES, without_consistency
 from jrsr_core.models.registry import architecture, build_model
+from jrsr_core.models.variants import Variant
 
 from .card import CardError, WeightsCard
 from .find import Part, example_of_system, find_system, name_of
@@ -50,10 +51,10 @@ def load_weights(path: str | Path) -> tuple[Model, WeightsCard]:
         hint = ", a file *.json; load_model takes the name of a system" if is_name else ""
         raise CardError(f"{path}: no such weights card{hint}")
     card = WeightsCard.read(path)
-    stated, data_step = _with_data_step(card.architecture)
+    stated, variant = _with_variant(card)
     try:
-        model = build_model(card.model, preset=card.preset, data_step=data_step)
-        built = _as_json(architecture(card.model, card.preset, data_step))
+        model = build_model(card.model, preset=card.preset, **asdict(variant))
+        built = _as_json(architecture(card.model, card.preset, variant))
     except UnknownName as error:
         own = "an own network is registered by register_model, or declared by its package"
         raise CardError(f"{path.name}: {error} ({own})") from error
@@ -86,18 +87,24 @@ def _tensors_of(content: bytes, name: str) -> dict[str, Tensor]:
         raise CardError(f"{name}: no safetensors file ({error})") from error
 
 
-def _with_data_step(stated: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Return the architecture of a card and the data step of its Rec.
+def _with_variant(card: WeightsCard) -> tuple[dict[str, Any], Variant]:
+    """Return the architecture of a card and the variant of its network.
 
-    Cards without the field are of networks that had the step "gradient" alone.
+    Cards without a data step are of networks that had the step "gradient" alone, and those of
+    jrsr-dc without a refinement of networks that had none.
     """
+    stated: dict[str, Any] = card.architecture
+    if card.model == "jrsr-dc":
+        stated = {"refinement": False, **stated}
+    refinement = stated.get("refinement") is True
     inner = stated.get("model", stated)
     rec = inner.get("rec") if isinstance(inner, dict) else None
     if not isinstance(rec, dict):
-        return stated, None
+        return stated, Variant(refinement=refinement)
     rec = {**rec, "data_step": rec.get("data_step", "gradient")}
     inner = {**inner, "rec": rec}
-    return ({**stated, "model": inner} if "model" in stated else inner), rec["data_step"]
+    variant = Variant(rec["data_step"], refinement)
+    return ({**stated, "model": inner} if "model" in stated else inner), variant
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from jrsr_core.common.atomic import write_together
 from jrsr_core.common.validation import one_line
-from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import architecture
+from jrsr_core.models.variants import variant_of
 
 from .card import INDEX_SUFFIX, CardError, WeightsCard, hash_of
 
@@ -91,7 +91,7 @@ def save_weights(
             preset=preset,
             file=file,
             sha256=sha256,
-            architecture=json.loads(json.dumps(architecture(name, preset, data_step_of(model)))),
+            architecture=json.loads(json.dumps(architecture(name, preset, variant_of(model)))),
             **fields,
         )
     except ValidationError as error:

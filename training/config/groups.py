@@ -176,6 +176,7 @@ class RunConfig(Group):
 
     model: str
     preset: Annotated[str, _one_of(PRESETS)]
+    refinement: bool = False  # of jrsr-dc: a second pass, which alone is trained
     data: str
     out: str
     steps: Size = 0
@@ -226,6 +227,16 @@ class RunConfig(Group):
         start, patch = self.start, self.patch
         if not self.steps and not self.minutes:
             raise ValueError("steps is 0, give steps=NUMBER or minutes=NUMBER")
+        if self.refinement and not (start.init or start.grow_from):
+            raise ValueError(
+                "refinement is true, but its first pass is not trained: "
+                "give start.grow_from=CARD of jrsr-dc"
+            )
+        if self.refinement and self.phases.recon:
+            raise ValueError(
+                f"phases.recon is {self.phases.recon:g}, but a refinement has one phase: give "
+                "phases.recon=0"
+            )
         if self.optimizer.batch % self.n_processes:
             raise ValueError(
                 f"optimizer.batch is {self.optimizer.batch}, not a multiple of "

@@ -203,6 +203,8 @@ class Run:
         if warm_start:
             x0, n_iter = self.points.start(names, scan)
             set_iterations(model, n_iter)
+            if model.keeps_first_pass and not self.points.has(names):
+                x0 = None
         settings = (self.config, self.phase.name, self.rng, x0)
         with self.fabric.autocast():
             output, truth, points = run_generator(model, scan, *settings)

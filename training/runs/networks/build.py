@@ -162,7 +162,12 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
     torch.manual_seed(config.seed)
     data_step = config.fixed_point.data_step or None
     with as_usage():
-        model = build_model(config.model, preset=config.preset, data_step=data_step)
+        model = build_model(
+            config.model,
+            preset=config.preset,
+            data_step=data_step,
+            refinement=config.refinement,
+        )
     if not isinstance(model, JointModel):
         example = example_of_system(config.model, config.model)
         raise UsageError(f"model is {config.model}, a part: train a system, for instance {example}")

@@ -68,6 +68,10 @@ class FixedPoints:
         shape: Shape = max((row.shape[-2], row.shape[-1]) for row in rows)
         return torch.cat([_on_grid(row, shape) for row in rows]), n_iter
 
+    def has(self, names: list[str]) -> bool:
+        """Return whether the points of a whole batch are kept."""
+        return all(name in self.points for name in names)
+
     def keep(self, names: list[str], points: Tensor) -> None:
         """Keep the fixed points of a batch, except those that diverged."""
         points = points.detach()

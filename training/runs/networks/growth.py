@@ -4,12 +4,13 @@ Widened: the first channels carry the small network, its outputs read nothing fr
 and these start as in any new network. Deepened: the blocks added behind a trunk have residual
 branches of zero, after which an RRDB multiplies by 1 + 0.2; the convolution behind the trunk takes
 that back. So the large network gives what the small one gives, to rounding, and everything
-it learns comes on top.
+it learns comes on top. The networks of a refinement start as those of the first pass.
 """
 
 import torch
 from torch import nn
 
+from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.layers import (
     RESIDUAL_SCALE,
     ResidualDenseBlock,
@@ -70,6 +71,8 @@ def _grow_parts(module: nn.Module, small: nn.Module, name: str) -> None:
         if key not in children:
             raise GrowthError(f"{_joined(name, key)} is missing")
         _grow(children.pop(key), child, _joined(name, key))
+    if isinstance(module, JrsrDc) and isinstance(small, JrsrDc) and "refinement" in children:
+        _grow_parts(children.pop("refinement"), small, _joined(name, "refinement"))
     is_trunk = isinstance(module, nn.ModuleList) and name.endswith("trunk")
     if children and not is_trunk and not isinstance(module, SrModule):
         new = _joined(name, next(iter(children)))

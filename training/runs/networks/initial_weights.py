@@ -39,7 +39,12 @@ def averaged_model(folder: Path) -> tuple[nn.Module, dict[str, Any], RunState]:
     record = read_record(folder)
     tensors, state = read_checkpoint(folder)
     data_step = recorded_data_step(record)
-    model = build_model(record["model"], preset=record["preset"], data_step=data_step)
+    model = build_model(
+        record["model"],
+        preset=record["preset"],
+        data_step=data_step,
+        refinement=record.get("refinement", False),
+    )
     load_matching(model, part(tensors, "average"), str(folder))
     return model.eval(), record, state
 

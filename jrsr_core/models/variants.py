@@ -1,0 +1,44 @@
+"""How a network may differ from its preset, so that its tensors or their meaning change."""
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from .ablations import AblationConfig
+from .jrsr import JrsrConfig, JrsrDcConfig
+from .presets import Config
+from .rec import data_step_of
+from .refinement import Refinement
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a network differs from its preset.
+
+    Attributes
+    ----------
+    data_step
+        Data step of Rec, "gradient" or "implicit"; that of the preset where None.
+    refinement
+        Whether `jrsr-dc` does both tasks a second time.
+    """
+
+    data_step: str | None = None
+    refinement: bool = False
+
+    def of(self, config: Config) -> Config:
+        """Return the sizes of this variant; those without a Rec or a second pass stay."""
+        if self.refinement and isinstance(config, JrsrDcConfig):
+            config = replace(config, refinement=True)
+        if self.data_step and isinstance(config, JrsrConfig | AblationConfig) and config.rec:
+            config = replace(config, rec=replace(config.rec, data_step=self.data_step))
+        return config
+
+
+PRESET = Variant()
+
+
+def variant_of(model: nn.Module) -> Variant:
+    """Return the variant that a model is of."""
+    refined = any(isinstance(module, Refinement) for module in model.modules())
+    return Variant(data_step_of(model), refined)
