@@ -61,11 +61,14 @@ class Clock:
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """End the part `name`, which began with the construction or the lap before."""
+        """End the part `name`, which began with the construction or the lap before.
+
+        The seconds of parts of one name are added.
+        """
         if torch.cuda.is_available() and waits():
             torch.cuda.synchronize()
         now = time.perf_counter()
-        self.laps[name] = now - self._last
+        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
         self._last = now
 
 

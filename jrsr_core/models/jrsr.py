@@ -140,9 +140,9 @@ class JrsrDc(JointModel):
             # Else autocast would reuse the weights it has cast without a graph.
             torch.clear_autocast_cache()
         else:
-            first = ModelOutput(sinc_interpolate(x0, measured.hr_shape), x0)
-        refined, low_resolution = self.refinement(first.image, measured)
-        clock.lap("refinement")
+            is_hr = x0.shape[-2:] == measured.hr_shape
+            first = ModelOutput(x0 if is_hr else sinc_interpolate(x0, measured.hr_shape), x0)
+        refined, low_resolution = self.refinement(first.image, measured, clock)
         return replace(
             first,
             low_resolution=low_resolution,

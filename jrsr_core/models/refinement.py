@@ -17,6 +17,7 @@ from jrsr_core.physics.resolution import sinc_interpolate
 
 from .complex_sr import DETAIL_CHANNELS, super_resolve
 from .consistency import DataConsistency, Outcome
+from .interfaces import Clock
 from .measurement import Measurement
 from .rec import RecConfig, RecModule
 from .sr import SrConfig, SrModule
@@ -31,13 +32,16 @@ class Refinement(nn.Module):
         self.sr = SrModule(replace(sr, n_in=sr.n_in + DETAIL_CHANNELS))
         self.consistency = DataConsistency()
 
-    def forward(self, image: Tensor, measured: Measurement) -> tuple[Outcome, Tensor]:
+    def forward(self, image: Tensor, measured: Measurement, clock: Clock) -> tuple[Outcome, Tensor]:
         """Return what data consistency gives for an image ``(batch, 2y, 2x)``, and x_2."""
         x_1 = sinc_interpolate(image, measured.lr_shape)
         detail = image - sinc_interpolate(x_1, measured.hr_shape)
         x_2 = self.rec.step(x_1, measured.zero_filled, measured.lr_sense, measured.conditions)
+        clock.lap("rec")
         x_sr = super_resolve(self.sr, x_2, measured, detail)
+        clock.lap("sr")
         outcome = self.consistency.outcome(
             x_sr, measured.adjoint, measured.sense, measured.noise_std
         )
+        clock.lap("consistency")
         return outcome, x_2

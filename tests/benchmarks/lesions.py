@@ -92,8 +92,9 @@ def delivered(model, prior, calibrated):
     if not hasattr(model, "consistency"):
         return ModelOutput(prior, prior)
     zero_filled = sense.adjoint(calibrated.kspace)
-    image = model.consistency(prior, zero_filled, sense, calibrated.noise_std)
-    weight = model.consistency.mu(calibrated.noise_std)
+    last = getattr(model, "refinement", None) or model
+    image = last.consistency(prior, zero_filled, sense, calibrated.noise_std)
+    weight = last.consistency.mu(calibrated.noise_std)
     return ModelOutput(image, prior, prior=prior, prior_weight=weight)
 
 

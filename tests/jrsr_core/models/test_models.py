@@ -1,6 +1,7 @@
 """Laws of the models: shapes, gradients, determinism, published sizes, odd matrices."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import scipy.signal
 import torch
 
 from jrsr_core.models.cg_sense import CgSense
+from jrsr_core.models.complex_sr import super_resolve
 from jrsr_core.models.consistency import CAUTION, DataConsistency
 from jrsr_core.models.fixed_point import FixedPointSettings
 from jrsr_core.models.interpolation import BicubicUpsample, bicubic_matrix
 from jrsr_core.models.layers import RRDB, ResidualDenseBlock
+from jrsr_core.models.measurement import Measurement
 from jrsr_core.models.names import MODEL_NAMES, PRESETS, TRAINABLE
 from jrsr_core.models.phase import smooth_phase
 from jrsr_core.models.rec import (
@@ -369,15 +372,16 @@ def test_smooth_phase_has_the_frequencies_of_a_hann_window_of_24_samples(k, axis
 
 
 def test_a_phase_of_the_whole_object_is_that_of_the_super_resolved_image():
-    kspace, sense, *_ = scan()
+    kspace, sense, noise, *_ = scan()
     model = awake(build_model("jrsr-dc", preset="tiny")).eval()
-    zero_filled = sense.at_low_resolution().adjoint(kspace)
+    measured = Measurement.of(kspace, sense, noise)
+    zero_filled = measured.zero_filled
     x_rec = zero_filled + 0.1 * torch.randn_like(zero_filled)
-    conditions = torch.full((1, 2, 24, 32), 0.5)
     turn = torch.polar(torch.tensor(1.0), torch.tensor(0.7))
     with torch.no_grad():
-        image = model.super_resolve(x_rec, zero_filled, conditions, (48, 64))
-        turned = model.super_resolve(turn * x_rec, turn * zero_filled, conditions, (48, 64))
+        image = super_resolve(model.sr, x_rec, measured)
+        measured = replace(measured, zero_filled=turn * zero_filled)
+        turned = super_resolve(model.sr, turn * x_rec, measured)
     assert float((image - sinc_interpolate(x_rec, (48, 64))).norm() / image.norm()) > 0.01
     torch.testing.assert_close(turned, turn * image, rtol=0, atol=1e-4 * float(image.abs().max()))
 

@@ -94,6 +94,22 @@ def test_a_card_without_a_data_step_means_the_gradient(card):
         load_weights(card)
 
 
+def test_a_card_of_jrsr_dc_without_a_refinement_has_one_pass(card):
+    values = json.loads(card.read_text())
+    assert values["architecture"].pop("refinement") is False
+    edit(card, architecture=values["architecture"])
+    assert load_weights(card)[0].refinement is None
+
+
+def test_a_refinement_is_kept_by_its_card(tmp_path):
+    model = build_model("jrsr-dc", preset="tiny", refinement=True)
+    path = save_weights(model, tmp_path, "jrsr-dc", "tiny")
+    loaded, card = load_weights(path)
+    assert card.architecture["refinement"] is True
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value.half().float()), name
+
+
 def test_damaged_files_are_refused(card):
     weights = card.with_name("jrsr-dc_tiny.safetensors")
     content = bytearray(weights.read_bytes())

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from jrsr_core.models.interfaces import JointModel
+from jrsr_core.models.jrsr import JrsrDc
 from jrsr_core.models.names import MODEL_NAMES
 from jrsr_core.models.rec import data_step_of
 from jrsr_core.models.registry import build_model
@@ -130,21 +131,27 @@ def mix_with_start(model: nn.Module, record: dict[str, Any], share: float) -> No
     found, was = weights_sha256(source), record["init_sha256"]
     if found != was:
         raise ValueError(f"{source}: sha256 is {found[:12]}, was {was[:12]}")
-    pairs = zip(model.parameters(), _model_of(source).parameters(), strict=True)
+    pairs = zip(model.parameters(), _model_of(source, model).parameters(), strict=True)
     with torch.no_grad():
         for own, before in pairs:
             own.lerp_(before, share)
 
 
-def _model_of(source: str) -> nn.Module:
-    """Return the model of a card, or the averaged one of a run's folder."""
+def _model_of(source: str, model: nn.Module) -> nn.Module:
+    """Return the model of a card, or the averaged one of a run's folder, for `model`.
+
+    A network with a second pass gives its first one to a network that has only this.
+    """
     path = source_path(source)
-    return averaged_model(path)[0] if path.is_dir() else load_weights(path)[0]
+    found = averaged_model(path)[0] if path.is_dir() else load_weights(path)[0]
+    if isinstance(found, JrsrDc) and isinstance(model, JrsrDc) and model.refinement is None:
+        found.refinement = None
+    return found
 
 
 def _source_model(source: str, model: nn.Module) -> nn.Module:
     """Return the model of a source; refuse one whose tensors fit but mean another iteration."""
-    found = _model_of(source)
+    found = _model_of(source, model)
     data_step, own = data_step_of(found), data_step_of(model)
     if data_step and own and data_step != own:
         raise CheckpointError(f"{source}: data_step is {data_step}, the recipe's model has {own}")

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
-from jrsr_core.models.jrsr import Jrsr, JrsrConfig, JrsrDc
+from jrsr_core.models.jrsr import Jrsr, JrsrConfig, JrsrDc, JrsrDcConfig
 from jrsr_core.models.rec import RecConfig
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import SrConfig
 from training.runs.networks.growth import GrowthError, grow
 
-LARGE = {"jrsr": (Jrsr, 0, {}), "jrsr-dc": (JrsrDc, 2, {"n_in": 6, "n_out": 2})}
+LARGE = {
+    "jrsr": (Jrsr, JrsrConfig, 0, {}),
+    "jrsr-dc": (JrsrDc, JrsrDcConfig, 2, {"n_in": 6, "n_out": 2}),
+}
 
 PARTS = ("sr.", "rec.prox.")
 
@@ -24,9 +27,9 @@ def stirred(model, seed=0):
 
 
 def large(name, features=20, growth=9, n_blocks=4, **sr):
-    kind, n_conditions, own = LARGE[name]
+    kind, config, n_conditions, own = LARGE[name]
     rec = RecConfig(features, growth, n_conditions=n_conditions, data_step="implicit")
-    return kind(JrsrConfig(rec, SrConfig(features, growth, n_blocks, **own | sr)))
+    return kind(config(rec, SrConfig(features, growth, n_blocks, **own | sr)))
 
 
 @pytest.fixture
@@ -101,3 +104,29 @@ def test_what_cannot_begin_as_the_other_is_refused(pair):
     deeper = Jrsr(JrsrConfig(RecConfig(8, 4, 2, data_step="implicit"), SrConfig(8, 4, 1)))
     with pytest.raises(GrowthError, match=r"rec.prox.blocks.1 is new; only an SR trunk"):
         grow(deeper, small)
+
+
+def test_a_refinement_begins_as_the_first_pass():
+    small = stirred(build_model("jrsr-dc", preset="tiny"))
+    model = stirred(build_model("jrsr-dc", preset="tiny", refinement=True), 1)
+    grow(model, small)
+    first, second = small.state_dict(), model.refinement.state_dict()
+    own = model.state_dict()
+    for name, value in first.items():
+        assert torch.equal(own[name], value), name
+        if name == "sr.conv_in.weight":
+            assert torch.equal(second[name][:, :6], value)
+            assert not second[name][:, 6:].any()
+            continue
+        assert torch.equal(second[name], value), name
+    assert first.keys() == second.keys()
+
+
+def test_a_refined_network_grows_from_a_refined_one():
+    small = stirred(build_model("jrsr-dc", preset="tiny", refinement=True))
+    model = build_model("jrsr-dc", preset="tiny", refinement=True)
+    grow(model, small)
+    for name, value in small.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    with pytest.raises(GrowthError, match="refinement is missing"):
+        grow(build_model("jrsr-dc", preset="tiny"), small)
