@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import training
+from jrsr_core.models.registry import build_model
 from jrsr_core.weights.card import WeightsCard
+from jrsr_core.weights.save import save_weights
 from jrsr_core.weights.sets import shipped_folder
 from tests.helpers.paths import ROOT, needs_checkout
 from tests.helpers.processes import run_process
@@ -94,6 +96,10 @@ def short_run(name, fixed_batch, out, *changes):
     given += ["start.recon_from=", "optimizer.schedule=constant", "optimizer.warmup_steps=0"]
     given += ["phases.psnr=0", "loss.perceptual.fallback=gradient", "loss.discriminator.width=4"]
     given += ["log.tensorboard=false", "log.validate_every=0"]
+    if recipe(name).refinement:
+        first = build_model("jrsr-dc", preset="tiny")
+        card = save_weights(first, out / "first", "jrsr-dc", "tiny")
+        given.append(f"start.grow_from={card}")
     fit(recipe(name, *given, *changes))
     return read_log(out)
 
