@@ -22,7 +22,7 @@ from .complex_sr import super_resolve
 from .consistency import DataConsistency, denoising
 from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .measurement import Measurement
-from .rec import RecConfig, RecModule
+from .rec import REFINED_EVALUATION, RecConfig, RecModule
 from .refinement import Refinement
 from .sr import SrConfig, SrModule
 
@@ -97,6 +97,8 @@ class JrsrDc(JointModel):
         self.refinement: Refinement | None = None
         if config.refinement:
             self.requires_grad_(False)
+            if self.rec.is_implicit:
+                self.rec.evaluation = REFINED_EVALUATION
             self.refinement = Refinement(config.rec, config.sr)
 
     def train(self, mode: bool = True) -> "JrsrDc":

@@ -20,6 +20,8 @@ import torch
 from jrsr_core.acs import cut_acs
 from jrsr_core.data import KSpaceSlice, KSpaceVolume, SliceGeometry
 from jrsr_core.models.fixed_point import FixedPointSettings
+from jrsr_core.models.interfaces import Clock
+from jrsr_core.models.measurement import Measurement
 from jrsr_core.models.precision import networks_in
 from jrsr_core.models.rec import N_INNER, condition_maps
 from jrsr_core.models.registry import build_model
@@ -103,14 +105,16 @@ def flops(function):
 
 def make_recon(options, n_coils, n_iter):
     """Return `jrsr-dc` with a fixed number of iterations, its networks ready for the device."""
-    model = build_model("jrsr-dc", preset=options.preset).to(memory_format=torch.channels_last)
+    model = build_model("jrsr-dc", preset=options.preset, refinement=True)
+    model.to(memory_format=torch.channels_last)
     model.rec.evaluation = FixedPointSettings("anderson", n_iter=n_iter, tolerance=0.0, memory=8)
     recon = Reconstructor(model, name="jrsr-dc", device=options.device, precision="bf16")
     if options.compile:
         recon.model.rec.prox.blocks = torch.nn.ModuleList(
             torch.compile(block) for block in recon.model.rec.prox.blocks
         )
-        recon.model.sr = torch.compile(recon.model.sr)
+        for part in (recon.model, recon.model.refinement):
+            part.sr = torch.compile(part.sr)
     return recon
 
 
@@ -175,6 +179,13 @@ def model_rows(bench, recon, stack, protocol, n_iter, per_slice):
     yield name, sr_flops / bench.peak * per_slice, sr_seconds, per_slice
     floor = model.consistency.n_iter * moved(sense, 6) / bench.bandwidth
     yield f"{protocol}: HR consistency", floor * per_slice, hr_seconds, per_slice
+    measured = Measurement.of(stack.kspace, sense, stack.noise_std)
+    with torch.inference_mode(), networks_in("bf16", bench.device):
+        seconds = bench.median(lambda: model.refinement(prior, measured, Clock()))
+    # One step of Rec, SR and HR consistency.
+    floor += rec_flops / bench.peak + N_INNER * moved(low, 4) / bench.bandwidth
+    floor += sr_flops / bench.peak
+    yield f"{protocol}: second pass", floor * per_slice, seconds, per_slice
 
 
 def moved(sense, passes):
@@ -226,7 +237,8 @@ def training_rows(bench, options):
 
 def training_step(bench, options, packed, compiled):
     """Return a function that does one step as a run does: transfer, forward, backward, Adam."""
-    model = build_model("jrsr-dc", preset=options.preset).to(memory_format=torch.channels_last)
+    model = build_model("jrsr-dc", preset=options.preset, refinement=True)
+    model.to(memory_format=torch.channels_last)
     model.to(bench.device).train()
     set_iterations(model, N_TRAINING)
     if compiled:

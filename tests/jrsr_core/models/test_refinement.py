@@ -24,6 +24,7 @@ def pair():
     single = awake(build_model("jrsr-dc", preset="tiny")).eval()
     refined = build_model("jrsr-dc", preset="tiny", refinement=True)
     grow(refined, single)
+    single.rec.evaluation = refined.rec.evaluation
     return single, refined.eval()
 
 

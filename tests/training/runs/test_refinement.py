@@ -59,6 +59,22 @@ def test_a_first_pass_is_trained_on_from_a_refined_network(scans, first_pass, tm
         torch.testing.assert_close(mixed[name], expected, rtol=1e-3, atol=1e-6)
 
 
+def test_a_share_of_the_start_is_one_of_the_copy(scans, first_pass, tmp_path):
+    fit(tiny(scans, tmp_path, steps=2, start__grow_from=str(first_pass), **REFINED))
+    alone = averaged_model(tmp_path)[0].refinement.state_dict()
+    before = load_weights(first_pass)[0].state_dict()
+    card = export(tmp_path, tmp_path / "weights", start_share=0.25)
+    mixed = load_weights(card)[0].refinement.state_dict()
+    for name, value in alone.items():
+        start = torch.zeros_like(value)
+        if name == "sr.conv_in.weight":
+            start[:, :6] = before[name]
+        else:
+            start = before[name]
+        torch.testing.assert_close(mixed[name], 0.75 * value + 0.25 * start, rtol=1e-3, atol=1e-5)
+    assert load_weights(card)[1].training["start_share"] == 0.25
+
+
 def test_a_kept_image_takes_the_place_of_the_first_pass(scans, first_pass, tmp_path, monkeypatch):
     passes, starts = [], []
     first, forward = JrsrDc._first_pass, JrsrDc.forward

@@ -1,5 +1,6 @@
 """The weights a run starts from: those of a weights card, or the averaged ones of another run."""
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -111,27 +112,34 @@ def load_start(model: JointModel, config: RunConfig) -> None:
 
 
 def mix_with_start(model: nn.Module, record: dict[str, Any], share: float) -> None:
-    """Turn weights w of a run into (1 - share) w + share w_0, w_0 those of its `start.init`.
+    """Turn weights w of a run into (1 - share) w + share w_0, w_0 those that it started from.
 
-    After fine-tuning the mean of both is often better than either, above all on other data
-    (Wortsman et al., CVPR 2022).
+    These are the weights of its `start.init`, or what a second pass begins as, which is a copy of
+    the first one of its `start.grow_from`. After fine-tuning the mean of both is often better than
+    either, above all on other data (Wortsman et al., CVPR 2022).
 
     Raises
     ------
     UsageError
-        A share outside [0, 1), or a run without `start.init`.
+        A share outside [0, 1), or a run without such a start.
     ValueError
         Other weights there than at its start.
     """
     if not 0 <= share < 1:
         raise UsageError(f"start_share is {share:g}, a share is at least 0 and below 1")
-    source = record.get("start.init")
+    key = "grow_from" if record.get("refinement") and record.get("start.grow_from") else "init"
+    source = record.get(f"start.{key}")
     if not source:
         raise UsageError("start_share needs a run that started from weights (start.init=CARD)")
-    found, was = weights_sha256(source), record["init_sha256"]
+    found, was = weights_sha256(source), record[f"{key}_sha256"]
     if found != was:
         raise ValueError(f"{source}: sha256 is {found[:12]}, was {was[:12]}")
-    pairs = zip(model.parameters(), _model_of(source, model).parameters(), strict=True)
+    start = _model_of(source, model)
+    if key == "grow_from":
+        # A copy, of which every parameter is then that of the first pass.
+        small, start = start, copy.deepcopy(model)
+        grow(start, small)
+    pairs = zip(model.parameters(), start.parameters(), strict=True)
     with torch.no_grad():
         for own, before in pairs:
             own.lerp_(before, share)
