@@ -254,7 +254,8 @@ def test_a_run_of_a_published_card_can_be_repeated(path):
     # Cards from before the settings were grouped have flat keys, and some that are gone.
     training = with_current_keys(WeightsCard.read(path).training)
     settings = {key: value for key, value in training.items() if key in KEYS}
-    config = make_config(settings | {"data": "d", "out": "o"})
+    start = {"start.grow_from": "c"} if settings.get("refinement") else {}
+    config = make_config(settings | start | {"data": "d", "out": "o"})
     rates = {"brain-5x-gan": 5e-4, "weights": 3e-4 if path.stem.startswith("jrsr-dc") else 4e-4}
     assert config.optimizer.learning_rate == rates.get(path.parent.name, 4e-4)
     assert config.optimizer.batch == 1
