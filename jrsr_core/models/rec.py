@@ -60,8 +60,8 @@ EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=1e-3, memory=8)
 times the steps, costs up to 0.6 dB of PSNR where k-space has gaps and gains 0.03 dB at most."""
 
 IMPLICIT_EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=4e-3, memory=8)
-"""Of implicit steps, whose residual counts what was not measured in full, not by 1 - a. 3e-3 gains
-0.007 dB (6 test slices of brain-5x, an earlier `jrsr-dc`; 0.04 dB with `jrsr`), 1e-2 costs 0.04 dB in two thirds of the steps."""
+"""Of implicit steps, whose residual counts what was not measured in full, not by 1 - a. 2e-3 gains
+0.05 dB (5 validation slices of brain-5x, `jrsr`), 1e-2 costs 0.04 dB in two thirds of the steps."""
 
 REFINED_EVALUATION = FixedPointSettings("anderson", n_iter=50, tolerance=2e-3, memory=8)
 """Of the first pass of `jrsr-dc` with a second one, whose weights were trained longest: 2e-3 gains
