@@ -91,7 +91,7 @@ def test_more_tensors_than_a_network_has(tmp_path):
         "preset": "tiny",
         "file": "w.safetensors",
         "sha256": hashlib.sha256(content).hexdigest(),
-        "architecture": architecture("sr", "tiny", None),
+        "architecture": architecture("sr", "tiny"),
     }
     (tmp_path / "card.json").write_text(json.dumps(card))
     with pytest.raises(CardError, match=r"w\.safetensors: safetensors header of \d+ bytes, limit"):
