@@ -1,4 +1,4 @@
-"""The SR module on complex images, as `jrsr-dc` uses it.
+"""The SR module on complex images and what follows it, as both passes of `jrsr-dc` use them.
 
     x_SR = up(x) + p SR(p* A^H b, p* x, noise, undersampling [, p* d])
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.tensors import to_channels, to_complex
 
+from .consistency import DataConsistency, Outcome
+from .interfaces import Clock
 from .layers import to_lr_channels
 from .measurement import Measurement
 from .phase import smooth_phase
@@ -32,3 +34,19 @@ def super_resolve(
         inputs.append(to_lr_channels(to_channels(detail * hr_phase.conj()), measured.lr_shape))
     added = to_complex(sr(torch.cat(inputs, 1), known))
     return sinc_interpolate(x, measured.hr_shape) + hr_phase * added
+
+
+def consistent_image(
+    sr: SrModule,
+    consistency: DataConsistency,
+    x: Tensor,
+    measured: Measurement,
+    clock: Clock,
+    detail: Tensor | None = None,
+) -> Outcome:
+    """Return what data consistency makes of `super_resolve`; both are laps of the clock."""
+    x_sr = super_resolve(sr, x, measured, detail)
+    clock.lap("sr")
+    outcome = consistency.outcome(x_sr, measured.adjoint, measured.sense, measured.noise_std)
+    clock.lap("consistency")
+    return outcome

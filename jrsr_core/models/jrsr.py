@@ -18,7 +18,7 @@ from jrsr_core.physics.resolution import sinc_interpolate
 from jrsr_core.physics.sense import SenseOperator
 from jrsr_core.tensors import to_channels
 
-from .complex_sr import super_resolve
+from .complex_sr import consistent_image
 from .consistency import DataConsistency, denoising
 from .interfaces import Clock, JointModel, ModelOutput, at_low_resolution
 from .measurement import Measurement
@@ -158,12 +158,7 @@ class JrsrDc(JointModel):
             measured.zero_filled, measured.lr_sense, measured.conditions, x0=x0
         )
         clock.lap("rec")
-        x_sr = super_resolve(self.sr, x_rec, measured)
-        clock.lap("sr")
-        consistent = self.consistency.outcome(
-            x_sr, measured.adjoint, measured.sense, measured.noise_std
-        )
-        clock.lap("consistency")
+        consistent = consistent_image(self.sr, self.consistency, x_rec, measured, clock)
         return ModelOutput(
             low_resolution=x_rec,
             iterations=report.iterations,

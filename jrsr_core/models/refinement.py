@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from jrsr_core.physics.resolution import sinc_interpolate
 
-from .complex_sr import DETAIL_CHANNELS, super_resolve
+from .complex_sr import DETAIL_CHANNELS, consistent_image
 from .consistency import DataConsistency, Outcome
 from .interfaces import Clock
 from .measurement import Measurement
@@ -38,10 +38,4 @@ class Refinement(nn.Module):
         detail = image - sinc_interpolate(x_1, measured.hr_shape)
         x_2 = self.rec.step(x_1, measured.zero_filled, measured.lr_sense, measured.conditions)
         clock.lap("rec")
-        x_sr = super_resolve(self.sr, x_2, measured, detail)
-        clock.lap("sr")
-        outcome = self.consistency.outcome(
-            x_sr, measured.adjoint, measured.sense, measured.noise_std
-        )
-        clock.lap("consistency")
-        return outcome, x_2
+        return consistent_image(self.sr, self.consistency, x_2, measured, clock, detail), x_2
