@@ -20,7 +20,7 @@ from jrsr_core.simulation.image_stack import load_image
 from jrsr_core.simulation.phantoms import brain_phantom
 from jrsr_core.simulation.protocols import simulate_protocol
 from training.data.testset import find_slices
-from training.data.variety.objects import DRAWN, MADE_OF_IMAGE, make_object
+from training.data.variety.objects import DRAWN, make_object
 
 from .generalisation import UPPER_REFERENCE, cells_above_floor, judge, load_systems
 
@@ -71,7 +71,7 @@ def main():
     for condition in options.conditions:
         sys.stdout.write(f"\n| {condition} | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
         sys.stdout.write("|---" * (len(recons) + 2) + "|\n")
-        for kind in ("brain", *MADE_OF_IMAGE, *DRAWN, "phantom"):
+        for kind in ("brain", "bent", *DRAWN, "phantom"):
             means = judge(scans(kind, addresses, CONDITIONS[condition]), recons)
             sys.stdout.write(f"| {kind} | {' | '.join(cells_above_floor(means))} |\n")
             sys.stdout.flush()

@@ -26,7 +26,7 @@ from jrsr_core.simulation.masks import make_mask
 from jrsr_core.simulation.protocols import Protocol
 
 from .draw_masks import chosen, draw_mask, whole
-from .objects import IMAGE, MADE_OF_IMAGE, make_object
+from .objects import IMAGE, make_object
 from .ranges import Variety
 
 
@@ -132,7 +132,7 @@ def draw_object(image: Tensor, variety: Variety, generator: Generator) -> Tensor
     kind = chosen(variety.objects, generator) if variety.objects else IMAGE
     if kind == IMAGE:
         return vary_image(image, variety, generator)
-    if kind in MADE_OF_IMAGE:
+    if kind == "bent":
         return vary_image(make_object(kind, image, (0, 0), generator), variety, generator)
     made = make_object(kind, image, draw_shape(variety, generator), generator)
     return shaded(made, variety, generator)

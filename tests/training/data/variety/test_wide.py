@@ -194,8 +194,7 @@ def test_shares_of_objects():
     variety = find_variety("wide", {"leaves": 0.2, "bent": 0.3})
     assert variety.objects == (("image", 0.5), ("leaves", 0.2), ("bent", 0.3))
     assert find_variety("wide") is VARIETIES["wide"]
-    # Wide scans of published weights can be made again: their shares have not changed.
-    assert {kind for kind, _ in WIDE.objects} == set(OBJECTS) - {"scalp"}
+    assert {kind for kind, _ in WIDE.objects} == set(OBJECTS)
     assert sum(share for _, share in WIDE.objects) == pytest.approx(1.0)
     for text in ("leaves", "leaves=a", "=0.1x"):
         with pytest.raises(ValueError, match="is not KIND=SHARE"):
