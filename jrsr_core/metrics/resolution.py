@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from jrsr_core.physics.fourier import fft2c
+from jrsr_core.physics.resolution import Shape
 
 from .image import Image, magnitudes
 
@@ -70,8 +71,34 @@ def effective_resolution(image: Image, target: Image) -> Tensor:
     `fourier_ring_correlation`.
     """
     x, t = magnitudes(image, target)
-    occupied = occupied_rings(t.shape[-2], t.shape[-1]).to(t.device)
-    correlation = fourier_ring_correlation(x, t)[..., occupied]
+    return _crossing(fourier_ring_correlation(x, t), (t.shape[-2], t.shape[-1]))
+
+
+def resolution_limit(noisier: Image, target: Image) -> Tensor:
+    """Return the largest resolution that an image without noise can have, float64 ``(*batch,)``.
+
+    A measured target has noise of its own, which no image can be right about. With the signal power
+    S and the noise power N of a ring, an image without any error has
+
+        FRC = sqrt( S / (S + N) ) = sqrt( 1 - N / (S + N) ).
+
+    S + N is the power of the target. N is that of its difference to `noisier`, the target after
+    independent noise of the same power has been added once more. The limit is 1 where they are
+    equal. Errors as `fourier_ring_correlation`.
+    """
+    n, t = magnitudes(noisier, target)
+    shape = (t.shape[-2], t.shape[-1])
+    ring = _ring_of(*shape).to(t.device)
+    noise, power = (
+        _sums(fft2c(v - v.mean((-2, -1), keepdim=True)).abs().square(), ring) for v in (n - t, t)
+    )
+    return _crossing((1 - noise / power.clamp_min(1e-300)).clamp_min(0.0).sqrt(), shape)
+
+
+def _crossing(correlation: Tensor, shape: Shape) -> Tensor:
+    """Return where the correlation of all rings falls below `THRESHOLD`."""
+    occupied = occupied_rings(*shape).to(correlation.device)
+    correlation = correlation[..., occupied]
     frequency = ring_frequencies().to(correlation.device)[occupied]
     below = correlation < THRESHOLD
     found = below.to(torch.int8).argmax(-1)

@@ -8,7 +8,8 @@ the scan; all of it, combined with ESPIRiT maps of its own centre (two sets of t
 folded over), is the truth, with the noise that it has. PSNR in dB (SSIM, resolution) of the
 magnitude, nothing rescaled, means over eight draws of a random mask, and PSNR above cg-sense+sinc.
 `upper reference` is the scan without undersampling, sinc interpolated. The noise is that of the
-outermost samples. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with
+outermost samples; no image can have a resolution above the one that it leaves of the truth, which
+is printed first. `--phase` asks what makes a scan hard: `kept` scans the combined image anew with
 its maps and white noise, `none` its magnitude.
 """
 
@@ -22,6 +23,7 @@ from gadget.output.pictures.draw import encode_png, grey_picture, montage
 from jrsr_core.acs import cut_acs
 from jrsr_core.calibration.fold_over import image_maps, put_back
 from jrsr_core.calibration.settings import CalibrationSettings
+from jrsr_core.metrics.resolution import resolution_limit
 from jrsr_core.physics.fourier import fft2c, ifft2c
 from jrsr_core.physics.resolution import grid_scale
 from jrsr_core.simulation.acquisition import SimulatedSlice, to_low_resolution, white_noise
@@ -51,6 +53,16 @@ def true_image(kspace, noise_std):
     unit = torch.nan_to_num(second / torch.linalg.vector_norm(second, dim=0))
     folded = (unit.conj() * images).sum(0)
     return csm, put_back(image, folded), folded
+
+
+def limit_by_noise(kspace, noise_std, image):
+    """The largest resolution of any image against this truth, mean over four draws of noise."""
+    limits = []
+    for seed in range(4):
+        noise = white_noise(kspace.shape, noise_std, torch.Generator().manual_seed(seed))
+        _, noisier, _ = true_image(kspace + noise, noise_std)
+        limits.append(float(resolution_limit(noisier.abs(), image.abs())))
+    return sum(limits) / len(limits)
 
 
 def scanned_anew(csm, image, noise_std):
@@ -107,7 +119,9 @@ def main():
         kspace = scanned_anew(truth[0], image, noise_std)
     recons = load_systems(options.models, calibration=CalibrationSettings(len(kspace)))
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
-    sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils\n\n")
+    limit = limit_by_noise(kspace, noise_std, truth[1])
+    sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils, ")
+    sys.stdout.write(f"resolution up to {limit:.2f} by the noise of the truth\n\n")
     sys.stdout.write(f"| mask | sampled | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
     sys.stdout.write("|---" * (len(recons) + 3) + "|\n")
     for kind, acceleration in MASKS:

@@ -8,6 +8,7 @@ from jrsr_core.metrics.resolution import (
     N_RINGS,
     effective_resolution,
     fourier_ring_correlation,
+    resolution_limit,
     resolution_mm,
     ring_frequencies,
 )
@@ -92,6 +93,27 @@ def test_noise_of_known_power_gives_the_known_correlation():
         assert float(found[4:].mean()) == pytest.approx((1 + level**2) ** -0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("level", [0.5, 0.9, 1.5])
+def test_the_limit_is_the_resolution_of_the_truth_without_its_noise(level):
+    shape = (512, 512)
+    spectrum = (radius(shape) + 0.02) ** -1.5
+    clean = filter_kspace(noise(shape, 11).to(torch.complex128), spectrum).real
+    clean = 10 + clean / clean.std()
+    measured = clean + level * noise(shape, 12)
+    noisier = measured + level * noise(shape, 13)
+    limit = float(resolution_limit(noisier, measured))
+    assert limit == pytest.approx(float(effective_resolution(clean, measured)), abs=0.02)
+    assert 0.2 < limit < 0.9
+
+
+def test_the_limit_of_a_truth_without_noise_and_without_signal():
+    truth, other = 5 + noise((96, 128), 14), noise((96, 128), 15)
+    assert float(resolution_limit(truth, truth)) == 1.0
+    assert float(resolution_limit(5 + other, truth)) < 0.05
+    pair = torch.stack((truth, 5 + other)), torch.stack((truth, truth))
+    assert resolution_limit(*pair).shape == (2,)
+
+
 def test_a_batch_is_its_images():
     truth = 5 + noise((3, 48, 64), 9)
     image = truth + noise((3, 48, 64), 10)
@@ -107,7 +129,9 @@ def test_millimetres_are_half_a_period():
     assert resolution_mm(0.0, 0.9) == float("inf")
 
 
-@pytest.mark.parametrize("metric", [effective_resolution, fourier_ring_correlation])
+@pytest.mark.parametrize(
+    "metric", [effective_resolution, fourier_ring_correlation, resolution_limit]
+)
 def test_bad_input_is_named(metric):
     image = torch.ones(32, 32)
     with pytest.raises(ValueError, match="target has no positive pixel"):
