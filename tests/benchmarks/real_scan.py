@@ -112,6 +112,7 @@ def main():
         kspace, mask = kspace.mT.contiguous(), mask.mT
     noise_std = outermost_noise(kspace, mask)
     truth = true_image(kspace, noise_std)
+    limit = limit_by_noise(kspace, noise_std, truth[1])
     if options.phase != "measured":
         if truth[2] is not None:
             parser.error(f"--phase {options.phase}: {options.scan} is folded over")
@@ -119,7 +120,6 @@ def main():
         kspace = scanned_anew(truth[0], image, noise_std)
     recons = load_systems(options.models, calibration=CalibrationSettings(len(kspace)))
     first = next(scans(kspace, noise_std, truth, "gaussian", 2.5))
-    limit = limit_by_noise(kspace, noise_std, truth[1])
     sys.stdout.write(f"LR {tuple(first.mask.shape)}, {len(kspace)} coils, ")
     sys.stdout.write(f"resolution up to {limit:.2f} by the noise of the truth\n\n")
     sys.stdout.write(f"| mask | sampled | {' | '.join([*recons, UPPER_REFERENCE])} |\n")
