@@ -51,7 +51,7 @@ def fourier_ring_correlation(image: Image, target: Image) -> Tensor:
         As `metrics.image.psnr`.
     """
     pair = magnitudes(image, target)
-    x, t = (fft2c(v - v.mean((-2, -1), keepdim=True)) for v in pair)
+    x, t = (_spectrum(v) for v in pair)
     ring = _ring_of(x.shape[-2], x.shape[-1]).to(x.device)
     cross = _sums((x * t.conj()).real, ring)
     power_x, power_t = _sums(x.abs().square(), ring), _sums(t.abs().square(), ring)
@@ -89,9 +89,7 @@ def resolution_limit(noisier: Image, target: Image) -> Tensor:
     n, t = magnitudes(noisier, target)
     shape = (t.shape[-2], t.shape[-1])
     ring = _ring_of(*shape).to(t.device)
-    noise, power = (
-        _sums(fft2c(v - v.mean((-2, -1), keepdim=True)).abs().square(), ring) for v in (n - t, t)
-    )
+    noise, power = (_sums(_spectrum(v).abs().square(), ring) for v in (n - t, t))
     return _crossing((1 - noise / power.clamp_min(1e-300)).clamp_min(0.0).sqrt(), shape)
 
 
@@ -118,6 +116,11 @@ def resolution_mm(share: float, pixel_mm: float) -> float:
     `pixel_mm` is the pixel of the image.
     """
     return pixel_mm / share if share > 0 else float("inf")
+
+
+def _spectrum(image: Tensor) -> Tensor:
+    """Return the Fourier transform of an image without its mean."""
+    return fft2c(image - image.mean((-2, -1), keepdim=True))
 
 
 def _ring_of(ny: int, nx: int) -> Tensor:
