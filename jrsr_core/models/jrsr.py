@@ -37,9 +37,13 @@ class JrsrConfig:
 
 @dataclass(frozen=True)
 class JrsrDcConfig(JrsrConfig):
-    """Sizes of both modules, and whether both tasks are done a second time (`refinement`)."""
+    """Sizes of both modules, and whether both tasks are done a second time (`refinement`).
+
+    SR of the second pass has `refinement_blocks` RRDBs; 0: as many as that of the first one.
+    """
 
     refinement: bool = False
+    refinement_blocks: int = 0
 
 
 class Jrsr(JointModel):
@@ -99,7 +103,8 @@ class JrsrDc(JointModel):
             self.requires_grad_(False)
             if self.rec.is_implicit:
                 self.rec.evaluation = REFINED_EVALUATION
-            self.refinement = Refinement(config.rec, config.sr)
+            n_blocks = config.refinement_blocks or config.sr.n_blocks
+            self.refinement = Refinement(config.rec, config.sr, n_blocks)
 
     def train(self, mode: bool = True) -> "JrsrDc":
         """Set the mode of what is trained; a first pass that is not trained stays in evaluation."""

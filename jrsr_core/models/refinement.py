@@ -24,12 +24,12 @@ from .sr import SrConfig, SrModule
 
 
 class Refinement(nn.Module):
-    """One step of Rec, SR and data consistency, from an HR image."""
+    """One step of Rec, SR and data consistency, from an HR image; SR has `n_blocks` RRDBs."""
 
-    def __init__(self, rec: RecConfig, sr: SrConfig) -> None:
+    def __init__(self, rec: RecConfig, sr: SrConfig, n_blocks: int) -> None:
         super().__init__()
         self.rec = RecModule(rec)
-        self.sr = SrModule(replace(sr, n_in=sr.n_in + DETAIL_CHANNELS))
+        self.sr = SrModule(replace(sr, n_in=sr.n_in + DETAIL_CHANNELS, n_blocks=n_blocks))
         self.consistency = DataConsistency()
 
     def forward(self, image: Tensor, measured: Measurement, clock: Clock) -> tuple[Outcome, Tensor]:

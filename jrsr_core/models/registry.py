@@ -135,7 +135,12 @@ def _register_declared(name: str) -> None:
 
 
 def build_model(
-    name: str, *, preset: str = "compact", data_step: str | None = None, refinement: bool = False
+    name: str,
+    *,
+    preset: str = "compact",
+    data_step: str | None = None,
+    refinement: bool = False,
+    refinement_blocks: int = 0,
 ) -> JointModel | ReconModel | UpsampleModel:
     """Return a system of `MODEL_NAMES`, with or without ``+dc``, or a part, untrained.
 
@@ -149,14 +154,17 @@ def build_model(
         Data step of Rec, "gradient" or "implicit"; that of the preset where None.
     refinement
         Whether `jrsr-dc` does both tasks a second time, see `models.refinement`.
+    refinement_blocks
+        Number of RRDBs in SR of that second pass; as in the first one where 0.
 
     Raises
     ------
     ValueError
         Unknown name (the message has the nearest known one) or preset; ``+dc`` behind a part; a
-        refinement of another system; a network of an installed package that cannot be imported.
+        refinement of another system, or its blocks without it; a network of an installed package
+        that cannot be imported.
     """
-    variant = Variant(data_step, refinement)
+    variant = Variant(data_step, refinement, refinement_blocks)
     base, consistent = without_consistency(name)
     parts = split_name(base)
     for part in parts:
@@ -165,6 +173,8 @@ def build_model(
         raise ValueError(f"unknown preset {preset!r}, known: {', '.join(PRESETS)}")
     if refinement and base != "jrsr-dc":
         raise ValueError(f"refinement is for jrsr-dc, not for {name}")
+    if refinement_blocks and not refinement:
+        raise ValueError(f"refinement_blocks is {refinement_blocks}, but refinement is false")
     if base in RECONS or base in UPSAMPLES:
         if consistent:
             raise ValueError(f"{base} is a part, +dc goes behind a whole system")

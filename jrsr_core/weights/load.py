@@ -1,7 +1,7 @@
 """Reading weights into models; nothing is unpickled."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ Model = JointModel | ReconModel | UpsampleModel
 
 MAX_HEADER_BYTES = 1 << 20
 """Longest list of tensors that is read; that of the largest network has 0.11 MiB."""
+
+MAX_BLOCKS = 64
+"""Most RRDBs of a second pass that are built for a card; the paper's SR has 23."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +94,23 @@ def _with_variant(card: WeightsCard) -> tuple[dict[str, Any], Variant]:
     """Return the architecture of a card and the variant of its network.
 
     Cards without a data step are of networks that had the step "gradient" alone, and those of
-    jrsr-dc without a refinement of networks that had none.
+    jrsr-dc without a refinement of networks that had none. A refinement without a number of blocks
+    had those of the first pass.
     """
     stated: dict[str, Any] = card.architecture
     if card.model == "jrsr-dc":
-        stated = {"refinement": False, **stated}
-    refinement = stated.get("refinement") is True
+        stated = {"refinement": False, "refinement_blocks": 0, **stated}
+    n_blocks = stated.get("refinement_blocks")
+    if type(n_blocks) is not int or not 0 <= n_blocks <= MAX_BLOCKS:
+        n_blocks = 0  # built without it, the network then differs from what the card states
+    second = Variant(None, stated.get("refinement") is True, n_blocks)
     inner = stated.get("model", stated)
     rec = inner.get("rec") if isinstance(inner, dict) else None
     if not isinstance(rec, dict):
-        return stated, Variant(refinement=refinement)
+        return stated, second
     rec = {**rec, "data_step": rec.get("data_step", "gradient")}
     inner = {**inner, "rec": rec}
-    variant = Variant(rec["data_step"], refinement)
+    variant = replace(second, data_step=rec["data_step"])
     return ({**stated, "model": inner} if "model" in stated else inner), variant
 
 

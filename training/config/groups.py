@@ -177,6 +177,7 @@ class RunConfig(Group):
     model: str
     preset: Annotated[str, _one_of(PRESETS)]
     refinement: bool = False  # of jrsr-dc: a second pass, which alone is trained
+    refinement_blocks: Size = 0  # of SR in that pass; 0: as many as in the first one
     data: str
     out: str
     steps: Size = 0
@@ -231,6 +232,11 @@ class RunConfig(Group):
             raise ValueError(
                 "refinement is true, but its first pass is not trained: "
                 "give start.grow_from=CARD of jrsr-dc"
+            )
+        if self.refinement_blocks and not self.refinement:
+            raise ValueError(
+                f"refinement_blocks is {self.refinement_blocks}, but refinement is false: give "
+                "refinement=true"
             )
         if self.refinement and self.phases.recon:
             raise ValueError(

@@ -11,6 +11,7 @@ from jrsr_core.models.layers import to_lr_channels
 from jrsr_core.models.measurement import Measurement
 from jrsr_core.models.registry import build_model
 from jrsr_core.models.sr import upsample_nearest
+from jrsr_core.models.variants import variant_of
 from jrsr_core.physics.resolution import sinc_interpolate
 from training.runs.networks.growth import grow
 
@@ -115,6 +116,13 @@ def test_detail_of_the_first_pass_reaches_the_networks_of_the_second(pair, measu
     torch.testing.assert_close(turned, turn * after, rtol=0, atol=1e-4 * float(after.abs().max()))
 
 
+@pytest.mark.parametrize(("asked", "first", "second"), [(0, 1, 1), (3, 1, 3)])
+def test_sr_of_the_second_pass_has_the_blocks_asked_for(asked, first, second):
+    model = build_model("jrsr-dc", preset="tiny", refinement=True, refinement_blocks=asked)
+    assert (len(model.sr.trunk), len(model.refinement.sr.trunk)) == (first, second)
+    assert variant_of(model).refinement_blocks == asked
+
+
 def test_training_changes_the_second_pass_alone(measured):
     model = awake(build_model("jrsr-dc", preset="tiny", refinement=True)).train()
     assert [model.rec.training, model.sr.training, model.consistency.training] == [False] * 3
@@ -132,3 +140,5 @@ def test_only_jrsr_dc_has_a_second_pass():
         build_model("jrsr", refinement=True)
     with pytest.raises(ValueError, match=r"^refinement is for jrsr-dc, not for modl\+bicubic$"):
         build_model("modl+bicubic", refinement=True)
+    with pytest.raises(ValueError, match=r"^refinement_blocks is 3, but refinement is false$"):
+        build_model("jrsr-dc", refinement_blocks=3)

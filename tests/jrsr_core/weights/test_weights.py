@@ -101,13 +101,46 @@ def test_a_card_of_jrsr_dc_without_a_refinement_has_one_pass(card):
     assert load_weights(card)[0].refinement is None
 
 
-def test_a_refinement_is_kept_by_its_card(tmp_path):
-    model = build_model("jrsr-dc", preset="tiny", refinement=True)
+@pytest.mark.parametrize("n_blocks", [0, 3])
+def test_a_refinement_is_kept_by_its_card(n_blocks, tmp_path):
+    model = build_model("jrsr-dc", preset="tiny", refinement=True, refinement_blocks=n_blocks)
     path = save_weights(model, tmp_path, "jrsr-dc", "tiny")
     loaded, card = load_weights(path)
     assert card.architecture["refinement"] is True
+    assert card.architecture["refinement_blocks"] == n_blocks
     for name, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float()), name
+
+
+@pytest.fixture
+def refined(tmp_path):
+    """A card of two passes, whose SR modules have one block and two."""
+    model = build_model("jrsr-dc", preset="tiny", refinement=True, refinement_blocks=2)
+    return save_weights(model, tmp_path, "jrsr-dc", "tiny")
+
+
+@pytest.mark.parametrize("stated", [True, -1, 10**9, 2.0, "2", None])
+def test_a_number_of_blocks_that_cannot_be_is_refused(refined, stated):
+    values = json.loads(refined.read_text())["architecture"]
+    edit(refined, architecture=values | {"refinement_blocks": stated})
+    text = rf"architecture differs in 'refinement_blocks': card {stated}, model 0"
+    with pytest.raises(CardError, match=text):
+        load_weights(refined)
+
+
+def test_blocks_of_a_refinement_without_it_are_refused(refined):
+    values = json.loads(refined.read_text())["architecture"]
+    edit(refined, architecture=values | {"refinement": False})
+    with pytest.raises(CardError, match=r"refinement_blocks is 2, but refinement is false"):
+        load_weights(refined)
+
+
+def test_a_refinement_without_a_number_of_blocks_has_those_of_the_first_pass(refined):
+    values = json.loads(refined.read_text())["architecture"]
+    del values["refinement_blocks"]
+    edit(refined, architecture=values)
+    with pytest.raises(CardError, match=r"'refinement.sr.trunk.1.* the model has None"):
+        load_weights(refined)
 
 
 def test_damaged_files_are_refused(card):

@@ -11,7 +11,7 @@ from training.data.manifest import Manifest
 from training.errors import UsageError
 from training.evaluation.export import export
 from training.runs import fit
-from training.runs.checkpoint import part, read_checkpoint
+from training.runs.checkpoint import CheckpointError, part, read_checkpoint
 from training.runs.networks.initial_weights import averaged_model, load_start
 
 REFINED = {"model": "jrsr-dc", "refinement": True}
@@ -103,6 +103,26 @@ def test_a_kept_image_takes_the_place_of_the_first_pass(scans, first_pass, tmp_p
     assert all(any(torch.equal(v, other) for other in images) for v in kept.values())
 
 
+def test_a_deeper_second_pass_grows_from_a_trained_one(scans, first_pass, tmp_path):
+    small = tmp_path / "small"
+    fit(tiny(scans, small, steps=2, start__grow_from=str(first_pass), **REFINED))
+    deeper = {"refinement_blocks": 3, "start__grow_from": str(small), **REFINED}
+    config = tiny(scans, tmp_path / "deeper", steps=2, **deeper)
+    fit(config)
+    trained, record, _ = averaged_model(tmp_path / "deeper")
+    assert record["refinement_blocks"] == len(trained.refinement.sr.trunk) == 3
+    start = build_model("jrsr-dc", preset="tiny", refinement=True, refinement_blocks=3)
+    load_start(start, config)
+    card = export(tmp_path / "deeper", tmp_path / "weights", start_share=0.25)
+    mixed, card = load_weights(card)
+    assert card.architecture["refinement_blocks"] == 3
+    name = "refinement.sr.trunk.0.dense.0.fuse.weight"
+    parts = (model.state_dict()[name] for model in (mixed, trained, start))
+    found, alone, before = parts
+    assert not torch.equal(alone, before)
+    torch.testing.assert_close(found, 0.75 * alone + 0.25 * before, rtol=1e-3, atol=1e-5)
+
+
 def test_a_refinement_goes_on_bit_for_bit(scans, first_pass, tmp_path):
     settings = {"start__grow_from": str(first_pass), "fixed_point__warm_start": True, **REFINED}
     settings["optimizer__schedule"] = "constant"
@@ -123,10 +143,21 @@ def test_a_refinement_without_a_first_pass_is_refused(scans, tmp_path):
         tiny(scans, tmp_path, phases__recon=0.5, **card, **REFINED)
     with pytest.raises(UsageError, match=r"^refinement is for jrsr-dc, not for jrsr$"):
         fit(tiny(scans, tmp_path, steps=1, **card, **{**REFINED, "model": "jrsr"}))
+    with pytest.raises(ValueError, match=r"refinement_blocks is 3, but refinement is false: give"):
+        tiny(scans, tmp_path, model="jrsr-dc", refinement_blocks=3)
 
 
 def test_a_run_keeps_its_passes(scans, first_pass, tmp_path):
     settings = {"steps": 1, "start__grow_from": str(first_pass), "model": "jrsr-dc"}
     fit(tiny(scans, tmp_path, refinement=True, **settings))
     with pytest.raises(UsageError, match=r"run with refinement True, the recipe says False"):
+        fit(tiny(scans, tmp_path, **settings))
+    with pytest.raises(UsageError, match=r"run with refinement_blocks 0, the recipe says 3"):
+        fit(tiny(scans, tmp_path, refinement=True, refinement_blocks=3, **settings))
+
+
+def test_other_passes_than_those_of_the_start_are_refused(scans, first_pass, tmp_path):
+    settings = {"steps": 1, "refinement_blocks": 3, "start__init": str(first_pass), **REFINED}
+    text = r"refinement.* is None, the recipe's model has .* \(start.grow_from begins a larger"
+    with pytest.raises(CheckpointError, match=text):
         fit(tiny(scans, tmp_path, **settings))

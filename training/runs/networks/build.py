@@ -167,6 +167,7 @@ def build_networks(config: RunConfig, device: torch.device, *, with_start: bool 
             preset=config.preset,
             data_step=data_step,
             refinement=config.refinement,
+            refinement_blocks=config.refinement_blocks,
         )
     if not isinstance(model, JointModel):
         example = example_of_system(config.model, config.model)

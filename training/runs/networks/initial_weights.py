@@ -46,6 +46,7 @@ def averaged_model(folder: Path) -> tuple[nn.Module, dict[str, Any], RunState]:
         preset=record["preset"],
         data_step=data_step,
         refinement=record.get("refinement", False),
+        refinement_blocks=record.get("refinement_blocks", 0),
     )
     load_matching(model, part(tensors, "average"), str(folder))
     return model.eval(), record, state
@@ -96,7 +97,12 @@ def load_start(model: JointModel, config: RunConfig) -> None:
         Weights of another model or of another data step, or that the model cannot grow from.
     """
     if source := config.start.init:
-        load_matching(model, _source_model(source, model).state_dict(), source)
+        found = _source_model(source, model)
+        try:
+            load_matching(model, found.state_dict(), source)
+        except CheckpointError as error:
+            hint = "start.grow_from begins a larger network as a smaller one"
+            raise CheckpointError(f"{error} ({hint})") from None
     if source := config.start.grow_from:
         try:
             grow(model, _source_model(source, model))

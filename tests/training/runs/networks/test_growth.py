@@ -122,6 +122,22 @@ def test_a_refinement_begins_as_the_first_pass():
     assert first.keys() == second.keys()
 
 
+@pytest.mark.parametrize("is_refined", [False, True])
+def test_a_deeper_second_pass_begins_as_the_other(is_refined):
+    small = stirred(build_model("jrsr-dc", preset="tiny", refinement=is_refined))
+    model = build_model("jrsr-dc", preset="tiny", refinement=True, refinement_blocks=3)
+    grow(stirred(model, 1), small)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn((1, 14, 12, 15), generator=generator)
+    known = torch.randn((1, 2, 12, 15), generator=generator)
+    # Without the detail of the first pass, which a network of one pass does not read.
+    expected = small.refinement.sr(x, known) if is_refined else small.sr(x[:, :6], known)
+    scale = float(expected.detach().abs().max())
+    found = model.refinement.sr(x, known)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * scale)
+    assert torch.equal(model.sr.conv_in.weight, small.sr.conv_in.weight)
+
+
 def test_a_refined_network_grows_from_a_refined_one():
     small = stirred(build_model("jrsr-dc", preset="tiny", refinement=True))
     model = build_model("jrsr-dc", preset="tiny", refinement=True)
