@@ -63,7 +63,7 @@ def test_better_than_zero_filled(name):
     assert float(ours) > float(zero) + 0.3
 
 
-@pytest.mark.parametrize(("name", "decibel"), [("jrsr", 26.56), ("jrsr-dc", 27.36)])
+@pytest.mark.parametrize(("name", "decibel"), [("jrsr", 26.56), ("jrsr-dc", 27.31)])
 def test_the_shipped_weights_fit_the_code(name, decibel):
     """The figure is that of the code that trained them; other inputs cost tenths of a decibel."""
     scan, slice_ = make_slice((112, 128), n_acs=16, acceleration=2.5, seed=1)
